@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Delta ADS client as a state machine without I/O: messages in, messages out, time as an argument.
+ * The rules are those of Envoy (xds-envoy.md 1.1 to 1.10). One instance per view. Not thread safe.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "xds/resource.h"
+
+struct weft_delta;
+
+/* What the owner does for the client. */
+struct weft_delta_ops {
+	/*
+	 * A response was applied to `next` (a complete candidate snapshot; good resources of a partly bad
+	 * response are in it). The owner compiles and publishes it. 0: accepted. -errno: refused as a
+	 * whole or for the resources named in diag ("Listener/NAME"); those are taken back to what they
+	 * were, the owner is asked once more without them, and the response is NACKed with diag's text.
+	 * Borrowed for the call.
+	 */
+	int (*publish)(void *ctx, const struct weft_snapshot *next, struct weft_diag *diag);
+};
+
+struct weft_delta_node {
+	const char *id;
+	const char *cluster;
+	const char *metadata_json; /* Struct in JSON form, or NULL */
+	const char *region, *zone, *sub_zone; /* or NULL */
+};
+
+int weft_delta_new(const struct weft_delta_node *node, const struct weft_delta_ops *ops, void *ctx,
+		   struct weft_delta **ret);
+void weft_delta_free(struct weft_delta *d);
+
+/* A stream is up: forget nonces, queue first requests (with initial_resource_versions). */
+void weft_delta_connected(struct weft_delta *d, int64_t now_ms);
+/* The stream is gone: everything accepted stays. */
+void weft_delta_disconnected(struct weft_delta *d, int64_t now_ms);
+/* One DeltaDiscoveryResponse as bytes. -EBADMSG when it cannot be decoded (the stream is to be reset). */
+int weft_delta_receive(struct weft_delta *d, const uint8_t *data, size_t len, int64_t now_ms);
+/* Next DeltaDiscoveryRequest to send, serialised; caller frees *ret. 0, or -EAGAIN when nothing waits. */
+int weft_delta_next_request(struct weft_delta *d, uint8_t **ret, size_t *ret_len);
+/* Timers (initial_fetch_timeout, TTL). Returns the next deadline in ms, or -1. */
+int64_t weft_delta_tick(struct weft_delta *d, int64_t now_ms);
+
+/* True once everything first asked for has arrived, failed or timed out. */
+bool weft_delta_complete(const struct weft_delta *d);
+
+enum weft_delta_status {
+	WEFT_DELTA_REQUESTED,
+	WEFT_DELTA_DOES_NOT_EXIST,
+	WEFT_DELTA_ACKED,
+	WEFT_DELTA_NACKED,
+	WEFT_DELTA_TIMEOUT,
+	WEFT_DELTA_WARMING,
+};
+
+struct weft_delta_item {
+	enum weft_xds_type type;
+	const char *name;
+	const char *version;	    /* accepted; "" when none */
+	enum weft_delta_status status;
+	const char *error;	    /* NACKED: text, else NULL */
+	const char *failed_version; /* NACKED, else NULL */
+	int64_t updated_ms;
+};
+/* Calls fn for each known resource, sorted by type and name; pointers are valid for the call. */
+void weft_delta_each(const struct weft_delta *d,
+		     void (*fn)(void *ctx, const struct weft_delta_item *item), void *ctx);
+
+struct weft_delta_stats {
+	uint64_t responses, acks, nacks, requests, connects, disconnects, init_fetch_timeout;
+	bool connected;
+	const char *control_plane; /* identifier the server gave, or NULL */
+};
+void weft_delta_stats(const struct weft_delta *d, struct weft_delta_stats *ret);

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Typed xDS resources and the set of them that is in force (snapshot). No I/O, no BPF.
+ */
+
+#include <protobuf-c/protobuf-c.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "xds/diag.h"
+
+/* In the order in which Envoy requests and applies them (make before break). */
+enum weft_xds_type {
+	WEFT_XDS_CLUSTER,
+	WEFT_XDS_ENDPOINT,
+	WEFT_XDS_LISTENER,
+	WEFT_XDS_ROUTE,
+	WEFT_XDS__MAX,
+};
+
+/* "type.googleapis.com/envoy.config.cluster.v3.Cluster" ... */
+const char *weft_xds_type_url(enum weft_xds_type type);
+/* "Cluster", "ClusterLoadAssignment", "Listener", "RouteConfiguration" */
+const char *weft_xds_type_name(enum weft_xds_type type);
+/* WEFT_XDS__MAX when the URL names none of the four. */
+enum weft_xds_type weft_xds_type_from_url(const char *type_url);
+
+/* Immutable once made, shared by reference (atomic count). */
+struct weft_resource {
+	unsigned int refs;
+	enum weft_xds_type type;
+	char *name;
+	char *version;	      /* as the server sent it; files: content hash in hex */
+	uint64_t hash;	      /* xxh64 of the canonical serialised message: equal content, equal hash */
+	int64_t updated_ms;   /* wall clock, milliseconds since the epoch, set by the source */
+	unsigned int unknown; /* unknown fields accepted (not in narrowing messages; those are refused) */
+	ProtobufCMessage *msg; /* Envoy__Config__Listener__V3__Listener and so on, by type */
+};
+
+/*
+ * Decodes and validates one resource (wire checks, PGV rules of xds-envoy.md 2.13, unknown fields in
+ * narrowing messages, nested typed_config including TypedStruct). -EINVAL with causes in diag.
+ * *ret has one reference.
+ */
+int weft_resource_from_wire(enum weft_xds_type type, const uint8_t *data, size_t len,
+			    const char *version, int64_t now_ms, struct weft_diag *diag,
+			    struct weft_resource **ret);
+/* Takes over msg (allocated by protobuf-c's default allocator), also on failure. Same checks. */
+int weft_resource_from_msg(enum weft_xds_type type, ProtobufCMessage *msg, const char *version,
+			   int64_t now_ms, struct weft_diag *diag, struct weft_resource **ret);
+struct weft_resource *weft_resource_ref(struct weft_resource *r);
+void weft_resource_unref(struct weft_resource *r);
+
+/*
+ * The resources in force for one view: at most one per (type, name). A snapshot is changed only by its
+ * owner; share a clone (cheap: resources by reference).
+ */
+struct weft_snapshot;
+int weft_snapshot_new(struct weft_snapshot **ret);
+int weft_snapshot_clone(const struct weft_snapshot *s, struct weft_snapshot **ret);
+void weft_snapshot_free(struct weft_snapshot *s);
+/* Adds or replaces; takes its own reference. -ENOMEM. */
+int weft_snapshot_put(struct weft_snapshot *s, struct weft_resource *r);
+/* true when it was there. */
+bool weft_snapshot_del(struct weft_snapshot *s, enum weft_xds_type type, const char *name);
+/* Borrowed; NULL when absent. */
+struct weft_resource *weft_snapshot_get(const struct weft_snapshot *s, enum weft_xds_type type,
+					const char *name);
+/* Number and i-th in byte order of names (0 <= i < n). Borrowed. */
+size_t weft_snapshot_count(const struct weft_snapshot *s, enum weft_xds_type type);
+struct weft_resource *weft_snapshot_at(const struct weft_snapshot *s, enum weft_xds_type type,
+				       size_t i);
