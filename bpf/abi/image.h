@@ -1,0 +1,501 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#pragma once
+
+/*
+ * The image: compiled configuration as immutable objects at 32-bit offsets in one block of memory.
+ * Offset 0 is weft_img_head; 0 as a reference means "none". Every object is 8-byte aligned. Objects are
+ * content addressed: they refer to other objects of the same resource by offset, and to other
+ * resources (clusters, route configurations) by an id that the view's tables resolve, so that a changed
+ * resource changes one object and the tables.
+ *
+ * Written by the agent only; published by one 64-bit store of weft_img_head.root.
+ */
+
+#include "bpf/abi/limits.h"
+#include "bpf/abi/types.h"
+
+#define WEFT_IMG_MAGIC 0x31676d6974666577ull /* "weftimg1" */
+#define WEFT_ABI_VERSION 1u
+
+/* Bytes with length; at least 8 readable bytes follow the last. */
+struct weft_img_str {
+	__u32 off; /* 0: none */
+	__u32 len; /* bytes */
+};
+
+struct weft_img_head {
+	__u64 magic;
+	__u32 abi;
+	__u32 pad;
+	__u64 root; /* epoch << 32 | offset of weft_img_root; 0: nothing published */
+};
+
+struct weft_img_root {
+	__u32 epoch; /* counts publishes; the same as in weft_img_head.root */
+	__u32 n_view;
+	/* __u32 view[n_view]: offsets of weft_img_view, 0 for an unused id */
+};
+
+/* What one kind of pod sees. Ids of clusters and route configurations are indexes of these tables. */
+struct weft_img_view {
+	__u32 listener;	      /* weft_img_addr_tab: exact address and port */
+	__u32 wildcard;	      /* weft_img_addr_tab: address zero (family's), port */
+	__u32 fallback;	      /* weft_img_listener with use_original_dst, 0: none (then bypass) */
+	__u32 n_route_config;
+	__u32 route_config;   /* __u32[n]: weft_img_route_config or 0 (not there: 404) */
+	__u32 n_cluster;
+	__u32 cluster;	      /* struct weft_img_cluster_ref[n] */
+	__u32 names;	      /* weft_img_tab of kind WEFT_KIND_LISTENER_NAME: name -> weft_img_listener */
+};
+
+struct weft_img_cluster_ref {
+	__u32 cluster;	 /* weft_img_cluster, 0: unknown or warming (503 cluster_not_found) */
+	__u32 endpoints; /* weft_img_endpoints, 0: none */
+};
+
+/* Open addressing, linear probing of at most WEFT_TAB_PROBES, power of two. */
+struct weft_img_addr_tab {
+	__u32 mask;
+	__u32 pad;
+	/* struct weft_img_addr_ent[mask + 1], slot = weft_hash_addr(addr, port) & mask */
+};
+struct weft_img_addr_ent {
+	struct weft_addr addr;
+	__u32 port; /* host order; 0: empty slot */
+	__u32 val;
+};
+
+struct weft_img_tab {
+	__u32 mask;
+	__u32 pad;
+	/* struct weft_img_ent[mask + 1], slot = hash & mask */
+};
+struct weft_img_ent {
+	__u32 hash;
+	__u32 str; /* offset of the key's bytes */
+	__u16 len;
+	__u16 kind; /* WEFT_KIND_*, 0: empty slot */
+	__u32 val;
+};
+enum weft_kind {
+	WEFT_KIND_HOST = 1,   /* exact domain, lower case */
+	WEFT_KIND_HOST_SUFFIX, /* "*.foo.com" without the star */
+	WEFT_KIND_HOST_PREFIX, /* "foo.*" without the star */
+	WEFT_KIND_HEADER,      /* header name, lower case -> slot id + 1 */
+	WEFT_KIND_LISTENER_NAME,
+};
+
+/* ---- listener ---- */
+
+/* What the first bytes of a connection look like; the column of a chain group. */
+enum weft_proto {
+	WEFT_PROTO_RAW, /* raw_buffer, nothing detected */
+	WEFT_PROTO_TLS,
+	WEFT_PROTO_HTTP10, /* "http/1.0" */
+	WEFT_PROTO_HTTP11, /* "http/1.1" */
+	WEFT_PROTO_H2C,	   /* "h2c": HTTP/2 preface */
+	WEFT_PROTO__MAX,
+};
+
+#define WEFT_LISTENER_INSPECT_HTTP (1u << 0) /* http_inspector: columns HTTP10, HTTP11, H2C are used */
+#define WEFT_LISTENER_INSPECT_TLS (1u << 1)  /* tls_inspector: column TLS is used */
+#define WEFT_LISTENER_TIMEOUT_CONTINUES (1u << 2) /* continue_on_listener_filters_timeout */
+
+struct weft_img_listener {
+	struct weft_img_str name;
+	__u32 flags;
+	__u32 n_group;
+	__u32 group; /* struct weft_img_chain_group[n], by port, 0 (any port) last */
+	__u32 inspect_timeout_ms; /* listener_filters_timeout (15000), 0: wait without limit */
+	__u32 buffer_limit; /* per_connection_buffer_limit_bytes */
+	__u32 pad;
+};
+
+/* Envoy's filter chain match, resolved at compile time for each thing a connection can look like. */
+struct weft_img_chain_group {
+	__u32 port; /* destination_port (original destination), host order; 0: any */
+	__u32 chain[WEFT_PROTO__MAX]; /* weft_img_chain, 0: no chain matches, the connection is closed */
+};
+
+enum weft_chain_kind { WEFT_CHAIN_TCP = 1, WEFT_CHAIN_HTTP };
+
+struct weft_img_chain {
+	struct weft_img_str name;
+	__u32 kind;	    /* enum weft_chain_kind */
+	__u32 target;	    /* TCP: weft_img_targets, HTTP: weft_img_hcm */
+	__u32 n_conn_limit; /* network local_ratelimit, in filter order */
+	__u32 conn_limit[WEFT_CONN_LIMITS_MAX]; /* weft_img_bucket */
+	__u32 stat_prefix_off, stat_prefix_len;
+	__u32 idle_timeout_ms; /* TCP proxy idle_timeout (3600000), 0: off */
+	__u32 max_connect_attempts; /* TCP proxy, 1 */
+	__u32 pad;
+};
+
+/* One or more clusters by weight: pick = random % total, first target with pick < end. */
+struct weft_img_targets {
+	__u32 n; /* 1..WEFT_TARGETS_MAX */
+	__u32 pad;
+	__u64 total;
+	/* struct weft_img_target[n] */
+};
+struct weft_img_target {
+	struct weft_img_str name; /* cluster name, also when unknown */
+	__u32 cluster;	/* id in weft_img_view.cluster */
+	__u32 n_override;
+	__u32 override; /* struct weft_img_override[n] of the weighted cluster */
+	__u32 weight;
+	__u64 end;	/* cumulative weight */
+};
+
+/* A token bucket: continuous refill, starts full (Envoy since 2024; xds-envoy.md 3.12). */
+struct weft_img_bucket {
+	__u32 cell;	  /* state id of its weft_cell_bucket */
+	__u32 max_tokens; /* 0: refuses everything */
+	__u64 cost;	  /* of one token: fill_interval / tokens_per_fill, in 1/16 ns, rounded to nearest */
+	__u64 full;	  /* max_tokens * cost, below 1 << 62 */
+	struct weft_img_str stat_prefix;
+};
+
+/* ---- HTTP connection manager ---- */
+
+#define WEFT_HCM_NORMALIZE_PATH (1u << 0)
+#define WEFT_HCM_MERGE_SLASHES (1u << 1)
+#define WEFT_HCM_STRIP_ANY_PORT (1u << 2)
+#define WEFT_HCM_STRIP_MATCHING_PORT (1u << 3)
+#define WEFT_HCM_STRIP_TRAILING_DOT (1u << 4)
+#define WEFT_HCM_ACCEPT_HTTP10 (1u << 5)
+#define WEFT_HCM_GENERATE_REQUEST_ID (1u << 6) /* default on */
+#define WEFT_HCM_PRESERVE_REQUEST_ID (1u << 7)
+#define WEFT_HCM_REQUEST_ID_IN_RESPONSE (1u << 8)
+#define WEFT_HCM_PROXY_100_CONTINUE (1u << 9)
+#define WEFT_HCM_USE_REMOTE_ADDRESS (1u << 10)
+#define WEFT_HCM_SUPPRESS_ENVOY_HEADERS (1u << 11) /* router.suppress_envoy_headers */
+#define WEFT_HCM_STREAM_ERROR (1u << 12) /* stream_error_on_invalid_http_message */
+#define WEFT_HCM_ALLOW_CHUNKED_LENGTH (1u << 13)
+#define WEFT_HCM_CUSTOM_METHODS (1u << 14)
+#define WEFT_HCM_NO_ABSOLUTE_URL (1u << 15)
+#define WEFT_HCM_ENABLE_TRAILERS (1u << 16)
+#define WEFT_HCM_SKIP_XFF_APPEND (1u << 17)
+#define WEFT_HCM_NO_ROUTER (1u << 18) /* no terminal filter: every request ends 404 as Envoy's */
+
+enum weft_server_header { WEFT_SERVER_OVERWRITE, WEFT_SERVER_APPEND_IF_ABSENT, WEFT_SERVER_PASS };
+
+/* Local replies whose text does not depend on a rule; index of weft_img_hcm.reply. */
+enum weft_std_reply {
+	WEFT_REPLY_NOT_FOUND,	   /* 404, no body */
+	WEFT_REPLY_NO_CLUSTER_503, /* cluster_not_found_response_code */
+	WEFT_REPLY_NO_CLUSTER_404,
+	WEFT_REPLY_NO_CLUSTER_500,
+	WEFT_REPLY_NO_UPSTREAM,	   /* 503 "no healthy upstream" */
+	WEFT_REPLY_OVERFLOW,	   /* 503 "... reset reason: overflow", x-envoy-overloaded: true */
+	WEFT_REPLY__MAX,
+};
+
+struct weft_img_hcm {
+	struct weft_img_str stat_prefix;
+	struct weft_img_str server_name; /* "envoy" unless configured */
+	__u32 flags;
+	__u32 server_header;	/* enum weft_server_header */
+	__u32 route_config;	/* id in weft_img_view.route_config */
+	__u32 n_filter;
+	__u32 filter;		/* struct weft_img_filter[n], in order; only those with an effect */
+	__u32 n_upgrade;
+	__u32 upgrade;		/* struct weft_img_str[n]: enabled upgrade types, lower case */
+	__u32 max_head;		/* bytes (max_request_headers_kb * 1024) */
+	__u32 max_headers;	/* 100 */
+	__u32 stream_idle_ms;	/* 300000, 0 off */
+	__u32 request_ms;	/* request_timeout, 0 off */
+	__u32 request_headers_ms;
+	__u32 idle_ms;		/* downstream idle_timeout, 3600000, 0 off */
+	__u32 max_connection_ms;
+	__u32 delayed_close_ms; /* 1000 */
+	__u32 max_stream_ms;
+	__u32 underscores;	/* 0 allow, 1 reject request, 2 drop header */
+	__u32 max_requests;	/* per downstream connection, 0: no limit */
+	__u32 reply[WEFT_REPLY__MAX]; /* weft_img_reply */
+	struct weft_img_str via;
+};
+
+enum weft_filter_kind { WEFT_FILTER_LOCAL_RATE_LIMIT = 1 };
+
+struct weft_img_filter {
+	__u32 key;    /* hash of the filter's name; overrides are found by it */
+	__u32 kind;   /* enum weft_filter_kind */
+	__u32 config; /* by kind: weft_img_rate_limit */
+	__u32 disabled; /* HttpFilter.disabled: acts only where an override enables it */
+};
+
+/* typed_per_filter_config of one level; the most specific level that names the filter wins whole. */
+struct weft_img_override {
+	__u32 key;
+	__u32 kind;
+	__u32 config;
+	__u32 disabled; /* FilterConfig.disabled */
+};
+
+#define WEFT_RATE_PER_CONNECTION (1u << 0)
+#define WEFT_RATE_HAS_BUCKET (1u << 1)
+
+struct weft_img_rate_limit {
+	struct weft_img_bucket bucket; /* all zero without WEFT_RATE_HAS_BUCKET: nothing is limited */
+	__u32 flags;
+	__u32 enabled;	/* filter_enabled in parts per million */
+	__u32 enforced; /* filter_enforced in parts per million */
+	__u32 stats;	/* state id of its weft_cell_bucket when it has no bucket; else bucket.cell */
+	__u32 reply;	/* weft_img_reply of a refusal */
+	__u32 add;	/* weft_img_headers: request_headers_to_add_when_not_enforced, 0 none */
+};
+
+/* Header lines to add: each "name: value", with append action. */
+struct weft_img_headers {
+	__u32 n;
+	__u32 pad;
+	/* struct weft_img_header[n] */
+};
+struct weft_img_header {
+	struct weft_img_str name; /* lower case */
+	struct weft_img_str value;
+	__u32 action; /* HeaderAppendAction */
+	__u32 pad;
+};
+
+/*
+ * A complete local reply: status line, headers, blank line, body. The date is written over the 29 bytes
+ * at date_off; `location` (redirects) is inserted at insert_off; the agent inserts "connection: close"
+ * lines there as well.
+ */
+struct weft_img_reply {
+	__u16 status;
+	__u16 flags;	  /* WEFT_REPLY_CLOSES: Envoy closes the connection after it */
+	__u32 date_off;	  /* in data */
+	__u32 insert_off; /* in data: where further header lines go (just before the blank line) */
+	__u32 head_len;	  /* of data, with the blank line: what a HEAD request gets */
+	__u32 len;	  /* of data */
+	__u32 data;	  /* offset of the bytes */
+	struct weft_img_str details; /* response code details */
+};
+#define WEFT_REPLY_CLOSES 1u
+#define WEFT_DATE_LEN 29u
+
+/* ---- routes ---- */
+
+#define WEFT_RC_IGNORE_PORT (1u << 0) /* ignore_port_in_host_matching */
+#define WEFT_RC_PREFIX_HOSTS (1u << 1) /* has "foo.*" domains */
+
+struct weft_img_route_config {
+	struct weft_img_str name;
+	__u32 flags;
+	__u32 hosts;  /* weft_img_tab: HOST, HOST_SUFFIX, HOST_PREFIX -> weft_img_vhost */
+	__u32 star;   /* weft_img_vhost of "*", 0 none */
+	__u32 headers; /* weft_img_tab: HEADER -> slot id + 1 */
+	__u64 bloom;  /* bit (hash & 63) of every name in headers */
+	__u64 suffix_len[4]; /* bit l: a suffix of l bytes exists */
+	__u64 prefix_len[4];
+	__u32 n_override;
+	__u32 override; /* struct weft_img_override[n] */
+};
+
+/* Fixed slots of the request's values; interned header names follow. */
+enum weft_value {
+	WEFT_VALUE_METHOD,
+	WEFT_VALUE_PATH, /* :path, with query */
+	WEFT_VALUE_HOST, /* :authority */
+	WEFT_VALUE_SCHEME,
+	WEFT_VALUE__HEADERS, /* first interned name */
+};
+
+struct weft_img_vhost {
+	struct weft_img_str name;
+	__u32 trie;	/* weft_img_node */
+	__u32 n_route;
+	__u32 n_override;
+	__u32 override; /* struct weft_img_override[n] */
+	__u32 flags;
+	__u32 pad;
+};
+#define WEFT_VHOST_ATTEMPT_COUNT (1u << 0) /* include_request_attempt_count */
+#define WEFT_VHOST_ATTEMPT_COUNT_RESPONSE (1u << 1)
+
+/* Compressed trie over the paths of a virtual host. */
+struct weft_img_node {
+	__u64 label8; /* first 8 bytes of the label, zero padded */
+	__u32 label;  /* offset of the whole label */
+	__u16 len;    /* bytes of the label */
+	__u16 child_mask; /* children table size - 1 (perfect hash: byte & mask) */
+	__u32 accept; /* weft_img_accept for paths that go through here */
+	__u32 accept_exact; /* for paths that end here */
+	/* __u32 child[child_mask + 1] */
+};
+/* Candidates in order of route index; `best` is the lowest index that needs no further test. */
+struct weft_img_accept {
+	__u32 best;	  /* route index, WEFT_NO_ROUTE */
+	__u32 best_route; /* weft_img_route */
+	__u32 n;	  /* conditional candidates here */
+	__u32 up;	  /* weft_img_accept of an enclosing prefix with more candidates, 0 none */
+	/* struct weft_img_candidate[n] */
+};
+struct weft_img_candidate {
+	__u32 index;
+	__u32 route;
+};
+#define WEFT_NO_ROUTE 0xffffffffu
+
+enum weft_cond_kind {
+	WEFT_COND_PRESENT = 1,
+	WEFT_COND_EXACT,
+	WEFT_COND_PREFIX,
+	WEFT_COND_SUFFIX,
+	WEFT_COND_CONTAINS,
+	WEFT_COND_RANGE, /* base-10 int64 in [start, end) */
+	WEFT_COND_SEPARATED, /* on WEFT_VALUE_PATH: whole path, or followed by '/' (not after a trie) */
+};
+#define WEFT_COND_INVERT (1u << 0)
+#define WEFT_COND_MISSING_AS_EMPTY (1u << 1)
+#define WEFT_COND_IGNORE_CASE (1u << 2) /* str is lower case */
+
+struct weft_img_cond {
+	__u8 kind;
+	__u8 flags;
+	__u8 slot; /* enum weft_value or interned name */
+	__u8 pad;
+	__u32 len;
+	__u32 str;
+	__u32 pad2;
+	__s64 start;
+	__s64 end;
+};
+
+enum weft_action {
+	WEFT_ACTION_FORWARD = 1, /* weft_img_forward */
+	WEFT_ACTION_DIRECT,	 /* weft_img_reply */
+	WEFT_ACTION_REDIRECT,	 /* weft_img_redirect */
+};
+
+struct weft_img_route {
+	struct weft_img_str name;
+	__u32 index; /* in its virtual host */
+	__u32 action_kind;
+	__u32 action;
+	__u32 n_cond;
+	__u32 cond; /* struct weft_img_cond[n] */
+	__u32 n_override;
+	__u32 override;
+	__u32 vhost; /* weft_img_vhost that holds it: 0 in the object, known from the walk */
+};
+
+#define WEFT_FORWARD_HAS_RETRY (1u << 0)
+#define WEFT_FORWARD_PRIORITY_HIGH (1u << 1)
+#define WEFT_FORWARD_UPGRADE_SET (1u << 2) /* the route's upgrade_configs decide, not the HCM's */
+
+struct weft_img_forward {
+	__u32 targets;	       /* weft_img_targets */
+	__u32 flags;
+	__u32 timeout_ms;      /* 15000, 0: none */
+	__u32 idle_timeout_ms; /* WEFT_TIMEOUT_INHERIT: the HCM's stream_idle_timeout; 0 off */
+	__u32 no_cluster;      /* enum weft_std_reply */
+	/* retry_policy (route, else virtual host) */
+	__u32 retry_on;	       /* WEFT_RETRY_* */
+	__u32 num_retries;     /* 1 */
+	__u32 per_try_ms;      /* 0: none */
+	__u32 per_try_idle_ms; /* 0: none */
+	__u32 backoff_base_ms; /* 25 */
+	__u32 backoff_max_ms;  /* 10 * base */
+	__u32 host_attempts;   /* host_selection_retry_max_attempts (1) */
+	__u32 retry_previous_hosts; /* previous_hosts predicate */
+	__u32 n_retry_status;
+	__u32 retry_status;    /* __u32[n] retriable_status_codes */
+	__u32 n_upgrade;
+	__u32 upgrade;	       /* struct weft_img_upgrade[n] */
+	__u32 pad;
+};
+#define WEFT_TIMEOUT_INHERIT 0xffffffffu
+#define WEFT_RETRY_5XX (1u << 0)
+#define WEFT_RETRY_GATEWAY_ERROR (1u << 1)
+#define WEFT_RETRY_RESET (1u << 2)
+#define WEFT_RETRY_RESET_BEFORE_REQUEST (1u << 3)
+#define WEFT_RETRY_CONNECT_FAILURE (1u << 4)
+#define WEFT_RETRY_REFUSED_STREAM (1u << 5)
+#define WEFT_RETRY_RETRIABLE_4XX (1u << 6)
+#define WEFT_RETRY_STATUS_CODES (1u << 7)
+#define WEFT_RETRY_CANCELLED (1u << 8)
+#define WEFT_RETRY_DEADLINE_EXCEEDED (1u << 9)
+#define WEFT_RETRY_INTERNAL (1u << 10)
+#define WEFT_RETRY_RESOURCE_EXHAUSTED (1u << 11)
+#define WEFT_RETRY_UNAVAILABLE (1u << 12)
+#define WEFT_RETRY_ENVOY_RATELIMITED (1u << 13)
+
+struct weft_img_upgrade {
+	struct weft_img_str type; /* lower case */
+	__u32 enabled;
+	__u32 pad;
+};
+
+#define WEFT_REDIRECT_STRIP_QUERY (1u << 0)
+#define WEFT_REDIRECT_PATH (1u << 1)	   /* path_redirect */
+#define WEFT_REDIRECT_PREFIX (1u << 2)	   /* prefix_rewrite of the matched prefix */
+#define WEFT_REDIRECT_HTTPS (1u << 3)
+
+struct weft_img_redirect {
+	__u32 reply; /* weft_img_reply; "location: URL\r\n" goes to its insert_off */
+	__u32 flags;
+	struct weft_img_str scheme; /* "" : the request's */
+	struct weft_img_str host;   /* "" : the request's, its default port dropped on a scheme change */
+	struct weft_img_str path;   /* path_redirect or the new prefix */
+	__u32 port;		    /* port_redirect, 0 none */
+	__u32 matched_len;	    /* bytes of the request's path that prefix_rewrite replaces */
+};
+
+/* ---- clusters ---- */
+
+enum weft_cluster_type {
+	WEFT_CLUSTER_ENDPOINTS = 1, /* STATIC, EDS */
+	WEFT_CLUSTER_ORIGINAL_DST,  /* PassthroughCluster */
+	WEFT_CLUSTER_BLACKHOLE,	    /* STATIC without load_assignment: refuses TCP at connect() */
+};
+enum weft_lb { WEFT_LB_ROUND_ROBIN, WEFT_LB_LEAST_REQUEST, WEFT_LB_RANDOM };
+enum weft_priority { WEFT_PRIORITY_DEFAULT, WEFT_PRIORITY_HIGH, WEFT_PRIORITY__MAX };
+
+struct weft_img_thresholds {
+	__u32 max_connections; /* 1024 */
+	__u32 max_pending;     /* 1024 */
+	__u32 max_requests;    /* 1024 */
+	__u32 max_retries;     /* 3 */
+};
+
+struct weft_img_cluster {
+	struct weft_img_str name;
+	__u32 type; /* enum weft_cluster_type */
+	__u32 lb;   /* enum weft_lb */
+	__u32 cell; /* state id of its weft_cell_cluster */
+	__u32 connect_timeout_ms; /* 5000 */
+	struct weft_img_thresholds threshold[WEFT_PRIORITY__MAX];
+	__u32 idle_timeout_ms; /* upstream connections, 3600000, 0 off */
+	__u32 max_requests_per_connection; /* 0: no limit */
+	__u32 choice_count;   /* least request, 2 */
+	__u32 buffer_limit;   /* per_connection_buffer_limit_bytes, 1 MiB */
+	__u32 port_override;  /* ORIGINAL_DST upstream_port_override, 0 none */
+	__u32 max_connection_ms;
+};
+
+/* Endpoints with the eligible ones of each priority worked out (xds-envoy.md 3.8). */
+struct weft_img_endpoints {
+	__u32 n;	/* all endpoints */
+	__u32 endpoint; /* struct weft_img_endpoint[n] */
+	__u32 n_set;	/* priorities with load, 0: no healthy upstream */
+	__u32 set;	/* struct weft_img_host_set[n] */
+};
+struct weft_img_host_set {
+	__u32 load_end; /* cumulative share of 1..100 */
+	__u32 n_host;	/* eligible, > 0 (0: picking this set is "no healthy upstream") */
+	__u32 host;	/* __u32[n]: indexes of weft_img_endpoints.endpoint */
+	__u32 n_schedule;
+	__u32 schedule; /* __u16[n]: indexes into host, one period of Envoy's EDF order; 0: weights equal */
+	__u32 pad;
+};
+struct weft_img_endpoint {
+	struct weft_sockaddr addr;
+	__u32 weight;
+	__u32 health; /* HealthStatus */
+	__u32 cell;   /* state id of its weft_cell_endpoint */
+	struct weft_img_str hostname;
+};

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#pragma once
+
+/* Every bound of weft that kernel and agent share, each with its reason. */
+
+/* Image: default and largest size in bytes (powers of two), and the slack behind it. */
+#define WEFT_IMAGE_SIZE_DEFAULT (32u << 20)
+#define WEFT_IMAGE_SIZE_MAX (512u << 20) /* largest that verifies on 6.1 and 6.18 */
+/* A masked offset may be the last byte: every object header and string step fits behind it. */
+#define WEFT_IMAGE_SLACK 4096u
+
+/* State: default size; its layout is fixed at load (struct weft_state_head). */
+#define WEFT_STATE_SIZE_DEFAULT (32u << 20)
+#define WEFT_STATE_SIZE_MAX (512u << 20)
+#define WEFT_STATE_SLACK 8192u /* one weft_req, the largest thing behind an offset, fits in it */
+
+/* A head that sk_msg judges: what one page holds; longer ones are the agent's. */
+#define WEFT_HEAD_MAX 4096u
+/* Header fields that sk_msg judges: 99 % of requests have fewer; more are the agent's. */
+#define WEFT_HEADERS_MAX 64u
+/* The agent's own engine: Envoy's max_request_headers_kb (60) and max_headers_count (100) fit. */
+#define WEFT_NATIVE_HEAD_MAX 65536u
+#define WEFT_NATIVE_HEADERS_MAX 1024u
+/* Distinct header names one route configuration may look at: one bit each in a 64-bit word. */
+#define WEFT_NAMES_MAX 64u
+/* Header name and host lengths the engine hashes (a DNS name is at most 253 bytes). */
+#define WEFT_NAME_LEN_MAX 128u
+#define WEFT_HOST_LEN_MAX 256u
+/* Conditions of one route; the verifier walks the loop once per condition. */
+#define WEFT_CONDS_MAX 16u
+/* Conditional routes tried for one request in the kernel (45 ns each); beyond, the agent decides. */
+#define WEFT_CANDIDATES_MAX 1024u
+/* Filters of one HTTP connection manager that have an effect, and network filters of a chain. */
+#define WEFT_FILTERS_MAX 8u
+#define WEFT_CONN_LIMITS_MAX 4u
+/* Port groups of one listener's filter chains. */
+#define WEFT_CHAIN_GROUPS_MAX 32u
+/* Clusters of one weighted_clusters. */
+#define WEFT_TARGETS_MAX 64u
+/* Priorities of one assignment (Envoy accepts 0 to 128). */
+#define WEFT_PRIORITIES_MAX 8u
+/* Entries of a weighted round robin schedule: one period, or weights are scaled down to it. */
+#define WEFT_SCHEDULE_MAX 8192u
+/* Probes of an open-addressed table; the compiler grows a table until every key fits. */
+#define WEFT_TAB_PROBES 16u
+/* Compare-and-swap attempts before a program hands the exchange to the agent. */
+#define WEFT_CAS_TRIES 64u
+
+/* A local reply that sk_msg builds: segments, and bytes in all (fits the first page of a message). */
+#define WEFT_REPLY_SEGS_MAX 12u
+#define WEFT_REPLY_MAX 4096u
+/* max_direct_response_body_size_bytes that is accepted; the kernel sends up to WEFT_REPLY_MAX itself. */
+#define WEFT_BODY_MAX (1u << 20)
+
+/* Enrolled pods, connections with a slot, cells (buckets, breakers), head buffers. */
+#define WEFT_PODS_MAX 1024u
+#define WEFT_SLOTS_DEFAULT 65536u
+#define WEFT_CELLS_DEFAULT 131072u
+#define WEFT_HEADS_DEFAULT 256u /* in use only inside one program run: more than CPUs x nesting */
+/* Cells one pod may hold: one pod cannot use up everybody's. */
+#define WEFT_CELLS_PER_POD_DEFAULT 32768u
+/* Listening ports of the agent per pod and family: captured connections share one four-tuple space. */
+#define WEFT_LISTEN_PORTS 8u

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#pragma once
+
+/*
+ * State: what changes with traffic, in one mmapable array, read and written by programs and agent with
+ * atomics. Offsets are from its start; laid out once at load by weft_state_layout().
+ *
+ * Cells (token buckets, breakers, cursors) belong to (pod, state id); a state id stands for one
+ * (kind, resource name, content) and is given by the agent. The directory maps the pair to an offset: written
+ * by the agent only, read by anybody. A program that finds no cell hands the exchange to the agent, which
+ * makes it.
+ */
+
+#include "bpf/abi/limits.h"
+#include "bpf/abi/reason.h"
+#include "bpf/abi/types.h"
+
+#define WEFT_STATE_MAGIC 0x3161747374666577ull /* "weftsta1" */
+
+struct weft_state_head {
+	__u64 magic;
+	__u32 abi;
+	__u32 n_slot;
+	__u32 slot;	 /* struct weft_slot[n_slot], 128 bytes each; index 0 is never used */
+	__u32 n_dir;	 /* power of two */
+	__u32 dir;	 /* struct weft_dir_ent[n_dir] */
+	__u32 n_cell;
+	__u32 cell;	 /* cells of WEFT_CELL_SIZE bytes; index 0 is never used */
+	__u32 n_head;
+	__u32 head;	 /* head buffers (struct weft_req), WEFT_HEAD_STRIDE apart; index 0 never used */
+	__u32 pad;
+	__u64 slot_free; /* tagged free list: tag (40 bits) << 24 | index, 0 index: empty */
+	__u64 head_free;
+	__u64 beat_ns;	 /* CLOCK_MONOTONIC of the agent's last sign of life */
+	__u32 date_which; /* 0 or 1: which of date[] is valid */
+	__u32 pad2;
+	char date[2][32]; /* "Sun, 06 Nov 1994 08:49:37 GMT", kept by the agent each second */
+	__u64 outcome[2][32]; /* enum weft_outcome, [0] in the kernel, [1] by the agent */
+	__u64 handed[32];     /* enum weft_handed */
+	__u64 classes[8];     /* enum weft_class */
+	__u64 slots_used;
+	__u64 decisions_honoured; /* the agent used the kernel's decision */
+	__u64 decisions_dropped;  /* it did not: number, epoch or hash differ */
+};
+
+static_assert(WEFT_OUTCOME__MAX <= 32 && WEFT_HANDED__MAX <= 32 && WEFT_CLASS__MAX <= 8, "counters");
+
+/* ---- cells ---- */
+
+#define WEFT_CELL_SIZE 128u
+#define WEFT_HEAD_STRIDE 8192u /* of head buffers: one weft_req with its 4 KiB head */
+
+struct weft_dir_ent {
+	__u64 key;  /* pod << 32 | state id; 0: empty, 1: deleted (probing goes on) */
+	__u32 cell; /* offset; written before key (release) */
+	__u32 pad;
+};
+
+/*
+ * word: the time, in 1/16 ns since boot plus WEFT_BUCKET_EPOCH, at which the bucket was or would have been
+ * empty. 0 is a full bucket. So one 64-bit word holds tokens and time.
+ */
+#define WEFT_BUCKET_EPOCH (1ull << 62)
+struct weft_cell_bucket {
+	__u64 word;
+	__u64 enabled;	    /* requests the filter looked at */
+	__u64 enforced;	    /* would be refused and enforced */
+	__u64 rate_limited; /* no token */
+	__u64 ok;
+	__u64 pad[11];
+};
+
+/* Breakers, cursor and statistics of (pod, cluster). */
+struct weft_cell_cluster {
+	__u32 cx_active[2]; /* per priority: open and connecting upstream connections; and l4 ones */
+	__u32 rq_pending[2]; /* waiting for a connection */
+	__u32 rq_active[2];
+	__u32 retry_active[2];
+	__u32 cx_idle;	/* connections of the agent's pools that a request may use at once */
+	__u32 cursor;	/* round robin */
+	__u64 rq_total;
+	__u64 cx_total;
+	__u64 cx_overflow;
+	__u64 pending_overflow;
+	__u64 rq_overflow;
+	__u64 cx_connect_fail;
+	__u64 rq_timeout;
+	__u64 rq_retry;
+	__u64 rq_2xx;
+	__u64 rq_4xx;
+	__u64 rq_5xx;
+};
+
+struct weft_cell_endpoint {
+	__u32 rq_active; /* for least request */
+	__u32 cx_active;
+	__u64 rq_total;
+	__u64 rq_error;
+	__u64 cx_total;
+	__u64 cx_fail;
+	__u64 pad[11];
+};
+static_assert(sizeof(struct weft_cell_bucket) == WEFT_CELL_SIZE, "bucket");
+static_assert(sizeof(struct weft_cell_cluster) == WEFT_CELL_SIZE, "cluster");
+static_assert(sizeof(struct weft_cell_endpoint) == WEFT_CELL_SIZE, "endpoint");
+
+/* ---- slots ---- */
+
+/*
+ * One captured HTTP connection. `word` is its owner and the bytes that sk_msg passed to the agent:
+ *   owner (WEFT_OWNER_*) << 56 | passed bytes (56 bits)
+ * The kernel moves KERNEL -> AGENT when it passes bytes; the agent moves AGENT -> KERNEL by
+ * compare-and-swap, only when it has handled exactly `passed` bytes and has no exchange open, after storing
+ * agent_tx. (kernel-facts 22)
+ */
+#define WEFT_OWNER_KERNEL 0ull
+#define WEFT_OWNER_AGENT 1ull
+#define WEFT_OWNER_SHIFT 56
+#define WEFT_PASSED_MASK ((1ull << WEFT_OWNER_SHIFT) - 1)
+
+#define WEFT_PAID_MAX 4u
+
+/* What sk_msg decided for the exchange it handed over; valid when `exchange` was stored (release). */
+struct weft_record {
+	__u64 hash;	/* of the head's bytes, weft_hash_head() */
+	__u64 position; /* passed bytes before the head */
+	__u32 exchange; /* counts records on this connection, from 1 */
+	__u32 epoch;	/* of the image that was used; offsets below are of that epoch */
+	__u32 outcome;	/* enum weft_outcome: FORWARD, or a local reply that the agent must send */
+	__u32 route;	/* weft_img_route, 0 none */
+	__u32 vhost;	/* weft_img_vhost, 0 none */
+	__u32 target;	/* weft_img_target chosen, 0 none */
+	__u32 n_paid;	/* token buckets that gave a token for this head */
+	__u32 paid[WEFT_PAID_MAX]; /* offsets of their cells: not to be charged again */
+	__u32 pad;
+};
+
+struct weft_slot {
+	__u64 word;
+	__u64 agent_tx; /* bytes the agent has sent on this connection, stored before it gives it back */
+	__u32 next;	/* free list */
+	__u32 gen;	/* counts uses of this slot */
+	__u32 pod;
+	__u32 refs;	/* WEFT_REF_* */
+	__u32 pad[2];
+	struct weft_record rec;
+	__u64 pad2[3];
+};
+static_assert(sizeof(struct weft_record) == 64, "weft_record");
+static_assert(sizeof(struct weft_slot) == 128, "weft_slot");
+#define WEFT_REF_APP 1u	  /* the app's socket lives */
+#define WEFT_REF_AGENT 2u /* the agent has accepted, or still may */
+
+/* ---- maps' keys and values that both sides know ---- */
+
+/* The pod map: netns cookie -> this. */
+struct weft_pod {
+	__u32 id;   /* 1..WEFT_PODS_MAX */
+	__u32 view; /* index in weft_img_root */
+	__u32 flags;
+	__u32 pad;
+	struct weft_addr addr4; /* v4-mapped; zero: none */
+	struct weft_addr addr6; /* zero: none */
+	__u16 port4[WEFT_LISTEN_PORTS]; /* agent's listening ports on addr4, host order; 0 unused */
+	__u16 port6[WEFT_LISTEN_PORTS];
+};
+#define WEFT_POD_PAUSED 1u /* being removed: everything is bypass */
+
+/* A captured connection between ESTABLISHED and accept(): both ends' addresses identify it. */
+struct weft_orig_key {
+	__u64 netns; /* cookie */
+	struct weft_sockaddr client; /* as the agent sees its peer */
+	struct weft_sockaddr agent;  /* the listener's address */
+};
+static_assert(sizeof(struct weft_orig_key) == 48, "weft_orig_key");
+struct weft_orig {
+	struct weft_sockaddr dst; /* what the app asked for */
+	__u32 slot; /* 0: without kernel help */
+	__u32 gen;
+	__u32 pod;
+};
+
+/* Socket storage: set by connect, or (agent's own sockets) by the agent through the file descriptor. */
+struct weft_sock {
+	struct weft_sockaddr dst; /* original destination; port 0: none */
+	__u32 class_id;	/* enum weft_class */
+	__u32 flags;	/* WEFT_SOCK_* */
+	__u32 pod;
+	__u32 slot;
+	__u32 gen;
+	__u32 cell;	/* l4: offset of the weft_cell_cluster whose cx_active[0] holds a place, 0 none */
+	__u32 cell_endpoint; /* l4: offset of the weft_cell_endpoint, 0 none */
+};
+#define WEFT_SOCK_EXEMPT 1u /* the agent's own: never touched */
+#define WEFT_SOCK_COUNTED 2u
+#define WEFT_SOCK_MPTCP 4u

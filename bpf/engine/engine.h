@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#pragma once
+
+/*
+ * The policy engine: one source, compiled for BPF (included by programs) and natively (weft_engine, built
+ * from native.c). It reads the image and state at 32-bit offsets; it does no I/O, allocates nothing and
+ * takes the time as an argument. Safe for any number of threads once bound: shared words change by
+ * compare-and-swap only.
+ *
+ * Offsets below ("off") are image offsets valid for the epoch in weft_ctx; whoever keeps the context must
+ * hold off the reuse of replaced objects meanwhile (agent/store).
+ */
+
+#include "bpf/abi/image.h"
+#include "bpf/abi/reason.h"
+#include "bpf/abi/state.h"
+
+/* A run of bytes of the head, relative to its start. */
+struct weft_span {
+	__u32 off;
+	__u32 len;
+};
+struct weft_field {
+	struct weft_span name; /* lower-cased in place by the parser */
+	struct weft_span value; /* without surrounding blanks */
+};
+
+#ifdef __bpf__
+#define WEFT_REQ_FIELDS WEFT_HEADERS_MAX
+#else
+#define WEFT_REQ_FIELDS WEFT_NATIVE_HEADERS_MAX
+#endif
+
+#define WEFT_REQ_CHUNKED (1u << 0)
+#define WEFT_REQ_HAS_LENGTH (1u << 1)
+#define WEFT_REQ_CLOSE (1u << 2)	 /* Connection: close */
+#define WEFT_REQ_KEEP_ALIVE (1u << 3)	 /* Connection: keep-alive */
+#define WEFT_REQ_UPGRADE (1u << 4)	 /* Connection: upgrade and an Upgrade field */
+#define WEFT_REQ_EXPECT (1u << 5)	 /* Expect: 100-continue */
+#define WEFT_REQ_ABSOLUTE (1u << 6)	 /* absolute-form target */
+#define WEFT_REQ_HTTP10 (1u << 7)	 /* a version other than 1.1 that is answered 426 */
+#define WEFT_REQ_HEAD_METHOD (1u << 8)
+#define WEFT_REQ_CONNECT (1u << 9)
+#define WEFT_REQ_REPEATED_HOST (1u << 10)
+#define WEFT_REQ_GRPC (1u << 11)	 /* content-type application/grpc[+...] */
+#define WEFT_REQ_PATH_ODD (1u << 12)	 /* path has '%', "//", "/.", '\\' or bytes that normalize_path changes */
+#define WEFT_REQ_TE_TRAILERS (1u << 13)
+
+/* What weft_http1_parse() says. > 0: not complete or not for this side; < 0: malformed, see weft_parse_error. */
+enum weft_parse {
+	WEFT_PARSE_OK = 0,
+	WEFT_PARSE_MORE = 1,	  /* the head is not complete in these bytes */
+	WEFT_PARSE_TOO_LONG = 2,  /* more than max_head (or, kernel, WEFT_HEAD_MAX) without an end: 431 */
+	WEFT_PARSE_TOO_MANY = 3,  /* more than max_headers fields: 431 */
+	WEFT_PARSE_UNSURE = 4,	  /* kernel only: legal perhaps, but only the agent's parser says (bare LF,
+				     obs-fold, absolute form, ...) */
+	WEFT_PARSE_BAD = -1,	  /* 400 codec error, text in weft_req.details */
+	WEFT_PARSE_BAD_CODING = -2, /* 501 */
+	WEFT_PARSE_BAD_VERSION = -3, /* 400: HTTP/1.10, http/1.1 */
+	WEFT_PARSE_VERSION = -4,  /* 426: 1.0, 0.9, 1.2, 2.0 without accept_http_10 */
+	WEFT_PARSE_BAD_HOST = -5, /* 400 http.invalid_authority */
+	WEFT_PARSE_NO_HOST = -6,  /* 400 missing_host_header */
+	WEFT_PARSE_NO_PATH = -7,  /* 404 missing_path_rejected / absolute_path_rejected */
+	WEFT_PARSE_BAD_PATH = -8, /* 400 path_normalization_failed ('#') */
+};
+
+/* The context of a decision. Fill pod, view, dst, src, now_ns, flags; weft_ctx_begin() fills the rest. */
+#define WEFT_CTX_KERNEL (1u << 0)  /* look at breakers, hand over what only the agent can do */
+#define WEFT_CTX_EXPLAIN (1u << 1) /* take no token, move no cursor, count nothing */
+
+struct weft_ctx {
+	__u32 pod;
+	__u32 view;	/* index in the root */
+	struct weft_sockaddr dst; /* what the app asked for */
+	struct weft_sockaddr src;
+	__u64 now_ns;	/* CLOCK_MONOTONIC */
+	__u32 flags;
+	/* cells of buckets that were paid for this very head by another side: not charged again */
+	__u32 n_prepaid;
+	__u32 prepaid[WEFT_PAID_MAX];
+	/* filled by weft_ctx_begin() and weft_listener_find() */
+	__u32 epoch;
+	__u32 view_off;	 /* weft_img_view, 0: nothing published */
+	__u32 listener;	 /* weft_img_listener */
+};
+
+struct weft_decision {
+	__u32 outcome; /* enum weft_outcome */
+	__u32 handed;  /* enum weft_handed: kernel only, why the agent must do it */
+	__u32 epoch;
+	__u32 hcm;
+	__u32 vhost;
+	__u32 route;
+	__u32 forward; /* weft_img_forward, FORWARD and its failures */
+	__u32 target;  /* weft_img_target */
+	__u32 cluster_id;
+	__u32 cluster; /* weft_img_cluster */
+	__u32 endpoints; /* weft_img_endpoints */
+	__u32 reply;   /* weft_img_reply of a local reply, 0: FORWARD or a codec error of the agent's */
+	__u32 redirect; /* weft_img_redirect */
+	__u32 n_paid;
+	__u32 paid[WEFT_PAID_MAX]; /* cells that gave a token (prepaid ones included) */
+	__u32 need_cell; /* state id that is missing (handed NO_CELL; the agent makes it and calls again) */
+	__u32 n_add;
+	__u32 add[WEFT_FILTERS_MAX]; /* weft_img_headers: request headers of limits not enforced */
+};
+
+/* One request head and everything known of it. Kernel: a head buffer in state. Agent: one per worker. */
+struct weft_req {
+	__u32 len;	/* bytes in head */
+	__u32 head_len; /* of the head with its blank line, once complete */
+	__u32 max_head; /* in: limits (hcm) */
+	__u32 max_headers;
+	__u32 hcm_flags; /* in: WEFT_HCM_* */
+	__u32 headers;	/* in: weft_img_route_config.headers of the request's table, 0: none */
+	__u64 bloom;	/* in: weft_img_route_config.bloom */
+	__u32 flags;	/* WEFT_REQ_* */
+	__u32 n_field;
+	__u64 content_length;
+	__u64 hash;	/* weft_hash_head() of the head's bytes, before the parser changes any */
+	__u64 present;	/* bit per weft_value */
+	__u64 repeated; /* bit per weft_value: several lines */
+	struct weft_span path; /* without query, what routes match */
+	struct weft_decision dec;
+	struct weft_span value[WEFT_NAMES_MAX]; /* by weft_value: METHOD, PATH (with query), HOST, headers */
+	struct weft_field field[WEFT_REQ_FIELDS];
+#ifdef __bpf__
+	__u32 scratch[16]; /* between global functions */
+	__u8 head[WEFT_HEAD_MAX + 64];
+#else
+	const char *details; /* response code details of a codec error */
+	__u8 *head; /* the caller's bytes, 64 readable behind max_head + 256; field names are changed in place */
+	__u32 scratch[16];
+	/* NULL, or told each step of the decision (explain) */
+	void (*trace)(void *ctx, const char *step, const char *fmt, ...);
+	void *trace_ctx;
+#endif
+};
+
+/* A local reply as pieces in order; total is the bytes to send. */
+enum weft_seg_kind { WEFT_SEG_IMAGE = 1, WEFT_SEG_HEAD, WEFT_SEG_DATE };
+struct weft_seg {
+	__u32 kind;
+	__u32 off; /* in the image, or in the request's head */
+	__u32 len;
+};
+struct weft_reply_plan {
+	__u32 status;
+	__u32 n;
+	__u32 total;
+	__u32 closes; /* Envoy closes the connection after it */
+	struct weft_seg seg[WEFT_REPLY_SEGS_MAX];
+};
+
+#ifndef __bpf__
+
+/*
+ * Binds this process's engine to an image and a state. img has img_mask + 1 + WEFT_IMAGE_SLACK bytes, state
+ * state_mask + 1 + WEFT_STATE_SLACK. Rebinding is for tests only.
+ */
+void weft_engine_bind(void *img, __u32 img_mask, void *state, __u32 state_mask);
+
+/* Writes magic, offsets and both free lists into a zeroed state of `size` bytes. -ENOSPC when it does not fit. */
+int weft_state_layout(void *state, __u32 size, __u32 n_slot, __u32 n_cell, __u32 n_head);
+
+/* Hashes, the same words as in programs; used by agent/compile for tables. */
+__u32 weft_hash_name(const void *lower, __u32 len);   /* header and listener names */
+__u32 weft_hash_host(const void *lower, __u32 len);   /* exact domains */
+__u32 weft_hash_suffix(const void *lower, __u32 len); /* from the last byte to the first */
+__u32 weft_hash_prefix(const void *lower, __u32 len); /* from the first byte */
+__u32 weft_hash_addr(const struct weft_addr *addr, __u32 port);
+__u64 weft_hash_head(const void *head, __u32 len);
+
+/* Reads the published root once. 0, or -ENOENT: nothing published or no such view. */
+int weft_ctx_begin(struct weft_ctx *ctx);
+
+/* Listener by exact address and port, wildcard and port, fallback. 0, or -ENOENT (bypass). Needs begin. */
+int weft_listener_find(struct weft_ctx *ctx);
+
+/* The chain for what the connection looks like. 0: none matches (Envoy closes). */
+__u32 weft_chain_find(const struct weft_ctx *ctx, enum weft_proto proto);
+
+/*
+ * What the first bytes of a connection are. WEFT_PROTO_*; -EAGAIN: more bytes needed to tell (never beyond 64
+ * bytes for a protocol, or the first line up to max for HTTP). Envoy's http_inspector and tls_inspector.
+ */
+int weft_proto_detect(const void *data, __u32 len);
+
+/*
+ * The class of a connection (connect()): BYPASS, REFUSED, L4, CAPTURED. For L4 *ret_chain is its chain (the
+ * choice of endpoint is weft_tcp_choose()).
+ */
+enum weft_class weft_class_find(struct weft_ctx *ctx, __u32 *ret_chain);
+
+/* Prepares limits of a request from the chain (weft_img_chain of kind HTTP): max_head, headers, bloom... */
+int weft_req_begin(struct weft_req *req, const struct weft_ctx *ctx, __u32 chain);
+
+/* Parses req->head[0..len). enum weft_parse. No change of state; call again with more bytes. */
+int weft_http1_parse(struct weft_req *req);
+
+/*
+ * Virtual host, route, filters, cluster: fills req->dec. Takes tokens. 0, or -ENOENT when a cell is missing
+ * (dec.need_cell; make it with agent/store and call again: tokens taken are in dec.paid, put them into
+ * ctx->prepaid).
+ */
+int weft_decide(struct weft_req *req, struct weft_ctx *ctx);
+
+/* The pieces of the local reply of req->dec (dec.reply). -E2BIG: more than WEFT_REPLY_MAX (kernel). */
+int weft_reply_plan(const struct weft_req *req, const struct weft_ctx *ctx,
+		    struct weft_reply_plan *plan);
+/* Plan of any weft_img_reply, for instance of an hcm's standard replies. head_only for HEAD. */
+int weft_reply_plan_std(__u32 reply, bool head_only, struct weft_reply_plan *plan);
+/* Writes plan->total bytes. */
+void weft_reply_write(const struct weft_req *req, const struct weft_reply_plan *plan, void *out);
+
+/*
+ * Chooses an endpoint of dec/target's cluster by its policy. Index into weft_img_endpoints.endpoint, -ENOENT: no
+ * healthy upstream, -EAGAIN: a cell is missing (*ret_need: state id). random: 64 random bits.
+ */
+int weft_endpoint_choose(const struct weft_ctx *ctx, __u32 cluster, __u32 endpoints, __u64 random,
+			 __u32 *ret_need);
+
+/* Picks a weighted target: off of weft_img_target. */
+__u32 weft_target_choose(__u32 targets, __u64 random);
+
+/* Cell of (pod, state id): offset in state, 0 none. */
+__u32 weft_cell_find(__u32 pod, __u32 id);
+struct weft_cell_bucket *weft_cell_bucket(__u32 cell);
+struct weft_cell_cluster *weft_cell_cluster(__u32 cell);
+struct weft_cell_endpoint *weft_cell_endpoint(__u32 cell);
+
+/* One token at now_ns. true: taken. Exact under any concurrency. */
+bool weft_bucket_take(__u32 cell, const struct weft_img_bucket *bucket, __u64 now_ns);
+/* Whole tokens left at now_ns. */
+__u64 weft_bucket_level(__u32 cell, const struct weft_img_bucket *bucket, __u64 now_ns);
+
+/* A place of a breaker: word is a field of a cell. true: taken, give it back with weft_place_put(). */
+bool weft_place_take(__u32 *word, __u32 max);
+void weft_place_put(__u32 *word);
+
+/* Slots and head buffers: tagged free lists. 0: none free. */
+__u32 weft_slot_get(void);
+void weft_slot_put(__u32 slot);
+struct weft_slot *weft_slot_at(__u32 slot);
+
+/* Objects by offset, for callers that print or carry out a decision. */
+const void *weft_img_at(__u32 off);
+struct weft_state_head *weft_state_head(void);
+
+/* Names for output: "rate_limited" and so on. */
+const char *weft_outcome_name(enum weft_outcome outcome);
+const char *weft_handed_name(enum weft_handed handed);
+const char *weft_class_name(enum weft_class class_id);
+
+#endif
