@@ -3,7 +3,15 @@
 
 /*
  * Delta ADS client as a state machine without I/O: messages in, messages out, time as an argument.
- * The rules are those of Envoy (xds-envoy.md 1.1 to 1.10). One instance per view. Not thread safe.
+ * The rules are those of Envoy's delta mux. One instance per view. Not thread safe.
+ *
+ * Time (now_ms): milliseconds since the epoch that never jump, that is a monotonic clock plus a constant;
+ * deadlines and weft_resource.updated_ms are in it.
+ *
+ * A snapshot holds what may serve: a cluster of type EDS appears once its ClusterLoadAssignment has
+ * arrived, is said not to exist, was refused or timed out; then, without one in the snapshot, it has no
+ * hosts. A listener appears once its RouteConfigurations have arrived, were refused or timed out; one
+ * that is not in the snapshot is an empty table (404). Until then their predecessors stay.
  */
 
 #include <stdbool.h>
@@ -17,10 +25,13 @@ struct weft_delta;
 /* What the owner does for the client. */
 struct weft_delta_ops {
 	/*
+	 * Called by weft_delta_receive and weft_delta_tick, never when the content would be the same.
 	 * A response was applied to `next` (a complete candidate snapshot; good resources of a partly bad
 	 * response are in it). The owner compiles and publishes it. 0: accepted. -errno: refused as a
 	 * whole or for the resources named in diag ("Listener/NAME"); those are taken back to what they
 	 * were, the owner is asked once more without them, and the response is NACKed with diag's text.
+	 * Refused again, or no change is named: everything is taken back. Without a response (timers)
+	 * the causes are shown by weft_delta_each only.
 	 * Borrowed for the call.
 	 */
 	int (*publish)(void *ctx, const struct weft_snapshot *next, struct weft_diag *diag);
@@ -33,15 +44,20 @@ struct weft_delta_node {
 	const char *region, *zone, *sub_zone; /* or NULL */
 };
 
+/* Copies what it needs. -EINVAL: metadata_json is not an object; -ENOMEM. */
 int weft_delta_new(const struct weft_delta_node *node, const struct weft_delta_ops *ops, void *ctx,
 		   struct weft_delta **ret);
 void weft_delta_free(struct weft_delta *d);
 
 /* A stream is up: forget nonces, queue first requests (with initial_resource_versions). */
-void weft_delta_connected(struct weft_delta *d, int64_t now_ms);
+/* -ENOMEM: reset the stream. */
+int weft_delta_connected(struct weft_delta *d, int64_t now_ms);
 /* The stream is gone: everything accepted stays. */
 void weft_delta_disconnected(struct weft_delta *d, int64_t now_ms);
-/* One DeltaDiscoveryResponse as bytes. -EBADMSG when it cannot be decoded (the stream is to be reset). */
+/*
+ * One DeltaDiscoveryResponse as bytes; refused ones are answered and 0. -EBADMSG when it cannot be
+ * decoded, -ENOMEM: the stream is to be reset. -ENOTCONN outside of a stream.
+ */
 int weft_delta_receive(struct weft_delta *d, const uint8_t *data, size_t len, int64_t now_ms);
 /* Next DeltaDiscoveryRequest to send, serialised; caller frees *ret. 0, or -EAGAIN when nothing waits. */
 int weft_delta_next_request(struct weft_delta *d, uint8_t **ret, size_t *ret_len);

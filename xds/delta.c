@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The delta ADS client from outside: its life, its stream, its timers, what it shows. */
+
+#include "xds/delta.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "xds/delta_state.h"
+
+int weft_delta_new(const struct weft_delta_node *node, const struct weft_delta_ops *ops, void *ctx,
+		   struct weft_delta **ret)
+{
+	struct weft_delta *d = calloc(1, sizeof(*d));
+	int err;
+
+	if (!d)
+		return -ENOMEM;
+	d->ops = *ops;
+	d->ctx = ctx;
+	TAILQ_INIT(&d->queue);
+	for (int i = 0; i < WEFT_XDS__MAX; i++)
+		TAILQ_INIT(&d->types[i].items);
+	d->types[WEFT_XDS_CLUSTER].wildcard = true;
+	d->types[WEFT_XDS_LISTENER].wildcard = true;
+	err = delta_node_new(node, &d->node);
+	if (!err)
+		err = weft_snapshot_new(&d->published);
+	if (err) {
+		weft_delta_free(d);
+		return err;
+	}
+	*ret = d;
+	return 0;
+}
+
+void weft_delta_free(struct weft_delta *d)
+{
+	if (!d)
+		return;
+	delta_queue_clear(d);
+	delta_types_clear(d);
+	weft_snapshot_free(d->published);
+	if (d->node)
+		envoy__config__core__v3__node__free_unpacked(d->node, NULL);
+	free(d->control_plane);
+	free(d);
+}
+
+/* The first of tick and connected: a server that never answers must not stop the start for ever. */
+static void clock_start(struct weft_delta *d, int64_t now_ms)
+{
+	struct delta_type *cds = &d->types[WEFT_XDS_CLUSTER];
+
+	if (d->clock_started)
+		return;
+	d->clock_started = true;
+	cds->started = true;
+	cds->deadline = now_ms + DELTA_FETCH_TIMEOUT_MS;
+}
+
+/* What this stream was told is void; names only kept to be unsubscribed are not needed any more. */
+static void stream_forget(struct weft_delta *d)
+{
+	delta_queue_clear(d);
+	d->node_sent = false;
+	for (int i = 0; i < WEFT_XDS__MAX; i++) {
+		struct delta_type *t = &d->types[i];
+		struct delta_item *item, *next;
+
+		t->first_sent = false;
+		for (item = TAILQ_FIRST(&t->items); item; item = next) {
+			next = TAILQ_NEXT(item, link);
+			item->sent = false;
+			if (item->unsubscribe && !item->watchers)
+				delta_item_free(d, item);
+			else
+				item->unsubscribe = false;
+		}
+	}
+}
+
+int weft_delta_connected(struct weft_delta *d, int64_t now_ms)
+{
+	int err = 0;
+
+	clock_start(d, now_ms);
+	stream_forget(d);
+	d->stats.connects++;
+	d->stats.connected = true;
+	for (int i = 0; !err && i < WEFT_XDS__MAX; i++) {
+		if (d->types[i].started || !d->types[i].wildcard)
+			err = delta_queue_subscription(d, (enum weft_xds_type)i);
+	}
+	return err;
+}
+
+void weft_delta_disconnected(struct weft_delta *d, int64_t now_ms)
+{
+	clock_start(d, now_ms);
+	if (!d->stats.connected)
+		return;
+	stream_forget(d);
+	d->stats.disconnects++;
+	d->stats.connected = false;
+}
+
+static int note_control_plane(struct weft_delta *d, const char *identifier)
+{
+	char *copy;
+
+	if (d->control_plane && !strcmp(d->control_plane, identifier))
+		return 0;
+	copy = strdup(identifier);
+	if (!copy)
+		return -ENOMEM;
+	free(d->control_plane);
+	d->control_plane = copy;
+	return 0;
+}
+
+int weft_delta_receive(struct weft_delta *d, const uint8_t *data, size_t len, int64_t now_ms)
+{
+	Envoy__Service__Discovery__V3__DeltaDiscoveryResponse *resp;
+	enum weft_xds_type type;
+	int err = 0;
+
+	if (!d->stats.connected)
+		return -ENOTCONN;
+	resp = envoy__service__discovery__v3__delta_discovery_response__unpack(NULL, len, data);
+	if (!resp)
+		return -EBADMSG;
+	d->stats.responses++;
+	if (resp->control_plane)
+		err = note_control_plane(d, resp->control_plane->identifier);
+	type = weft_xds_type_from_url(resp->type_url);
+	/* A type that was not asked for on this stream is neither used nor answered. */
+	if (!err && type != WEFT_XDS__MAX && d->types[type].first_sent)
+		err = delta_apply(d, type, resp, now_ms);
+	envoy__service__discovery__v3__delta_discovery_response__free_unpacked(resp, NULL);
+	return err;
+}
+
+static bool all_warm(const struct delta_type *t)
+{
+	const struct delta_item *item;
+
+	TAILQ_FOREACH(item, &t->items, link) {
+		if (item->held && !delta_item_warm(item))
+			return false;
+	}
+	return true;
+}
+
+int delta_advance(struct weft_delta *d, int64_t now_ms)
+{
+	struct delta_type *cds = &d->types[WEFT_XDS_CLUSTER], *lds = &d->types[WEFT_XDS_LISTENER];
+	int err = 0;
+
+	if (!lds->started && cds->fetched && all_warm(cds)) {
+		lds->started = true;
+		lds->deadline = now_ms + DELTA_FETCH_TIMEOUT_MS;
+		if (d->stats.connected)
+			err = delta_queue_subscription(d, WEFT_XDS_LISTENER);
+	}
+	if (!d->complete && lds->fetched && all_warm(cds) && all_warm(lds))
+		d->complete = true;
+	return err;
+}
+
+/* The earlier of two deadlines, where DELTA_NEVER is none. */
+static int64_t earlier(int64_t a, int64_t b)
+{
+	if (a == DELTA_NEVER || (b != DELTA_NEVER && b < a))
+		return b;
+	return a;
+}
+
+/* Expiry of TTL: as if the server had removed it, which for EDS and RDS leaves the data in force. */
+static bool item_expire(struct weft_delta *d, struct delta_item *item, int64_t now_ms)
+{
+	if (item->expires == DELTA_NEVER || item->expires > now_ms)
+		return false;
+	item->expires = DELTA_NEVER;
+	if (!d->types[item->type].wildcard)
+		return false;
+	delta_slot_unref(item->held);
+	item->held = NULL;
+	free(item->version);
+	item->version = NULL;
+	delta_item_refuse(item, NULL, NULL);
+	return true;
+}
+
+static bool watches_expire(struct weft_delta *d, struct delta_item *item, int64_t now_ms)
+{
+	bool any = false;
+
+	for (size_t i = 0; item->held && i < item->held->n_watches; i++) {
+		struct delta_watch *w = &item->held->watches[i];
+
+		if (delta_watch_ready(w) || w->deadline == DELTA_NEVER || w->deadline > now_ms)
+			continue;
+		w->done = true;
+		w->target->timed_out = true;
+		d->stats.init_fetch_timeout++;
+		any = true;
+	}
+	return any;
+}
+
+static bool type_expire(struct weft_delta *d, struct delta_type *t, int64_t now_ms)
+{
+	struct delta_item *item;
+	bool any = false;
+
+	if (t->wildcard && t->started && !t->fetched && t->deadline <= now_ms) {
+		t->fetched = true;
+		d->stats.init_fetch_timeout++;
+		any = true;
+	}
+	TAILQ_FOREACH(item, &t->items, link) {
+		any |= item_expire(d, item, now_ms);
+		any |= watches_expire(d, item, now_ms);
+	}
+	return any;
+}
+
+static int64_t type_deadline(const struct delta_type *t)
+{
+	int64_t next = t->wildcard && t->started && !t->fetched ? t->deadline : DELTA_NEVER;
+	const struct delta_item *item;
+
+	TAILQ_FOREACH(item, &t->items, link) {
+		next = earlier(next, item->expires);
+		for (size_t i = 0; item->held && i < item->held->n_watches; i++) {
+			if (!delta_watch_ready(&item->held->watches[i]))
+				next = earlier(next, item->held->watches[i].deadline);
+		}
+	}
+	return next;
+}
+
+int64_t weft_delta_tick(struct weft_delta *d, int64_t now_ms)
+{
+	_cleanup_diag_ struct weft_diag causes = WEFT_DIAG_INIT;
+	int64_t next = DELTA_NEVER;
+	bool any = false;
+
+	clock_start(d, now_ms);
+	for (int i = 0; i < WEFT_XDS__MAX; i++)
+		any |= type_expire(d, &d->types[i], now_ms);
+	if (any) {
+		/* No response to refuse: the causes are shown with the resources. */
+		if (delta_publish(d, NULL, &causes))
+			delta_note_refused(d, &causes);
+		for (int i = 0; i < WEFT_XDS__MAX; i++)
+			delta_collect(d, (enum weft_xds_type)i);
+		delta_advance(d, now_ms);
+	}
+	for (int i = 0; i < WEFT_XDS__MAX; i++)
+		next = earlier(next, type_deadline(&d->types[i]));
+	return next;
+}
+
+bool weft_delta_complete(const struct weft_delta *d)
+{
+	return d->complete;
+}
+
+static enum weft_delta_status item_status(const struct weft_delta *d, const struct delta_item *item)
+{
+	if (item->error)
+		return WEFT_DELTA_NACKED;
+	if (d->types[item->type].wildcard)
+		return delta_item_warm(item) ? WEFT_DELTA_ACKED : WEFT_DELTA_WARMING;
+	if (item->absent)
+		return WEFT_DELTA_DOES_NOT_EXIST;
+	if (item->held)
+		return WEFT_DELTA_ACKED;
+	return item->timed_out ? WEFT_DELTA_TIMEOUT : WEFT_DELTA_REQUESTED;
+}
+
+static int compare_items(const void *a, const void *b)
+{
+	return strcmp((*(struct delta_item *const *)a)->name, (*(struct delta_item *const *)b)->name);
+}
+
+static void type_each(const struct weft_delta *d, const struct delta_type *t,
+		      void (*fn)(void *ctx, const struct weft_delta_item *item), void *ctx)
+{
+	struct delta_item **sorted = calloc(t->n_items + 1, sizeof(*sorted));
+	struct delta_item *item;
+	size_t n = 0;
+
+	if (!sorted)
+		return;
+	TAILQ_FOREACH(item, &t->items, link) {
+		if (item->held || item->error || item->watchers)
+			sorted[n++] = item;
+	}
+	qsort(sorted, n, sizeof(*sorted), compare_items);
+	for (size_t i = 0; i < n; i++) {
+		struct weft_delta_item out = {
+			.type = sorted[i]->type,
+			.name = sorted[i]->name,
+			.version = sorted[i]->version ? sorted[i]->version : "",
+			.status = item_status(d, sorted[i]),
+			.error = sorted[i]->error,
+			.failed_version = sorted[i]->failed_version,
+			.updated_ms = sorted[i]->updated_ms,
+		};
+
+		fn(ctx, &out);
+	}
+	free(sorted);
+}
+
+void weft_delta_each(const struct weft_delta *d,
+		     void (*fn)(void *ctx, const struct weft_delta_item *item), void *ctx)
+{
+	for (int i = 0; i < WEFT_XDS__MAX; i++)
+		type_each(d, &d->types[i], fn, ctx);
+}
+
+void weft_delta_stats(const struct weft_delta *d, struct weft_delta_stats *ret)
+{
+	*ret = d->stats;
+	ret->control_plane = d->control_plane;
+}

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * What the parts of the delta client share: delta.c (life, timers), delta_item.c (table of resources),
+ * delta_refs.c (which names a resource waits for), delta_sub.c (requests), delta_apply.c (responses) and
+ * delta_warm.c (what is published). Not for use outside of xds/delta*.c.
+ */
+
+#include <sys/queue.h>
+
+#include "envoy/service/discovery/v3/discovery.pb-c.h"
+#include "xds/delta.h"
+
+/* Envoy's default of ConfigSource.initial_fetch_timeout. */
+#define DELTA_FETCH_TIMEOUT_MS 15000
+/* Envoy cuts the text of a NACK here: control planes log it, some into bounded storage. */
+#define DELTA_NACK_MAX 4096
+/* Refused resources without any accepted version that are remembered per type, for dump only. */
+#define DELTA_REFUSED_MAX 1000
+/* "For ever" as a time in ms. */
+#define DELTA_NEVER (-1)
+
+struct delta_item;
+struct delta_undo;
+
+/* One name (CLA or route configuration) that a cluster or listener cannot do without when it starts. */
+struct delta_watch {
+	struct delta_item *target;
+	int64_t deadline; /* ms, DELTA_NEVER: without limit */
+	bool done;	  /* failed or timed out: goes on without it */
+};
+
+/* A resource with its watches, shared by the held and the active place of its item. */
+struct delta_slot {
+	unsigned int refs;
+	struct weft_resource *res;
+	size_t n_watches;
+	struct delta_watch watches[];
+};
+
+/* A name of one type: known by wildcard, watched, or refused. */
+struct delta_item {
+	TAILQ_ENTRY(delta_item) link;
+	struct delta_item *bucket_next;
+	enum weft_xds_type type;
+	char *name;
+	uint64_t hash;
+	struct delta_slot *held;   /* newest accepted; NULL none */
+	struct delta_slot *active; /* in the snapshot the owner accepted last; NULL none */
+	char *version;		   /* of held, as last sent; NULL none, or the server took it back */
+	char *error, *failed_version;
+	int64_t updated_ms;
+	int64_t expires;   /* TTL, or DELTA_NEVER */
+	size_t watchers;   /* watches that point here */
+	uint64_t mark;	   /* last composition that needs it */
+	struct delta_undo *undo; /* set while a response that changes it is applied */
+	bool sent;	   /* subscribed on this stream */
+	bool unsubscribe;  /* to be unsubscribed on this stream, then forgotten */
+	bool absent;	   /* the server said that it does not exist */
+	bool timed_out;
+};
+
+TAILQ_HEAD(delta_items, delta_item);
+
+struct delta_type {
+	struct delta_items items; /* in order of first mention */
+	struct delta_item **buckets;
+	size_t n_items, n_buckets; /* buckets: power of two */
+	bool wildcard;
+	bool started;	  /* may be asked for (LDS: clusters are initialised) */
+	bool first_sent;  /* on this stream */
+	bool queued;	  /* a subscription request waits in the queue */
+	bool fetched;	  /* wildcard: first answer arrived, failed or timed out */
+	int64_t deadline; /* wildcard: of the first answer */
+};
+
+/* A request that waits; a subscription is computed when it leaves, so that changes merge. */
+struct delta_request {
+	TAILQ_ENTRY(delta_request) link;
+	enum weft_xds_type type;
+	bool answer;  /* ACK or NACK; else a subscription change */
+	char *nonce;
+	char *error;  /* NACK */
+};
+
+struct weft_delta {
+	struct weft_delta_ops ops;
+	void *ctx;
+	Envoy__Config__Core__V3__Node *node;
+	struct delta_type types[WEFT_XDS__MAX];
+	TAILQ_HEAD(, delta_request) queue;
+	struct weft_snapshot *published;
+	uint64_t generation; /* of compositions */
+	struct weft_delta_stats stats;
+	char *control_plane;
+	bool clock_started, node_sent, complete;
+};
+
+/* What a response changed in one item, to take it back. */
+struct delta_undo {
+	struct delta_item *item;
+	struct delta_slot *held;
+	char *version, *error, *failed_version;
+	int64_t updated_ms, expires;
+	bool absent, timed_out;
+	const char *new_version; /* borrowed from the response */
+};
+
+/* All changes of one response. Capacity is reserved at the start, so that items may point into it. */
+struct delta_change {
+	struct delta_undo *undos;
+	size_t n, cap;
+};
+
+/* delta_item.c */
+struct delta_item *delta_item_find(struct weft_delta *d, enum weft_xds_type type, const char *name);
+/* Finds or makes; NULL when out of memory. */
+struct delta_item *delta_item_get(struct weft_delta *d, enum weft_xds_type type, const char *name);
+void delta_item_free(struct weft_delta *d, struct delta_item *item);
+/* Replaces the error; NULL clears. Out of memory: no text is kept. */
+void delta_item_refuse(struct delta_item *item, const char *error, const char *failed_version);
+struct delta_slot *delta_slot_ref(struct delta_slot *s);
+void delta_slot_unref(struct delta_slot *s);
+/* The server's word counts for it: a type with wildcard, or somebody waits for the name. */
+bool delta_item_wanted(const struct weft_delta *d, const struct delta_item *item);
+bool delta_watch_ready(const struct delta_watch *w);
+bool delta_item_warm(const struct delta_item *item);
+/* Drops what nobody needs any more, and queues the subscription changes of a type. */
+int delta_collect(struct weft_delta *d, enum weft_xds_type type);
+void delta_types_clear(struct weft_delta *d);
+
+/* delta_refs.c: a slot (one reference) with a watch per name that the resource waits for. */
+int delta_slot_new(struct weft_delta *d, struct weft_resource *res, int64_t now_ms,
+		   struct weft_diag *diag, struct delta_slot **ret);
+/* Milliseconds, rounded up; -ERANGE when negative or beyond what protobuf allows. NULL: `unset`. */
+/* delta_node.c: -EINVAL when the metadata is no JSON object; freed with free_unpacked. */
+int delta_node_new(const struct weft_delta_node *from, Envoy__Config__Core__V3__Node **ret);
+int delta_duration_ms(const Google__Protobuf__Duration *duration, int64_t unset, int64_t *ret);
+
+/* delta_sub.c */
+int delta_queue_subscription(struct weft_delta *d, enum weft_xds_type type);
+/* Takes over nonce and error, also on failure. */
+int delta_queue_answer(struct weft_delta *d, enum weft_xds_type type, char *nonce, char *error);
+void delta_queue_clear(struct weft_delta *d);
+
+/* delta_apply.c: the whole treatment of a response of a known type, its answer included. */
+int delta_apply(struct weft_delta *d, enum weft_xds_type type,
+		const Envoy__Service__Discovery__V3__DeltaDiscoveryResponse *resp, int64_t now_ms);
+void delta_undo_apply(struct delta_undo *undo);
+/* "Listener/NAME" to its item; NULL when it is none of ours. */
+struct delta_item *delta_item_by_resource(struct weft_delta *d, const char *resource);
+/* Notes the causes in the items they name. */
+void delta_note_refused(struct weft_delta *d, const struct weft_diag *diag);
+
+/* delta_warm.c */
+/*
+ * Offers the owner what is now to be in force, when that differs from what is. 0; -EINVAL: refused in
+ * part or as a whole, causes in diag, and what was refused is taken back; -ENOMEM: all is taken back.
+ * `change` is NULL when no response caused it.
+ */
+int delta_publish(struct weft_delta *d, struct delta_change *change, struct weft_diag *diag);
+/* Gives up waiting for every missing resource of a type (EDS, RDS). */
+void delta_watches_fail(struct weft_delta *d, enum weft_xds_type type);
+/* After any change: LDS may start, `complete` may become true. */
+int delta_advance(struct weft_delta *d, int64_t now_ms);
