@@ -43,6 +43,8 @@
 #define WEFT_SCHEDULE_MAX 8192u
 /* Probes of an open-addressed table; the compiler grows a table until every key fits. */
 #define WEFT_TAB_PROBES 16u
+/* Probes of the cell directory; at most half full, so longer runs are not seen (the store counts them). */
+#define WEFT_DIR_PROBES 64u
 /* Compare-and-swap attempts before a program hands the exchange to the agent. */
 #define WEFT_CAS_TRIES 64u
 

@@ -58,6 +58,8 @@
 	X(NO_SLOT, "no_slot", "no slot was free at connect")                                       \
 	X(NO_HEAD, "no_head_buffer", "no head buffer was free")                                    \
 	X(NO_LISTENER, "no_listener", "the listener of this connection is gone or has changed kind") \
+	X(GRPC, "grpc", "a gRPC client is answered: the agent words the reply")                  \
+	X(SHADOW, "shadow_limit", "a limit that is not enforced adds request headers")            \
 	X(CONTENDED, "contended", "compare-and-swap gave up")                                      \
 	X(STORE, "store", "message could not be read or rewritten")
 

@@ -21,7 +21,7 @@ struct weft_span {
 	__u32 len;
 };
 struct weft_field {
-	struct weft_span name; /* lower-cased in place by the parser */
+	struct weft_span name; /* natively lower-cased in place by the parser */
 	struct weft_span value; /* without surrounding blanks */
 };
 
@@ -30,6 +30,9 @@ struct weft_field {
 #else
 #define WEFT_REQ_FIELDS WEFT_NATIVE_HEADERS_MAX
 #endif
+
+/* "location: ", scheme of at most 20 bytes, "://", ":65535", and the line's end. */
+#define WEFT_REQ_TEXT 64u
 
 #define WEFT_REQ_CHUNKED (1u << 0)
 #define WEFT_REQ_HAS_LENGTH (1u << 1)
@@ -45,6 +48,8 @@ struct weft_field {
 #define WEFT_REQ_GRPC (1u << 11)	 /* content-type application/grpc[+...] */
 #define WEFT_REQ_PATH_ODD (1u << 12)	 /* path has '%', "//", "/.", '\\' or bytes that normalize_path changes */
 #define WEFT_REQ_TE_TRAILERS (1u << 13)
+/* Connection named Content-Length: the body has content_length bytes, the field is not passed on. */
+#define WEFT_REQ_LENGTH_DROPPED (1u << 14)
 
 /* What weft_http1_parse() says. > 0: not complete or not for this side; < 0: malformed, see weft_parse_error. */
 enum weft_parse {
@@ -62,11 +67,20 @@ enum weft_parse {
 	WEFT_PARSE_NO_HOST = -6,  /* 400 missing_host_header */
 	WEFT_PARSE_NO_PATH = -7,  /* 404 missing_path_rejected / absolute_path_rejected */
 	WEFT_PARSE_BAD_PATH = -8, /* 400 path_normalization_failed ('#') */
+	WEFT_PARSE_NO_TYPE = -9,  /* 400 query_missing_content_type: QUERY without Content-Type */
 };
 
 /* The context of a decision. Fill pod, view, dst, src, now_ns, flags; weft_ctx_begin() fills the rest. */
 #define WEFT_CTX_KERNEL (1u << 0)  /* look at breakers, hand over what only the agent can do */
 #define WEFT_CTX_EXPLAIN (1u << 1) /* take no token, move no cursor, count nothing */
+
+/* Buckets of one downstream connection (local_rate_limit_per_downstream_connection); zero at accept. */
+struct weft_conn_limits {
+	__u32 n;
+	__u32 pad;
+	__u32 id[WEFT_FILTERS_MAX];   /* state id of the rule */
+	__u64 word[WEFT_FILTERS_MAX]; /* as weft_cell_bucket.word */
+};
 
 struct weft_ctx {
 	__u32 pod;
@@ -82,6 +96,11 @@ struct weft_ctx {
 	__u32 epoch;
 	__u32 view_off;	 /* weft_img_view, 0: nothing published */
 	__u32 listener;	 /* weft_img_listener */
+	__u32 pad;
+	__u64 random;	 /* in: random bits of this request; 0: the engine draws them */
+#ifndef __bpf__
+	struct weft_conn_limits *conn; /* of this connection, one thread at a time; NULL: full buckets */
+#endif
 };
 
 struct weft_decision {
@@ -105,6 +124,21 @@ struct weft_decision {
 	__u32 add[WEFT_FILTERS_MAX]; /* weft_img_headers: request headers of limits not enforced */
 };
 
+/* A local reply as pieces in order; total is the bytes to send. */
+enum weft_seg_kind { WEFT_SEG_IMAGE = 1, WEFT_SEG_HEAD, WEFT_SEG_DATE, WEFT_SEG_TEXT };
+struct weft_seg {
+	__u32 kind;
+	__u32 off; /* in the image, the request's head, or weft_req.text */
+	__u32 len;
+};
+struct weft_reply_plan {
+	__u32 status;
+	__u32 n;
+	__u32 total;
+	__u32 closes; /* Envoy closes the connection after it */
+	struct weft_seg seg[WEFT_REPLY_SEGS_MAX];
+};
+
 /* One request head and everything known of it. Kernel: a head buffer in state. Agent: one per worker. */
 struct weft_req {
 	__u32 len;	/* bytes in head */
@@ -121,35 +155,28 @@ struct weft_req {
 	__u64 present;	/* bit per weft_value */
 	__u64 repeated; /* bit per weft_value: several lines */
 	struct weft_span path; /* without query, what routes match */
+	__u32 underscores; /* in: weft_img_hcm.underscores */
+	__u32 n_text;	   /* bytes used in text */
 	struct weft_decision dec;
+	__u8 text[WEFT_REQ_TEXT]; /* words of a Location line that stand nowhere else */
 	struct weft_span value[WEFT_NAMES_MAX]; /* by weft_value: METHOD, PATH (with query), HOST, headers */
 	struct weft_field field[WEFT_REQ_FIELDS];
 #ifdef __bpf__
 	__u32 scratch[16]; /* between global functions */
+	struct weft_reply_plan plan; /* for programs: too large for their stack */
 	__u8 head[WEFT_HEAD_MAX + 64];
 #else
 	const char *details; /* response code details of a codec error */
-	__u8 *head; /* the caller's bytes, 64 readable behind max_head + 256; field names are changed in place */
+	/*
+	 * The caller's bytes, 64 more readable behind max_head + 256. Once the head is complete, field names
+	 * are lower-cased, folded values and several Host lines joined in place.
+	 */
+	__u8 *head;
 	__u32 scratch[16];
 	/* NULL, or told each step of the decision (explain) */
 	void (*trace)(void *ctx, const char *step, const char *fmt, ...);
 	void *trace_ctx;
 #endif
-};
-
-/* A local reply as pieces in order; total is the bytes to send. */
-enum weft_seg_kind { WEFT_SEG_IMAGE = 1, WEFT_SEG_HEAD, WEFT_SEG_DATE };
-struct weft_seg {
-	__u32 kind;
-	__u32 off; /* in the image, or in the request's head */
-	__u32 len;
-};
-struct weft_reply_plan {
-	__u32 status;
-	__u32 n;
-	__u32 total;
-	__u32 closes; /* Envoy closes the connection after it */
-	struct weft_seg seg[WEFT_REPLY_SEGS_MAX];
 };
 
 #ifndef __bpf__
@@ -170,6 +197,8 @@ __u32 weft_hash_suffix(const void *lower, __u32 len); /* from the last byte to t
 __u32 weft_hash_prefix(const void *lower, __u32 len); /* from the first byte */
 __u32 weft_hash_addr(const struct weft_addr *addr, __u32 port);
 __u64 weft_hash_head(const void *head, __u32 len);
+/* Slot of (pod, state id) in weft_state_head.dir before masking; probed linearly, WEFT_DIR_PROBES at most. */
+__u32 weft_hash_cell(__u32 pod, __u32 id);
 
 /* Reads the published root once. 0, or -ENOENT: nothing published or no such view. */
 int weft_ctx_begin(struct weft_ctx *ctx);
@@ -195,8 +224,30 @@ enum weft_class weft_class_find(struct weft_ctx *ctx, __u32 *ret_chain);
 /* Prepares limits of a request from the chain (weft_img_chain of kind HTTP): max_head, headers, bloom... */
 int weft_req_begin(struct weft_req *req, const struct weft_ctx *ctx, __u32 chain);
 
-/* Parses req->head[0..len). enum weft_parse. No change of state; call again with more bytes. */
+/*
+ * Parses req->head[0..len). enum weft_parse. The head's bytes are changed only when it says WEFT_PARSE_OK; after
+ * WEFT_PARSE_MORE call it again with more bytes. A prefix of a head gives MORE or the whole head's error.
+ * field[] has no line that Connection names; "host" is there once, its text in value[WEFT_VALUE_HOST].
+ */
 int weft_http1_parse(struct weft_req *req);
+
+/*
+ * Replaces :path (normalised). The bytes stand in the caller's head buffer, anywhere behind the head, and stay
+ * there. -EINVAL: before the head's start or not starting with '/'.
+ */
+int weft_req_set_path(struct weft_req *req, const void *path, __u32 len);
+/*
+ * Makes a header that the agent itself adds before routing (x-request-id) visible to conditions; as above.
+ * No effect when the client sent it or no rule looks at it.
+ */
+int weft_req_set_value(struct weft_req *req, const char *lower_name, const void *value, __u32 len);
+
+/*
+ * Envoy's normalize_path (RFC 3986 dot segments, Chromium's escaping) and merge_slashes on a path with query.
+ * Bytes written to out; -EINVAL: refused (400 path_normalization_failed); -ENOSPC.
+ */
+int weft_path_normalize(const void *path, __u32 len, void *out, __u32 cap, bool normalize,
+			bool merge_slashes);
 
 /*
  * Virtual host, route, filters, cluster: fills req->dec. Takes tokens. 0, or -ENOENT when a cell is missing
@@ -219,6 +270,23 @@ void weft_reply_write(const struct weft_req *req, const struct weft_reply_plan *
  */
 int weft_endpoint_choose(const struct weft_ctx *ctx, __u32 cluster, __u32 endpoints, __u64 random,
 			 __u32 *ret_need);
+
+/* What a TCP chain does with a connection. */
+struct weft_tcp {
+	__u32 outcome;	/* FORWARD, or REFUSED_* */
+	__u32 need;	/* state id of a missing cell (-EAGAIN) */
+	__u32 target;	/* weft_img_target */
+	__u32 cluster;	/* weft_img_cluster */
+	__u32 endpoint; /* weft_img_endpoint, 0: original destination */
+	__u32 cell;	/* of the cluster: one place of cx_active[0] is taken, give it back at close */
+	__u32 cell_endpoint;
+	struct weft_sockaddr addr; /* where to connect */
+};
+/*
+ * Connection limits, target, cluster, breaker, endpoint of a TCP chain, as Envoy's filters in order. 0: look at
+ * outcome; -EAGAIN: a cell is missing (need), nothing was taken.
+ */
+int weft_tcp_choose(struct weft_ctx *ctx, __u32 chain, struct weft_tcp *ret);
 
 /* Picks a weighted target: off of weft_img_target. */
 __u32 weft_target_choose(__u32 targets, __u64 random);
