@@ -109,6 +109,8 @@ static_assert(sizeof(struct weft_cell_endpoint) == WEFT_CELL_SIZE, "endpoint");
 /*
  * One captured HTTP connection. `word` is its owner and the bytes that sk_msg passed to the agent:
  *   owner (WEFT_OWNER_*) << 56 | passed bytes (56 bits)
+ * passed is the position in the app's byte stream (TCP Fast Open included) behind the last byte that went to the
+ * agent, worked out from the socket's sequence numbers at each send; requests answered in place do not move it.
  * The kernel moves KERNEL -> AGENT when it passes bytes; the agent moves AGENT -> KERNEL by
  * compare-and-swap, only when it has handled exactly `passed` bytes and has no exchange open, after storing
  * agent_tx. (kernel-facts 22)
@@ -132,7 +134,7 @@ struct weft_record {
 	__u32 target;	/* weft_img_target chosen, 0 none */
 	__u32 n_paid;	/* token buckets that gave a token for this head */
 	__u32 paid[WEFT_PAID_MAX]; /* offsets of their cells: not to be charged again */
-	__u32 pad;
+	__u32 reply;	/* weft_img_reply of a local reply that could not be given in place, 0 none */
 };
 
 struct weft_slot {
@@ -178,7 +180,12 @@ struct weft_orig {
 	__u32 slot; /* 0: without kernel help */
 	__u32 gen;
 	__u32 pod;
+	__u32 flags; /* WEFT_ORIG_* */
+	__u32 pad;
+	__u64 closed_ns; /* the app closed before accept(): what it sent still counts; swept later; 0: open */
 };
+#define WEFT_ORIG_LIMITS_PAID 1u /* network rate limits of its TCP chain were charged in connect() */
+static_assert(sizeof(struct weft_orig) == 48, "weft_orig");
 
 /* Socket storage: set by connect, or (agent's own sockets) by the agent through the file descriptor. */
 struct weft_sock {
@@ -190,7 +197,13 @@ struct weft_sock {
 	__u32 gen;
 	__u32 cell;	/* l4: offset of the weft_cell_cluster whose cx_active[0] holds a place, 0 none */
 	__u32 cell_endpoint; /* l4: offset of the weft_cell_endpoint, 0 none */
+	__u32 seq; /* TCP sequence number of the first byte the app can send (positions are counted from it) */
+	__u32 pad;
+	__u64 cookie; /* of the socket: its key in the sock map, never used twice */
 };
+static_assert(sizeof(struct weft_sock) == 64, "weft_sock");
 #define WEFT_SOCK_EXEMPT 1u /* the agent's own: never touched */
 #define WEFT_SOCK_COUNTED 2u
 #define WEFT_SOCK_MPTCP 4u
+#define WEFT_SOCK_ORIG 8u	 /* the orig map was given an entry */
+#define WEFT_SOCK_LIMITS_PAID 16u /* see WEFT_ORIG_LIMITS_PAID */
