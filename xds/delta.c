@@ -253,8 +253,7 @@ int64_t weft_delta_tick(struct weft_delta *d, int64_t now_ms)
 		any |= type_expire(d, &d->types[i], now_ms);
 	if (any) {
 		/* No response to refuse: the causes are shown with the resources. */
-		if (delta_publish(d, NULL, &causes))
-			delta_note_refused(d, &causes);
+		delta_publish(d, NULL, &causes);
 		for (int i = 0; i < WEFT_XDS__MAX; i++)
 			delta_collect(d, (enum weft_xds_type)i);
 		delta_advance(d, now_ms);

@@ -29,8 +29,8 @@ struct weft_delta_ops {
 	 * A response was applied to `next` (a complete candidate snapshot; good resources of a partly bad
 	 * response are in it). The owner compiles and publishes it. 0: accepted. -errno: refused as a
 	 * whole or for the resources named in diag ("Listener/NAME"); those are taken back to what they
-	 * were, the owner is asked once more without them, and the response is NACKed with diag's text.
-	 * Refused again, or no change is named: everything is taken back. Without a response (timers)
+	 * were, the owner is asked again without them (up to 8 times, while new ones are named), and
+	 * the response is NACKed with diag's text. No change is named: everything is taken back. Without a response (timers)
 	 * the causes are shown by weft_delta_each only.
 	 * Borrowed for the call.
 	 */

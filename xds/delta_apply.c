@@ -349,8 +349,7 @@ struct delta_item *delta_item_by_resource(struct weft_delta *d, const char *reso
 	return NULL;
 }
 
-/* The item gets the first cause given for it; `version` is the one that was refused, or NULL. */
-static void note_cause(struct delta_item *item, const struct weft_diag_entry *e, const char *version)
+void delta_item_note(struct delta_item *item, const struct weft_diag_entry *e, const char *version)
 {
 	char *text = NULL;
 
@@ -360,34 +359,11 @@ static void note_cause(struct delta_item *item, const struct weft_diag_entry *e,
 	free(text);
 }
 
-void delta_note_refused(struct weft_delta *d, const struct weft_diag *diag)
-{
-	for (size_t i = diag->n; i-- > 0;) {
-		struct delta_item *item = delta_item_by_resource(d, diag->entries[i].resource);
-
-		if (item)
-			note_cause(item, &diag->entries[i], NULL);
-	}
-}
-
-static size_t count_refused(const struct delta_type *t)
-{
-	const struct delta_item *item;
-	size_t n = 0;
-
-	TAILQ_FOREACH(item, &t->items, link)
-		n += !item->held && item->error;
-	return n;
-}
-
-/* Refused resources of this response; a name the client has never held is remembered, within limits. */
+/* Resources of this response that never got as far as the owner. */
 static void note_refused(struct application *a)
 {
-	size_t room = DELTA_REFUSED_MAX, used = count_refused(&a->d->types[a->type]);
 	const char *prefix = weft_xds_type_name(a->type);
 
-	room = used < room ? room - used : 0;
-	delta_note_refused(a->d, &a->diag);
 	for (size_t i = a->diag.n; i-- > 0;) {
 		const struct weft_diag_entry *e = &a->diag.entries[i];
 		struct response_name key, *found;
@@ -399,12 +375,10 @@ static void note_refused(struct application *a)
 		key.name = e->resource + strlen(prefix) + 1;
 		found = bsearch(&key, a->names, a->n_names, sizeof(key), compare_names);
 		item = delta_item_find(a->d, a->type, key.name);
-		if (!item && found && room && a->d->types[a->type].wildcard) {
+		if (!item && found && a->d->types[a->type].wildcard)
 			item = delta_item_get(a->d, a->type, key.name);
-			room--;
-		}
 		if (item && found && delta_item_wanted(a->d, item))
-			note_cause(item, e, found->resource ? found->resource->version : NULL);
+			delta_item_note(item, e, found->resource ? found->resource->version : NULL);
 	}
 }
 
@@ -468,15 +442,11 @@ static int finish(struct application *a)
 /* Changes that were taken back although no cause names them: the first cause is theirs too. */
 static void note_undone(struct application *a)
 {
-	size_t used = count_refused(&a->d->types[a->type]);
-
 	for (size_t i = 0; a->diag.n && i < a->change.n; i++) {
 		struct delta_undo *u = &a->change.undos[i];
 
-		if (u->item->undo == u || (!u->item->held && used >= DELTA_REFUSED_MAX))
-			continue;
-		used += !u->item->held;
-		note_cause(u->item, &a->diag.entries[0], u->new_version);
+		if (u->item->undo != u && !u->noted)
+			delta_item_note(u->item, &a->diag.entries[0], u->new_version);
 	}
 }
 

@@ -171,12 +171,14 @@ int delta_collect(struct weft_delta *d, enum weft_xds_type type)
 	struct delta_type *t = &d->types[type];
 	struct delta_item *item, *next;
 	bool changed = false;
+	size_t refused = 0;
 
 	for (item = TAILQ_FIRST(&t->items); item; item = next) {
 		next = TAILQ_NEXT(item, link);
 		if (!t->wildcard)
 			changed |= collect_named(d, item);
-		else if (!item->held && !item->active && !item->error)
+		else if (!item->held && !item->active &&
+			 (!item->error || ++refused > DELTA_REFUSED_MAX))
 			delta_item_free(d, item);
 	}
 	return changed && d->stats.connected ? delta_queue_subscription(d, type) : 0;

@@ -18,6 +18,11 @@
 #define DELTA_NACK_MAX 4096
 /* Refused resources without any accepted version that are remembered per type, for dump only. */
 #define DELTA_REFUSED_MAX 1000
+/*
+ * How often the owner is asked again without what it refused. More than once, because it reports a
+ * bounded number of causes at a time; not for ever, because each time costs a compilation.
+ */
+#define DELTA_ROUNDS 8
 /* "For ever" as a time in ms. */
 #define DELTA_NEVER (-1)
 
@@ -105,6 +110,7 @@ struct delta_undo {
 	int64_t updated_ms, expires;
 	bool absent, timed_out;
 	const char *new_version; /* borrowed from the response */
+	bool noted;		 /* its own cause stands in the item */
 };
 
 /* All changes of one response. Capacity is reserved at the start, so that items may point into it. */
@@ -150,8 +156,8 @@ int delta_apply(struct weft_delta *d, enum weft_xds_type type,
 void delta_undo_apply(struct delta_undo *undo);
 /* "Listener/NAME" to its item; NULL when it is none of ours. */
 struct delta_item *delta_item_by_resource(struct weft_delta *d, const char *resource);
-/* Notes the causes in the items they name. */
-void delta_note_refused(struct weft_delta *d, const struct weft_diag *diag);
+/* The cause becomes the item's error; `version` is the one that was refused, or NULL. */
+void delta_item_note(struct delta_item *item, const struct weft_diag_entry *e, const char *version);
 
 /* delta_warm.c */
 /*

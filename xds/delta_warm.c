@@ -138,14 +138,21 @@ static bool take_back(struct weft_delta *d, const struct weft_diag *diag)
 
 	for (size_t i = 0; i < diag->n; i++) {
 		struct delta_item *item = delta_item_by_resource(d, diag->entries[i].resource);
+		struct delta_undo *undo = item ? item->undo : NULL;
+		const char *version = undo ? undo->new_version : NULL;
 
-		if (item)
-			any |= item_drop_candidate(d, item);
+		if (!item || !item_drop_candidate(d, item))
+			continue;
+		delta_item_note(item, &diag->entries[i], version);
+		if (undo)
+			undo->noted = true;
+		any = true;
 	}
 	return any;
 }
 
-static void take_back_all(struct weft_delta *d, struct delta_change *change)
+static void take_back_all(struct weft_delta *d, struct delta_change *change,
+			  const struct weft_diag *diag)
 {
 	struct delta_item *item;
 
@@ -157,8 +164,10 @@ static void take_back_all(struct weft_delta *d, struct delta_change *change)
 	for (size_t i = 0; i < WALK_N; i++) {
 		if (!d->types[walk_order[i]].wildcard)
 			continue;
-		TAILQ_FOREACH(item, &d->types[walk_order[i]].items, link)
-			item_drop_candidate(d, item);
+		TAILQ_FOREACH(item, &d->types[walk_order[i]].items, link) {
+			if (item_drop_candidate(d, item) && diag->n)
+				delta_item_note(item, &diag->entries[0], NULL);
+		}
 	}
 }
 
@@ -175,29 +184,26 @@ static void add_causes(struct weft_diag *diag, const struct weft_diag *more, int
 
 int delta_publish(struct weft_delta *d, struct delta_change *change, struct weft_diag *diag)
 {
-	bool refused = false;
-
-	for (;;) {
+	for (int round = 0;; round++) {
 		_cleanup_diag_ struct weft_diag causes = WEFT_DIAG_INIT;
 		struct weft_snapshot *next = NULL;
 		int err = compose(d, &next);
 
 		if (err) {
-			take_back_all(d, change);
+			take_back_all(d, change, diag);
 			return err;
 		}
 		err = next ? d->ops.publish(d->ctx, next, &causes) : 0;
 		if (!err) {
 			commit(d, next);
-			return refused ? -EINVAL : 0;
+			return round ? -EINVAL : 0;
 		}
 		weft_snapshot_free(next);
 		add_causes(diag, &causes, err);
-		if (refused || !take_back(d, &causes)) {
-			take_back_all(d, change);
+		if (round == DELTA_ROUNDS || !take_back(d, &causes)) {
+			take_back_all(d, change, diag);
 			return -EINVAL;
 		}
-		refused = true;
 	}
 }
 

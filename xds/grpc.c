@@ -7,82 +7,19 @@
 #include "xds/grpc.h"
 
 #include <errno.h>
-#include <grpc/byte_buffer_reader.h>
-#include <grpc/grpc.h>
 #include <grpc/grpc_security.h>
-#include <grpc/support/alloc.h>
 #include <grpc/support/log.h>
 #include <grpc/support/time.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 
-#define METHOD "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
+#include "xds/grpc_state.h"
+
 /* Of one attempt; a control plane that takes longer to accept is as good as down. */
 #define CONNECT_TIMEOUT_MS 10000
-#define METADATA_MAX 16
-
-/* Tags of the completion queue. */
-enum {
-	TAG_WAKE = 1,
-	TAG_START,
-	TAG_HEADERS,
-	TAG_SEND,
-	TAG_RECEIVE,
-	TAG_STATUS,
-};
-
-struct weft_xds_metadata {
-	grpc_metadata entries[METADATA_MAX];
-	size_t n;
-};
-
-/* A function to run on the thread; lives on the caller's stack. */
-struct pending_call {
-	struct pending_call *next;
-	void (*fn)(struct weft_delta *d, void *ctx);
-	void *ctx;
-	int result;
-	bool finished;
-};
-
-/* The RPC of the moment. */
-struct rpc {
-	grpc_call *call;
-	unsigned int pending; /* batches under way; the call is over when it reaches 0 after the status */
-	bool up, ended, sending, answered;
-	struct weft_xds_metadata metadata;
-	grpc_metadata_array headers, trailers;
-	grpc_byte_buffer *incoming, *outgoing;
-	grpc_status_code status;
-	grpc_slice details;
-	const char *reset_reason; /* we ended it */
-};
-
-struct weft_xds_stream {
-	struct weft_xds_stream_conf conf;
-	char *target;
-	grpc_completion_queue *cq;
-	grpc_channel *channel, *bell_channel;
-	grpc_call *bell;
-	int64_t clock_offset_ms; /* wall clock minus monotonic, so that our time never jumps */
-
-	/* Of the thread. */
-	struct rpc rpc;
-	int64_t attempt_at, tick_at; /* ms; tick_at -1: nothing to wait for */
-	uint32_t backoff_ms;
-
-	pthread_mutex_t lock; /* all below */
-	pthread_cond_t done;
-	pthread_t thread;
-	bool running, stop, bell_rung;
-	struct pending_call *calls;
-	struct weft_xds_stream_stats stats;
-};
 
 static _Atomic(void (*)(enum weft_xds_log_level level, const char *message)) log_sink;
 
@@ -111,290 +48,10 @@ static int64_t clock_ms(clockid_t id)
 	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-static int64_t stream_now(const struct weft_xds_stream *s)
+int64_t stream_now(const struct weft_xds_stream *s)
 {
 	return clock_ms(CLOCK_MONOTONIC) + s->clock_offset_ms;
 }
-
-int weft_xds_metadata_add(struct weft_xds_metadata *md, const char *key, const char *value)
-{
-	grpc_slice k = grpc_slice_from_copied_string(key), v = grpc_slice_from_copied_string(value);
-
-	if (md->n == METADATA_MAX || !grpc_header_key_is_legal(k) ||
-	    !grpc_header_nonbin_value_is_legal(v)) {
-		grpc_slice_unref(k);
-		grpc_slice_unref(v);
-		return -EINVAL;
-	}
-	md->entries[md->n].key = k;
-	md->entries[md->n].value = v;
-	md->n++;
-	return 0;
-}
-
-/* ---- the call ---- */
-
-/* Starts a batch of one or two operations; a failure here is a programming error, told by gRPC. */
-static bool rpc_batch(struct rpc *r, const grpc_op *ops, size_t n, uintptr_t tag)
-{
-	if (grpc_call_start_batch(r->call, ops, n, (void *)tag, NULL) != GRPC_CALL_OK)
-		return false;
-	r->pending++;
-	return true;
-}
-
-static void rpc_reset(struct weft_xds_stream *s, const char *reason)
-{
-	if (!s->rpc.reset_reason)
-		s->rpc.reset_reason = reason;
-	grpc_call_cancel(s->rpc.call, NULL);
-}
-
-static void rpc_receive(struct weft_xds_stream *s)
-{
-	grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
-
-	op.data.recv_message.recv_message = &s->rpc.incoming;
-	if (!rpc_batch(&s->rpc, &op, 1, TAG_RECEIVE))
-		rpc_reset(s, "cannot receive");
-}
-
-static bool rpc_start_batches(struct weft_xds_stream *s)
-{
-	struct rpc *r = &s->rpc;
-	grpc_op start = {.op = GRPC_OP_SEND_INITIAL_METADATA};
-	grpc_op headers = {.op = GRPC_OP_RECV_INITIAL_METADATA};
-	grpc_op status = {.op = GRPC_OP_RECV_STATUS_ON_CLIENT};
-
-	start.data.send_initial_metadata.count = r->metadata.n;
-	start.data.send_initial_metadata.metadata = r->metadata.entries;
-	headers.data.recv_initial_metadata.recv_initial_metadata = &r->headers;
-	status.data.recv_status_on_client.trailing_metadata = &r->trailers;
-	status.data.recv_status_on_client.status = &r->status;
-	status.data.recv_status_on_client.status_details = &r->details;
-	return rpc_batch(r, &status, 1, TAG_STATUS) && rpc_batch(r, &start, 1, TAG_START) &&
-	       rpc_batch(r, &headers, 1, TAG_HEADERS);
-}
-
-static void backoff_next(struct weft_xds_stream *s, const char *why)
-{
-	uint32_t random = 0;
-	int64_t delay;
-
-	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
-		random = (uint32_t)clock_ms(CLOCK_MONOTONIC);
-	delay = random % (s->backoff_ms + 1);
-	s->attempt_at = stream_now(s) + delay;
-	s->backoff_ms = s->backoff_ms > s->conf.backoff_max_ms / 2 ? s->conf.backoff_max_ms
-								    : 2 * s->backoff_ms;
-	if (s->conf.disconnected)
-		s->conf.disconnected(s->conf.ctx, why, delay);
-}
-
-static void rpc_begin(struct weft_xds_stream *s)
-{
-	struct rpc *r = &s->rpc;
-
-	memset(r, 0, sizeof(*r));
-	r->details = grpc_empty_slice();
-	pthread_mutex_lock(&s->lock);
-	s->stats.attempts++;
-	pthread_mutex_unlock(&s->lock);
-	if (s->conf.metadata && s->conf.metadata(s->conf.ctx, &r->metadata)) {
-		r->reset_reason = "no credentials";
-		r->ended = true;
-		return;
-	}
-	grpc_metadata_array_init(&r->headers);
-	grpc_metadata_array_init(&r->trailers);
-	/* The delay between attempts is ours alone; the channel must not add its own. */
-	grpc_channel_reset_connect_backoff(s->channel);
-	r->call = grpc_channel_create_call(s->channel, NULL, GRPC_PROPAGATE_DEFAULTS, s->cq,
-					   grpc_slice_from_static_string(METHOD), NULL,
-					   gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
-	if (!rpc_start_batches(s))
-		rpc_reset(s, "cannot start the call");
-}
-
-static void rpc_describe(const struct rpc *r, char *text, size_t size)
-{
-	char *details;
-
-	if (r->reset_reason) {
-		snprintf(text, size, "%s", r->reset_reason);
-		return;
-	}
-	details = grpc_slice_to_c_string(r->details);
-	snprintf(text, size, "status %d%s%.200s", (int)r->status, *details ? ": " : "", details);
-	gpr_free(details);
-	for (char *c = text; *c; c++) {
-		if ((unsigned char)*c < ' ')
-			*c = ' ';
-	}
-}
-
-static void rpc_free(struct rpc *r)
-{
-	for (size_t i = 0; i < r->metadata.n; i++) {
-		grpc_slice_unref(r->metadata.entries[i].key);
-		grpc_slice_unref(r->metadata.entries[i].value);
-	}
-	if (r->call) {
-		grpc_metadata_array_destroy(&r->headers);
-		grpc_metadata_array_destroy(&r->trailers);
-		grpc_call_unref(r->call);
-	}
-	if (r->incoming)
-		grpc_byte_buffer_destroy(r->incoming);
-	if (r->outgoing)
-		grpc_byte_buffer_destroy(r->outgoing);
-	grpc_slice_unref(r->details);
-	memset(r, 0, sizeof(*r));
-}
-
-/* Every batch is back: forget the call. */
-static void rpc_end(struct weft_xds_stream *s)
-{
-	char why[sizeof(s->stats.last_error)];
-	struct rpc *r = &s->rpc;
-
-	rpc_describe(r, why, sizeof(why));
-	if (r->up)
-		weft_delta_disconnected(s->conf.delta, stream_now(s));
-	pthread_mutex_lock(&s->lock);
-	s->stats.failures += !r->answered;
-	s->stats.resets += r->call && r->reset_reason;
-	if (s->stats.connected)
-		s->stats.since_ms = stream_now(s);
-	s->stats.connected = false;
-	memcpy(s->stats.last_error, why, sizeof(why));
-	pthread_mutex_unlock(&s->lock);
-	rpc_free(r);
-	backoff_next(s, why);
-}
-
-static void rpc_send_next(struct weft_xds_stream *s)
-{
-	struct rpc *r = &s->rpc;
-	grpc_op op = {.op = GRPC_OP_SEND_MESSAGE};
-	uint8_t *data;
-	size_t len;
-	grpc_slice slice;
-	int err;
-
-	if (!r->call || !r->up || r->sending || r->ended || r->reset_reason)
-		return;
-	err = weft_delta_next_request(s->conf.delta, &data, &len);
-	if (err == -EAGAIN)
-		return;
-	if (err) {
-		rpc_reset(s, "out of memory");
-		return;
-	}
-	slice = grpc_slice_new(data, len, free);
-	r->outgoing = grpc_raw_byte_buffer_create(&slice, 1);
-	grpc_slice_unref(slice);
-	op.data.send_message.send_message = r->outgoing;
-	r->sending = rpc_batch(r, &op, 1, TAG_SEND);
-	if (!r->sending) {
-		rpc_reset(s, "cannot send");
-		return;
-	}
-	pthread_mutex_lock(&s->lock);
-	s->stats.sent++;
-	s->stats.sent_bytes += len;
-	pthread_mutex_unlock(&s->lock);
-}
-
-static void on_started(struct weft_xds_stream *s, bool ok)
-{
-	if (!ok || s->rpc.reset_reason)
-		return; /* the status says why */
-	s->rpc.up = true;
-	pthread_mutex_lock(&s->lock);
-	s->stats.connected = true;
-	s->stats.since_ms = stream_now(s);
-	pthread_mutex_unlock(&s->lock);
-	if (s->conf.connected)
-		s->conf.connected(s->conf.ctx);
-	if (weft_delta_connected(s->conf.delta, stream_now(s))) {
-		rpc_reset(s, "out of memory");
-		return;
-	}
-	rpc_receive(s);
-}
-
-static void on_message(struct weft_xds_stream *s, grpc_byte_buffer *buffer)
-{
-	grpc_byte_buffer_reader reader;
-	grpc_slice slice;
-	size_t len;
-	int err;
-
-	if (!grpc_byte_buffer_reader_init(&reader, buffer)) {
-		rpc_reset(s, "undecodable message");
-		return;
-	}
-	slice = grpc_byte_buffer_reader_readall(&reader);
-	grpc_byte_buffer_reader_destroy(&reader);
-	len = GRPC_SLICE_LENGTH(slice);
-	s->rpc.answered = true;
-	s->backoff_ms = s->conf.backoff_base_ms;
-	pthread_mutex_lock(&s->lock);
-	s->stats.received++;
-	s->stats.received_bytes += len;
-	pthread_mutex_unlock(&s->lock);
-	err = weft_delta_receive(s->conf.delta, GRPC_SLICE_START_PTR(slice), len, stream_now(s));
-	grpc_slice_unref(slice);
-	s->tick_at = stream_now(s); /* it may have set timers */
-	if (err)
-		rpc_reset(s, err == -EBADMSG ? "undecodable response" : "out of memory");
-}
-
-static void on_received(struct weft_xds_stream *s, bool ok)
-{
-	grpc_byte_buffer *buffer = s->rpc.incoming;
-
-	s->rpc.incoming = NULL;
-	if (!buffer)
-		return; /* end of the stream: the status follows */
-	if (ok && !s->rpc.reset_reason)
-		on_message(s, buffer);
-	grpc_byte_buffer_destroy(buffer);
-	if (ok && !s->rpc.reset_reason)
-		rpc_receive(s);
-}
-
-static void on_event(struct weft_xds_stream *s, uintptr_t tag, bool ok)
-{
-	if (tag == TAG_WAKE) {
-		pthread_mutex_lock(&s->lock);
-		s->bell_rung = false;
-		pthread_mutex_unlock(&s->lock);
-		return;
-	}
-	s->rpc.pending--;
-	switch (tag) {
-	case TAG_START:
-		on_started(s, ok);
-		break;
-	case TAG_SEND:
-		grpc_byte_buffer_destroy(s->rpc.outgoing);
-		s->rpc.outgoing = NULL;
-		s->rpc.sending = false;
-		break;
-	case TAG_RECEIVE:
-		on_received(s, ok);
-		break;
-	case TAG_STATUS:
-		s->rpc.ended = true;
-		break;
-	default:
-		break;
-	}
-}
-
-/* ---- the thread ---- */
 
 /* With the lock held. */
 static void bell_ring(struct weft_xds_stream *s)
@@ -403,6 +60,13 @@ static void bell_ring(struct weft_xds_stream *s)
 		return;
 	s->bell_rung = grpc_call_start_batch(s->bell, NULL, 0, (void *)TAG_WAKE, NULL) ==
 		       GRPC_CALL_OK;
+}
+
+static void bell_heard(struct weft_xds_stream *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->bell_rung = false;
+	pthread_mutex_unlock(&s->lock);
 }
 
 static void run_calls(struct weft_xds_stream *s, int result)
@@ -480,8 +144,10 @@ static void *stream_thread(void *arg)
 	while (stream_step(s)) {
 		grpc_event ev = grpc_completion_queue_next(s->cq, stream_deadline(s), NULL);
 
-		if (ev.type == GRPC_OP_COMPLETE)
-			on_event(s, (uintptr_t)ev.tag, ev.success);
+		if (ev.type == GRPC_OP_COMPLETE && ev.tag == (void *)TAG_WAKE)
+			bell_heard(s);
+		else if (ev.type == GRPC_OP_COMPLETE)
+			rpc_event(s, (uintptr_t)ev.tag, ev.success);
 	}
 	pthread_mutex_lock(&s->lock);
 	s->running = false;
@@ -522,8 +188,6 @@ void weft_xds_stream_stats(struct weft_xds_stream *s, struct weft_xds_stream_sta
 	*ret = s->stats;
 	pthread_mutex_unlock(&s->lock);
 }
-
-/* ---- life ---- */
 
 int weft_xds_stream_start(struct weft_xds_stream *s)
 {

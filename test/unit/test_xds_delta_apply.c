@@ -362,6 +362,55 @@ static void refused_for_another_resource_takes_all_back(void **state)
 	script_free(s);
 }
 
+/* Refuses the first cluster whose name begins with "bad", and names only that one. */
+static int refuse_one_by_one(void *ctx, const struct weft_snapshot *next, struct weft_diag *diag)
+{
+	for (size_t i = 0; i < weft_snapshot_count(next, CDS); i++) {
+		const char *name = weft_snapshot_at(next, CDS, i)->name;
+		char resource[64];
+
+		snprintf(resource, sizeof(resource), "Cluster/%s", name);
+		if (!strncmp(name, "bad", 3))
+			return weft_diag_add(diag, -EINVAL, resource, "name", "bad");
+	}
+	return script_publish(ctx, next, diag);
+}
+
+static void respond_with_bad_clusters(struct script *s, int n)
+{
+	begin(s, CDS);
+	add(s, "good", "1", static_cluster("good", n));
+	for (int i = 0; i < n; i++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "bad%d", i);
+		add(s, name, "1", static_cluster(name, 1));
+	}
+	respond(s, "n");
+	expect_answer(s, CDS, "n", "Cluster/bad0: name: bad");
+}
+
+static void owner_may_name_causes_bit_by_bit(void **state)
+{
+	static const struct weft_delta_ops ops = {.publish = refuse_one_by_one};
+	static const struct weft_delta_node node = {.id = "x"};
+	struct script *s = script_new();
+
+	(void)state;
+	weft_delta_free(s->d);
+	assert_int_equal(weft_delta_new(&node, &ops, s, &s->d), 0);
+	assert_int_equal(weft_delta_connected(s->d, s->now), 0);
+	expect_change(s, CDS, "", "");
+	respond_with_bad_clusters(s, 8);
+	assert_true(in_force(s, CDS, "good"));
+	assert_int_equal(weft_snapshot_count(s->current, CDS), 1);
+	expect_change(s, LDS, "", "");
+	respond_with_bad_clusters(s, 9); /* one more than it is asked: nothing of it */
+	assert_int_equal(item_of(s, CDS, "good").status, WEFT_DELTA_NACKED);
+	assert_int_equal(weft_snapshot_count(s->current, CDS), 1);
+	script_free(s);
+}
+
 static void refused_endpoints_are_taken_back(void **state)
 {
 	struct script *s = serving_script();
@@ -418,9 +467,9 @@ static void refused_names_remembered_are_bounded(void **state)
 	size_t n = 0;
 
 	(void)state;
-	for (int round = 0; round < 2; round++) {
+	for (int round = 0; round < 20; round++) {
 		begin(s, CDS);
-		for (int i = 0; i < 800; i++) {
+		for (int i = 0; i < 60; i++) {
 			char name[64];
 
 			snprintf(name, sizeof(name), "c%d-%d", round, i);
@@ -537,6 +586,7 @@ int main(void)
 		cmocka_unit_test(unsubscribed_name_is_ignored_check_20),
 		cmocka_unit_test(refused_as_a_whole_changes_nothing),
 		cmocka_unit_test(refused_for_another_resource_takes_all_back),
+		cmocka_unit_test(owner_may_name_causes_bit_by_bit),
 		cmocka_unit_test(refused_endpoints_are_taken_back),
 		cmocka_unit_test(nack_text_is_cut_at_4096),
 		cmocka_unit_test(refused_names_remembered_are_bounded),

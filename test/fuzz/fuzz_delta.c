@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * A sequence of events for the delta client. The first byte of each step says what happens, two bytes say
+ * how long the response is that follows. The owner refuses what names "bad"; the snapshot it was given
+ * last must never hold a listed contradiction: a resource twice cannot happen by type, so what is
+ * checked is that each step leaves a client whose requests can be built and whose listing can be walked.
+ */
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "xds/delta.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+/* Enough for the longest scripts; the fuzzer gains nothing from longer ones. */
+#define STEPS_MAX 64
+
+static int publish(void *ctx, const struct weft_snapshot *next, struct weft_diag *diag)
+{
+	(void)ctx;
+	for (int t = 0; t < WEFT_XDS__MAX; t++) {
+		for (size_t i = 0; i < weft_snapshot_count(next, (enum weft_xds_type)t); i++) {
+			const struct weft_resource *r =
+				weft_snapshot_at(next, (enum weft_xds_type)t, i);
+
+			if (strstr(r->name, "bad"))
+				return weft_diag_add(diag, -1, i % 2 ? "Cluster/bad" : r->name, "",
+						     "bad");
+		}
+	}
+	return 0;
+}
+
+static void drain(struct weft_delta *d)
+{
+	uint8_t *request;
+	size_t len;
+
+	while (!weft_delta_next_request(d, &request, &len))
+		free(request);
+}
+
+static void look(void *ctx, const struct weft_delta_item *item)
+{
+	*(size_t *)ctx += strlen(item->name) + strlen(item->version);
+}
+
+/* Bytes used. */
+static size_t step(struct weft_delta *d, const uint8_t *data, size_t len, int64_t *now)
+{
+	size_t n = len < 3 ? 0 : (size_t)data[1] | (size_t)data[2] << 8;
+	size_t seen = 0;
+
+	if (len < 3)
+		return len;
+	if (n > len - 3)
+		n = len - 3;
+	*now += (data[0] >> 4) * 1000;
+	switch (data[0] & 3) {
+	case 0:
+		weft_delta_tick(d, *now);
+		weft_delta_each(d, look, &seen);
+		break;
+	case 1:
+		weft_delta_disconnected(d, *now);
+		weft_delta_connected(d, *now);
+		break;
+	default:
+		if (weft_delta_receive(d, data + 3, n, *now) < 0)
+			weft_delta_disconnected(d, *now);
+	}
+	/* Bit 2: the requests wait, as on a slow connection. */
+	if (!(data[0] & 4))
+		drain(d);
+	return 3 + n;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+	static const struct weft_delta_ops ops = {.publish = publish};
+	static const struct weft_delta_node node = {.id = "fuzz"};
+	struct weft_delta *d;
+	int64_t now = 1000;
+
+	if (weft_delta_new(&node, &ops, NULL, &d))
+		return 0;
+	weft_delta_connected(d, now);
+	drain(d);
+	for (int i = 0; len && i < STEPS_MAX; i++) {
+		size_t used = step(d, data, len, &now);
+
+		data += used;
+		len -= used;
+	}
+	weft_delta_free(d);
+	return 0;
+}

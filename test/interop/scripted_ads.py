@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A delta ADS server that does what a test tells it, message by message.
+
+Messages are read and written as raw protobuf with the few lines below, so that broken ones can be sent
+and nothing of the client's own schema is shared. Needs only grpcio.
+"""
+import queue
+import threading
+from concurrent import futures
+
+import grpc
+
+METHOD = "envoy.service.discovery.v3.AggregatedDiscoveryService"
+PREFIX = "type.googleapis.com/"
+CDS = PREFIX + "envoy.config.cluster.v3.Cluster"
+EDS = PREFIX + "envoy.config.endpoint.v3.ClusterLoadAssignment"
+LDS = PREFIX + "envoy.config.listener.v3.Listener"
+RDS = PREFIX + "envoy.config.route.v3.RouteConfiguration"
+HCM = (PREFIX + "envoy.extensions.filters.network.http_connection_manager.v3."
+       "HttpConnectionManager")
+ROUTER = PREFIX + "envoy.extensions.filters.http.router.v3.Router"
+TIMEOUT = 15
+
+
+# ---- protobuf ----
+
+def varint(n):
+    out = bytearray()
+    while n > 0x7F:
+        out.append(n & 0x7F | 0x80)
+        n >>= 7
+    out.append(n)
+    return bytes(out)
+
+
+def field(number, value):
+    """A field of wire type 0 (int) or 2 (str, bytes)."""
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    if isinstance(value, str):
+        value = value.encode()
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def parse(data):
+    """{number: [values]} of one message."""
+    fields, at = {}, 0
+
+    def read_varint():
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = data[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    while at < len(data):
+        key = read_varint()
+        if key & 7 == 0:
+            value = read_varint()
+        elif key & 7 == 2:
+            n = read_varint()
+            value = data[at:at + n]
+            at += n
+        elif key & 7 == 1:
+            value, at = data[at:at + 8], at + 8
+        else:
+            value, at = data[at:at + 4], at + 4
+        fields.setdefault(key >> 3, []).append(value)
+    return fields
+
+
+class Request:
+    """A DeltaDiscoveryRequest."""
+
+    def __init__(self, data):
+        f = parse(data)
+        self.node = parse(f[1][0]) if 1 in f else None
+        self.type_url = f.get(2, [b""])[0].decode()
+        self.subscribe = sorted(x.decode() for x in f.get(3, []))
+        self.unsubscribe = sorted(x.decode() for x in f.get(4, []))
+        self.versions = {}
+        for entry in f.get(5, []):
+            e = parse(entry)
+            self.versions[e[1][0].decode()] = e[2][0].decode()
+        self.nonce = f.get(6, [b""])[0].decode()
+        self.error = parse(f[7][0]).get(2, [b""])[0].decode() if 7 in f else None
+
+    def __repr__(self):
+        return str(vars(self))
+
+
+# ---- resources ----
+
+def ads_source():
+    return field(3, b"")
+
+
+def address(port):
+    return field(1, field(2, "10.0.0.1") + field(3, port))
+
+
+def eds_cluster(name, seconds=1, padding=""):
+    alt = field(28, padding) if padding else b""
+    return (field(1, name) + field(2, 3) + field(3, field(1, ads_source())) +
+            field(4, field(1, seconds)) + alt)
+
+
+def static_cluster(name, padding=""):
+    return field(1, name) + field(33, cla(name, 80)) + (field(28, padding) if padding else b"")
+
+
+def cla(name, port):
+    return field(1, name) + field(2, field(2, field(1, field(1, address(port)))))
+
+
+def listener(name, port, route_name):
+    router = field(1, "envoy.filters.http.router") + field(4, field(1, ROUTER))
+    hcm = field(2, "in") + field(3, field(1, ads_source()) + field(2, route_name)) + field(5, router)
+    network_filter = field(1, "hcm") + field(4, field(1, HCM) + field(2, hcm))
+    return field(1, name) + field(2, address(port)) + field(3, field(3, network_filter))
+
+
+def route(name, cluster):
+    entry = field(1, field(1, "/")) + field(2, field(1, cluster))
+    return field(1, name) + field(2, field(1, "all") + field(2, "*") + field(3, entry))
+
+
+# ---- server ----
+
+class Session:
+    """One stream, from the server's side."""
+
+    def __init__(self, context):
+        self.context = context
+        self.metadata = dict(context.invocation_metadata())
+        self.requests = queue.Queue()
+        self.responses = queue.Queue()
+
+    def next(self, type_url=None):
+        r = self.requests.get(timeout=TIMEOUT)
+        assert r is not None, "the client ended the stream"
+        assert type_url in (None, r.type_url), "expected %s, got %r" % (type_url, r)
+        return r
+
+    def expect_nothing(self, seconds=0.3):
+        try:
+            r = self.requests.get(timeout=seconds)
+        except queue.Empty:
+            return
+        raise AssertionError("unexpected: %r" % r)
+
+    def send(self, type_url, nonce, resources=(), removed=()):
+        """resources: (name, version, body)"""
+        out = [field(4, type_url), field(5, nonce)]
+        for name, version, body in resources:
+            any_ = field(1, type_url) + field(2, body)
+            out.append(field(2, field(3, name) + field(1, version) + field(2, any_)))
+        out += [field(6, name) for name in removed]
+        self.responses.put(b"".join(out))
+
+    def ack(self, type_url, nonce):
+        r = self.next(type_url)
+        assert r.nonce == nonce and r.error is None, repr(r)
+
+    def nack(self, type_url, nonce, text):
+        r = self.next(type_url)
+        assert r.nonce == nonce and r.error is not None and text in r.error, repr(r)
+
+    def close(self):
+        self.responses.put(None)
+
+
+class Server:
+    def __init__(self, target="127.0.0.1:0"):
+        self.sessions = queue.Queue()
+        self.server = grpc.server(futures.ThreadPoolExecutor(max_workers=8), options=[
+            ("grpc.so_reuseport", 0),
+            ("grpc.max_send_message_length", -1),
+        ])
+        self.server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(METHOD, {
+            "DeltaAggregatedResources": grpc.stream_stream_rpc_method_handler(self._serve),
+        }),))
+        self.port = self.server.add_insecure_port(target)
+        assert self.port, "cannot listen on " + target
+        self.server.start()
+
+    def _serve(self, requests, context):
+        session = Session(context)
+
+        def read():
+            try:
+                for data in requests:
+                    session.requests.put(Request(data))
+            except Exception:  # the stream was cut
+                pass
+            session.requests.put(None)
+            session.responses.put(None)
+
+        threading.Thread(target=read, daemon=True).start()
+        self.sessions.put(session)
+        while True:
+            data = session.responses.get()
+            if data is None:
+                return
+            yield data
+
+    def session(self):
+        return self.sessions.get(timeout=TIMEOUT)
+
+    def stop(self):
+        self.server.stop(0).wait()

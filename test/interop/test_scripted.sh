@@ -1,0 +1,13 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# The client over real gRPC against a scripted server. Usage: test_scripted.sh ADS_CLIENT
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+for python in python3 /usr/bin/python3; do
+	if "$python" -c 'import grpc' 2>/dev/null; then
+		cd "$here"
+		ADS_CLIENT=$1 PYTHONDONTWRITEBYTECODE=1 exec "$python" -m unittest -v test_scripted_ads
+	fi
+done
+echo "SKIP: no python3 with grpcio (Debian: python3-grpcio)"
+exit 77

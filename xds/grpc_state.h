@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Shared by grpc.c (the thread) and grpc_rpc.c (one call). Not for use elsewhere. */
+
+#include <grpc/grpc.h>
+#include <pthread.h>
+
+#include "xds/grpc.h"
+
+#define METADATA_MAX 16
+
+/* Tags of the completion queue. */
+enum {
+	TAG_WAKE = 1,
+	TAG_START,
+	TAG_HEADERS,
+	TAG_SEND,
+	TAG_RECEIVE,
+	TAG_STATUS,
+};
+
+struct weft_xds_metadata {
+	grpc_metadata entries[METADATA_MAX];
+	size_t n;
+};
+
+/* A function to run on the thread; lives on the caller's stack. */
+struct pending_call {
+	struct pending_call *next;
+	void (*fn)(struct weft_delta *d, void *ctx);
+	void *ctx;
+	int result;
+	bool finished;
+};
+
+/* The RPC of the moment. */
+struct rpc {
+	grpc_call *call;
+	unsigned int pending; /* batches under way; the call is over when it reaches 0 after the status */
+	bool up, ended, sending, answered;
+	struct weft_xds_metadata metadata;
+	grpc_metadata_array headers, trailers;
+	grpc_byte_buffer *incoming, *outgoing;
+	grpc_status_code status;
+	grpc_slice details;
+	const char *reset_reason; /* we ended it */
+};
+
+struct weft_xds_stream {
+	struct weft_xds_stream_conf conf;
+	char *target;
+	grpc_completion_queue *cq;
+	grpc_channel *channel, *bell_channel;
+	grpc_call *bell;
+	int64_t clock_offset_ms; /* wall clock minus monotonic, so that our time never jumps */
+
+	/* Of the thread. */
+	struct rpc rpc;
+	int64_t attempt_at, tick_at; /* ms; tick_at -1: nothing to wait for */
+	uint32_t backoff_ms;
+
+	pthread_mutex_t lock; /* all below */
+	pthread_cond_t done;
+	pthread_t thread;
+	bool running, stop, bell_rung;
+	struct pending_call *calls;
+	struct weft_xds_stream_stats stats;
+};
+
+int64_t stream_now(const struct weft_xds_stream *s);
+
+/* grpc_rpc.c, all on the stream's thread */
+void rpc_begin(struct weft_xds_stream *s);
+/* Sends the next request of the delta client, if there is one and none is under way. */
+void rpc_send_next(struct weft_xds_stream *s);
+/* An event of the completion queue that is not the bell. */
+void rpc_event(struct weft_xds_stream *s, uintptr_t tag, bool ok);
+/* Ends the call; it is over when its last batch is back. */
+void rpc_reset(struct weft_xds_stream *s, const char *reason);
+/* Every batch is back: forgets the call and sets the time of the next. */
+void rpc_end(struct weft_xds_stream *s);
