@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stddef.h>
+
+#include "agent/options.h"
+#include "bpf/abi/limits.h"
+
+#define STRING(n, a, h, f)                                                                         \
+	{                                                                                          \
+		.name = n, .arg = a, .help = h, .kind = WEFT_OPTION_STRING, .fallback = f          \
+	}
+#define REQUIRED(n, a, h)                                                                          \
+	{                                                                                          \
+		.name = n, .arg = a, .help = h, .kind = WEFT_OPTION_STRING, .required = true       \
+	}
+#define LIST(n, a, h)                                                                              \
+	{                                                                                          \
+		.name = n, .arg = a, .help = h, .kind = WEFT_OPTION_LIST                           \
+	}
+#define FLAG(n, h)                                                                                 \
+	{                                                                                          \
+		.name = n, .help = h, .kind = WEFT_OPTION_FLAG                                     \
+	}
+#define NUMBER(n, a, h, f, lo, hi)                                                                 \
+	{                                                                                          \
+		.name = n, .arg = a, .help = h, .kind = WEFT_OPTION_NUMBER, .fallback = f,         \
+		.min = lo, .max = hi                                                               \
+	}
+#define ADMIN STRING("admin", "PATH", "unix socket of the daemon", "/run/weft/admin.sock")
+#define IMAGE_SIZE                                                                                 \
+	NUMBER("image-size", "BYTES", "memory for the compiled configuration, a power of two",     \
+	       "32M", 1u << 20, WEFT_IMAGE_SIZE_MAX)
+#define OPTIONS(t) .options = (t), .n_options = sizeof(t) / sizeof((t)[0])
+
+static const struct weft_option run_options[] = {
+	STRING("config", "PATH", "file or folder of resources, reloaded when it changes", NULL),
+	STRING("xds", "ADDRESS", "xDS server (delta ADS), host:port or unix:PATH", NULL),
+	STRING("cgroup", "PATH",
+	       "cgroup v2 folder whose sockets are governed; else the whole hierarchy", NULL),
+	ADMIN,
+	STRING("node-id", "ID", "node.id for the xDS server; else the host's name", NULL),
+	STRING("node-cluster", "NAME", "node.cluster for the xDS server", NULL),
+	STRING("node-metadata", "JSON", "node.metadata for the xDS server, a JSON object", NULL),
+	NUMBER("workers", "N", "threads that carry connections, 0: one per CPU", "0", 0, 256),
+	IMAGE_SIZE,
+	STRING("log-level", "LEVEL", "error, warn, info or debug", "info"),
+	FLAG("no-kernel",
+	     "accept and show configuration only: no program is loaded, no pod enrolled"),
+};
+
+static const struct weft_option pod_add_options[] = {
+	STRING("netns", "PATH", "network namespace of the pod", NULL),
+	NUMBER("pid", "N", "a process in the pod, instead of --netns", NULL, 1, 1u << 30),
+	REQUIRED("name", "NAME", "name of the pod"),
+	STRING("namespace", "NAME", "namespace of the pod", "default"),
+	STRING("service-account", "NAME", "service account of the pod", "default"),
+	LIST("label", "KEY=VALUE", "label of the pod; may be repeated"),
+	LIST("address", "IP",
+	     "address for the listeners inside the pod, one per family; else discovered"),
+	ADMIN,
+};
+
+static const struct weft_option pod_remove_options[] = {
+	REQUIRED("name", "NAME", "name of the pod"),
+	STRING("namespace", "NAME", "namespace of the pod", "default"),
+	NUMBER("drain", "MILLISECONDS", "time for open connections to end", "1000", 0, 600000),
+	ADMIN,
+};
+
+static const struct weft_option admin_options[] = {ADMIN};
+static const struct weft_option check_options[] = {IMAGE_SIZE};
+static const struct weft_option probe_options[] = {
+	STRING("cgroup", "PATH", "cgroup v2 folder to try; else the whole hierarchy", NULL),
+};
+
+static const struct weft_option explain_options[] = {
+	STRING("config", "PATH", "file or folder of resources to decide with", NULL),
+	STRING("pod", "NAME",
+	       "ask the running agent as this pod ([NAMESPACE/]NAME), instead of --config", NULL),
+	STRING("listener", "NAME|ADDR:PORT",
+	       "listener, or destination of the connection; else the only listener", NULL),
+	STRING("method", "METHOD", "request method", "GET"),
+	STRING("host", "HOST", "Host of the request; else the listener's name", NULL),
+	STRING("path", "PATH", "request target", "/"),
+	LIST("header", "NAME: VALUE", "header of the request; may be repeated"),
+	STRING("source", "IP", "address of the client", NULL),
+	ADMIN,
+	IMAGE_SIZE,
+};
+
+const struct weft_command weft_commands[] = {
+	{.name = "run",
+	 .help = "Runs the agent in the foreground.",
+	 OPTIONS(run_options),
+	 .run = weft_cmd_run},
+	{.name = "pod add",
+	 .help = "Enrols a network namespace.",
+	 OPTIONS(pod_add_options),
+	 .run = weft_cmd_pod_add},
+	{.name = "pod remove",
+	 .help = "Takes a pod out.",
+	 OPTIONS(pod_remove_options),
+	 .run = weft_cmd_pod_remove},
+	{.name = "pod list",
+	 .help = "Lists the enrolled pods.",
+	 OPTIONS(admin_options),
+	 .run = weft_cmd_pod_list},
+	{.name = "check",
+	 .operands = "PATH",
+	 .min_operands = 1,
+	 .max_operands = 1,
+	 .help = "Validates a configuration without a kernel: prints resource: field: reason and "
+		 "exits 1 if it is refused.",
+	 OPTIONS(check_options),
+	 .run = weft_cmd_check},
+	{.name = "explain",
+	 .help = "Decides one request and shows the steps; takes no token, needs no kernel.",
+	 OPTIONS(explain_options),
+	 .run = weft_cmd_explain},
+	{.name = "dump",
+	 .operands = "[WHAT]",
+	 .max_operands = 1,
+	 .help = "Shows listeners, routes, clusters, endpoints, pods, connections, stats or image; "
+		 "without WHAT, a summary.",
+	 OPTIONS(admin_options),
+	 .run = weft_cmd_dump},
+	{.name = "probe",
+	 .help = "Tries what this kernel can do, feature by feature.",
+	 OPTIONS(probe_options),
+	 .run = weft_cmd_probe},
+	{.name = "version", .help = "Prints the version.", .run = weft_cmd_version},
+	{.name = NULL},
+};

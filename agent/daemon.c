@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/daemon.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <time.h>
+
+#include "agent/cells.h"
+#include "agent/cgroup.h"
+#include "agent/cleanup.h"
+#include "agent/log.h"
+#include "agent/privileges.h"
+#include "bpf/engine/engine.h"
+
+/* Time for open connections of a pod whose namespace has gone: there is nobody left to wait for. */
+#define SECOND_MS 1000
+
+int64_t weft_daemon_now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* ---- each second ---- */
+
+/* Written beside the valid text, then pointed to: a reader never sees half a date. */
+static void date_write(struct weft_state_head *head)
+{
+	uint32_t other = !head->date_which;
+	time_t now = time(NULL);
+	struct tm tm;
+
+	gmtime_r(&now, &tm);
+	strftime(head->date[other], sizeof(head->date[other]), "%a, %d %b %Y %H:%M:%S GMT", &tm);
+	__atomic_store_n(&head->date_which, other, __ATOMIC_RELEASE);
+}
+
+static void beat(void)
+{
+	struct weft_state_head *head = weft_state_head();
+	struct timespec ts;
+
+	date_write(head);
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	__atomic_store_n(&head->beat_ns, (__u64)ts.tv_sec * 1000000000u + (__u64)ts.tv_nsec,
+			 __ATOMIC_RELAXED);
+}
+
+static void log_gone(void *ctx, const struct weft_pod_info *pod)
+{
+	(void)ctx;
+	WEFT_LOG(WEFT_LOG_INFO, "pod has gone", WEFT_KV_U("id", pod->id),
+		 WEFT_KV_S("name", pod->name), WEFT_KV_S("namespace", pod->ns));
+}
+
+static void on_second(void *ctx, uint32_t events)
+{
+	struct weft_daemon *d = ctx;
+
+	(void)events;
+	weft_timer_ack(d->second_fd);
+	beat();
+	weft_store_reclaim(d->store);
+	weft_pods_check(d->pods, weft_daemon_now_ms(), log_gone, NULL);
+	weft_admin_tick(d->admin);
+}
+
+static void on_signal(void *ctx, uint32_t events)
+{
+	struct weft_daemon *d = ctx;
+	struct signalfd_siginfo info;
+
+	(void)events;
+	if (read(d->signal_fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	if (info.ssi_signo != SIGHUP) {
+		WEFT_LOG(WEFT_LOG_INFO, "stopping",
+			 WEFT_KV_S("signal", strsignal((int)info.ssi_signo)));
+		d->stop = true;
+	} else if (d->file) {
+		weft_source_file_load(d->file, NULL);
+	}
+}
+
+/* ---- publishing ---- */
+
+static void pod_cells(void *ctx, const struct weft_pod_info *pod)
+{
+	struct weft_daemon *d = ctx;
+
+	if (pod->phase == WEFT_POD_ACTIVE)
+		weft_cells_make(d->store, pod->id, pod->view);
+}
+
+static void on_published(void *ctx)
+{
+	struct weft_daemon *d = ctx;
+
+	if (d->pods)
+		weft_pods_each(d->pods, pod_cells, d);
+}
+
+static int publish_file(void *ctx, const struct weft_snapshot *next, struct weft_diag *diag)
+{
+	struct weft_daemon *d = ctx;
+
+	return weft_views_set(d->views, WEFT_VIEW_DEFAULT, WEFT_SOURCE_FILE, next, diag);
+}
+
+static int publish_xds(void *ctx, const struct weft_snapshot *next, struct weft_diag *diag)
+{
+	struct weft_daemon *d = ctx;
+
+	return weft_views_set(d->views, WEFT_VIEW_DEFAULT, WEFT_SOURCE_XDS, next, diag);
+}
+
+/* ---- pods ---- */
+
+static int pod_listen(void *ctx, const struct weft_proxy_pod *pod,
+		      uint16_t port4[WEFT_LISTEN_PORTS], uint16_t port6[WEFT_LISTEN_PORTS])
+{
+	struct weft_daemon *d = ctx;
+
+	/* Also before the kernel knows the pod: its first connection finds its cells. */
+	weft_cells_make(d->store, pod->id, pod->view);
+	return weft_proxy_pod_add(d->proxy, pod, port4, port6);
+}
+
+static int pod_unlisten(void *ctx, uint32_t id, uint32_t drain_ms)
+{
+	struct weft_daemon *d = ctx;
+
+	return weft_proxy_pod_remove(d->proxy, id, drain_ms);
+}
+
+static int pod_enter(void *ctx, uint64_t cookie, const struct weft_pod *pod)
+{
+	struct weft_daemon *d = ctx;
+
+	return weft_kernel_pod_set(d->kernel, cookie, pod);
+}
+
+static int pod_leave(void *ctx, uint64_t cookie)
+{
+	struct weft_daemon *d = ctx;
+
+	return weft_kernel_pod_del(d->kernel, cookie);
+}
+
+static void pod_gone(void *ctx, uint32_t id)
+{
+	struct weft_daemon *d = ctx;
+
+	weft_store_cells_drop(d->store, id);
+}
+
+/* ---- start and stop ---- */
+
+static int kernel_start(struct weft_daemon *d, struct weft_diag *diag)
+{
+	struct weft_kernel_config cfg = {.img_size = d->cfg->image_size};
+	struct weft_store_mem mem = {.synchronize = weft_kernel_synchronize};
+	int r;
+
+	if (d->cfg->no_kernel)
+		return weft_store_new_heap(d->cfg->image_size, WEFT_STATE_SIZE_DEFAULT, &d->store);
+	if (geteuid() != 0)
+		return weft_diag_add(diag, -EPERM, "run", "", "must be run as root");
+	r = weft_cgroup_find(d->cfg->cgroup, diag, &d->cgroup);
+	if (r < 0)
+		return r;
+	cfg.cgroup = d->cgroup;
+	r = weft_kernel_open(&cfg, diag, &d->kernel);
+	if (r < 0)
+		return r;
+	mem.img = weft_kernel_image(d->kernel, &mem.img_size);
+	mem.state = weft_kernel_state(d->kernel, &mem.state_size);
+	mem.ctx = d->kernel;
+	return weft_store_new(&mem, &d->store);
+}
+
+static int proxy_start(struct weft_daemon *d)
+{
+	struct weft_proxy_config cfg = {
+		.store = d->store, .ops = &d->proxy_ops, .workers = d->cfg->workers};
+
+	if (d->cfg->no_kernel)
+		return 0;
+	d->proxy_ops = (struct weft_proxy_ops){
+		.orig_take = weft_kernel_orig_take,
+		.exempt = weft_kernel_exempt,
+		.slot_release = weft_kernel_slot_release,
+		.ctx = d->kernel,
+	};
+	return weft_proxy_new(&cfg, &d->proxy);
+}
+
+static int sources_start(struct weft_daemon *d, struct weft_diag *diag)
+{
+	const struct weft_source_ops file_ops = {.publish = publish_file, .ctx = d};
+	const struct weft_source_ops xds_ops = {.publish = publish_xds, .ctx = d};
+	struct weft_source_xds_config xds = {.address = d->cfg->xds};
+	char host[256] = "";
+	int r;
+
+	if (d->cfg->config) {
+		r = weft_source_file_new(d->loop, d->cfg->config, &file_ops, &d->file);
+		if (r == 0)
+			r = weft_source_file_load(d->file, diag);
+		if (r < 0)
+			return r;
+	}
+	if (!d->cfg->xds)
+		return 0;
+	gethostname(host, sizeof(host) - 1);
+	xds.node.id = d->cfg->node_id ? d->cfg->node_id : host;
+	xds.node.cluster = d->cfg->node_cluster ? d->cfg->node_cluster : "";
+	xds.node.metadata_json = d->cfg->node_metadata;
+	r = weft_source_xds_new(d->loop, &xds, &xds_ops, diag, &d->xds);
+	return r < 0 ? r : weft_source_xds_start(d->xds);
+}
+
+/* Signals are blocked here, before any thread, so that every thread inherits it and the descriptor
+ * sees them. */
+static int loop_start(struct weft_daemon *d)
+{
+	sigset_t set;
+	int r = weft_loop_new(&d->loop);
+
+	if (r < 0)
+		return r;
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return -errno;
+	signal(SIGPIPE, SIG_IGN);
+	d->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (d->signal_fd < 0)
+		return -errno;
+	r = weft_timer_new(&d->second_fd);
+	if (r == 0)
+		r = weft_loop_add(d->loop, d->signal_fd, EPOLLIN, on_signal, d);
+	if (r == 0)
+		r = weft_loop_add(d->loop, d->second_fd, EPOLLIN, on_second, d);
+	if (r == 0)
+		r = weft_timer_set(d->second_fd, SECOND_MS, SECOND_MS);
+	return r;
+}
+
+static int start(struct weft_daemon *d, struct weft_diag *diag)
+{
+	const struct weft_pods_ops pods = {.proxy_add = pod_listen,
+					   .proxy_remove = pod_unlisten,
+					   .kernel_set = pod_enter,
+					   .kernel_del = pod_leave,
+					   .gone = pod_gone,
+					   .ctx = d};
+	int r = loop_start(d);
+
+	/* Before the kernel part: the message of an occupied socket names it. */
+	if (r == 0)
+		r = weft_admin_new(d->loop, d->cfg->admin, weft_daemon_answer, d, diag, &d->admin);
+	if (r == 0)
+		r = kernel_start(d, diag);
+	if (r == 0 && !d->cfg->no_kernel)
+		r = weft_privileges_drop();
+	if (r < 0)
+		return r;
+	beat();
+	r = weft_compiler_new(d->store, &d->compiler);
+	if (r == 0)
+		r = weft_views_new(d->compiler, on_published, d, &d->views);
+	if (r == 0)
+		r = weft_pods_new(&pods, &d->pods);
+	if (r == 0)
+		r = proxy_start(d);
+	if (r == 0)
+		r = sources_start(d, diag);
+	if (r == 0 && d->kernel)
+		r = weft_kernel_attach(d->kernel, diag);
+	return r;
+}
+
+/* Pods leave the kernel's map first: from then on connections go as without weft. */
+static void stop(struct weft_daemon *d)
+{
+	weft_admin_free(d->admin);
+	weft_source_xds_free(d->xds);
+	weft_source_file_free(d->file);
+	weft_pods_free(d->pods);
+	weft_proxy_free(d->proxy);
+	weft_views_free(d->views);
+	weft_compiler_free(d->compiler);
+	weft_store_free(d->store);
+	weft_kernel_close(d->kernel);
+	weft_loop_free(d->loop);
+	if (d->second_fd >= 0)
+		close(d->second_fd);
+	if (d->signal_fd >= 0)
+		close(d->signal_fd);
+	free(d->cgroup);
+}
+
+/* Which part is off on this kernel, and what that means. */
+static void features_log(const struct weft_daemon *d)
+{
+	_auto_json_ json_t *list = d->kernel ? weft_kernel_probe(d->cgroup) : NULL;
+	const json_t *f;
+	size_t i;
+
+	json_array_foreach(list, i, f)
+	{
+		if (json_is_true(json_object_get(f, "available")))
+			continue;
+		WEFT_LOG(WEFT_LOG_WARN, "this kernel lacks a feature",
+			 WEFT_KV_S("feature", json_string_value(json_object_get(f, "feature"))),
+			 WEFT_KV_S("reason", json_string_value(json_object_get(f, "reason"))),
+			 WEFT_KV_S("without", json_string_value(json_object_get(f, "without"))));
+	}
+}
+
+int weft_daemon_run(const struct weft_daemon_config *cfg, struct weft_diag *diag)
+{
+	struct weft_daemon d = {.cfg = cfg, .signal_fd = -1, .second_fd = -1};
+	struct timespec ts;
+	int r;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	d.started_ms = (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+	r = start(&d, diag);
+	if (r == 0) {
+		features_log(&d);
+		d.ready = true;
+		/* The one line on standard output: scripts wait for it. */
+		printf("weft-agent ready admin=%s\n", cfg->admin);
+		fflush(stdout);
+	}
+	while (r == 0 && !d.stop)
+		r = weft_loop_step(d.loop, -1);
+	stop(&d);
+	return r;
+}

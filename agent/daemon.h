@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* The daemon: its parts, and what its files share. Main thread. */
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "agent/admin.h"
+#include "agent/compile/compile.h"
+#include "agent/enroll/pod.h"
+#include "agent/kernel/kernel.h"
+#include "agent/loop.h"
+#include "agent/proxy/proxy.h"
+#include "agent/source.h"
+#include "agent/store/store.h"
+#include "agent/view.h"
+
+struct weft_daemon_config {
+	const char *config, *xds; /* one of them at least */
+	const char *cgroup;	  /* NULL: the whole hierarchy */
+	const char *admin;
+	const char *node_id, *node_cluster, *node_metadata; /* or NULL */
+	uint32_t image_size;
+	unsigned int workers;
+	bool no_kernel;
+};
+
+struct weft_daemon {
+	const struct weft_daemon_config *cfg;
+	char *cgroup;
+	struct weft_loop *loop;
+	struct weft_kernel *kernel; /* NULL with no_kernel, like proxy */
+	struct weft_store *store;
+	struct weft_compiler *compiler;
+	struct weft_views *views;
+	struct weft_proxy *proxy;
+	struct weft_proxy_ops proxy_ops;
+	struct weft_pods *pods;
+	struct weft_source_file *file; /* NULL: no --config */
+	struct weft_source_xds *xds;   /* NULL: no --xds */
+	struct weft_admin *admin;
+	int signal_fd, second_fd;
+	int64_t started_ms; /* wall clock */
+	bool stop, ready;
+};
+
+/* Runs until SIGTERM or SIGINT. -errno with causes in diag when it cannot start. */
+int weft_daemon_run(const struct weft_daemon_config *cfg, struct weft_diag *diag);
+
+/* CLOCK_MONOTONIC in ms. */
+int64_t weft_daemon_now_ms(void);
+
+/* daemon_admin.c: answers one request. weft_admin_fn; ctx is the daemon. */
+json_t *weft_daemon_answer(void *ctx, const json_t *request, int fd[WEFT_ADMIN_FDS_MAX]);
+
+/* dump.c: what `dump` shows, NULL for a word it does not know. */
+json_t *weft_dump(struct weft_daemon *d, const char *what);

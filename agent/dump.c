@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <string.h>
+
+#include "agent/cleanup.h"
+#include "agent/daemon.h"
+#include "agent/json_out.h"
+#include "bpf/engine/engine.h"
+
+/* Connections shown at once: a person reads no more, and the answer stays within
+ * WEFT_ADMIN_ANSWER_MAX. */
+#define CONNECTIONS_SHOWN 10000
+
+struct kind {
+	const char *what;
+	enum weft_xds_type type;
+	/* The kernel holds no other objects of this kind than those accepted under this name
+	 * (routes also come inline). */
+	bool only;
+};
+static const struct kind kinds[] = {
+	{"listeners", WEFT_XDS_LISTENER, true},
+	{"routes", WEFT_XDS_ROUTE, false},
+	{"clusters", WEFT_XDS_CLUSTER, true},
+	{"endpoints", WEFT_XDS_ENDPOINT, false},
+};
+#define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
+
+/* ---- what was accepted ---- */
+
+/* status: name -> {status, error, failed_version} of the xDS client. */
+static void resources_append(json_t *list, const struct weft_snapshot *s, enum weft_xds_type type,
+			     enum weft_source source, const json_t *status)
+{
+	size_t n = s ? weft_snapshot_count(s, type) : 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct weft_resource *r = weft_snapshot_at(s, type, i);
+		json_t *j = json_pack("{s:o, s:s, s:o, s:I, s:i, s:s}", "name",
+				      weft_json_bytes(r->name, strlen(r->name)), "source",
+				      weft_source_name(source), "version",
+				      weft_json_bytes(r->version ? r->version : "",
+						      r->version ? strlen(r->version) : 0),
+				      "updated_ms", (json_int_t)r->updated_ms, "unknown_fields",
+				      (int)r->unknown, "status", "acked");
+		json_t *known = source == WEFT_SOURCE_XDS ? json_object_get(status, r->name) : NULL;
+
+		if (known)
+			json_object_update(j, known);
+		json_array_append_new(list, j);
+	}
+}
+
+struct items {
+	enum weft_xds_type type;
+	json_t *status;
+};
+
+/* On the stream's thread; the main thread waits. */
+static void item_add(void *ctx, const struct weft_delta_item *item)
+{
+	static const char *const names[] = {
+		[WEFT_DELTA_REQUESTED] = "requested",
+		[WEFT_DELTA_DOES_NOT_EXIST] = "does_not_exist",
+		[WEFT_DELTA_ACKED] = "acked",
+		[WEFT_DELTA_NACKED] = "nacked",
+		[WEFT_DELTA_TIMEOUT] = "timeout",
+		[WEFT_DELTA_WARMING] = "warming",
+	};
+	struct items *items = ctx;
+	json_t *j;
+
+	if (item->type != items->type)
+		return;
+	j = json_pack("{s:s}", "status", names[item->status]);
+	if (item->error)
+		json_object_set_new(j, "error", weft_json_bytes(item->error, strlen(item->error)));
+	if (item->failed_version)
+		json_object_set_new(
+			j, "failed_version",
+			weft_json_bytes(item->failed_version, strlen(item->failed_version)));
+	json_object_set_new(items->status, item->name, j);
+}
+
+static void items_read(struct weft_delta *delta, void *ctx)
+{
+	weft_delta_each(delta, item_add, ctx);
+}
+
+/* Names the client asked for, or was refused, without anything in force. */
+static void missing_append(json_t *list, const struct weft_snapshot *s, enum weft_xds_type type,
+			   const json_t *status)
+{
+	const char *name;
+	json_t *known;
+
+	json_object_foreach((json_t *)(uintptr_t)status, name, known)
+	{
+		json_t *j;
+
+		if (s && weft_snapshot_get(s, type, name))
+			continue;
+		j = json_pack("{s:s, s:s, s:s}", "name", name, "source", "xds", "version", "");
+		json_object_update(j, known);
+		json_array_append_new(list, j);
+	}
+}
+
+/* ---- agreement ---- */
+
+static bool has_name(const json_t *list, const char *name)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(list, i, item)
+	{
+		const char *other = json_string_value(json_object_get(item, "name"));
+
+		if (other && strcmp(other, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool is_accepted(const struct weft_snapshot *s, enum weft_xds_type type, const char *name)
+{
+	return s && weft_snapshot_get(s, type, name);
+}
+
+/* Sets in_kernel of each resource in force, and *ret: both sides hold the same names. */
+static json_t *differences(const struct kind *kind, json_t *resources, const json_t *kernel,
+			   const struct weft_snapshot *merged)
+{
+	json_t *list = json_array(), *item;
+	size_t i;
+
+	json_array_foreach(resources, i, item)
+	{
+		const char *name = json_string_value(json_object_get(item, "name"));
+		bool held = has_name(kernel, name);
+
+		json_object_set_new(item, "in_kernel", json_boolean(held));
+		if (!held && is_accepted(merged, kind->type, name))
+			json_array_append_new(list, json_pack("{s:s, s:s}", "name", name, "where",
+							      "accepted only"));
+	}
+	json_array_foreach(kernel, i, item)
+	{
+		const char *name = json_string_value(json_object_get(item, "name"));
+
+		if (kind->only && name && !is_accepted(merged, kind->type, name))
+			json_array_append_new(list, json_pack("{s:s, s:s}", "name", name, "where",
+							      "kernel only"));
+	}
+	return list;
+}
+
+static json_t *not_applied(struct weft_daemon *d)
+{
+	const struct weft_diag *diag = weft_compiler_not_applied(d->compiler);
+
+	return diag ? weft_json_diag(diag) : json_array();
+}
+
+static json_t *dump_kind(struct weft_daemon *d, const struct kind *kind)
+{
+	const struct weft_snapshot *xds, *merged;
+	struct items items = {.type = kind->type, .status = json_object()};
+	json_t *resources = json_array(), *kernel, *diff;
+
+	/* First: it may serve a publish, after which everything read before would be old. */
+	if (d->xds)
+		weft_source_xds_call(d->xds, items_read, &items);
+	xds = weft_views_get(d->views, WEFT_VIEW_DEFAULT, WEFT_SOURCE_XDS);
+	merged = weft_views_merged(d->views, WEFT_VIEW_DEFAULT);
+	resources_append(resources, weft_views_get(d->views, WEFT_VIEW_DEFAULT, WEFT_SOURCE_FILE),
+			 kind->type, WEFT_SOURCE_FILE, NULL);
+	resources_append(resources, xds, kind->type, WEFT_SOURCE_XDS, items.status);
+	missing_append(resources, xds, kind->type, items.status);
+	json_decref(items.status);
+	kernel = weft_image_json_view(d->store, WEFT_VIEW_DEFAULT, kind->what);
+	if (!kernel)
+		kernel = json_array();
+	diff = differences(kind, resources, kernel, merged);
+	return json_pack("{s:s, s:I, s:b, s:o, s:o, s:o}", "what", kind->what, "epoch",
+			 (json_int_t)weft_store_epoch(d->store), "agree",
+			 json_array_size(diff) == 0, "differences", diff, "resources", resources,
+			 "kernel", kernel);
+}
+
+/* ---- pods, connections ---- */
+
+static void pod_append(void *ctx, const struct weft_pod_info *pod)
+{
+	json_array_append_new(ctx, weft_pod_json(pod));
+}
+
+static json_t *dump_pods(struct weft_daemon *d)
+{
+	json_t *list = json_array();
+
+	weft_pods_each(d->pods, pod_append, list);
+	return json_pack("{s:s, s:o}", "what", "pods", "pods", list);
+}
+
+static json_t *dump_connections(struct weft_daemon *d)
+{
+	json_t *list =
+		d->proxy ? weft_proxy_connections(d->proxy, CONNECTIONS_SHOWN) : json_array();
+
+	return json_pack("{s:s, s:o}", "what", "connections", "connections",
+			 list ? list : json_array());
+}
+
+/* ---- stats ---- */
+
+struct cells {
+	struct weft_daemon *d;
+	json_t *list;
+};
+
+static void set_u64(json_t *j, const char *key, uint64_t value)
+{
+	json_object_set_new(j, key, json_integer((json_int_t)value));
+}
+
+static void cluster_set(json_t *j, const struct weft_cell_cluster *c)
+{
+	set_u64(j, "cx_active", (uint64_t)c->cx_active[0] + c->cx_active[1]);
+	set_u64(j, "rq_pending", (uint64_t)c->rq_pending[0] + c->rq_pending[1]);
+	set_u64(j, "rq_active", (uint64_t)c->rq_active[0] + c->rq_active[1]);
+	set_u64(j, "retry_active", (uint64_t)c->retry_active[0] + c->retry_active[1]);
+	set_u64(j, "rq_total", c->rq_total);
+	set_u64(j, "cx_total", c->cx_total);
+	set_u64(j, "cx_overflow", c->cx_overflow);
+	set_u64(j, "pending_overflow", c->pending_overflow);
+	set_u64(j, "rq_overflow", c->rq_overflow);
+	set_u64(j, "cx_connect_fail", c->cx_connect_fail);
+	set_u64(j, "rq_timeout", c->rq_timeout);
+	set_u64(j, "rq_retry", c->rq_retry);
+	set_u64(j, "rq_2xx", c->rq_2xx);
+	set_u64(j, "rq_4xx", c->rq_4xx);
+	set_u64(j, "rq_5xx", c->rq_5xx);
+}
+
+static void bucket_set(json_t *j, const struct weft_cell_bucket *b)
+{
+	set_u64(j, "enabled", b->enabled);
+	set_u64(j, "enforced", b->enforced);
+	set_u64(j, "rate_limited", b->rate_limited);
+	set_u64(j, "ok", b->ok);
+}
+
+static void endpoint_set(json_t *j, const struct weft_cell_endpoint *e)
+{
+	set_u64(j, "rq_active", e->rq_active);
+	set_u64(j, "cx_active", e->cx_active);
+	set_u64(j, "rq_total", e->rq_total);
+	set_u64(j, "rq_error", e->rq_error);
+	set_u64(j, "cx_total", e->cx_total);
+	set_u64(j, "cx_fail", e->cx_fail);
+}
+
+static void cell_append(void *ctx, uint32_t pod, uint32_t id, uint32_t cell)
+{
+	struct cells *cells = ctx;
+	const char *kind = NULL, *name = weft_compiler_state_name(cells->d->compiler, id, &kind);
+	json_t *j;
+
+	/* Of a resource that is gone; its cell goes after grace. */
+	if (!name)
+		return;
+	j = json_pack("{s:i, s:s, s:o}", "pod", (int)pod, "kind", kind, "name",
+		      weft_json_bytes(name, strlen(name)));
+	if (strcmp(kind, "cluster") == 0)
+		cluster_set(j, weft_cell_cluster(cell));
+	else if (strcmp(kind, "endpoint") == 0)
+		endpoint_set(j, weft_cell_endpoint(cell));
+	else
+		bucket_set(j, weft_cell_bucket(cell));
+	json_array_append_new(cells->list, j);
+}
+
+static json_t *proxy_json(struct weft_proxy *p)
+{
+	struct weft_proxy_stats s;
+	json_t *j = json_object();
+
+	weft_proxy_stats(p, &s);
+	set_u64(j, "connections", s.connections);
+	set_u64(j, "connections_total", s.connections_total);
+	set_u64(j, "exchanges_total", s.exchanges_total);
+	set_u64(j, "upstream_active", s.upstream_active);
+	set_u64(j, "upstream_idle", s.upstream_idle);
+	set_u64(j, "upstream_total", s.upstream_total);
+	set_u64(j, "upstream_fail", s.upstream_fail);
+	set_u64(j, "retries", s.retries);
+	set_u64(j, "timeouts", s.timeouts);
+	set_u64(j, "tcp_total", s.tcp_total);
+	set_u64(j, "not_captured", s.not_captured);
+	set_u64(j, "protocol_errors", s.protocol_errors);
+	set_u64(j, "decisions_honoured", s.decisions_honoured);
+	set_u64(j, "decisions_dropped", s.decisions_dropped);
+	return j;
+}
+
+static json_t *store_json(const struct weft_store *store)
+{
+	struct weft_store_stats s;
+	json_t *j = json_object();
+
+	weft_store_stats(store, &s);
+	set_u64(j, "image_used", s.img_used);
+	set_u64(j, "image_size", s.img_size);
+	set_u64(j, "objects", s.objects);
+	set_u64(j, "waiting_bytes", s.waiting_bytes);
+	set_u64(j, "cells_used", s.cells_used);
+	set_u64(j, "cells", s.cells);
+	set_u64(j, "publishes", s.publishes);
+	set_u64(j, "full", s.full);
+	return j;
+}
+
+static json_t *sources_json(struct weft_daemon *d)
+{
+	json_t *j = json_object();
+
+	if (d->file)
+		json_object_set_new(j, "file", weft_source_file_json(d->file));
+	if (d->xds)
+		json_object_set_new(j, "xds", weft_source_xds_json(d->xds));
+	return j;
+}
+
+static json_t *dump_stats(struct weft_daemon *d)
+{
+	json_t *sources = sources_json(d), *j = json_object();
+	struct cells cells = {.d = d, .list = json_array()};
+
+	json_object_set_new(j, "what", json_string("stats"));
+	if (d->kernel)
+		json_object_set_new(j, "decisions", weft_kernel_counters(d->kernel));
+	if (d->proxy)
+		json_object_set_new(j, "proxy", proxy_json(d->proxy));
+	json_object_set_new(j, "store", store_json(d->store));
+	json_object_set_new(j, "sources", sources);
+	weft_store_cells_each(d->store, cell_append, &cells);
+	json_object_set_new(j, "cells", cells.list);
+	return j;
+}
+
+/* ---- the whole ---- */
+
+static json_t *dump_summary(struct weft_daemon *d)
+{
+	json_t *sources = sources_json(d), *agree = json_object(), *counts = json_object(), *j;
+
+	for (size_t i = 0; i < N_KINDS; i++) {
+		json_t *kind = dump_kind(d, &kinds[i]);
+
+		json_object_set(agree, kinds[i].what, json_object_get(kind, "agree"));
+		set_u64(counts, kinds[i].what, json_array_size(json_object_get(kind, "resources")));
+		json_decref(kind);
+	}
+	j = json_pack("{s:s, s:s, s:i, s:I, s:I, s:b, s:o, s:o, s:o, s:o}", "what", "summary",
+		      "version", WEFT_VERSION, "pid", (int)getpid(), "started_ms",
+		      (json_int_t)d->started_ms, "epoch", (json_int_t)weft_store_epoch(d->store),
+		      "kernel", d->kernel != NULL, "resources", counts, "agree", agree, "sources",
+		      sources, "not_applied", not_applied(d));
+	if (j && d->kernel)
+		json_object_set_new(j, "programs", weft_kernel_programs(d->kernel));
+	return j;
+}
+
+json_t *weft_dump(struct weft_daemon *d, const char *what)
+{
+	for (size_t i = 0; i < N_KINDS; i++) {
+		if (strcmp(what, kinds[i].what) == 0)
+			return dump_kind(d, &kinds[i]);
+	}
+	if (strcmp(what, "pods") == 0)
+		return dump_pods(d);
+	if (strcmp(what, "connections") == 0)
+		return dump_connections(d);
+	if (strcmp(what, "stats") == 0)
+		return dump_stats(d);
+	if (strcmp(what, "image") == 0)
+		return json_pack("{s:s, s:o}", "what", "image", "image", weft_image_json(d->store));
+	if (strcmp(what, "summary") == 0)
+		return dump_summary(d);
+	return NULL;
+}

@@ -1,0 +1,496 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/explain.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "agent/cleanup.h"
+#include "agent/enroll/pod.h"
+#include "agent/json_out.h"
+#include "bpf/engine/engine.h"
+
+/* One explanation on its way. */
+struct explain {
+	const struct weft_explain_query *q;
+	struct weft_diag *diag;
+	struct weft_ctx ctx;
+	struct weft_req *req;
+	json_t *out, *steps;
+};
+
+static json_t *img_text(const struct weft_img_str *s)
+{
+	return s->off ? weft_json_bytes(weft_img_at(s->off), s->len) : json_string("");
+}
+
+static void step(struct explain *x, const char *what, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static void step_add(struct explain *x, const char *what, const char *fmt, va_list ap)
+	__attribute__((format(printf, 3, 0)));
+
+static void step_add(struct explain *x, const char *what, const char *fmt, va_list ap)
+{
+	_auto_free_ char *text = NULL;
+
+	if (vasprintf(&text, fmt, ap) < 0)
+		return;
+	json_array_append_new(x->steps, json_pack("{s:s, s:o}", "step", what, "text",
+						  weft_json_bytes(text, strlen(text))));
+}
+
+static void step(struct explain *x, const char *what, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	step_add(x, what, fmt, ap);
+	va_end(ap);
+}
+
+static void on_trace(void *ctx, const char *what, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static void on_trace(void *ctx, const char *what, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	step_add(ctx, what, fmt, ap);
+	va_end(ap);
+}
+
+static void set(struct explain *x, const char *key, json_t *value)
+{
+	json_object_set_new(x->out, key, value);
+}
+
+/* ---- targets ---- */
+
+static const struct weft_img_cluster *cluster_at(const struct explain *x, uint32_t id,
+						 const struct weft_img_endpoints **ret_endpoints)
+{
+	const struct weft_img_view *view = weft_img_at(x->ctx.view_off);
+	const struct weft_img_cluster_ref *ref;
+
+	*ret_endpoints = NULL;
+	if (id >= view->n_cluster)
+		return NULL;
+	ref = (const struct weft_img_cluster_ref *)weft_img_at(view->cluster) + id;
+	if (ref->endpoints)
+		*ret_endpoints = weft_img_at(ref->endpoints);
+	return ref->cluster ? weft_img_at(ref->cluster) : NULL;
+}
+
+static void set_targets(struct explain *x, uint32_t off)
+{
+	const struct weft_img_targets *t = weft_img_at(off);
+	const struct weft_img_target *target = (const void *)(t + 1);
+	json_t *list;
+
+	if (t->n == 1) {
+		set(x, "cluster", img_text(&target->name));
+		return;
+	}
+	list = json_array();
+	for (uint32_t i = 0; i < t->n; i++)
+		json_array_append_new(list,
+				      json_pack("{s:o, s:I}", "name", img_text(&target[i].name),
+						"weight", (json_int_t)target[i].weight));
+	set(x, "weighted_clusters", list);
+}
+
+/* ---- TCP ---- */
+
+/* Why connect() is refused, in the words of the counters. */
+static void set_refused(struct explain *x, enum weft_outcome outcome)
+{
+	set(x, "action", json_string("refused"));
+	set(x, "details", json_string(weft_outcome_name(outcome)));
+	step(x, "class", "connect() is refused: %s", weft_outcome_name(outcome));
+}
+
+static void explain_tcp(struct explain *x, uint32_t chain_off)
+{
+	const struct weft_img_chain *chain = weft_img_at(chain_off);
+	const struct weft_img_targets *t = weft_img_at(chain->target);
+	const struct weft_img_target *first = (const void *)(t + 1);
+	const struct weft_img_endpoints *endpoints;
+	const struct weft_img_cluster *cluster = cluster_at(x, first->cluster, &endpoints);
+
+	set_targets(x, chain->target);
+	if (t->n > 1) {
+		set(x, "action", json_string("tcp"));
+		step(x, "class", "tcp_proxy to one of %u clusters by weight", t->n);
+	} else if (!cluster) {
+		set_refused(x, WEFT_OUTCOME_REFUSED_NO_CLUSTER);
+	} else if (cluster->type == WEFT_CLUSTER_BLACKHOLE) {
+		set_refused(x, WEFT_OUTCOME_REFUSED_BLACKHOLE);
+	} else if (cluster->type == WEFT_CLUSTER_ORIGINAL_DST) {
+		set(x, "action", json_string("passthrough"));
+		step(x, "class", "tcp_proxy to the address the app asked for");
+	} else if (!endpoints || endpoints->n_set == 0) {
+		set_refused(x, WEFT_OUTCOME_REFUSED_NO_ENDPOINT);
+	} else {
+		set(x, "action", json_string("tcp"));
+		step(x, "class", "tcp_proxy, %u endpoints", endpoints->n);
+	}
+}
+
+/* ---- HTTP: the head ---- */
+
+static bool is_token(const char *s, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		if (!isalnum((unsigned char)s[i]) && !strchr("!#$%&'*+-.^_`|~", s[i]))
+			return false;
+	}
+	return len > 0;
+}
+
+/* A line break inside an argument would be another header: said, not sent. */
+static int words_check(const struct explain *x)
+{
+	const struct weft_explain_query *q = x->q;
+
+	if (!is_token(q->method, strlen(q->method)))
+		return weft_diag_add(x->diag, -EINVAL, "explain", "method", "not a method");
+	if (q->path[0] == '\0' || q->path[strcspn(q->path, " \r\n")])
+		return weft_diag_add(x->diag, -EINVAL, "explain", "path",
+				     "empty, or with a blank in it");
+	if (q->host && q->host[strcspn(q->host, "\r\n")])
+		return weft_diag_add(x->diag, -EINVAL, "explain", "host",
+				     "with a line break in it");
+	for (size_t i = 0; q->headers && q->headers[i]; i++) {
+		const char *colon = strchr(q->headers[i], ':');
+
+		if (!colon || !is_token(q->headers[i], (size_t)(colon - q->headers[i])) ||
+		    colon[strcspn(colon, "\r\n")])
+			return weft_diag_add(x->diag, -EINVAL, "explain", "header",
+					     "%s is not \"name: value\"", q->headers[i]);
+	}
+	return 0;
+}
+
+static char *head_new(const struct weft_explain_query *q, const char *host, size_t *ret_len)
+{
+	char *head = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&head, &len);
+
+	if (!f)
+		return NULL;
+	fprintf(f, "%s %s HTTP/1.1\r\nhost: %s\r\n", q->method, q->path, host);
+	for (size_t i = 0; q->headers && q->headers[i]; i++)
+		fprintf(f, "%s\r\n", q->headers[i]);
+	fputs("\r\n", f);
+	if (fclose(f) != 0) {
+		free(head);
+		return NULL;
+	}
+	*ret_len = len;
+	return head;
+}
+
+/* ---- HTTP: the answer ---- */
+
+struct refusal {
+	int parse;
+	int status;
+	const char *details; /* NULL: the parser's */
+};
+
+/* Heads that never reach a route (xds-envoy.md 3.1, 3.17). */
+static const struct refusal refusals[] = {
+	{WEFT_PARSE_TOO_LONG, 431, "http1.headers_too_large"},
+	{WEFT_PARSE_TOO_MANY, 431, "http1.too_many_headers"},
+	{WEFT_PARSE_BAD, 400, NULL},
+	{WEFT_PARSE_BAD_CODING, 501, NULL},
+	{WEFT_PARSE_BAD_VERSION, 400, NULL},
+	{WEFT_PARSE_VERSION, 426, "low_version"},
+	{WEFT_PARSE_BAD_HOST, 400, "http.invalid_authority"},
+	{WEFT_PARSE_NO_HOST, 400, "missing_host_header"},
+	{WEFT_PARSE_NO_PATH, 404, NULL},
+	{WEFT_PARSE_BAD_PATH, 400, "path_normalization_failed"},
+	{WEFT_PARSE_NO_TYPE, 400, "query_missing_content_type"},
+};
+
+static void explain_refusal(struct explain *x, int parse)
+{
+	for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
+		const struct refusal *r = &refusals[i];
+		const char *details = r->details ? r->details : x->req->details;
+
+		if (r->parse != parse)
+			continue;
+		set(x, "action", json_string("local_reply"));
+		set(x, "status", json_integer(r->status));
+		set(x, "details", json_string(details ? details : "http1.codec_error"));
+		step(x, "parse", "the head is refused: %d", r->status);
+		return;
+	}
+	step(x, "parse", "unexpected result %d", parse);
+}
+
+/* Header lines and body of a complete reply. */
+static void set_reply_text(struct explain *x, const char *text, size_t len)
+{
+	const char *end = memmem(text, len, "\r\n\r\n", 4), *line, *next;
+	json_t *headers = json_array();
+
+	if (!end)
+		end = text + len;
+	line = memmem(text, (size_t)(end - text), "\r\n", 2);
+	for (; line && line < end; line = next) {
+		const char *colon;
+
+		line += 2;
+		next = memmem(line, (size_t)(end + 2 - line), "\r\n", 2);
+		if (!next)
+			next = end;
+		colon = memchr(line, ':', (size_t)(next - line));
+		if (!colon)
+			continue;
+		if (colon - line == 8 && strncasecmp(line, "location", 8) == 0)
+			set(x, "location", weft_json_bytes(colon + 2, (size_t)(next - colon - 2)));
+		/* The date differs from call to call and says nothing here. */
+		if (colon - line == 4 && strncasecmp(line, "date", 4) == 0)
+			continue;
+		json_array_append_new(
+			headers, json_pack("[o, o]", weft_json_bytes(line, (size_t)(colon - line)),
+					   weft_json_bytes(colon + 2, (size_t)(next - colon - 2))));
+	}
+	set(x, "headers", headers);
+	end = end + 4 <= text + len ? end + 4 : text + len;
+	set(x, "body", weft_json_bytes(end, (size_t)(text + len - end)));
+}
+
+static void set_reply(struct explain *x)
+{
+	const struct weft_img_reply *reply = weft_img_at(x->req->dec.reply);
+	struct weft_reply_plan plan = {0};
+	_auto_free_ char *text = NULL;
+
+	set(x, "status", json_integer(reply->status));
+	set(x, "details", img_text(&reply->details));
+	if (weft_reply_plan(x->req, &x->ctx, &plan) < 0)
+		return;
+	text = calloc(1, plan.total + 64u);
+	if (!text)
+		return;
+	weft_reply_write(x->req, &plan, text);
+	set_reply_text(x, text, plan.total);
+}
+
+static void set_where(struct explain *x)
+{
+	const struct weft_decision *d = &x->req->dec;
+
+	if (d->vhost) {
+		const struct weft_img_vhost *v = weft_img_at(d->vhost);
+
+		set(x, "virtual_host", img_text(&v->name));
+	}
+	if (d->route) {
+		const struct weft_img_route *r = weft_img_at(d->route);
+
+		set(x, "route",
+		    json_pack("{s:I, s:o}", "index", (json_int_t)r->index, "name",
+			      img_text(&r->name)));
+	}
+	if (d->forward) {
+		const struct weft_img_forward *f = weft_img_at(d->forward);
+
+		set_targets(x, f->targets);
+		set(x, "timeout_ms", json_integer(f->timeout_ms));
+	}
+}
+
+static void explain_decision(struct explain *x)
+{
+	const struct weft_decision *d = &x->req->dec;
+
+	set_where(x);
+	set(x, "outcome", json_string(weft_outcome_name((enum weft_outcome)d->outcome)));
+	switch (d->outcome) {
+	case WEFT_OUTCOME_FORWARD:
+		set(x, "action", json_string("forward"));
+		/* What Envoy logs for an answer that came from an endpoint. */
+		set(x, "details", json_string("via_upstream"));
+		return;
+	case WEFT_OUTCOME_REDIRECT:
+		set(x, "action", json_string("redirect"));
+		break;
+	case WEFT_OUTCOME_DIRECT_RESPONSE:
+		set(x, "action", json_string("direct_response"));
+		break;
+	default:
+		set(x, "action", json_string("local_reply"));
+		break;
+	}
+	if (d->reply)
+		set_reply(x);
+}
+
+/*
+ * What the agent does between parser and routes: the path's normal form, and the headers that Envoy
+ * has set by then (xds-envoy.md 3.17). room: bytes behind the head that live as long as the
+ * request.
+ */
+static int prepare(struct weft_req *req, unsigned char *room, __u32 size)
+{
+	const struct weft_span *path = &req->value[WEFT_VALUE_PATH];
+	bool normalize = req->hcm_flags & WEFT_HCM_NORMALIZE_PATH;
+	bool merge = req->hcm_flags & WEFT_HCM_MERGE_SLASHES;
+	static const char id[] = "00000000-0000-4000-8000-000000000000", scheme[] = "http";
+	int n = 0;
+
+	if (normalize || merge) {
+		n = weft_path_normalize(req->head + path->off, path->len, room, size, normalize,
+					merge);
+		if (n < 0)
+			return WEFT_PARSE_BAD_PATH;
+		if (weft_req_set_path(req, room, (__u32)n) < 0)
+			return WEFT_PARSE_BAD_PATH;
+	}
+	memcpy(room + n, id, sizeof(id));
+	memcpy(room + n + sizeof(id), scheme, sizeof(scheme));
+	if (req->hcm_flags & WEFT_HCM_GENERATE_REQUEST_ID)
+		weft_req_set_value(req, "x-request-id", room + n, sizeof(id) - 1);
+	weft_req_set_value(req, "x-forwarded-proto", room + n + sizeof(id), sizeof(scheme) - 1);
+	return WEFT_PARSE_OK;
+}
+
+static int explain_http(struct explain *x, uint32_t chain, uint32_t listener)
+{
+	const struct weft_img_listener *l = weft_img_at(listener);
+	_auto_free_ char *host = strndup(weft_img_at(l->name.off), l->name.len), *head = NULL;
+	_auto_free_ unsigned char *bytes = NULL;
+	struct weft_req *req = x->req;
+	size_t len, room;
+	int r = words_check(x);
+
+	if (r < 0)
+		return r;
+	head = host ? head_new(x->q, x->q->host ? x->q->host : host, &len) : NULL;
+	if (!head)
+		return -ENOMEM;
+	r = weft_req_begin(req, &x->ctx, chain);
+	if (r < 0)
+		return weft_diag_add(x->diag, r, "explain", "listener", "the chain has no routes");
+	/* Normalising a path can make every byte three. */
+	room = (len > req->max_head ? len : req->max_head) + 512;
+	bytes = calloc(4, room);
+	if (!bytes)
+		return -ENOMEM;
+	memcpy(bytes, head, len);
+	req->head = bytes;
+	req->len = (__u32)len;
+	req->trace = on_trace;
+	req->trace_ctx = x;
+	r = weft_http1_parse(req);
+	if (r == WEFT_PARSE_OK)
+		r = prepare(req, bytes + room, (__u32)(room * 3 - 512));
+	if (r != WEFT_PARSE_OK) {
+		explain_refusal(x, r);
+	} else if (weft_decide(req, &x->ctx) < 0) {
+		r = weft_diag_add(x->diag, -EIO, "explain", "", "no decision: state is missing");
+		req->head = NULL;
+		return r;
+	} else {
+		explain_decision(x);
+	}
+	req->head = NULL;
+	return 0;
+}
+
+/* ---- the connection ---- */
+
+/* The class as connect() fixes it, then what the connection's first bytes choose. */
+static int explain_connection(struct explain *x)
+{
+	const struct weft_img_listener *l = weft_img_at(x->ctx.listener);
+	const struct weft_img_chain *chain;
+	enum weft_class class_id;
+	uint32_t chain_off = 0;
+
+	set(x, "listener", img_text(&l->name));
+	step(x, "listener", "%.*s", (int)l->name.len, (const char *)weft_img_at(l->name.off));
+	class_id = weft_class_find(&x->ctx, &chain_off);
+	set(x, "class", json_string(weft_class_name(class_id)));
+	if (class_id == WEFT_CLASS_BYPASS) {
+		set(x, "action", json_string("passthrough"));
+		return 0;
+	}
+	if (class_id != WEFT_CLASS_L4 && class_id != WEFT_CLASS_REFUSED)
+		chain_off = weft_chain_find(&x->ctx, l->flags & WEFT_LISTENER_INSPECT_HTTP
+							     ? WEFT_PROTO_HTTP11
+							     : WEFT_PROTO_RAW);
+	if (!chain_off) {
+		set_refused(x, WEFT_OUTCOME_REFUSED_NO_CHAIN);
+		return 0;
+	}
+	chain = weft_img_at(chain_off);
+	set(x, "chain", img_text(&chain->name));
+	if (chain->kind == WEFT_CHAIN_TCP) {
+		explain_tcp(x, chain_off);
+		return 0;
+	}
+	return explain_http(x, chain_off, x->ctx.listener);
+}
+
+static int explain_find(struct explain *x)
+{
+	struct weft_listener_ref ref = {0};
+	struct timespec ts;
+	int r;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	x->ctx.pod = x->q->pod;
+	x->ctx.view = x->q->view;
+	x->ctx.now_ns = (__u64)ts.tv_sec * 1000000000u + (__u64)ts.tv_nsec;
+	x->ctx.flags = WEFT_CTX_EXPLAIN;
+	x->ctx.src.addr = x->q->source;
+	x->ctx.src.family = weft_addr_is_v4(&x->q->source) ? AF_INET : AF_INET6;
+	if (weft_ctx_begin(&x->ctx) < 0)
+		return weft_diag_add(x->diag, -ENOENT, "explain", "",
+				     "no configuration is in force");
+	r = weft_listener_locate(x->ctx.view_off, x->q->listener, x->diag, &ref);
+	if (r < 0)
+		return r;
+	x->ctx.dst = ref.dst;
+	x->ctx.listener = ref.off;
+	if (ref.off == 0 && weft_listener_find(&x->ctx) < 0) {
+		set(x, "action", json_string("passthrough"));
+		set(x, "class", json_string(weft_class_name(WEFT_CLASS_BYPASS)));
+		step(x, "listener", "none has this address: the connection is left alone");
+		return 0;
+	}
+	return explain_connection(x);
+}
+
+int weft_explain(const struct weft_explain_query *q, struct weft_diag *diag, json_t **ret)
+{
+	struct explain x = {.q = q, .diag = diag};
+	int r = -ENOMEM;
+
+	x.out = json_object();
+	x.steps = json_array();
+	x.req = calloc(1, sizeof(*x.req));
+	if (x.out && x.steps && x.req)
+		r = explain_find(&x);
+	free(x.req);
+	if (r < 0) {
+		json_decref(x.out);
+		json_decref(x.steps);
+		return r;
+	}
+	set(&x, "steps", x.steps);
+	*ret = x.out;
+	return 0;
+}

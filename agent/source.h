@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Where configuration comes from: files and an xDS server. Main thread. */
+
+#include <jansson.h>
+
+#include "agent/loop.h"
+#include "xds/delta.h"
+#include "xds/resource.h"
+
+/* Takes a complete snapshot of the source: 0, or refused with causes in diag and the old one stays.
+ */
+struct weft_source_ops {
+	int (*publish)(void *ctx, const struct weft_snapshot *next, struct weft_diag *diag);
+	void *ctx;
+};
+
+/* ---- files ---- */
+
+struct weft_source_file;
+
+/* Changes that come together (an editor's rename, a folder copied) are one reload. */
+#define WEFT_FILE_DEBOUNCE_MS 100
+/* Files that never stop to change are read all the same. */
+#define WEFT_FILE_DEBOUNCE_MAX_MS 1000
+
+/* Watches PATH from now on; loads nothing yet. The loop is borrowed. */
+int weft_source_file_new(struct weft_loop *loop, const char *path,
+			 const struct weft_source_ops *ops, struct weft_source_file **ret);
+void weft_source_file_free(struct weft_source_file *f);
+/* Reads and publishes. On -errno the causes are in diag (may be NULL: they are logged) and the old
+ * stays. */
+int weft_source_file_load(struct weft_source_file *f, struct weft_diag *diag);
+/* {path, loads, failures, loaded_ms, causes}: causes of the last load when it failed. */
+json_t *weft_source_file_json(const struct weft_source_file *f);
+
+/* ---- xDS ---- */
+
+struct weft_source_xds;
+
+struct weft_source_xds_config {
+	const char *address;
+	struct weft_delta_node node; /* borrowed for the call */
+};
+
+/* -EINVAL with a cause: the address is none, the metadata is no JSON object. */
+int weft_source_xds_new(struct weft_loop *loop, const struct weft_source_xds_config *cfg,
+			const struct weft_source_ops *ops, struct weft_diag *diag,
+			struct weft_source_xds **ret);
+int weft_source_xds_start(struct weft_source_xds *x);
+/* Stops and frees. */
+void weft_source_xds_free(struct weft_source_xds *x);
+
+/* Calls fn with the client's state, on the stream's thread, while publishes go on being served. */
+int weft_source_xds_call(struct weft_source_xds *x, void (*fn)(struct weft_delta *d, void *ctx),
+			 void *ctx);
+/* {address, connected, ...} */
+json_t *weft_source_xds_json(struct weft_source_xds *x);

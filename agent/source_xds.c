@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/source.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+#include "agent/cleanup.h"
+#include "agent/log.h"
+#include "xds/grpc.h"
+
+/* A stream thread inside a callback leaves it at once when the source closes; this only bounds a
+ * bug. */
+#define STOP_TIMEOUT_MS 5000
+
+/*
+ * The stream's thread offers a snapshot and waits; the main thread compiles and publishes it and
+ * leaves the verdict. So xDS answers are what was really published, and one thread alone builds the
+ * image.
+ */
+struct offer {
+	const struct weft_snapshot *next;
+	struct weft_diag *diag;
+	int verdict;
+	bool waiting, closed;
+};
+
+struct weft_source_xds {
+	struct weft_loop *loop;
+	struct weft_source_ops ops;
+	char *address;
+	struct weft_delta *delta;
+	struct weft_xds_stream *stream;
+	int offer_fd; /* eventfd: an offer waits */
+	pthread_mutex_t lock;
+	pthread_cond_t answered;
+	struct offer offer; /* under lock; next and diag are the waiting thread's */
+};
+
+/* On the stream's thread. */
+static int on_publish(void *ctx, const struct weft_snapshot *next, struct weft_diag *diag)
+{
+	struct weft_source_xds *x = ctx;
+	const uint64_t one = 1;
+	int verdict = -ESHUTDOWN;
+
+	pthread_mutex_lock(&x->lock);
+	if (!x->offer.closed) {
+		x->offer.next = next;
+		x->offer.diag = diag;
+		x->offer.waiting = true;
+		if (write(x->offer_fd, &one, sizeof(one)) != sizeof(one))
+			WEFT_LOG(WEFT_LOG_ERROR,
+				 "xds update waits for the next one: eventfd failed");
+		while (x->offer.waiting && !x->offer.closed)
+			pthread_cond_wait(&x->answered, &x->lock);
+		if (!x->offer.waiting)
+			verdict = x->offer.verdict;
+		x->offer.waiting = false;
+	}
+	pthread_mutex_unlock(&x->lock);
+	return verdict;
+}
+
+/* The lock is not held during the publish: the stream's thread waits and nobody else takes it. */
+static void on_offer(void *ctx, uint32_t events)
+{
+	struct weft_source_xds *x = ctx;
+	uint64_t count;
+	bool waiting;
+	int verdict;
+
+	(void)events;
+	if (read(x->offer_fd, &count, sizeof(count)) < 0)
+		return;
+	pthread_mutex_lock(&x->lock);
+	waiting = x->offer.waiting;
+	pthread_mutex_unlock(&x->lock);
+	if (!waiting)
+		return;
+	verdict = x->ops.publish(x->ops.ctx, x->offer.next, x->offer.diag);
+	if (verdict < 0) {
+		_auto_free_ char *text = weft_diag_text(x->offer.diag);
+
+		WEFT_LOG(WEFT_LOG_WARN, "xds update refused", WEFT_KV_S("address", x->address),
+			 WEFT_KV_S("reason", text ? text : strerror(-verdict)));
+	} else {
+		WEFT_LOG(WEFT_LOG_INFO, "xds update published", WEFT_KV_S("address", x->address));
+	}
+	pthread_mutex_lock(&x->lock);
+	x->offer.verdict = verdict;
+	x->offer.waiting = false;
+	pthread_cond_signal(&x->answered);
+	pthread_mutex_unlock(&x->lock);
+}
+
+static void on_connected(void *ctx)
+{
+	const struct weft_source_xds *x = ctx;
+
+	WEFT_LOG(WEFT_LOG_INFO, "xds stream is up", WEFT_KV_S("address", x->address));
+}
+
+static void on_disconnected(void *ctx, const char *why, int64_t retry_ms)
+{
+	const struct weft_source_xds *x = ctx;
+
+	WEFT_LOG(WEFT_LOG_WARN, "xds stream ended, what was accepted stays in force",
+		 WEFT_KV_S("address", x->address), WEFT_KV_S("reason", why),
+		 WEFT_KV_I("retry_ms", retry_ms));
+}
+
+static int metadata_check(const char *text, struct weft_diag *diag)
+{
+	_auto_json_ json_t *j = NULL;
+	json_error_t error;
+
+	if (!text)
+		return 0;
+	j = json_loads(text, JSON_REJECT_DUPLICATES, &error);
+	if (!j)
+		return weft_diag_add(diag, -EINVAL, "node", "metadata", "%s", error.text);
+	if (!json_is_object(j))
+		return weft_diag_add(diag, -EINVAL, "node", "metadata", "must be a JSON object");
+	return 0;
+}
+
+int weft_source_xds_new(struct weft_loop *loop, const struct weft_source_xds_config *cfg,
+			const struct weft_source_ops *ops, struct weft_diag *diag,
+			struct weft_source_xds **ret)
+{
+	const struct weft_delta_ops delta_ops = {.publish = on_publish};
+	struct weft_xds_stream_conf conf = {.connected = on_connected,
+					    .disconnected = on_disconnected};
+	struct weft_source_xds *x;
+	int r = metadata_check(cfg->node.metadata_json, diag);
+
+	if (r < 0)
+		return r;
+	x = calloc(1, sizeof(*x));
+	if (!x)
+		return -ENOMEM;
+	x->loop = loop;
+	x->ops = *ops;
+	pthread_mutex_init(&x->lock, NULL);
+	pthread_cond_init(&x->answered, NULL);
+	x->offer_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	r = x->offer_fd < 0 ? -errno : 0;
+	if (r == 0) {
+		x->address = strdup(cfg->address);
+		r = x->address ? 0 : -ENOMEM;
+	}
+	if (r == 0)
+		r = weft_delta_new(&cfg->node, &delta_ops, x, &x->delta);
+	conf.address = x->address;
+	conf.delta = x->delta;
+	conf.ctx = x;
+	if (r == 0)
+		r = weft_xds_stream_new(&conf, diag, &x->stream);
+	if (r == 0)
+		r = weft_loop_add(loop, x->offer_fd, EPOLLIN, on_offer, x);
+	if (r < 0) {
+		weft_source_xds_free(x);
+		return r;
+	}
+	*ret = x;
+	return 0;
+}
+
+int weft_source_xds_start(struct weft_source_xds *x)
+{
+	return weft_xds_stream_start(x->stream);
+}
+
+void weft_source_xds_free(struct weft_source_xds *x)
+{
+	if (!x)
+		return;
+	pthread_mutex_lock(&x->lock);
+	x->offer.closed = true;
+	pthread_cond_signal(&x->answered);
+	pthread_mutex_unlock(&x->lock);
+	if (x->stream) {
+		if (weft_xds_stream_stop(x->stream, STOP_TIMEOUT_MS) < 0) {
+			/* Its thread still uses everything below: memory is given up instead. */
+			WEFT_LOG(WEFT_LOG_ERROR, "xds stream did not stop");
+			return;
+		}
+		weft_xds_stream_free(x->stream);
+	}
+	weft_delta_free(x->delta);
+	if (x->offer_fd >= 0) {
+		weft_loop_remove(x->loop, x->offer_fd);
+		close(x->offer_fd);
+	}
+	pthread_cond_destroy(&x->answered);
+	pthread_mutex_destroy(&x->lock);
+	free(x->address);
+	free(x);
+}
+
+/* A call on its way through a thread of its own, so that the main thread can serve an offer
+ * meanwhile. */
+struct call {
+	struct weft_source_xds *x;
+	void (*fn)(struct weft_delta *d, void *ctx);
+	void *ctx;
+	int done_fd, result;
+};
+
+static void *call_thread(void *arg)
+{
+	struct call *c = arg;
+	const uint64_t one = 1;
+
+	c->result = weft_xds_stream_call(c->x->stream, c->fn, c->ctx);
+	if (write(c->done_fd, &one, sizeof(one)) != sizeof(one))
+		c->result = -EIO;
+	return NULL;
+}
+
+/*
+ * A direct call would deadlock when the stream's thread is waiting for a verdict of this very
+ * thread.
+ */
+int weft_source_xds_call(struct weft_source_xds *x, void (*fn)(struct weft_delta *d, void *ctx),
+			 void *ctx)
+{
+	struct call call = {.x = x, .fn = fn, .ctx = ctx};
+	struct pollfd fds[2];
+	pthread_t thread;
+	int r;
+
+	call.done_fd = eventfd(0, EFD_CLOEXEC);
+	if (call.done_fd < 0)
+		return -errno;
+	r = pthread_create(&thread, NULL, call_thread, &call);
+	if (r != 0) {
+		close(call.done_fd);
+		return -r;
+	}
+	fds[0] = (struct pollfd){.fd = call.done_fd, .events = POLLIN};
+	fds[1] = (struct pollfd){.fd = x->offer_fd, .events = POLLIN};
+	while (!(fds[0].revents & POLLIN)) {
+		if (poll(fds, 2, -1) < 0 && errno != EINTR)
+			break;
+		if (fds[1].revents & POLLIN)
+			on_offer(x, EPOLLIN);
+	}
+	pthread_join(thread, NULL);
+	close(call.done_fd);
+	return call.result;
+}
+
+static void copy_stats(struct weft_delta *d, void *ctx)
+{
+	struct weft_delta_stats *stats = ctx;
+
+	weft_delta_stats(d, stats);
+	/* The text belongs to the stream's thread. */
+	stats->control_plane = stats->control_plane ? strdup(stats->control_plane) : NULL;
+}
+
+json_t *weft_source_xds_json(struct weft_source_xds *x)
+{
+	struct weft_xds_stream_stats stream;
+	struct weft_delta_stats delta = {0};
+	json_t *j;
+
+	weft_xds_stream_stats(x->stream, &stream);
+	if (weft_source_xds_call(x, copy_stats, &delta) < 0)
+		memset(&delta, 0, sizeof(delta));
+	j = json_pack("{s:s, s:b, s:I, s:s, s:s?, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "address",
+		      x->address, "connected", stream.connected ? 1 : 0, "since_ms",
+		      (json_int_t)stream.since_ms, "last_error", stream.last_error, "control_plane",
+		      delta.control_plane, "attempts", (json_int_t)stream.attempts, "received",
+		      (json_int_t)stream.received, "responses", (json_int_t)delta.responses, "acks",
+		      (json_int_t)delta.acks, "nacks", (json_int_t)delta.nacks, "requests",
+		      (json_int_t)delta.requests, "init_fetch_timeout",
+		      (json_int_t)delta.init_fetch_timeout);
+	free((char *)(uintptr_t)delta.control_plane);
+	return j;
+}
