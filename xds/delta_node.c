@@ -35,11 +35,12 @@ static int struct_from_json(json_t *json, Google__Protobuf__Struct *s)
 			return -ENOMEM;
 		google__protobuf__struct__fields_entry__init(e);
 		s->fields[s->n_fields++] = e;
-		err = set_string(&e->key, key);
 		e->value = malloc(sizeof(*e->value));
-		if (err || !e->value)
+		if (!e->value)
 			return -ENOMEM;
 		google__protobuf__value__init(e->value);
+		if (set_string(&e->key, key))
+			return -ENOMEM;
 		err = value_from_json(value, e->value);
 		if (err)
 			return err;
@@ -124,12 +125,15 @@ static int value_from_json(const json_t *json, Google__Protobuf__Value *v)
 
 static int set_metadata(Envoy__Config__Core__V3__Node *node, const char *text)
 {
+	json_error_t error;
 	json_t *json;
 	int err;
 
 	if (!text)
 		return 0;
-	json = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+	json = json_loads(text, JSON_REJECT_DUPLICATES, &error);
+	if (!json && json_error_code(&error) == json_error_out_of_memory)
+		return -ENOMEM;
 	if (!json_is_object(json)) {
 		json_decref(json);
 		return -EINVAL;

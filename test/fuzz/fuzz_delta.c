@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A sequence of events for the delta client. The first byte of each step says what happens, two bytes say
- * how long the response is that follows. The owner refuses what names "bad"; the snapshot it was given
- * last must never hold a listed contradiction: a resource twice cannot happen by type, so what is
- * checked is that each step leaves a client whose requests can be built and whose listing can be walked.
+ * A sequence of events for the delta client: each step is one byte that says what happens, two for the
+ * length of the response that follows, and the response. The owner refuses what is called "bad". After
+ * each step the client must be settled: no time passes, so nothing new may be published.
  */
 
 #include <stdint.h>
@@ -19,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 static int publish(void *ctx, const struct weft_snapshot *next, struct weft_diag *diag)
 {
-	(void)ctx;
+	++*(unsigned int *)ctx;
 	for (int t = 0; t < WEFT_XDS__MAX; t++) {
 		for (size_t i = 0; i < weft_snapshot_count(next, (enum weft_xds_type)t); i++) {
 			const struct weft_resource *r =
@@ -48,8 +47,10 @@ static void look(void *ctx, const struct weft_delta_item *item)
 }
 
 /* Bytes used. */
-static size_t step(struct weft_delta *d, const uint8_t *data, size_t len, int64_t *now)
+static size_t step(struct weft_delta *d, const uint8_t *data, size_t len, int64_t *now,
+		   unsigned int *publishes)
 {
+	unsigned int before;
 	size_t n = len < 3 ? 0 : (size_t)data[1] | (size_t)data[2] << 8;
 	size_t seen = 0;
 
@@ -71,6 +72,11 @@ static size_t step(struct weft_delta *d, const uint8_t *data, size_t len, int64_
 		if (weft_delta_receive(d, data + 3, n, *now) < 0)
 			weft_delta_disconnected(d, *now);
 	}
+	weft_delta_tick(d, *now);
+	before = *publishes;
+	weft_delta_tick(d, *now);
+	if (*publishes != before)
+		abort();
 	/* Bit 2: the requests wait, as on a slow connection. */
 	if (!(data[0] & 4))
 		drain(d);
@@ -82,14 +88,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	static const struct weft_delta_ops ops = {.publish = publish};
 	static const struct weft_delta_node node = {.id = "fuzz"};
 	struct weft_delta *d;
+	unsigned int publishes = 0;
 	int64_t now = 1000;
 
-	if (weft_delta_new(&node, &ops, NULL, &d))
+	if (weft_delta_new(&node, &ops, &publishes, &d))
 		return 0;
 	weft_delta_connected(d, now);
 	drain(d);
 	for (int i = 0; len && i < STEPS_MAX; i++) {
-		size_t used = step(d, data, len, &now);
+		size_t used = step(d, data, len, &now, &publishes);
 
 		data += used;
 		len -= used;
