@@ -225,8 +225,8 @@ enum weft_class weft_class_find(struct weft_ctx *ctx, __u32 *ret_chain);
 int weft_req_begin(struct weft_req *req, const struct weft_ctx *ctx, __u32 chain);
 
 /*
- * Parses req->head[0..len). enum weft_parse. The head's bytes are changed only when it says WEFT_PARSE_OK; after
- * WEFT_PARSE_MORE call it again with more bytes. A prefix of a head gives MORE or the whole head's error.
+ * Parses req->head[0..len). enum weft_parse. No byte changes before the head is complete: after WEFT_PARSE_MORE
+ * call it again with more bytes. A prefix of a head gives MORE or the whole head's error.
  * field[] has no line that Connection names; "host" is there once, its text in value[WEFT_VALUE_HOST].
  */
 int weft_http1_parse(struct weft_req *req);

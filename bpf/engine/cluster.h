@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#pragma once
+
+/* Choice of a target by weight, and of an endpoint by priority and load-balancing policy (xDS Cluster.lb_policy). */
+
+#include "bpf/engine/cell.h"
+
+/* Hosts that least request compares at most; Envoy's default is 2. */
+#define WEFT_CHOICES_MAX 8u
+
+/* Independent bits from one random word. */
+WEFT_INLINE __u64 weft_random_next(__u64 random)
+{
+	return weft_mix(random + 0x9E3779B97F4A7C15ull, random >> 29);
+}
+
+/* Picks a weighted target: offset of its weft_img_target. */
+WEFT_API __u32 weft_target_choose(__u32 targets, __u64 random)
+{
+	WEFT_IMG_BASE(0);
+	__u32 n = WEFT_IMG(struct weft_img_targets, targets)->n;
+	__u64 total = WEFT_IMG(struct weft_img_targets, targets)->total;
+	__u32 first = targets + (__u32)sizeof(struct weft_img_targets);
+
+	if (n <= 1 || !total)
+		return n ? first : 0;
+	__u64 pick = random % total;
+
+	for (__u32 i = 0; i < WEFT_TARGETS_MAX; i++) {
+		__u32 t = first + i * (__u32)sizeof(struct weft_img_target);
+
+		if (i >= n)
+			break;
+		if (pick < WEFT_IMG(struct weft_img_target, t)->end)
+			return t;
+	}
+	return 0;
+}
+
+/* The host set that takes this request, by the priorities' loads. 0: none has load. */
+WEFT_GLOBAL __u32 weft_set_choose(__u32 endpoints, __u64 random)
+{
+	WEFT_IMG_BASE(0);
+	__u32 n = WEFT_IMG(struct weft_img_endpoints, endpoints)->n_set;
+	__u32 off = WEFT_IMG(struct weft_img_endpoints, endpoints)->set;
+	__u32 pick = (__u32)(random % 100) + 1;
+
+	for (__u32 i = 0; i < WEFT_PRIORITIES_MAX; i++) {
+		__u32 s = off + i * (__u32)sizeof(struct weft_img_host_set);
+
+		if (i >= n)
+			break;
+		if (pick <= WEFT_IMG(struct weft_img_host_set, s)->load_end)
+			return s;
+	}
+	return 0;
+}
+
+/* 1: some host may be chosen; 0: whatever is picked, there is none. */
+WEFT_GLOBAL int weft_endpoints_usable(__u32 endpoints)
+{
+	if (!endpoints)
+		return 0;
+	WEFT_IMG_BASE(0);
+	__u32 n = WEFT_IMG(struct weft_img_endpoints, endpoints)->n_set;
+	__u32 off = WEFT_IMG(struct weft_img_endpoints, endpoints)->set;
+
+	for (__u32 i = 0; i < WEFT_PRIORITIES_MAX; i++) {
+		__u32 s = off + i * (__u32)sizeof(struct weft_img_host_set);
+
+		if (i >= n)
+			break;
+		if (WEFT_IMG(struct weft_img_host_set, s)->n_host)
+			return 1;
+	}
+	return 0;
+}
+
+/* Host at place i of the set's order: its schedule when weights differ. Index into the set's hosts. */
+WEFT_GLOBAL __u32 weft_set_at(__u32 set, __u32 i)
+{
+	WEFT_IMG_BASE(0);
+	__u32 n = WEFT_IMG(struct weft_img_host_set, set)->n_schedule;
+	__u32 schedule = WEFT_IMG(struct weft_img_host_set, set)->schedule;
+
+	if (n)
+		return *WEFT_IMG(__u16, schedule + (i % n) * 2);
+	n = WEFT_IMG(struct weft_img_host_set, set)->n_host;
+	return n ? i % n : 0;
+}
+
+/* Offset of the weft_img_endpoint that is host h of the set. */
+WEFT_GLOBAL __u32 weft_set_endpoint(__u32 endpoints, __u32 set, __u32 h)
+{
+	WEFT_IMG_BASE(0);
+	__u32 host = WEFT_IMG(struct weft_img_host_set, set)->host;
+	__u32 index = *WEFT_IMG(__u32, host + h * 4);
+
+	return WEFT_IMG(struct weft_img_endpoints, endpoints)->endpoint +
+	       index * (__u32)sizeof(struct weft_img_endpoint);
+}
+
+/* Next place of the cluster's round robin in this pod. */
+WEFT_GLOBAL __u32 weft_cursor_next(__u32 cell, __u32 peek)
+{
+	WEFT_STATE_BASE(0);
+	if (!cell)
+		return 0;
+	__u32 *p = &WEFT_STATE(struct weft_cell_cluster, cell)->cursor;
+
+	return peek ? WEFT_READ(*p) : __sync_fetch_and_add(p, 1);
+}
+
+/*
+ * Least request: of `choices` hosts the one with the least active requests for its weight. With equal weights all are
+ * drawn at random; else by the schedule, the first in turn, so that without load shares are the weights' (Envoy
+ * divides the weight by active + 1 in its schedule, which is the same without load).
+ */
+WEFT_GLOBAL __u32 weft_least_choose(const struct weft_ctx *ctx, __u32 cluster, __u32 endpoints,
+				    __u32 set, __u64 random)
+{
+	__u32 best = 0, first = (__u32)random;
+	__u64 best_active = 0, best_weight = 1;
+
+	if (!ctx)
+		return 0;
+	WEFT_IMG_BASE(0);
+	WEFT_STATE_BASE(0);
+	__u32 choices = WEFT_IMG(struct weft_img_cluster, cluster)->choice_count;
+	__u32 weighted = WEFT_IMG(struct weft_img_host_set, set)->n_schedule;
+
+	if (weighted)
+		first = weft_cursor_next(weft_cell_find(ctx->pod,
+							WEFT_IMG(struct weft_img_cluster, cluster)->cell),
+					 ctx->flags & WEFT_CTX_EXPLAIN);
+
+	for (__u32 i = 0; i < WEFT_CHOICES_MAX; i++) {
+		if (i >= choices)
+			break;
+		__u32 h = weft_set_at(set, i ? (__u32)(random >> 32) : first);
+		__u32 e = weft_set_endpoint(endpoints, set, h);
+		__u32 cell = weft_cell_find(ctx->pod, WEFT_IMG(struct weft_img_endpoint, e)->cell);
+		__u64 active = cell ? WEFT_READ(WEFT_STATE(struct weft_cell_endpoint, cell)->rq_active) : 0;
+		__u64 weight = WEFT_IMG(struct weft_img_endpoint, e)->weight;
+
+		if (!i || active * best_weight < best_active * weight) {
+			best = h;
+			best_active = active;
+			best_weight = weight ? weight : 1;
+		}
+		random = weft_random_next(random);
+	}
+	return best;
+}
+
+/*
+ * Index into weft_img_endpoints.endpoint; -ENOENT: no healthy upstream; -EAGAIN: *ret_need is a state id without a
+ * cell.
+ */
+WEFT_API int weft_endpoint_choose(const struct weft_ctx *ctx, __u32 cluster, __u32 endpoints,
+				  __u64 random, __u32 *ret_need)
+{
+	if (!ctx || !ret_need || !endpoints)
+		return -WEFT_ENOENT;
+	WEFT_IMG_BASE(-WEFT_ENOENT);
+	struct weft_img_cluster *c = WEFT_IMG(struct weft_img_cluster, cluster);
+	__u32 lb = c->lb, id = c->cell, cell, h;
+	__u32 set = weft_set_choose(endpoints, random), explain = ctx->flags & WEFT_CTX_EXPLAIN;
+
+	if (!set || !WEFT_IMG(struct weft_img_host_set, set)->n_host)
+		return -WEFT_ENOENT;
+	random = weft_random_next(random);
+	if (lb == WEFT_LB_RANDOM) {
+		h = (__u32)((random >> 32) % WEFT_IMG(struct weft_img_host_set, set)->n_host);
+	} else {
+		cell = weft_cell_find(ctx->pod, id);
+		if (!cell && !explain) {
+			*ret_need = id;
+			return -WEFT_EAGAIN;
+		}
+		if (lb == WEFT_LB_LEAST_REQUEST)
+			h = weft_least_choose(ctx, cluster, endpoints, set, random);
+		else
+			h = weft_set_at(set, weft_cursor_next(cell, explain));
+	}
+	return (int)*WEFT_IMG(__u32, WEFT_IMG(struct weft_img_host_set, set)->host + h * 4);
+}

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#pragma once
+
+/*
+ * The decision on one request, in Envoy's order: virtual host, route and weighted cluster; upgrade; filters in chain
+ * order; then the router: direct response, redirect, unknown cluster, no host, breaker, forward.
+ */
+
+#include "bpf/engine/filter.h"
+#include "bpf/engine/listener.h"
+#include "bpf/engine/match.h"
+#ifndef __bpf__
+#include "bpf/engine/http1_full.h"
+#else
+#include "bpf/engine/http1.h"
+#endif
+
+WEFT_INLINE void weft_decision_reset(struct weft_req *req)
+{
+	struct weft_decision *d = &req->dec;
+
+	d->outcome = WEFT_OUTCOME_NONE;
+	d->handed = WEFT_HANDED_NONE;
+	d->vhost = d->route = d->forward = d->target = 0;
+	d->cluster_id = d->cluster = d->endpoints = 0;
+	d->reply = d->redirect = 0;
+	d->n_paid = d->need_cell = d->n_add = 0;
+}
+
+/* One of the connection manager's own replies. */
+WEFT_INLINE void weft_decide_std(struct weft_req *req, __u32 outcome, __u32 which)
+{
+	WEFT_IMG_BASE();
+	req->dec.outcome = outcome;
+	req->dec.reply = *WEFT_IMG(__u32, req->dec.hcm + offsetof(struct weft_img_hcm, reply) +
+						  (which & 7) * 4);
+}
+
+/* Route configuration of the request's connection manager in this view, 0: not there (404). */
+WEFT_INLINE __u32 weft_route_config_at(const struct weft_ctx *ctx, __u32 id)
+{
+	WEFT_IMG_BASE(0);
+	struct weft_img_view *v = WEFT_IMG(struct weft_img_view, ctx->view_off);
+
+	return id < v->n_route_config ? *WEFT_IMG(__u32, v->route_config + id * 4) : 0;
+}
+
+/* Sets limits and names to look for from a chain of kind HTTP. */
+WEFT_API int weft_req_begin(struct weft_req *req, const struct weft_ctx *ctx, __u32 chain)
+{
+	if (!req || !ctx || !chain)
+		return -WEFT_ENOENT;
+	WEFT_IMG_BASE(-WEFT_ENOENT);
+	if (WEFT_IMG(struct weft_img_chain, chain)->kind != WEFT_CHAIN_HTTP)
+		return -WEFT_ENOENT;
+	__u32 hcm = WEFT_IMG(struct weft_img_chain, chain)->target;
+	struct weft_img_hcm *h = WEFT_IMG(struct weft_img_hcm, hcm);
+	__u32 rc = weft_route_config_at(ctx, h->route_config);
+
+	weft_decision_reset(req);
+	req->dec.hcm = hcm;
+	req->dec.epoch = ctx->epoch;
+	req->max_head = h->max_head;
+	if (WEFT_KERNEL && req->max_head > WEFT_HEAD_MAX)
+		req->max_head = WEFT_HEAD_MAX;
+	req->max_headers = h->max_headers;
+	req->hcm_flags = h->flags;
+	req->underscores = h->underscores;
+	req->headers = 0;
+	req->bloom = 0;
+	if (rc) {
+		req->headers = WEFT_IMG(struct weft_img_route_config, rc)->headers;
+		req->bloom = req->headers ? WEFT_IMG(struct weft_img_route_config, rc)->bloom : 0;
+	}
+	return 0;
+}
+
+/* Virtual host, route, weighted cluster. Leaves what it finds in dec. */
+WEFT_GLOBAL int weft_decide_route(struct weft_req *req, struct weft_ctx *ctx, __u32 rc, __u64 random)
+{
+	if (!req || !ctx || !rc)
+		return 0;
+	if (req->hcm_flags & (WEFT_HCM_STRIP_ANY_PORT | WEFT_HCM_STRIP_MATCHING_PORT |
+			      WEFT_HCM_STRIP_TRAILING_DOT))
+		weft_host_strip(req, ctx->dst.port);
+	__u32 vhost = weft_vhost_find(req, rc);
+
+	/* CONNECT fits only connect_matcher, which no configuration that we accept has */
+	if (!vhost || req->flags & WEFT_REQ_CONNECT)
+		return 0;
+	WEFT_IMG_BASE(0);
+	WEFT_TRACE(req, "virtual_host", "%.*s", (int)WEFT_IMG(struct weft_img_vhost, vhost)->name.len,
+		   (const char *)WEFT_IMG(char, WEFT_IMG(struct weft_img_vhost, vhost)->name.off));
+	req->dec.vhost = vhost;
+	__u32 route = weft_route_find(req, vhost);
+
+	req->dec.route = route;
+	if (!route) {
+		WEFT_TRACE(req, "route", "no route matches");
+		return 0;
+	}
+	struct weft_img_route *r = WEFT_IMG(struct weft_img_route, route);
+
+	WEFT_TRACE(req, "route", "%u matches", r->index);
+	if (r->action_kind == WEFT_ACTION_FORWARD) {
+		req->dec.forward = r->action;
+		req->dec.target = weft_target_choose(
+			WEFT_IMG(struct weft_img_forward, r->action)->targets, random);
+	}
+	return 0;
+}
+
+/* Only looks: places are taken by whoever carries the request. 1: it would be refused for certain. */
+WEFT_GLOBAL int weft_breaker_look(const struct weft_ctx *ctx, __u32 cluster, __u32 priority)
+{
+	if (!ctx)
+		return 0;
+	WEFT_IMG_BASE(0);
+	WEFT_STATE_BASE(0);
+	struct weft_img_cluster *c = WEFT_IMG(struct weft_img_cluster, cluster);
+	struct weft_img_thresholds *t = &c->threshold[priority & 1];
+	__u32 cell = weft_cell_find(ctx->pod, c->cell);
+
+	if (!cell)
+		return 0;
+	struct weft_cell_cluster *s = WEFT_STATE(struct weft_cell_cluster, cell);
+
+	if (WEFT_READ(s->rq_active[priority & 1]) >= t->max_requests) {
+		WEFT_COUNT(cell, struct weft_cell_cluster, rq_overflow);
+		return 1;
+	}
+	if (!WEFT_READ(s->cx_idle) && WEFT_READ(s->rq_pending[priority & 1]) >= t->max_pending) {
+		WEFT_COUNT(cell, struct weft_cell_cluster, pending_overflow);
+		return 1;
+	}
+	return 0;
+}
+
+/* The router's part for a route that forwards. */
+WEFT_GLOBAL int weft_decide_forward(struct weft_req *req, struct weft_ctx *ctx)
+{
+	if (!req || !ctx)
+		return 0;
+	WEFT_IMG_BASE(0);
+	struct weft_img_view *v = WEFT_IMG(struct weft_img_view, ctx->view_off);
+	__u32 n = v->n_cluster, tab = v->cluster;
+	__u32 id = WEFT_IMG(struct weft_img_target, req->dec.target)->cluster, cluster = 0, endpoints = 0;
+	struct weft_img_forward *f = WEFT_IMG(struct weft_img_forward, req->dec.forward);
+
+	if (req->dec.target && id < n) {
+		__u32 ref = tab + id * (__u32)sizeof(struct weft_img_cluster_ref);
+
+		cluster = WEFT_IMG(struct weft_img_cluster_ref, ref)->cluster;
+		endpoints = WEFT_IMG(struct weft_img_cluster_ref, ref)->endpoints;
+	}
+	req->dec.cluster_id = id;
+	req->dec.cluster = cluster;
+	req->dec.endpoints = endpoints;
+	if (!cluster) {
+		WEFT_TRACE(req, "cluster", "unknown");
+		weft_decide_std(req, WEFT_OUTCOME_NO_CLUSTER, f->no_cluster);
+		return 0;
+	}
+	if (WEFT_IMG(struct weft_img_cluster, cluster)->type != WEFT_CLUSTER_ORIGINAL_DST &&
+	    !weft_endpoints_usable(endpoints)) {
+		WEFT_TRACE(req, "cluster", "no healthy endpoint");
+		weft_decide_std(req, WEFT_OUTCOME_NO_HEALTHY_UPSTREAM, WEFT_REPLY_NO_UPSTREAM);
+		return 0;
+	}
+	if (ctx->flags & WEFT_CTX_KERNEL &&
+	    weft_breaker_look(ctx, cluster, !!(f->flags & WEFT_FORWARD_PRIORITY_HIGH))) {
+		weft_decide_std(req, WEFT_OUTCOME_OVERFLOW, WEFT_REPLY_OVERFLOW);
+		return 0;
+	}
+	WEFT_TRACE(req, "cluster", "has usable endpoints");
+	req->dec.outcome = WEFT_OUTCOME_FORWARD;
+	return 0;
+}
+
+#ifndef __bpf__
+static bool weft_upgrade_is(const struct weft_req *req, struct weft_img_str type)
+{
+	struct weft_span got = { 0, 0 };
+
+	for (__u32 i = 0; i < req->n_field; i++)
+		if (weft_span_is(req, req->field[i].name, "upgrade"))
+			got = req->field[i].value;
+	if (got.len != type.len)
+		return false;
+	for (__u32 i = 0; i < got.len; i++)
+		if (weft_lower(req->head[got.off + i]) != weft_bound.img[type.off + i])
+			return false;
+	return true;
+}
+
+/* upgrade_configs of the route, where they name the type, else of the connection manager. */
+static bool weft_upgrade_allowed(const struct weft_req *req)
+{
+	WEFT_IMG_BASE(0);
+	const struct weft_img_hcm *h = WEFT_IMG(struct weft_img_hcm, req->dec.hcm);
+
+	if (req->dec.forward) {
+		const struct weft_img_forward *f = WEFT_IMG(struct weft_img_forward, req->dec.forward);
+
+		for (__u32 i = 0; i < f->n_upgrade; i++) {
+			const struct weft_img_upgrade *u =
+				WEFT_IMG(struct weft_img_upgrade, f->upgrade) + i;
+
+			if (weft_upgrade_is(req, u->type))
+				return u->enabled;
+		}
+	}
+	for (__u32 i = 0; i < h->n_upgrade; i++)
+		if (weft_upgrade_is(req, WEFT_IMG(struct weft_img_str, h->upgrade)[i]))
+			return true;
+	return false;
+}
+#endif
+
+/* The router filter: what the route says. */
+WEFT_GLOBAL int weft_decide_action(struct weft_req *req, struct weft_ctx *ctx)
+{
+	if (!req || !ctx)
+		return 0;
+	if (!req->dec.route || req->hcm_flags & WEFT_HCM_NO_ROUTER) {
+		weft_decide_std(req, WEFT_OUTCOME_NO_ROUTE, WEFT_REPLY_NOT_FOUND);
+		return 0;
+	}
+	WEFT_IMG_BASE(0);
+	struct weft_img_route *r = WEFT_IMG(struct weft_img_route, req->dec.route);
+	__u32 kind = r->action_kind, action = r->action;
+
+	if (kind == WEFT_ACTION_DIRECT) {
+		req->dec.outcome = WEFT_OUTCOME_DIRECT_RESPONSE;
+		req->dec.reply = action;
+		return 0;
+	}
+	if (kind == WEFT_ACTION_REDIRECT) {
+		req->dec.outcome = WEFT_OUTCOME_REDIRECT;
+		req->dec.redirect = action;
+		req->dec.reply = WEFT_IMG(struct weft_img_redirect, action)->reply;
+		return 0;
+	}
+	return weft_decide_forward(req, ctx);
+}
+
+/*
+ * Fills req->dec; takes tokens. 0, or -ENOENT when a cell is missing (dec.need_cell), before anything was taken.
+ * Programs: dec.handed tells when only the agent can decide; then outcome is NONE.
+ */
+WEFT_API int weft_decide(struct weft_req *req, struct weft_ctx *ctx)
+{
+	if (!req || !ctx)
+		return -WEFT_ENOENT;
+	WEFT_IMG_BASE(-WEFT_ENOENT);
+	__u64 random = ctx->random ? ctx->random : weft_random();
+	__u32 rc = weft_route_config_at(ctx, WEFT_IMG(struct weft_img_hcm, req->dec.hcm)->route_config);
+
+	weft_decision_reset(req);
+	req->dec.epoch = ctx->epoch;
+	if (ctx->flags & WEFT_CTX_EXPLAIN && !ctx->random)
+		random = 0;
+	if (req->hcm_flags & (WEFT_HCM_NORMALIZE_PATH | WEFT_HCM_MERGE_SLASHES) &&
+	    req->flags & WEFT_REQ_PATH_ODD)
+		weft_hand(req, WEFT_HANDED_NORMALIZE);
+	if (req->dec.handed)
+		return 0;
+	weft_decide_route(req, ctx, rc, random);
+	if (req->dec.handed)
+		return 0;
+#ifndef __bpf__
+	if (req->flags & WEFT_REQ_UPGRADE && !weft_upgrade_allowed(req)) {
+		WEFT_TRACE(req, "upgrade", "not configured");
+		req->dec.outcome = WEFT_OUTCOME_UPGRADE_FAILED;
+		return 0;
+	}
+#endif
+	int e = weft_filters_run(req, ctx, rc, random);
+
+	if (e < 0)
+		return e;
+	if (!e)
+		weft_decide_action(req, ctx);
+	/* a gRPC client gets a local reply in words of its own */
+	if (req->dec.reply && req->flags & WEFT_REQ_GRPC && WEFT_KERNEL)
+		req->dec.handed = WEFT_HANDED_GRPC;
+	return 0;
+}

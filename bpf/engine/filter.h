@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#pragma once
+
+/* HTTP filters of a connection manager, in chain order, each with its most specific configuration. */
+
+#include "bpf/engine/cluster.h"
+#include "bpf/engine/limit.h"
+
+#define WEFT_PPM 1000000u
+
+/* Which of n overrides at `list` names the filter: its offset, 0 none. */
+WEFT_GLOBAL __u32 weft_override_find(__u32 list, __u32 n, __u32 key)
+{
+	WEFT_IMG_BASE(0);
+	for (__u32 i = 0; i < WEFT_FILTERS_MAX; i++) {
+		__u32 o = list + i * (__u32)sizeof(struct weft_img_override);
+
+		if (i >= n)
+			return 0;
+		if (WEFT_IMG(struct weft_img_override, o)->key == key)
+			return o;
+	}
+	return 0;
+}
+
+/*
+ * typed_per_filter_config: weighted cluster, route, virtual host, route configuration; the first that names the
+ * filter counts whole. Without a route there is none of them. rc: weft_img_route_config.
+ */
+WEFT_GLOBAL __u32 weft_override_specific(struct weft_req *req, __u32 rc, __u32 key)
+{
+	if (!req || !req->dec.route)
+		return 0;
+	WEFT_IMG_BASE(0);
+	__u32 o = 0;
+
+	if (req->dec.target) {
+		struct weft_img_target *t = WEFT_IMG(struct weft_img_target, req->dec.target);
+
+		if (t->n_override)
+			o = weft_override_find(t->override, t->n_override, key);
+	}
+	struct weft_img_route *r = WEFT_IMG(struct weft_img_route, req->dec.route);
+
+	if (!o && r->n_override)
+		o = weft_override_find(r->override, r->n_override, key);
+	struct weft_img_vhost *v = WEFT_IMG(struct weft_img_vhost, req->dec.vhost);
+
+	if (!o && v->n_override)
+		o = weft_override_find(v->override, v->n_override, key);
+	struct weft_img_route_config *c = WEFT_IMG(struct weft_img_route_config, rc);
+
+	if (!o && c->n_override)
+		o = weft_override_find(c->override, c->n_override, key);
+	return o;
+}
+
+/* The configuration that filter i acts with here: weft_img_rate_limit, 0: it does nothing. */
+WEFT_GLOBAL __u32 weft_filter_config(struct weft_req *req, __u32 rc, __u32 filter)
+{
+	if (!req)
+		return 0;
+	WEFT_IMG_BASE(0);
+	struct weft_img_filter *f = WEFT_IMG(struct weft_img_filter, filter);
+	__u32 config = f->config, off = f->disabled;
+	__u32 o = weft_override_specific(req, rc, f->key);
+
+	if (o) {
+		config = WEFT_IMG(struct weft_img_override, o)->config;
+		off = WEFT_IMG(struct weft_img_override, o)->disabled;
+	}
+	return off ? 0 : config;
+}
+
+WEFT_INLINE __u32 weft_rate_id(const struct weft_img_rate_limit *l)
+{
+	return l->flags & WEFT_RATE_HAS_BUCKET ? l->bucket.cell : l->stats;
+}
+
+/*
+ * First pass: configuration and cell of each filter, to scratch[2i] and [2i + 1]. So that a missing cell is
+ * found before any token is taken. 0; 1: the agent must go on; -ENOENT: a cell is missing (dec.need_cell).
+ */
+WEFT_GLOBAL int weft_filter_prepare(struct weft_req *req, struct weft_ctx *ctx, __u32 rc, __u32 filter,
+				    __u32 i)
+{
+	if (!req || !ctx)
+		return 1;
+	__u32 config = weft_filter_config(req, rc, filter), cell = 0;
+
+	if (config) {
+		WEFT_IMG_BASE(1);
+		struct weft_img_rate_limit *l = WEFT_IMG(struct weft_img_rate_limit, config);
+		__u32 id = weft_rate_id(l), flags = l->flags;
+
+		if (flags & WEFT_RATE_PER_CONNECTION)
+			weft_hand(req, WEFT_HANDED_PER_CONNECTION);
+		if (l->add && l->enabled && l->enforced < WEFT_PPM)
+			weft_hand(req, WEFT_HANDED_SHADOW);
+		if (req->dec.handed)
+			return 1;
+		cell = l->enabled ? weft_cell_find(ctx->pod, id) : 0;
+		if (l->enabled && !cell && !(ctx->flags & WEFT_CTX_EXPLAIN)) {
+			req->dec.need_cell = id;
+			weft_hand(req, WEFT_HANDED_NO_CELL);
+			return -WEFT_ENOENT;
+		}
+		if (!l->enabled)
+			config = 0;
+	}
+	req->scratch[WEFT_INDEX(i * 2, 15)] = config;
+	req->scratch[WEFT_INDEX(i * 2 + 1, 15)] = cell;
+	return 0;
+}
+
+WEFT_INLINE int weft_chance(__u32 ppm, __u64 random)
+{
+	return ppm >= WEFT_PPM || (random >> 16) % WEFT_PPM < ppm;
+}
+
+WEFT_INLINE int weft_prepaid(const struct weft_ctx *ctx, __u32 cell)
+{
+	for (__u32 i = 0; i < WEFT_PAID_MAX; i++)
+		if (i < ctx->n_prepaid && ctx->prepaid[i] == cell)
+			return 1;
+	return 0;
+}
+
+/* The cell gave its token for this head: whoever decides it again must not charge it again. */
+WEFT_INLINE void weft_paid_put(struct weft_req *req, __u32 cell)
+{
+	__u32 n = req->dec.n_paid;
+
+	if (n < WEFT_PAID_MAX) {
+		req->dec.paid[WEFT_INDEX(n, 3)] = cell;
+		req->dec.n_paid = n + 1;
+	}
+}
+static_assert(WEFT_PAID_MAX == 4, "mask");
+
+#ifndef __bpf__
+/* A bucket of this connection alone. */
+static int weft_conn_take(struct weft_ctx *ctx, const struct weft_img_bucket *b)
+{
+	struct weft_conn_limits *c = ctx->conn;
+	__u32 i = 0;
+
+	if (!c || !b->max_tokens)
+		return b->max_tokens > 0;
+	while (i < c->n && c->id[i] != b->cell)
+		i++;
+	if (i == WEFT_FILTERS_MAX)
+		return 0; /* more rules than a manager has filters: cannot be */
+	if (i == c->n) {
+		c->id[i] = b->cell;
+		c->word[i] = 0;
+		c->n++;
+	}
+	__u64 next = weft_bucket_next(c->word[i], weft_bucket_now(ctx->now_ns), b->cost, b->full);
+
+	if (next && !(ctx->flags & WEFT_CTX_EXPLAIN))
+		c->word[i] = next;
+	return next != 0;
+}
+#endif
+
+/* 1: a token was there (and is taken unless explaining), 0: none, -1: contended. */
+WEFT_GLOBAL int weft_rate_take(struct weft_req *req, struct weft_ctx *ctx, __u32 config, __u32 cell)
+{
+	if (!req || !ctx)
+		return -1;
+	WEFT_IMG_BASE(-1);
+	struct weft_img_rate_limit *l = WEFT_IMG(struct weft_img_rate_limit, config);
+	__u32 bucket = config + (__u32)offsetof(struct weft_img_rate_limit, bucket);
+
+	if (!(l->flags & WEFT_RATE_HAS_BUCKET))
+		return 1;
+#ifndef __bpf__
+	if (l->flags & WEFT_RATE_PER_CONNECTION)
+		return weft_conn_take(ctx, &l->bucket);
+#endif
+	if (ctx->flags & WEFT_CTX_EXPLAIN)
+		return weft_bucket_look_at(cell, bucket, ctx->now_ns);
+	int r = weft_bucket_take_at(cell, bucket, ctx->now_ns);
+
+	if (r > 0)
+		weft_paid_put(req, cell);
+	return r;
+}
+
+/*
+ * Local rate limit i (Envoy's LocalRateLimit filter): 0: goes on, 1: refused, or the agent must go on. What
+ * another side paid for this head is not charged and not counted again.
+ */
+WEFT_GLOBAL int weft_filter_run(struct weft_req *req, struct weft_ctx *ctx, __u32 i, __u64 random)
+{
+	if (!req || !ctx)
+		return 1;
+	__u32 config = req->scratch[WEFT_INDEX(i * 2, 15)];
+	__u32 cell = req->scratch[WEFT_INDEX(i * 2 + 1, 15)];
+
+	if (!config)
+		return 0;
+	WEFT_IMG_BASE(1);
+	struct weft_img_rate_limit *l = WEFT_IMG(struct weft_img_rate_limit, config);
+	__u32 counts = !(ctx->flags & WEFT_CTX_EXPLAIN);
+
+	if (weft_prepaid(ctx, cell)) {
+		weft_paid_put(req, cell);
+		return 0;
+	}
+	if (!weft_chance(l->enabled, random)) {
+		WEFT_TRACE(req, "rate_limit", "filter_enabled: not this time");
+		return 0;
+	}
+	if (WEFT_KERNEL && req->dec.n_paid >= WEFT_PAID_MAX) {
+		weft_hand(req, WEFT_HANDED_UNBOUNDED);
+		return 1;
+	}
+	int r = weft_rate_take(req, ctx, config, cell);
+
+	if (r < 0) {
+		weft_hand(req, WEFT_HANDED_CONTENDED);
+		return 1;
+	}
+	if (counts)
+		WEFT_COUNT(cell, struct weft_cell_bucket, enabled);
+	if (r) {
+		WEFT_TRACE(req, "rate_limit", "a token is there");
+		if (counts)
+			WEFT_COUNT(cell, struct weft_cell_bucket, ok);
+		return 0;
+	}
+	if (counts)
+		WEFT_COUNT(cell, struct weft_cell_bucket, rate_limited);
+	if (weft_chance(l->enforced, weft_random_next(random))) {
+		WEFT_TRACE(req, "rate_limit", "no token: refused");
+		if (counts)
+			WEFT_COUNT(cell, struct weft_cell_bucket, enforced);
+		req->dec.outcome = WEFT_OUTCOME_RATE_LIMITED;
+		req->dec.reply = l->reply;
+		return 1;
+	}
+	WEFT_TRACE(req, "rate_limit", "no token, not enforced");
+	weft_paid_put(req, cell);
+#ifndef __bpf__
+	if (l->add)
+		req->dec.add[req->dec.n_add++ & (WEFT_FILTERS_MAX - 1)] = l->add;
+#endif
+	return 0;
+}
+
+/* All filters. 0: go on to the router; 1: decided or handed; -ENOENT: a cell is missing. */
+WEFT_GLOBAL int weft_filters_run(struct weft_req *req, struct weft_ctx *ctx, __u32 rc, __u64 random)
+{
+	if (!req || !ctx)
+		return 1;
+	WEFT_IMG_BASE(1);
+	__u32 n = WEFT_IMG(struct weft_img_hcm, req->dec.hcm)->n_filter;
+	__u32 off = WEFT_IMG(struct weft_img_hcm, req->dec.hcm)->filter;
+
+	for (__u32 i = 0; i < WEFT_FILTERS_MAX; i++) {
+		if (i >= n)
+			break;
+		int r = weft_filter_prepare(req, ctx, rc,
+					    off + i * (__u32)sizeof(struct weft_img_filter), i);
+
+		if (r)
+			return r;
+	}
+	for (__u32 i = 0; i < WEFT_FILTERS_MAX; i++) {
+		if (i >= n)
+			break;
+		random = weft_random_next(random);
+		if (weft_filter_run(req, ctx, i, random))
+			return 1;
+	}
+	return 0;
+}
