@@ -179,6 +179,18 @@ struct weft_req {
 #endif
 };
 
+/* What a TCP chain does with a connection. */
+struct weft_tcp {
+	__u32 outcome;	/* FORWARD, or REFUSED_* */
+	__u32 need;	/* state id of a missing cell (-EAGAIN) */
+	__u32 target;	/* weft_img_target */
+	__u32 cluster;	/* weft_img_cluster */
+	__u32 endpoint; /* weft_img_endpoint, 0: original destination */
+	__u32 cell;	/* of the cluster: one place of cx_active[0] is taken, give it back at close */
+	__u32 cell_endpoint;
+	struct weft_sockaddr addr; /* where to connect */
+};
+
 #ifndef __bpf__
 
 /*
@@ -271,17 +283,6 @@ void weft_reply_write(const struct weft_req *req, const struct weft_reply_plan *
 int weft_endpoint_choose(const struct weft_ctx *ctx, __u32 cluster, __u32 endpoints, __u64 random,
 			 __u32 *ret_need);
 
-/* What a TCP chain does with a connection. */
-struct weft_tcp {
-	__u32 outcome;	/* FORWARD, or REFUSED_* */
-	__u32 need;	/* state id of a missing cell (-EAGAIN) */
-	__u32 target;	/* weft_img_target */
-	__u32 cluster;	/* weft_img_cluster */
-	__u32 endpoint; /* weft_img_endpoint, 0: original destination */
-	__u32 cell;	/* of the cluster: one place of cx_active[0] is taken, give it back at close */
-	__u32 cell_endpoint;
-	struct weft_sockaddr addr; /* where to connect */
-};
 /*
  * Connection limits, target, cluster, breaker, endpoint of a TCP chain, as Envoy's filters in order. 0: look at
  * outcome; -EAGAIN: a cell is missing (need), nothing was taken.
