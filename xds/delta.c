@@ -146,7 +146,8 @@ static bool all_warm(const struct delta_type *t)
 {
 	const struct delta_item *item;
 
-	TAILQ_FOREACH(item, &t->items, link) {
+	TAILQ_FOREACH(item, &t->items, link)
+	{
 		if (item->held && !delta_item_warm(item))
 			return false;
 	}
@@ -177,7 +178,9 @@ static int64_t earlier(int64_t a, int64_t b)
 	return a;
 }
 
-/* Expiry of TTL: as if the server had removed it, which for EDS and RDS leaves the data in force. */
+/*
+ * Expiry of TTL: as if the server had removed it, which for EDS and RDS leaves the data in force.
+ */
 static bool item_expire(struct weft_delta *d, struct delta_item *item, int64_t now_ms)
 {
 	if (item->expires == DELTA_NEVER || item->expires > now_ms)
@@ -220,7 +223,8 @@ static bool type_expire(struct weft_delta *d, struct delta_type *t, int64_t now_
 		d->stats.init_fetch_timeout++;
 		any = true;
 	}
-	TAILQ_FOREACH(item, &t->items, link) {
+	TAILQ_FOREACH(item, &t->items, link)
+	{
 		any |= item_expire(d, item, now_ms);
 		any |= watches_expire(d, item, now_ms);
 	}
@@ -232,7 +236,8 @@ static int64_t type_deadline(const struct delta_type *t)
 	int64_t next = t->wildcard && t->started && !t->fetched ? t->deadline : DELTA_NEVER;
 	const struct delta_item *item;
 
-	TAILQ_FOREACH(item, &t->items, link) {
+	TAILQ_FOREACH(item, &t->items, link)
+	{
 		next = earlier(next, item->expires);
 		for (size_t i = 0; item->held && i < item->held->n_watches; i++) {
 			if (!delta_watch_ready(&item->held->watches[i]))
@@ -283,7 +288,8 @@ static enum weft_delta_status item_status(const struct weft_delta *d, const stru
 
 static int compare_items(const void *a, const void *b)
 {
-	return strcmp((*(struct delta_item *const *)a)->name, (*(struct delta_item *const *)b)->name);
+	return strcmp((*(struct delta_item *const *)a)->name,
+		      (*(struct delta_item *const *)b)->name);
 }
 
 static void type_each(const struct weft_delta *d, const struct delta_type *t,
@@ -295,7 +301,8 @@ static void type_each(const struct weft_delta *d, const struct delta_type *t,
 
 	if (!sorted)
 		return;
-	TAILQ_FOREACH(item, &t->items, link) {
+	TAILQ_FOREACH(item, &t->items, link)
+	{
 		if (item->held || item->error || item->watchers)
 			sorted[n++] = item;
 	}

@@ -5,13 +5,13 @@
  * Delta ADS client as a state machine without I/O: messages in, messages out, time as an argument.
  * The rules are those of Envoy's delta mux. One instance per view. Not thread safe.
  *
- * Time (now_ms): milliseconds since the epoch that never jump, that is a monotonic clock plus a constant;
- * deadlines and weft_resource.updated_ms are in it.
+ * Time (now_ms): milliseconds since the epoch that never jump, that is a monotonic clock plus a
+ * constant; deadlines and weft_resource.updated_ms are in it.
  *
  * A snapshot holds what may serve: a cluster of type EDS appears once its ClusterLoadAssignment has
- * arrived, is said not to exist, was refused or timed out; then, without one in the snapshot, it has no
- * hosts. A listener appears once its RouteConfigurations have arrived, were refused or timed out; one
- * that is not in the snapshot is an empty table (404). Until then their predecessors stay.
+ * arrived, is said not to exist, was refused or timed out; then, without one in the snapshot, it
+ * has no hosts. A listener appears once its RouteConfigurations have arrived, were refused or timed
+ * out; one that is not in the snapshot is an empty table (404). Until then their predecessors stay.
  */
 
 #include <stdbool.h>
@@ -25,14 +25,14 @@ struct weft_delta;
 /* What the owner does for the client. */
 struct weft_delta_ops {
 	/*
-	 * Called by weft_delta_receive and weft_delta_tick, never when the content would be the same.
-	 * A response was applied to `next` (a complete candidate snapshot; good resources of a partly bad
-	 * response are in it). The owner compiles and publishes it. 0: accepted. -errno: refused as a
-	 * whole or for the resources named in diag ("Listener/NAME"); those are taken back to what they
-	 * were, the owner is asked again without them (up to 8 times, while new ones are named), and
-	 * the response is NACKed with diag's text. No change is named: everything is taken back. Without a response (timers)
-	 * the causes are shown by weft_delta_each only.
-	 * Borrowed for the call.
+	 * Called by weft_delta_receive and weft_delta_tick, never when the content would be the
+	 * same. A response was applied to `next` (a complete candidate snapshot; good resources of
+	 * a partly bad response are in it). The owner compiles and publishes it. 0: accepted.
+	 * -errno: refused as a whole or for the resources named in diag ("Listener/NAME"); those
+	 * are taken back to what they were, the owner is asked again without them (up to 8 times,
+	 * while new ones are named), and the response is NACKed with diag's text. No change is
+	 * named: everything is taken back. Without a response (timers) the causes are shown by
+	 * weft_delta_each only. Borrowed for the call.
 	 */
 	int (*publish)(void *ctx, const struct weft_snapshot *next, struct weft_diag *diag);
 };
@@ -40,7 +40,7 @@ struct weft_delta_ops {
 struct weft_delta_node {
 	const char *id;
 	const char *cluster;
-	const char *metadata_json; /* Struct in JSON form, or NULL */
+	const char *metadata_json;	      /* Struct in JSON form, or NULL */
 	const char *region, *zone, *sub_zone; /* or NULL */
 };
 
@@ -59,7 +59,10 @@ void weft_delta_disconnected(struct weft_delta *d, int64_t now_ms);
  * decoded, -ENOMEM: the stream is to be reset. -ENOTCONN outside of a stream.
  */
 int weft_delta_receive(struct weft_delta *d, const uint8_t *data, size_t len, int64_t now_ms);
-/* Next DeltaDiscoveryRequest to send, serialised; caller frees *ret. 0, or -EAGAIN when nothing waits. */
+/*
+ * Next DeltaDiscoveryRequest to send, serialised; caller frees *ret. 0, or -EAGAIN when nothing
+ * waits.
+ */
 int weft_delta_next_request(struct weft_delta *d, uint8_t **ret, size_t *ret_len);
 /* Timers (initial_fetch_timeout, TTL). Returns the next deadline in ms, or -1. */
 int64_t weft_delta_tick(struct weft_delta *d, int64_t now_ms);
@@ -79,7 +82,7 @@ enum weft_delta_status {
 struct weft_delta_item {
 	enum weft_xds_type type;
 	const char *name;
-	const char *version;	    /* accepted; "" when none */
+	const char *version; /* accepted; "" when none */
 	enum weft_delta_status status;
 	const char *error;	    /* NACKED: text, else NULL */
 	const char *failed_version; /* NACKED, else NULL */

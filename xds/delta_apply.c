@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * One response, from its checks to its answer. Checked before anything is applied, so that they refuse
- * the whole response: names (twice, or both sent and removed), types, TTLs, and in EDS and RDS every
- * resource. In CDS and LDS a resource that is refused does not keep the others out.
+ * One response, from its checks to its answer. Checked before anything is applied, so that they
+ * refuse the whole response: names (twice, or both sent and removed), types, TTLs, and in EDS and
+ * RDS every resource. In CDS and LDS a resource that is refused does not keep the others out.
  */
 
 #include "xds/delta_state.h"
@@ -300,7 +300,9 @@ static int apply_resource(struct application *a, const Envoy__Service__Discovery
 	return err;
 }
 
-/* LDS, CDS: gone. EDS, RDS: the last data stays in force, but the server no longer vouches for it. */
+/*
+ * LDS, CDS: gone. EDS, RDS: the last data stays in force, but the server no longer vouches for it.
+ */
 static void apply_removal(struct application *a, const char *name)
 {
 	struct delta_item *item = delta_item_find(a->d, a->type, name);
@@ -423,7 +425,9 @@ static int answer(struct application *a)
 	return delta_queue_answer(a->d, a->type, nonce, text);
 }
 
-/* What the response made necessary goes out first, then its answer, then changes of its own type. */
+/*
+ * What the response made necessary goes out first, then its answer, then changes of its own type.
+ */
 static int finish(struct application *a)
 {
 	int err = 0;
@@ -479,7 +483,9 @@ int delta_apply(struct weft_delta *d, enum weft_xds_type type,
 	change_free(&a.change);
 	d->types[type].fetched = d->types[type].fetched || !err;
 	if (!err && a.refused) {
-		/* What no longer waits may come into force; a refusal joins this response's causes. */
+		/*
+		 * What no longer waits may come into force; a refusal joins this response's causes.
+		 */
 		delta_watches_fail(d, type);
 		if (delta_publish(d, NULL, &a.diag) == -ENOMEM)
 			err = -ENOMEM;

@@ -37,7 +37,8 @@ static int table_grow(struct delta_type *t)
 
 	if (!buckets)
 		return -ENOMEM;
-	TAILQ_FOREACH(item, &t->items, link) {
+	TAILQ_FOREACH(item, &t->items, link)
+	{
 		struct delta_item **at = &buckets[item->hash & (n - 1)];
 
 		item->bucket_next = *at;
@@ -138,7 +139,9 @@ bool delta_item_wanted(const struct weft_delta *d, const struct delta_item *item
 
 bool delta_watch_ready(const struct delta_watch *w)
 {
-	/* A name that EDS reports as missing is an answer; for RDS it is not (the timer goes on). */
+	/*
+	 * A name that EDS reports as missing is an answer; for RDS it is not (the timer goes on).
+	 */
 	return w->done || w->target->held ||
 	       (w->target->type == WEFT_XDS_ENDPOINT && w->target->absent);
 }

@@ -27,7 +27,8 @@ static int struct_from_json(json_t *json, Google__Protobuf__Struct *s)
 	s->fields = calloc(json_object_size(json) + 1, sizeof(*s->fields));
 	if (!s->fields)
 		return -ENOMEM;
-	json_object_foreach(json, key, value) {
+	json_object_foreach(json, key, value)
+	{
 		Google__Protobuf__Struct__FieldsEntry *e = malloc(sizeof(*e));
 		int err;
 

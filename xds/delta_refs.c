@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * What a resource refers to by name: the CLA of an EDS cluster, the route configurations of a
- * listener's HTTP connection managers. Only the source the resource itself came from (ads, self) can be
- * followed; any other is refused.
+ * listener's HTTP connection managers. Only the source the resource itself came from (ads, self)
+ * can be followed; any other is refused.
  */
 
 #include "xds/delta_state.h"
@@ -54,7 +54,9 @@ static int refs_add(struct refs *r, const char *name, int64_t timeout_ms)
 	for (size_t i = 0; i < r->n; i++) {
 		if (strcmp(r->v[i].name, name))
 			continue;
-		/* Two managers, one table: the listener waits as long as the more patient of them. */
+		/*
+		 * Two managers, one table: the listener waits as long as the more patient of them.
+		 */
 		if (timeout_ms == DELTA_NEVER ||
 		    (r->v[i].timeout_ms != DELTA_NEVER && timeout_ms > r->v[i].timeout_ms))
 			r->v[i].timeout_ms = timeout_ms;
@@ -79,8 +81,9 @@ static int refs_add_source(struct refs *r, const Envoy__Config__Core__V3__Config
 		     ENVOY__CONFIG__CORE__V3__CONFIG_SOURCE__CONFIG_SOURCE_SPECIFIER_ADS &&
 	     source->config_source_specifier_case !=
 		     ENVOY__CONFIG__CORE__V3__CONFIG_SOURCE__CONFIG_SOURCE_SPECIFIER_SELF))
-		return weft_diag_add(r->diag, -EINVAL, r->resource, field,
-				     "only ads or self is supported in a resource received over ADS");
+		return weft_diag_add(
+			r->diag, -EINVAL, r->resource, field,
+			"only ads or self is supported in a resource received over ADS");
 	if (delta_duration_ms(source->initial_fetch_timeout, DELTA_FETCH_TIMEOUT_MS, &timeout))
 		return weft_diag_add(r->diag, -EINVAL, r->resource, field,
 				     "initial_fetch_timeout is out of range");
@@ -105,7 +108,8 @@ static int cluster_refs(struct refs *r, const Envoy__Config__Cluster__V3__Cluste
 
 static int hcm_refs(struct refs *r, const Google__Protobuf__Any *any, const char *field)
 {
-	const Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager *hcm;
+	const Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager
+		*hcm;
 	ProtobufCMessage *msg = NULL;
 	char *type = weft_any_type(any);
 	int err = 0;
@@ -124,7 +128,8 @@ static int hcm_refs(struct refs *r, const Google__Protobuf__Any *any, const char
 		char path[160];
 
 		snprintf(path, sizeof(path), "%s.rds.config_source", field);
-		err = refs_add_source(r, hcm->rds->config_source, path, hcm->rds->route_config_name);
+		err = refs_add_source(r, hcm->rds->config_source, path,
+				      hcm->rds->route_config_name);
 	}
 	protobuf_c_message_free_unpacked(msg, NULL);
 	return err;

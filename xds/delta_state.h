@@ -2,9 +2,10 @@
 #pragma once
 
 /*
- * What the parts of the delta client share: delta.c (life, timers), delta_item.c (table of resources),
- * delta_refs.c (which names a resource waits for), delta_sub.c (requests), delta_apply.c (responses) and
- * delta_warm.c (what is published). Not for use outside of xds/delta*.c.
+ * What the parts of the delta client share: delta.c (life, timers), delta_item.c (table of
+ * resources), delta_refs.c (which names a resource waits for), delta_sub.c (requests),
+ * delta_apply.c (responses) and delta_warm.c (what is published). Not for use outside of
+ * xds/delta*.c.
  */
 
 #include <sys/queue.h>
@@ -29,7 +30,10 @@
 struct delta_item;
 struct delta_undo;
 
-/* One name (CLA or route configuration) that a cluster or listener cannot do without when it starts. */
+/*
+ * One name (CLA or route configuration) that a cluster or listener cannot do without when it
+ * starts.
+ */
 struct delta_watch {
 	struct delta_item *target;
 	int64_t deadline; /* ms, DELTA_NEVER: without limit */
@@ -53,16 +57,16 @@ struct delta_item {
 	uint64_t hash;
 	struct delta_slot *held;   /* newest accepted; NULL none */
 	struct delta_slot *active; /* in the snapshot the owner accepted last; NULL none */
-	char *version;		   /* of held, as last sent; NULL none, or the server took it back */
+	char *version; /* of held, as last sent; NULL none, or the server took it back */
 	char *error, *failed_version;
 	int64_t updated_ms;
-	int64_t expires;   /* TTL, or DELTA_NEVER */
-	size_t watchers;   /* watches that point here */
-	uint64_t mark;	   /* last composition that needs it */
+	int64_t expires;	 /* TTL, or DELTA_NEVER */
+	size_t watchers;	 /* watches that point here */
+	uint64_t mark;		 /* last composition that needs it */
 	struct delta_undo *undo; /* set while a response that changes it is applied */
-	bool sent;	   /* subscribed on this stream */
-	bool unsubscribe;  /* to be unsubscribed on this stream, then forgotten */
-	bool absent;	   /* the server said that it does not exist */
+	bool sent;		 /* subscribed on this stream */
+	bool unsubscribe;	 /* to be unsubscribed on this stream, then forgotten */
+	bool absent;		 /* the server said that it does not exist */
 	bool timed_out;
 };
 
@@ -84,9 +88,9 @@ struct delta_type {
 struct delta_request {
 	TAILQ_ENTRY(delta_request) link;
 	enum weft_xds_type type;
-	bool answer;  /* ACK or NACK; else a subscription change */
+	bool answer; /* ACK or NACK; else a subscription change */
 	char *nonce;
-	char *error;  /* NACK */
+	char *error; /* NACK */
 };
 
 struct weft_delta {
@@ -113,7 +117,9 @@ struct delta_undo {
 	bool noted;		 /* its own cause stands in the item */
 };
 
-/* All changes of one response. Capacity is reserved at the start, so that items may point into it. */
+/*
+ * All changes of one response. Capacity is reserved at the start, so that items may point into it.
+ */
 struct delta_change {
 	struct delta_undo *undos;
 	size_t n, cap;
@@ -161,9 +167,9 @@ void delta_item_note(struct delta_item *item, const struct weft_diag_entry *e, c
 
 /* delta_warm.c */
 /*
- * Offers the owner what is now to be in force, when that differs from what is. 0; -EINVAL: refused in
- * part or as a whole, causes in diag, and what was refused is taken back; -ENOMEM: all is taken back.
- * `change` is NULL when no response caused it.
+ * Offers the owner what is now to be in force, when that differs from what is. 0; -EINVAL: refused
+ * in part or as a whole, causes in diag, and what was refused is taken back; -ENOMEM: all is taken
+ * back. `change` is NULL when no response caused it.
  */
 int delta_publish(struct weft_delta *d, struct delta_change *change, struct weft_diag *diag);
 /* Gives up waiting for every missing resource of a type (EDS, RDS). */

@@ -71,7 +71,8 @@ void delta_queue_clear(struct weft_delta *d)
 struct lists {
 	char **subscribe, **unsubscribe;
 	size_t n_subscribe, n_unsubscribe, n_versions;
-	Envoy__Service__Discovery__V3__DeltaDiscoveryRequest__InitialResourceVersionsEntry **versions,
+	Envoy__Service__Discovery__V3__DeltaDiscoveryRequest__InitialResourceVersionsEntry *
+		*versions,
 		*version_store;
 };
 
@@ -102,7 +103,8 @@ static void lists_add_version(struct lists *l, struct delta_item *item)
 	Envoy__Service__Discovery__V3__DeltaDiscoveryRequest__InitialResourceVersionsEntry *v =
 		&l->version_store[l->n_versions];
 
-	envoy__service__discovery__v3__delta_discovery_request__initial_resource_versions_entry__init(v);
+	envoy__service__discovery__v3__delta_discovery_request__initial_resource_versions_entry__init(
+		v);
 	v->key = item->name;
 	v->value = item->version;
 	l->versions[l->n_versions++] = v;
@@ -112,7 +114,8 @@ static void lists_fill(struct lists *l, const struct delta_type *t)
 {
 	struct delta_item *item;
 
-	TAILQ_FOREACH(item, &t->items, link) {
+	TAILQ_FOREACH(item, &t->items, link)
+	{
 		if (!t->wildcard && item->watchers && !item->sent)
 			l->subscribe[l->n_subscribe++] = item->name;
 		if (!t->wildcard && !item->watchers && item->unsubscribe)
@@ -184,7 +187,9 @@ static int pack_subscription(struct weft_delta *d, enum weft_xds_type type, uint
 	msg.n_resource_names_unsubscribe = l.n_unsubscribe;
 	msg.initial_resource_versions = l.versions;
 	msg.n_initial_resource_versions = l.n_versions;
-	/* A first request without names would be a wildcard, so a type nobody asks for is not sent. */
+	/*
+	 * A first request without names would be a wildcard, so a type nobody asks for is not sent.
+	 */
 	if (l.n_subscribe || l.n_unsubscribe || (t->wildcard && !t->first_sent))
 		err = pack(d, &msg, type, ret, ret_len);
 	else

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * From what is accepted to what is in force. A new cluster waits for its CLA and a new listener for its
- * routes; a changed one lets its predecessor serve until then. Whatever leads to a new snapshot goes
- * through delta_publish(), and outside of it the published snapshot is always what compose() would give.
+ * From what is accepted to what is in force. A new cluster waits for its CLA and a new listener for
+ * its routes; a changed one lets its predecessor serve until then. Whatever leads to a new snapshot
+ * goes through delta_publish(), and outside of it the published snapshot is always what compose()
+ * would give.
  */
 
 #include "xds/delta_state.h"
@@ -22,7 +23,9 @@ static void slot_mark(const struct delta_slot *s, uint64_t generation)
 		s->watches[i].target->mark = generation;
 }
 
-/* The slot that is to be in force; types without wildcard must have been marked by their watchers. */
+/*
+ * The slot that is to be in force; types without wildcard must have been marked by their watchers.
+ */
 static struct delta_slot *item_choice(const struct weft_delta *d, const struct delta_item *item)
 {
 	if (!item->held)
@@ -41,7 +44,8 @@ static void mark_needed(struct weft_delta *d)
 	for (size_t i = 0; i < WALK_N; i++) {
 		if (!d->types[walk_order[i]].wildcard)
 			continue;
-		TAILQ_FOREACH(item, &d->types[walk_order[i]].items, link) {
+		TAILQ_FOREACH(item, &d->types[walk_order[i]].items, link)
+		{
 			slot_mark(item_choice(d, item), d->generation);
 			slot_mark(item->held, d->generation);
 		}
@@ -82,7 +86,8 @@ static int compose(struct weft_delta *d, struct weft_snapshot **ret)
 
 	mark_needed(d);
 	for (size_t i = 0; i < WALK_N; i++) {
-		TAILQ_FOREACH(item, &d->types[walk_order[i]].items, link) {
+		TAILQ_FOREACH(item, &d->types[walk_order[i]].items, link)
+		{
 			int err = compose_item(d, item, &next);
 
 			if (err) {
@@ -102,7 +107,8 @@ static void commit(struct weft_delta *d, struct weft_snapshot *next)
 
 	/* All choices first, in the order of the walk: taking a slot away unmarks nothing. */
 	for (size_t i = 0; i < WALK_N; i++) {
-		TAILQ_FOREACH(item, &d->types[walk_order[i]].items, link) {
+		TAILQ_FOREACH(item, &d->types[walk_order[i]].items, link)
+		{
 			struct delta_slot *choice = delta_slot_ref(item_choice(d, item));
 
 			delta_slot_unref(item->active);
@@ -164,7 +170,8 @@ static void take_back_all(struct weft_delta *d, struct delta_change *change,
 	for (size_t i = 0; i < WALK_N; i++) {
 		if (!d->types[walk_order[i]].wildcard)
 			continue;
-		TAILQ_FOREACH(item, &d->types[walk_order[i]].items, link) {
+		TAILQ_FOREACH(item, &d->types[walk_order[i]].items, link)
+		{
 			if (item_drop_candidate(d, item) && diag->n)
 				delta_item_note(item, &diag->entries[0], NULL);
 		}
@@ -214,7 +221,8 @@ void delta_watches_fail(struct weft_delta *d, enum weft_xds_type type)
 	for (size_t i = 0; i < WALK_N; i++) {
 		if (!d->types[walk_order[i]].wildcard)
 			continue;
-		TAILQ_FOREACH(item, &d->types[walk_order[i]].items, link) {
+		TAILQ_FOREACH(item, &d->types[walk_order[i]].items, link)
+		{
 			for (size_t k = 0; item->held && k < item->held->n_watches; k++) {
 				struct delta_watch *w = &item->held->watches[k];
 

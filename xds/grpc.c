@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * One ADS stream: a thread, a completion queue, at most one call. The queue is also the thread's clock
- * and its door bell: an empty batch on a call that never goes anywhere comes back at once.
+ * One ADS stream: a thread, a completion queue, at most one call. The queue is also the thread's
+ * clock and its door bell: an empty batch on a call that never goes anywhere comes back at once.
  */
 
 #include "xds/grpc.h"
@@ -58,8 +58,8 @@ static void bell_ring(struct weft_xds_stream *s)
 {
 	if (s->bell_rung)
 		return;
-	s->bell_rung = grpc_call_start_batch(s->bell, NULL, 0, (void *)TAG_WAKE, NULL) ==
-		       GRPC_CALL_OK;
+	s->bell_rung =
+		grpc_call_start_batch(s->bell, NULL, 0, (void *)TAG_WAKE, NULL) == GRPC_CALL_OK;
 }
 
 static void bell_heard(struct weft_xds_stream *s)

@@ -5,9 +5,9 @@
  * One delta ADS stream over gRPC (C core) for one weft_delta. The only user of gRPC in weft.
  *
  * Threads: each stream runs one thread. Between weft_xds_stream_start() and a successful
- * weft_xds_stream_stop() the delta belongs to that thread: every weft_delta_* call, and so publish(),
- * happens there; others reach the delta through weft_xds_stream_call(). Streams to one address share
- * one TCP connection (gRPC's subchannel pool).
+ * weft_xds_stream_stop() the delta belongs to that thread: every weft_delta_* call, and so
+ * publish(), happens there; others reach the delta through weft_xds_stream_call(). Streams to one
+ * address share one TCP connection (gRPC's subchannel pool).
  */
 
 #include <stdbool.h>
@@ -16,9 +16,14 @@
 
 #include "xds/delta.h"
 
-/* Largest response: a mesh of 10,000 services in one message is about 60 MiB; gRPC's default is 4 MiB. */
+/*
+ * Largest response: a mesh of 10,000 services in one message is about 60 MiB; gRPC's default is 4
+ * MiB.
+ */
 #define WEFT_XDS_MESSAGE_MAX (256u << 20)
-/* Full jitter: the n-th delay is random in 0 .. min(base * 2^n, max); a received message resets n. */
+/*
+ * Full jitter: the n-th delay is random in 0 .. min(base * 2^n, max); a received message resets n.
+ */
 #define WEFT_XDS_BACKOFF_BASE_MS 500
 #define WEFT_XDS_BACKOFF_MAX_MS 30000
 /* A control plane that vanished without a word is noticed after their sum. */
@@ -33,8 +38,8 @@ struct weft_xds_stream_conf {
 	const char *address;
 	struct weft_delta *delta; /* borrowed; outlives the stream */
 	/*
-	 * Called for each new RPC; adds headers with weft_xds_metadata_add(). Not 0: this attempt fails
-	 * (and is repeated after the backoff). May be NULL.
+	 * Called for each new RPC; adds headers with weft_xds_metadata_add(). Not 0: this attempt
+	 * fails (and is repeated after the backoff). May be NULL.
 	 */
 	int (*metadata)(void *ctx, struct weft_xds_metadata *md);
 	/* The RPC is up. May be NULL. */
@@ -47,13 +52,13 @@ struct weft_xds_stream_conf {
 };
 
 struct weft_xds_stream_stats {
-	uint64_t attempts;	/* RPCs begun */
-	uint64_t failures;	/* of them, ended without a single response */
+	uint64_t attempts; /* RPCs begun */
+	uint64_t failures; /* of them, ended without a single response */
 	uint64_t received, received_bytes, sent, sent_bytes; /* messages */
-	uint64_t resets;	/* RPCs ended by us: undecodable response, out of memory */
+	uint64_t resets; /* RPCs ended by us: undecodable response, out of memory */
 	bool connected;
-	int64_t since_ms;	/* of the last change of `connected`, ms since the epoch */
-	char last_error[256];	/* "" when never */
+	int64_t since_ms;     /* of the last change of `connected`, ms since the epoch */
+	char last_error[256]; /* "" when never */
 };
 
 /* -EINVAL: the address is none (cause in diag); -ENOMEM. */
@@ -62,8 +67,8 @@ int weft_xds_stream_new(const struct weft_xds_stream_conf *conf, struct weft_dia
 /* -EALREADY, or of pthread_create. May be started again after a stop. */
 int weft_xds_stream_start(struct weft_xds_stream *s);
 /*
- * Ends the RPC and the thread. -ETIMEDOUT: still inside a callback after timeout_ms; call again. 0 when
- * it does not run. Not from a callback (-EDEADLK).
+ * Ends the RPC and the thread. -ETIMEDOUT: still inside a callback after timeout_ms; call again. 0
+ * when it does not run. Not from a callback (-EDEADLK).
  */
 int weft_xds_stream_stop(struct weft_xds_stream *s, unsigned int timeout_ms);
 /* Must be stopped. NULL is fine. */
@@ -87,7 +92,7 @@ enum weft_xds_log_level {
 	WEFT_XDS_LOG_ERROR,
 };
 /*
- * Where gRPC's own messages go, for the process; NULL (the start value) drops them. From any of gRPC's
- * threads, so the sink must be thread safe. Call before the first stream is made.
+ * Where gRPC's own messages go, for the process; NULL (the start value) drops them. From any of
+ * gRPC's threads, so the sink must be thread safe. Call before the first stream is made.
  */
 void weft_xds_log_sink(void (*sink)(enum weft_xds_log_level level, const char *message));

@@ -81,7 +81,7 @@ static void backoff_next(struct weft_xds_stream *s, const char *why)
 	delay = random % (s->backoff_ms + 1);
 	s->attempt_at = stream_now(s) + delay;
 	s->backoff_ms = s->backoff_ms > s->conf.backoff_max_ms / 2 ? s->conf.backoff_max_ms
-								    : 2 * s->backoff_ms;
+								   : 2 * s->backoff_ms;
 	if (s->conf.disconnected)
 		s->conf.disconnected(s->conf.ctx, why, delay);
 }

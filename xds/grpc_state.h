@@ -37,7 +37,8 @@ struct pending_call {
 /* The RPC of the moment. */
 struct rpc {
 	grpc_call *call;
-	unsigned int pending; /* batches under way; the call is over when it reaches 0 after the status */
+	unsigned int pending; /* batches under way; the call is over when it reaches 0 after the
+				 status */
 	bool up, ended, sending, answered;
 	struct weft_xds_metadata metadata;
 	grpc_metadata_array headers, trailers;

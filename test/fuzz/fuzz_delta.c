@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A sequence of events for the delta client: each step is one byte that says what happens, two for the
- * length of the response that follows, and the response. The owner refuses what is called "bad". After
- * each step the client must be settled: no time passes, so nothing new may be published.
+ * A sequence of events for the delta client: each step is one byte that says what happens, two for
+ * the length of the response that follows, and the response. The owner refuses what is called
+ * "bad". After each step the client must be settled: no time passes, so nothing new may be
+ * published.
  */
 
 #include <stdint.h>

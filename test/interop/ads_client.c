@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A client built on xds/ for tests against control planes: accepts what it is served and prints one JSON
- * object per line: connected, disconnected, publish, and dump on request.
+ * A client built on xds/ for tests against control planes: accepts what it is served and prints one
+ * JSON object per line: connected, disconnected, publish, and dump on request.
  *
  *   ads_client ADDRESS [--node ID] [--metadata JSON] [--refuse TYPE/NAME]
  *              [--header KEY=VALUE] [--backoff BASE,MAX]
@@ -93,9 +93,9 @@ static json_t *snapshot_json(const struct weft_snapshot *s)
 			char hash[17];
 
 			snprintf(hash, sizeof(hash), "%016" PRIx64, r->hash);
-			json_object_set_new(list, r->name,
-					    json_pack("{s:s, s:s}", "version", r->version, "hash",
-						      hash));
+			json_object_set_new(
+				list, r->name,
+				json_pack("{s:s, s:s}", "version", r->version, "hash", hash));
 		}
 		json_object_set_new(resources, weft_xds_type_name(type), list);
 	}
@@ -132,9 +132,12 @@ static int on_publish(void *ctx, const struct weft_snapshot *next, struct weft_d
 static void add_item(void *ctx, const struct weft_delta_item *item)
 {
 	static const char *const status[] = {
-		[WEFT_DELTA_REQUESTED] = "REQUESTED", [WEFT_DELTA_DOES_NOT_EXIST] = "DOES_NOT_EXIST",
-		[WEFT_DELTA_ACKED] = "ACKED",	      [WEFT_DELTA_NACKED] = "NACKED",
-		[WEFT_DELTA_TIMEOUT] = "TIMEOUT",     [WEFT_DELTA_WARMING] = "WARMING",
+		[WEFT_DELTA_REQUESTED] = "REQUESTED",
+		[WEFT_DELTA_DOES_NOT_EXIST] = "DOES_NOT_EXIST",
+		[WEFT_DELTA_ACKED] = "ACKED",
+		[WEFT_DELTA_NACKED] = "NACKED",
+		[WEFT_DELTA_TIMEOUT] = "TIMEOUT",
+		[WEFT_DELTA_WARMING] = "WARMING",
 	};
 
 	json_array_append_new(ctx, json_pack("{s:s, s:s, s:s, s:s, s:s?}", "type",
@@ -213,8 +216,9 @@ int main(int argc, char **argv)
 	int err = parse_arguments(argc, argv, &c, &node, &conf);
 
 	if (err) {
-		fprintf(stderr, "usage: %s ADDRESS [--node ID] [--metadata JSON] "
-				"[--refuse TYPE/NAME] [--header KEY=VALUE] [--backoff BASE,MAX]\n",
+		fprintf(stderr,
+			"usage: %s ADDRESS [--node ID] [--metadata JSON] "
+			"[--refuse TYPE/NAME] [--header KEY=VALUE] [--backoff BASE,MAX]\n",
 			argv[0]);
 		return 2;
 	}

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * A scripted control plane for the delta client: builds responses byte by byte (so that broken ones can
- * be built too), reads requests, and plays the owner that accepts or refuses snapshots.
+ * A scripted control plane for the delta client: builds responses byte by byte (so that broken ones
+ * can be built too), reads requests, and plays the owner that accepts or refuses snapshots.
  */
 
 #include <errno.h>
@@ -155,9 +155,11 @@ static inline struct pb static_cluster(const char *name, int connect_seconds)
 	return c;
 }
 
-static inline struct pb listener(const char *name, unsigned int port, const char *route, int timeout)
+static inline struct pb listener(const char *name, unsigned int port, const char *route,
+				 int timeout)
 {
-	struct pb l = {0}, chain = {0}, filter = {0}, hcm = {0}, rds = {0}, http = {0}, router = {0};
+	struct pb l = {0}, chain = {0}, filter = {0}, hcm = {0}, rds = {0}, http = {0},
+		  router = {0};
 
 	pb_string(&hcm, 2, "in");
 	pb_ads_source(&rds, 1, timeout);
@@ -221,7 +223,8 @@ static inline bool script_has(const struct weft_snapshot *s, const char *resourc
 	return false;
 }
 
-static inline int script_publish(void *ctx, const struct weft_snapshot *next, struct weft_diag *diag)
+static inline int script_publish(void *ctx, const struct weft_snapshot *next,
+				 struct weft_diag *diag)
 {
 	struct script *s = ctx;
 
@@ -244,8 +247,10 @@ static inline struct script *script_new(void)
 	static const struct weft_delta_node node = {
 		.id = "sidecar~10.1.0.5~web.shop~shop.svc.cluster.local",
 		.cluster = "web",
-		.metadata_json = "{\"NAMESPACE\": \"shop\", \"LABELS\": {\"app\": \"web\"}, \"L\": [1, true, null]}",
-		.region = "r", .zone = "z",
+		.metadata_json = "{\"NAMESPACE\": \"shop\", \"LABELS\": {\"app\": \"web\"}, \"L\": "
+				 "[1, true, null]}",
+		.region = "r",
+		.zone = "z",
 	};
 	struct script *s = calloc(1, sizeof(*s));
 

@@ -229,7 +229,8 @@ static void broken_message_resets_the_stream_check_16(void **state)
 	struct script *s = connected_script();
 
 	(void)state;
-	assert_int_equal(weft_delta_receive(s->d, (const uint8_t *)"\x12\x7f", 2, s->now), -EBADMSG);
+	assert_int_equal(weft_delta_receive(s->d, (const uint8_t *)"\x12\x7f", 2, s->now),
+			 -EBADMSG);
 	script_free(s);
 }
 

@@ -66,7 +66,8 @@ void free(void *p)
 static void make_responses(struct script *s, struct pb *out)
 {
 	for (int i = 0; i < RESPONSES; i++) {
-		static const enum weft_xds_type types[RESPONSES] = {CDS, EDS, LDS, RDS, CDS, CDS, LDS};
+		static const enum weft_xds_type types[RESPONSES] = {CDS, EDS, LDS, RDS,
+								    CDS, CDS, LDS};
 
 		begin(s, types[i]);
 		if (i == 0 || i == 4)
@@ -125,7 +126,8 @@ static int life(struct script *s, const struct pb *responses)
 		for (int i = 0; !err && i < RESPONSES; i++) {
 			err = drain(s);
 			if (!err)
-				err = weft_delta_receive(s->d, responses[i].data, responses[i].n, s->now);
+				err = weft_delta_receive(s->d, responses[i].data, responses[i].n,
+							 s->now);
 		}
 		if (!err)
 			err = drain(s);

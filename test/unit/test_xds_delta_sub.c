@@ -135,7 +135,9 @@ static void changes_before_the_request_leaves_merge(void **state)
 	script_free(s);
 }
 
-/* A name dropped and wanted again before the server heard of it must be sent again by the server. */
+/*
+ * A name dropped and wanted again before the server heard of it must be sent again by the server.
+ */
 static void dropped_and_wanted_again_is_subscribed_anew_check_41(void **state)
 {
 	struct script *s = serving_script();
@@ -176,8 +178,8 @@ static char *versions_text(Envoy__Service__Discovery__V3__DeltaDiscoveryRequest 
 }
 
 /* First request of a type on a new stream; node only on the very first. */
-static void expect_again(struct script *s, enum weft_xds_type type, bool node, const char *subscribe,
-			 const char *versions)
+static void expect_again(struct script *s, enum weft_xds_type type, bool node,
+			 const char *subscribe, const char *versions)
 {
 	Envoy__Service__Discovery__V3__DeltaDiscoveryRequest *r = next_request(s);
 	char text[512];

@@ -110,9 +110,10 @@ static void wait_failures(struct owner *o, unsigned int n)
 
 static void addresses_are_checked(void **state)
 {
-	static const char *const bad[] = {"", "host", "host:", ":80", "host:0", "host:65536", "::1:80",
-					  "host:80x", "unix:///", "unix:relative", "a/b:80",
-					  "http://a:80", "[::1:80"};
+	static const char *const bad[] = {"",	      "host",	       "host:",	 ":80",
+					  "host:0",   "host:65536",    "::1:80", "host:80x",
+					  "unix:///", "unix:relative", "a/b:80", "http://a:80",
+					  "[::1:80"};
 	static const char *const good[] = {"host:80", "10.0.0.1:15010", "[::1]:15010",
 					   "unix:///run/x"};
 	struct owner o;
