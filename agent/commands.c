@@ -33,7 +33,7 @@
 
 static const struct weft_option run_options[] = {
 	STRING("config", "PATH", "file or folder of resources, reloaded when it changes", NULL),
-	STRING("xds", "ADDRESS", "xDS server (delta ADS), host:port or unix:PATH", NULL),
+	STRING("xds", "ADDRESS", "xDS server (delta ADS), host:port or unix:///PATH", NULL),
 	STRING("cgroup", "PATH",
 	       "cgroup v2 folder whose sockets are governed; else the whole hierarchy", NULL),
 	ADMIN,
