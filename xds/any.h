@@ -31,3 +31,9 @@ int weft_any_unpack_as(const Google__Protobuf__Any *any, const ProtobufCMessageD
 
 /* Descriptor of a full message name ("envoy.config.route.v3.Route"), NULL when not in the subset. */
 const ProtobufCMessageDescriptor *weft_any_descriptor(const char *full_name);
+
+/*
+ * Filter types that weft knows by name only and may leave out, because traffic is the same without them
+ * (Istio's metadata exchange and statistics). Listed as not applied by who finds them.
+ */
+bool weft_any_harmless(const char *full_name);
