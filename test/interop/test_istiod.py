@@ -21,6 +21,8 @@ CLUSTER = "outbound|8080|v2|reviews.shop.svc.cluster.local"
 
 
 class Istiod(unittest.TestCase):
+    maxDiff = None
+
     def setUp(self):
         self.folder = tempfile.TemporaryDirectory()
         self.addCleanup(self.folder.cleanup)
