@@ -170,8 +170,6 @@ static int kernel_start(struct weft_daemon *d, struct weft_diag *diag)
 
 	if (d->cfg->no_kernel)
 		return weft_store_new_heap(d->cfg->image_size, WEFT_STATE_SIZE_DEFAULT, &d->store);
-	if (geteuid() != 0)
-		return weft_diag_add(diag, -EPERM, "run", "", "must be run as root");
 	r = weft_cgroup_find(d->cfg->cgroup, diag, &d->cgroup);
 	if (r < 0)
 		return r;
@@ -263,8 +261,11 @@ static int start(struct weft_daemon *d, struct weft_diag *diag)
 					   .kernel_del = pod_leave,
 					   .gone = pod_gone,
 					   .ctx = d};
-	int r = loop_start(d);
+	int r;
 
+	if (!d->cfg->no_kernel && geteuid() != 0)
+		return weft_diag_add(diag, -EPERM, "run", "", "must be run as root");
+	r = loop_start(d);
 	/* Before the kernel part: the message of an occupied socket names it. */
 	if (r == 0)
 		r = weft_admin_new(d->loop, d->cfg->admin, weft_daemon_answer, d, diag, &d->admin);

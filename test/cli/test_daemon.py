@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The daemon without its kernel part: start, reload, admin, dump, stop."""
+
+import os
+import shutil
+import signal
+import socket
+import tempfile
+import unittest
+
+from agent import DATA, GOOD, Daemon, run, run_json
+
+
+class WithFile(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory(prefix="weft-config-")
+        self.addCleanup(self.folder.cleanup)
+        self.path = os.path.join(self.folder.name, "mesh.yaml")
+        shutil.copy(GOOD, self.path)
+
+    def daemon(self):
+        return Daemon("--no-kernel", "--config", self.path)
+
+    @staticmethod
+    def loads(daemon, key):
+        return daemon.call("dump")[1]["sources"]["file"][key]
+
+    def replace(self, text):
+        """As an editor: a new file renamed over the old one."""
+        new = self.path + ".new"
+        with open(new, "w", encoding="utf-8") as f:
+            f.write(text)
+        os.rename(new, self.path)
+
+    def test_dump(self):
+        with self.daemon() as daemon:
+            for what, n in (("listeners", 3), ("clusters", 3), ("endpoints", 1), ("routes", 0)):
+                status, answer = daemon.call("dump", what)
+                self.assertEqual(status, 0)
+                self.assertEqual(len(answer["resources"]), n, what)
+                self.assertTrue(answer["agree"], answer["differences"])
+                self.assertTrue(all(r["in_kernel"] for r in answer["resources"]), answer)
+            for what in ("pods", "connections", "stats", "image"):
+                status, answer = daemon.call("dump", what)
+                self.assertEqual((status, answer["what"]), (0, what))
+            for what in ("listeners", "stats", "pods"):
+                self.assertEqual(run("dump", what, "--admin", daemon.admin)[0], 0)
+            self.assertEqual(run("dump", "--admin", daemon.admin)[0], 0)
+
+    def test_bad_file_keeps_the_old(self):
+        with self.daemon() as daemon:
+            epoch = daemon.call("dump")[1]["epoch"]
+            with open(os.path.join(DATA, "bad_match.yaml"), encoding="utf-8") as f:
+                self.replace(f.read())
+            daemon.wait(lambda: self.loads(daemon, "failures") == 1)
+            answer = daemon.call("dump")[1]
+            self.assertEqual(answer["epoch"], epoch)
+            self.assertEqual(answer["resources"]["listeners"], 3)
+            self.assertTrue(answer["sources"]["file"]["causes"])
+            self.assertIn("no_such_condition", daemon.log())
+            # And a good one is taken again.
+            with open(GOOD, encoding="utf-8") as f:
+                self.replace(f.read().replace("name: refusing", "name: renamed"))
+            daemon.wait(lambda: self.loads(daemon, "causes") == [])
+            names = [r["name"] for r in daemon.call("dump", "listeners")[1]["resources"]]
+            self.assertIn("renamed", names)
+
+    def test_written_in_place(self):
+        with self.daemon() as daemon:
+            before = self.loads(daemon, "loads")
+            with open(self.path, "a", encoding="utf-8") as f:
+                f.write("# changed\n")
+            daemon.wait(lambda: self.loads(daemon, "loads") > before)
+
+    def test_other_files_do_not_matter(self):
+        with self.daemon() as daemon:
+            before = self.loads(daemon, "loads")
+            with open(os.path.join(self.folder.name, "other"), "w", encoding="utf-8"):
+                pass
+            with self.assertRaises(AssertionError):
+                daemon.wait(lambda: self.loads(daemon, "loads") > before, seconds=0.5)
+
+    def test_hangup(self):
+        with self.daemon() as daemon:
+            before = self.loads(daemon, "loads")
+            daemon.process.send_signal(signal.SIGHUP)
+            daemon.wait(lambda: self.loads(daemon, "loads") > before)
+
+    def test_stop(self):
+        with self.daemon() as daemon:
+            self.assertEqual(daemon.stop(), 0)
+            self.assertFalse(os.path.exists(daemon.admin))
+
+    def test_second_agent(self):
+        with self.daemon() as daemon:
+            status, out, err = run("run", "--no-kernel", "--config", self.path, "--admin",
+                                   daemon.admin)
+            self.assertEqual((status, out), (1, ""))
+            self.assertIn("in use", err)
+            self.assertEqual(len(err.splitlines()), 1, err)
+            self.assertEqual(daemon.call("dump")[0], 0)
+
+    def test_killed_agent_leaves_nothing_in_the_way(self):
+        with self.daemon() as daemon:
+            daemon.process.kill()
+            daemon.process.wait()
+            self.assertTrue(os.path.exists(daemon.admin))
+            self.assertEqual(run("dump", "--admin", daemon.admin)[0], 3)
+            with Daemon("--no-kernel", "--config", self.path, admin=daemon.admin) as second:
+                self.assertIsNotNone(second)
+
+    def test_pods_need_the_kernel(self):
+        with self.daemon() as daemon:
+            status, answer = daemon.call("pod", "add", "--name", "x", "--netns",
+                                         "/proc/self/ns/net")
+            self.assertEqual(status, 1)
+            self.assertIn("--no-kernel", answer["error"]["message"])
+            status, answer = daemon.call("explain", "--pod", "x")
+            self.assertEqual(status, 1)
+            self.assertIn("x is not enrolled", answer["error"]["message"])
+            self.assertEqual(daemon.call("pod", "list"), (0, []))
+            self.assertEqual(daemon.call("pod", "remove", "--name", "x")[0], 1)
+
+    def test_hostile_client(self):
+        with self.daemon() as daemon:
+            for text in (b"\n", b"{}\n", b"\xff\xfe\n", b"x" * 1000, b"{\"command\": \"fly\"}\n"):
+                with socket.socket(socket.AF_UNIX) as s:
+                    s.connect(daemon.admin)
+                    s.sendall(text)
+            self.assertEqual(daemon.call("dump")[0], 0)
+
+
+class Start(unittest.TestCase):
+    def one_line(self, *args):
+        status, out, err = run("run", *args)
+        self.assertEqual(status, 1, err)
+        self.assertEqual(out, "")
+        self.assertEqual(len(err.splitlines()), 1, err)
+        return err
+
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory(prefix="weft-start-")
+        self.addCleanup(self.folder.cleanup)
+        self.admin = os.path.join(self.folder.name, "admin.sock")
+
+    def test_unreadable_file(self):
+        err = self.one_line("--no-kernel", "--admin", self.admin, "--config", "/tmp/weft-none")
+        self.assertIn("No such file", err)
+
+    def test_bad_file(self):
+        status, out, err = run("run", "--no-kernel", "--admin", self.admin, "--config",
+                               os.path.join(DATA, "bad_match.yaml"))
+        self.assertEqual(status, 1)
+        self.assertIn("no_such_condition", out + err)
+
+    def test_bad_metadata(self):
+        err = self.one_line("--no-kernel", "--admin", self.admin, "--xds", "127.0.0.1:1",
+                            "--node-metadata", "[1]")
+        self.assertIn("must be a JSON object", err)
+
+    def test_bad_address(self):
+        status, answer = run_json("run", "--no-kernel", "--admin", self.admin, "--xds", "a b")
+        self.assertEqual(status, 1)
+        self.assertEqual(answer["error"]["code"], "failed")
+
+    @unittest.skipIf(os.geteuid() != 0, "needs root")
+    def test_not_a_cgroup(self):
+        err = self.one_line("--admin", self.admin, "--config", GOOD, "--cgroup", "/tmp")
+        self.assertIn("not in a cgroup v2 hierarchy", err)
+        err = self.one_line("--admin", self.admin, "--config", GOOD, "--cgroup", "/tmp/weft-none")
+        self.assertIn("No such file", err)
+
+    @unittest.skipIf(os.geteuid() != 0, "needs root")
+    def test_not_root(self):
+        os.chmod(self.folder.name, 0o777)
+        pid = os.fork()
+        if pid == 0:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            status, _, err = run("run", "--admin", self.admin, "--config", GOOD)
+            os._exit(0 if status == 1 and "must be run as root" in err else 1)
+        self.assertEqual(os.waitpid(pid, 0)[1], 0)
+
+    def test_xds_server_away(self):
+        # Nothing answers there: the agent serves what it has, and says that it tries.
+        with Daemon("--no-kernel", "--xds", "127.0.0.1:1", "--node-metadata", "{}") as daemon:
+            status, answer = daemon.call("dump")
+            self.assertEqual(status, 0)
+            self.assertFalse(answer["sources"]["xds"]["connected"])
+            daemon.wait(lambda: "xds stream ended" in daemon.log())
+            self.assertEqual(daemon.call("dump", "clusters")[1]["resources"], [])
+
+
+if __name__ == "__main__":
+    unittest.main()
