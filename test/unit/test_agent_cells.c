@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/cells.h"
+#include "agent/offline.h"
+#include "bpf/engine/engine.h"
+
+static int open_good(struct weft_offline *o)
+{
+	_cleanup_diag_ struct weft_diag diag = WEFT_DIAG_INIT;
+
+	return weft_offline_open(WEFT_TEST_DATA "/cli/data/good.yaml", 4u << 20, true, &diag, o);
+}
+
+/* Clusters v1 (one endpoint) and empty are reached by tcp_proxy; v2 only by routes. */
+static void test_ids_of_tcp_chains(void **state)
+{
+	struct weft_offline o;
+	uint32_t *id = NULL;
+	size_t n = 0, clusters = 0, endpoints = 0;
+
+	(void)state;
+	assert_int_equal(open_good(&o), 0);
+	assert_int_equal(weft_cells_tcp_ids(0, &id, &n), 0);
+	for (size_t i = 0; i < n; i++) {
+		const char *kind = NULL, *name = weft_compiler_state_name(o.compiler, id[i], &kind);
+
+		assert_non_null(name);
+		assert_true(i == 0 || id[i] > id[i - 1]);
+		clusters += strcmp(kind, "cluster") == 0;
+		endpoints += strcmp(kind, "endpoint") == 0;
+		if (strcmp(kind, "cluster") == 0)
+			assert_string_not_equal(name, "v2");
+	}
+	assert_int_equal(clusters, 2);
+	assert_int_equal(endpoints, 1);
+	free(id);
+	assert_int_equal(weft_cells_tcp_ids(9, &id, &n), -ENOENT);
+	weft_offline_close(&o);
+}
+
+static void test_make(void **state)
+{
+	struct weft_offline o;
+	uint32_t *id = NULL;
+	size_t n = 0;
+
+	(void)state;
+	assert_int_equal(open_good(&o), 0);
+	assert_int_equal(weft_cells_tcp_ids(0, &id, &n), 0);
+	for (size_t i = 0; i < n; i++)
+		assert_int_equal(weft_cell_find(5, id[i]), 0);
+	weft_cells_make(o.store, 5, 0);
+	for (size_t i = 0; i < n; i++)
+		assert_int_not_equal(weft_cell_find(5, id[i]), 0);
+	free(id);
+	weft_offline_close(&o);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_ids_of_tcp_chains),
+		cmocka_unit_test(test_make),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
