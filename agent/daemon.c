@@ -16,8 +16,11 @@
 #include "agent/privileges.h"
 #include "bpf/engine/engine.h"
 
-/* Time for open connections of a pod whose namespace has gone: there is nobody left to wait for. */
 #define SECOND_MS 1000
+/* Connections that were never accepted are forgotten after so long: a backlog that is read at all
+ * is read sooner. */
+#define SWEEP_AGE_NS (30ull * 1000000000u)
+#define SWEEP_SECONDS 10
 
 int64_t weft_daemon_now_ms(void)
 {
@@ -69,6 +72,8 @@ static void on_second(void *ctx, uint32_t events)
 	weft_store_reclaim(d->store);
 	weft_pods_check(d->pods, weft_daemon_now_ms(), log_gone, NULL);
 	weft_admin_tick(d->admin);
+	if (d->kernel && ++d->seconds % SWEEP_SECONDS == 0)
+		weft_kernel_sweep(d->kernel, SWEEP_AGE_NS);
 }
 
 static void on_signal(void *ctx, uint32_t events)

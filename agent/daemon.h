@@ -41,7 +41,8 @@ struct weft_daemon {
 	struct weft_source_xds *xds;   /* NULL: no --xds */
 	struct weft_admin *admin;
 	int signal_fd, second_fd;
-	int64_t started_ms; /* wall clock */
+	int64_t started_ms;   /* wall clock */
+	unsigned int seconds; /* ticks since the start */
 	bool stop, ready;
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/explain.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -72,21 +73,6 @@ static void set(struct explain *x, const char *key, json_t *value)
 
 /* ---- targets ---- */
 
-static const struct weft_img_cluster *cluster_at(const struct explain *x, uint32_t id,
-						 const struct weft_img_endpoints **ret_endpoints)
-{
-	const struct weft_img_view *view = weft_img_at(x->ctx.view_off);
-	const struct weft_img_cluster_ref *ref;
-
-	*ret_endpoints = NULL;
-	if (id >= view->n_cluster)
-		return NULL;
-	ref = (const struct weft_img_cluster_ref *)weft_img_at(view->cluster) + id;
-	if (ref->endpoints)
-		*ret_endpoints = weft_img_at(ref->endpoints);
-	return ref->cluster ? weft_img_at(ref->cluster) : NULL;
-}
-
 static void set_targets(struct explain *x, uint32_t off)
 {
 	const struct weft_img_targets *t = weft_img_at(off);
@@ -119,26 +105,29 @@ static void explain_tcp(struct explain *x, uint32_t chain_off)
 {
 	const struct weft_img_chain *chain = weft_img_at(chain_off);
 	const struct weft_img_targets *t = weft_img_at(chain->target);
-	const struct weft_img_target *first = (const void *)(t + 1);
-	const struct weft_img_endpoints *endpoints;
-	const struct weft_img_cluster *cluster = cluster_at(x, first->cluster, &endpoints);
+	struct weft_tcp tcp = {0};
+	char text[INET6_ADDRSTRLEN];
 
 	set_targets(x, chain->target);
 	if (t->n > 1) {
+		/* Each of them may be refused or not: what one draw would give says little. */
 		set(x, "action", json_string("tcp"));
-		step(x, "class", "tcp_proxy to one of %u clusters by weight", t->n);
-	} else if (!cluster) {
-		set_refused(x, WEFT_OUTCOME_REFUSED_NO_CLUSTER);
-	} else if (cluster->type == WEFT_CLUSTER_BLACKHOLE) {
-		set_refused(x, WEFT_OUTCOME_REFUSED_BLACKHOLE);
-	} else if (cluster->type == WEFT_CLUSTER_ORIGINAL_DST) {
+		step(x, "tcp", "to one of %u clusters by weight", t->n);
+		return;
+	}
+	if (weft_tcp_choose(&x->ctx, chain_off, &tcp) < 0) {
+		step(x, "tcp", "state %u is missing", tcp.need);
+		return;
+	}
+	if (tcp.outcome != WEFT_OUTCOME_FORWARD) {
+		set_refused(x, (enum weft_outcome)tcp.outcome);
+	} else if (!tcp.endpoint) {
 		set(x, "action", json_string("passthrough"));
-		step(x, "class", "tcp_proxy to the address the app asked for");
-	} else if (!endpoints || endpoints->n_set == 0) {
-		set_refused(x, WEFT_OUTCOME_REFUSED_NO_ENDPOINT);
+		step(x, "tcp", "to the address the app asked for");
 	} else {
 		set(x, "action", json_string("tcp"));
-		step(x, "class", "tcp_proxy, %u endpoints", endpoints->n);
+		step(x, "tcp", "an endpoint, for instance %s port %u",
+		     weft_addr_text(&tcp.addr.addr, text), tcp.addr.port);
 	}
 }
 
