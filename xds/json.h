@@ -16,7 +16,9 @@ struct weft_lines; /* xds/lines.h: where a value stood in its file */
 struct weft_json_source {
 	const char *resource; /* of the entries in diag; a file or a resource; may be NULL */
 	const char *field;    /* path of the message itself; may be NULL */
-	const struct weft_lines *lines; /* NULL: unknown. Else `resource` is a file, and entries name FILE:LINE */
+	/* With lines `resource` is a file, and entries name FILE:LINE; `line` is that of the message itself. */
+	const struct weft_lines *lines;
+	unsigned int line;
 };
 
 /*

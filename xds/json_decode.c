@@ -255,7 +255,7 @@ int weft_json_to_msg(const ProtobufCMessageDescriptor *desc, const json_t *json,
 		     const struct weft_json_source *source, struct weft_diag *diag,
 		     ProtobufCMessage **ret)
 {
-	struct json_decoder d = {.source = source, .diag = diag};
+	struct json_decoder d = {.source = source, .diag = diag, .line = source->line};
 
 	weft_path_init(&d.path, source->field);
 	return json_decode_message(&d, desc, json, ret);

@@ -170,8 +170,12 @@ static int decode_typed(struct json_decoder *d, const ProtobufCMessageDescriptor
 
 	if (json_is_known(desc)) {
 		value = json_object_get(json, "value");
-		if (!value || json_object_size(json) != 2)
-			return json_refuse(d, "needs \"value\" and nothing else beside \"@type\"");
+		if (json_object_size(json) != 1U + !!value)
+			return json_refuse(d, "takes \"value\" and nothing else beside \"@type\"");
+		if (!value) {
+			*ret = weft_msg_new(desc);
+			return *ret ? 0 : -ENOMEM;
+		}
 		before = weft_path_field(&d->path, "value");
 		r = json_decode_message(d, desc, value, ret);
 		weft_path_cut(&d->path, before);

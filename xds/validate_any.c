@@ -21,6 +21,7 @@ static const struct {
 } roles[] = {
 	{HCM_PREFIX "HttpFilter", VALIDATE_ROLE_HTTP_FILTER},
 	{"envoy.config.listener.v3.Filter", VALIDATE_ROLE_NETWORK_FILTER},
+	{"envoy.config.cluster.v3.Filter", VALIDATE_ROLE_NETWORK_FILTER},
 	{"envoy.config.listener.v3.ListenerFilter", VALIDATE_ROLE_LISTENER_FILTER},
 	{"envoy.config.core.v3.TransportSocket", VALIDATE_ROLE_TRANSPORT},
 	{"envoy.config.route.v3.RouteConfiguration.TypedPerFilterConfigEntry",
