@@ -26,18 +26,15 @@ static struct weft_addr mapped(struct in_addr a)
 	return (struct weft_addr){.w = {0, 0, htonl(0xffff), a.s_addr}};
 }
 
-static void take_v4(const struct in_addr *a, bool loopback, struct weft_addr *global,
-		    struct weft_addr *local)
+/* By value, not by interface: an address of the pod's own may well be on "lo". */
+static void take_v4(const struct in_addr *a, struct weft_addr *global, struct weft_addr *local)
 {
 	uint32_t host = ntohl(a->s_addr);
+	struct weft_addr *to = host >> 24 == 127 ? local : global;
 
 	/* 169.254.0.0/16 is of the link, not of the pod. */
-	if (host >> 24 == 127 || loopback) {
-		if (weft_addr_is_zero(local))
-			*local = mapped(*a);
-	} else if (host >> 16 != 0xa9fe && weft_addr_is_zero(global)) {
-		*global = mapped(*a);
-	}
+	if (host >> 16 != 0xa9fe && weft_addr_is_zero(to))
+		*to = mapped(*a);
 }
 
 static void take_v6(const struct in6_addr *a, struct weft_addr *global, struct weft_addr *local)
@@ -60,7 +57,7 @@ static int addresses_read(struct weft_netns_info *info)
 			continue;
 		if (i->ifa_addr->sa_family == AF_INET)
 			take_v4(&((const struct sockaddr_in *)(const void *)i->ifa_addr)->sin_addr,
-				i->ifa_flags & IFF_LOOPBACK, &info->addr4, &local4);
+				&info->addr4, &local4);
 		else if (i->ifa_addr->sa_family == AF_INET6)
 			take_v6(&((const struct sockaddr_in6 *)(const void *)i->ifa_addr)
 					 ->sin6_addr,
