@@ -288,7 +288,6 @@ const struct weft_rule weft_rules_core[] = {
 	MESSAGE("envoy.type.v3.TokenBucket"),
 	REQUIRED("fill_interval"),
 	DURATION("fill_interval", 1, WEFT_RULE_MAX),
-	RANGE("max_tokens", 1, WEFT_RULE_MAX),
 	RANGE("tokens_per_fill", 1, WEFT_RULE_MAX),
 	RULES_END,
 };

@@ -153,7 +153,7 @@ static int plain_scalar(struct loader *l, const char *text, size_t len, json_t *
 
 static int check_tag(struct loader *l, const yaml_char_t *tag, bool scalar)
 {
-	if (!tag || (scalar && (!strcmp((const char *)tag, TAG_STR) || !strcmp((const char *)tag, "!"))))
+	if (!tag || (scalar && !strcmp((const char *)tag, TAG_STR)))
 		return 0;
 	return refuse(l, "tag %s is not supported", (const char *)tag);
 }
