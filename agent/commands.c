@@ -68,10 +68,6 @@ static const struct weft_option pod_remove_options[] = {
 
 static const struct weft_option admin_options[] = {ADMIN};
 static const struct weft_option check_options[] = {IMAGE_SIZE};
-static const struct weft_option probe_options[] = {
-	STRING("cgroup", "PATH", "cgroup v2 folder to try; else the whole hierarchy", NULL),
-};
-
 static const struct weft_option explain_options[] = {
 	STRING("config", "PATH", "file or folder of resources to decide with", NULL),
 	STRING("pod", "NAME",
@@ -125,7 +121,6 @@ const struct weft_command weft_commands[] = {
 	 .run = weft_cmd_dump},
 	{.name = "probe",
 	 .help = "Tries what this kernel can do, feature by feature.",
-	 OPTIONS(probe_options),
 	 .run = weft_cmd_probe},
 	{.name = "version", .help = "Prints the version.", .run = weft_cmd_version},
 	{.name = NULL},

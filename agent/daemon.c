@@ -10,7 +10,6 @@
 #include <time.h>
 
 #include "agent/cells.h"
-#include "agent/cgroup.h"
 #include "agent/cleanup.h"
 #include "agent/log.h"
 #include "agent/privileges.h"
@@ -169,16 +168,12 @@ static void pod_gone(void *ctx, uint32_t id)
 
 static int kernel_start(struct weft_daemon *d, struct weft_diag *diag)
 {
-	struct weft_kernel_config cfg = {.img_size = d->cfg->image_size};
+	struct weft_kernel_config cfg = {.cgroup = d->cfg->cgroup, .img_size = d->cfg->image_size};
 	struct weft_store_mem mem = {.synchronize = weft_kernel_synchronize};
 	int r;
 
 	if (d->cfg->no_kernel)
 		return weft_store_new_heap(d->cfg->image_size, WEFT_STATE_SIZE_DEFAULT, &d->store);
-	r = weft_cgroup_find(d->cfg->cgroup, diag, &d->cgroup);
-	if (r < 0)
-		return r;
-	cfg.cgroup = d->cgroup;
 	r = weft_kernel_open(&cfg, diag, &d->kernel);
 	if (r < 0)
 		return r;
@@ -312,13 +307,12 @@ static void stop(struct weft_daemon *d)
 		close(d->second_fd);
 	if (d->signal_fd >= 0)
 		close(d->signal_fd);
-	free(d->cgroup);
 }
 
 /* Which part is off on this kernel, and what that means. */
 static void features_log(const struct weft_daemon *d)
 {
-	_auto_json_ json_t *list = d->kernel ? weft_kernel_probe(d->cgroup) : NULL;
+	_auto_json_ json_t *list = d->kernel ? weft_kernel_probe(d->cfg->cgroup) : NULL;
 	const json_t *f;
 	size_t i;
 

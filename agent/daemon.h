@@ -28,7 +28,6 @@ struct weft_daemon_config {
 
 struct weft_daemon {
 	const struct weft_daemon_config *cfg;
-	char *cgroup;
 	struct weft_loop *loop;
 	struct weft_kernel *kernel; /* NULL with no_kernel, like proxy */
 	struct weft_store *store;

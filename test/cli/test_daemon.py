@@ -166,7 +166,7 @@ class Start(unittest.TestCase):
     @unittest.skipIf(os.geteuid() != 0, "needs root")
     def test_not_a_cgroup(self):
         err = self.one_line("--admin", self.admin, "--config", GOOD, "--cgroup", "/tmp")
-        self.assertIn("not in a cgroup v2 hierarchy", err)
+        self.assertIn("not a cgroup2 folder", err)
         err = self.one_line("--admin", self.admin, "--config", GOOD, "--cgroup", "/tmp/weft-none")
         self.assertIn("No such file", err)
 
