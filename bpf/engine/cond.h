@@ -58,7 +58,7 @@ WEFT_GLOBAL int weft_cond_range(struct weft_req *req, __u32 cond, __u32 off, __u
 }
 
 /* head[off..+len) fits, without regard to inversion. */
-WEFT_GLOBAL int weft_cond_value(struct weft_req *req, __u32 cond, __u32 off, __u32 len)
+WEFT_INLINE int weft_cond_value(struct weft_req *req, __u32 cond, __u32 off, __u32 len)
 {
 	if (!req)
 		return 0;

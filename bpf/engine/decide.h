@@ -76,7 +76,7 @@ WEFT_API int weft_req_begin(struct weft_req *req, const struct weft_ctx *ctx, __
 }
 
 /* Virtual host, route, weighted cluster. Leaves what it finds in dec. */
-WEFT_GLOBAL int weft_decide_route(struct weft_req *req, struct weft_ctx *ctx, __u32 rc, __u64 random)
+WEFT_INLINE int weft_decide_route(struct weft_req *req, struct weft_ctx *ctx, __u32 rc, __u64 random)
 {
 	if (!req || !ctx || !rc)
 		return 0;
@@ -248,7 +248,11 @@ WEFT_GLOBAL int weft_decide_action(struct weft_req *req, struct weft_ctx *ctx)
  * Fills req->dec; takes tokens. 0, or -ENOENT when a cell is missing (dec.need_cell), before anything was taken.
  * Programs: dec.handed tells when only the agent can decide; then outcome is NONE.
  */
-WEFT_API int weft_decide(struct weft_req *req, struct weft_ctx *ctx)
+#ifdef __bpf__
+WEFT_INLINE int weft_decide(struct weft_req *req, struct weft_ctx *ctx)
+#else
+int weft_decide(struct weft_req *req, struct weft_ctx *ctx)
+#endif
 {
 	if (!req || !ctx)
 		return -WEFT_ENOENT;

@@ -5,24 +5,53 @@
 
 #include "bpf/engine/text.h"
 
+struct weft_colons {
+	struct weft_req *req;
+	__u32 off, len;
+	__u32 n;    /* colons behind the last ']' */
+	__u32 last; /* place of the last of them */
+};
+
+WEFT_INLINE __u32 weft_word_count(__u64 m)
+{
+	return (__u32)(((m >> 7) * WEFT_ONES) >> 56);
+}
+
+/* Every byte up to the last one that is set. */
+WEFT_INLINE __u64 weft_word_smear(__u64 m)
+{
+	m |= m >> 8;
+	m |= m >> 16;
+	return m | m >> 32;
+}
+
+static long weft_colons_step(__u32 i, void *p)
+{
+	struct weft_colons *c = p;
+	__u32 o = i * 8, rest = c->len - o;
+	__u64 w = weft_load64(weft_head_at(c->req, c->off + o)), keep = weft_word_keep(rest);
+	__u64 close = weft_word_eq(w, ']') & keep, colon = weft_word_eq(w, ':') & keep;
+
+	if (close) {
+		colon &= ~weft_word_smear(close);
+		c->n = 0;
+	}
+	if (colon) {
+		c->n += weft_word_count(colon);
+		c->last = o + weft_word_count(weft_word_smear(colon) & WEFT_TOPS) - 1;
+	}
+	return 0;
+}
+
 /* Offset of the port's colon in a host of len bytes at off, len: none. A colon inside [v6] is not one. */
 WEFT_GLOBAL __u32 weft_port_colon(struct weft_req *req, __u32 off, __u32 len)
 {
-	__u32 colon = len;
+	struct weft_colons c = { .req = req, .off = off, .len = len };
 
 	if (!req)
 		return len;
-	WEFT_FOR(i, WEFT_HOST_LEN_MAX) {
-		if (i >= len)
-			break;
-		__u32 c = *weft_head_at(req, off + i);
-
-		if (c == ':')
-			colon = i;
-		if (c == ']')
-			colon = len;
-	}
-	return colon;
+	WEFT_LOOP((len + 7) / 8, weft_colons_step, &c);
+	return c.n ? c.last : len;
 }
 
 /* The number head[off..+len), 65536: none. */
@@ -81,25 +110,12 @@ WEFT_GLOBAL int weft_host_strip(struct weft_req *req, __u32 own_port)
 /* ignore_port_in_host_matching cuts behind [v6] or at the only colon. */
 WEFT_GLOBAL __u32 weft_host_no_port(struct weft_req *req, __u32 off, __u32 len)
 {
-	__u32 colon = len, n = 0;
+	struct weft_colons c = { .req = req, .off = off, .len = len };
 
 	if (!req)
 		return len;
-	WEFT_FOR(i, WEFT_HOST_LEN_MAX) {
-		if (i >= len)
-			break;
-		__u32 c = *weft_head_at(req, off + i);
-
-		if (c == ':') {
-			colon = i;
-			n++;
-		}
-		if (c == ']') {
-			colon = len;
-			n = 0;
-		}
-	}
-	return n == 1 ? colon : len;
+	WEFT_LOOP((len + 7) / 8, weft_colons_step, &c);
+	return c.n == 1 ? c.last : len;
 }
 
 /* Hash of head[off..+len) in lower case, as weft_hash_host(). */
@@ -173,7 +189,7 @@ static long weft_prefix_step(__u32 i, void *p)
 }
 
 /* Longest "*.foo" (longest "foo.*") that leaves at least one character for the star. 0: none. */
-WEFT_GLOBAL __u32 weft_suffix_find(struct weft_req *req, __u32 rc, __u32 tab, __u32 off, __u32 len)
+WEFT_INLINE __u32 weft_suffix_find(struct weft_req *req, __u32 rc, __u32 tab, __u32 off, __u32 len)
 {
 	struct weft_affix a = { .req = req, .rc = rc, .tab = tab, .off = off, .len = len };
 
@@ -183,7 +199,7 @@ WEFT_GLOBAL __u32 weft_suffix_find(struct weft_req *req, __u32 rc, __u32 tab, __
 	return a.best;
 }
 
-WEFT_GLOBAL __u32 weft_prefix_find(struct weft_req *req, __u32 rc, __u32 tab, __u32 off, __u32 len)
+WEFT_INLINE __u32 weft_prefix_find(struct weft_req *req, __u32 rc, __u32 tab, __u32 off, __u32 len)
 {
 	struct weft_affix a = { .req = req, .rc = rc, .tab = tab, .off = off, .len = len };
 

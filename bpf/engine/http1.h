@@ -292,6 +292,7 @@ WEFT_GLOBAL int weft_http1_line(struct weft_req *req, __u32 pos, __u32 n)
 
 	if (name_len <= 0)
 		return name_len;
+	name_len = (int)WEFT_FORGET(req, name_len);
 	__u32 v = pos + (__u32)name_len + 1;
 
 	for (__u32 i = 0; i < WEFT_BLANKS_MAX; i++) {
@@ -305,7 +306,7 @@ WEFT_GLOBAL int weft_http1_line(struct weft_req *req, __u32 pos, __u32 n)
 
 	if (e < 0)
 		return e;
-	__u32 end = (__u32)e, next = end + 2;
+	__u32 end = WEFT_FORGET(req, e), next = end + 2;
 
 	if (next > req->len)
 		return -WEFT_PARSE_MORE;
@@ -385,27 +386,50 @@ WEFT_GLOBAL int weft_http1_request_line(struct weft_req *req)
 	return (int)end + 11;
 }
 
-/* Whether normalize_path or merge_slashes may change head[off..+len). */
+/* Bytes that Chromium's canonical path keeps as they are: RFC 3986's, without '%'. */
+WEFT_INLINE __u64 weft_word_canonical(__u64 w)
+{
+	__u64 ok = (weft_word_ge(w, '&') & ~weft_word_ge(w, ';' + 1)) |
+		   (weft_word_ge(w, '@') & ~weft_word_ge(w, '[' + 1)) |
+		   (weft_word_ge(w, 'a') & ~weft_word_ge(w, 'z' + 1)) | weft_word_eq(w, '!') |
+		   weft_word_eq(w, '$') | weft_word_eq(w, '=') | weft_word_eq(w, ']') |
+		   weft_word_eq(w, '_') | weft_word_eq(w, '~');
+
+	return ok & ~w;
+}
+
+struct weft_odd {
+	struct weft_req *req;
+	__u32 off, len;
+	__u64 before; /* 0x80: the word before ended with a slash */
+	__u32 odd;
+};
+
+static long weft_odd_step(__u32 i, void *p)
+{
+	struct weft_odd *c = p;
+	__u32 o = i * 8, rest = c->len - o;
+	__u64 w = weft_load64(weft_head_at(c->req, c->off + o)), slash = weft_word_eq(w, '/');
+	__u64 odd = (~weft_word_canonical(w) & WEFT_TOPS) |
+		    ((slash << 8 | c->before) & (slash | weft_word_eq(w, '.')));
+
+	if (odd & weft_word_keep(rest)) {
+		c->odd = 1;
+		return 1;
+	}
+	c->before = slash >> 56;
+	return 0;
+}
+
+/* Whether normalize_path or merge_slashes may change head[off..+len): odd bytes, "//" or "/.". */
 WEFT_GLOBAL int weft_path_odd(struct weft_req *req, __u32 off, __u32 len)
 {
-	/* bytes that Chromium's canonical path keeps: letters, digits, and these */
-	const __u64 low = 0x2fffffd200000000ull, high = 0x47fffffeafffffffull;
-	__u32 before = 0;
+	struct weft_odd c = { .req = req, .off = off, .len = len };
 
 	if (!req)
 		return 1;
-	WEFT_FOR(i, WEFT_HEAD_MAX) {
-		if (i >= len)
-			return 0;
-		__u32 c = *weft_head_at(req, off + i);
-
-		if (before == '/' && (c == '/' || c == '.'))
-			return 1;
-		if (c >= 128 || !((c < 64 ? low : high) >> (c & 63) & 1))
-			return 1;
-		before = c;
-	}
-	return 1;
+	WEFT_LOOP((len + 7) / 8, weft_odd_step, &c);
+	return (int)c.odd;
 }
 
 WEFT_INLINE void weft_parse_reset(struct weft_req *req)
@@ -432,9 +456,13 @@ WEFT_GLOBAL int weft_head_hash(struct weft_req *req, __u32 len)
 	WEFT_FOR(i, WEFT_HEAD_WORDS + 1) {
 		__u32 o = i * 8;
 
-		if (o >= len)
+		if (o + 8 > len) {
+			if (o < len)
+				h = weft_mix(h, weft_load64(weft_head_at(req, o)) &
+							weft_word_keep(len - o));
 			break;
-		h = weft_mix(h, weft_load64(weft_head_at(req, o)) & weft_word_keep(len - o));
+		}
+		h = weft_mix(h, weft_load64(weft_head_at(req, o)));
 	}
 	req->hash = h;
 	return 0;
@@ -496,7 +524,8 @@ WEFT_GLOBAL int weft_http1_plain(struct weft_req *req)
 }
 
 #ifdef __bpf__
-WEFT_API int weft_http1_parse(struct weft_req *req)
+/* Inline, as weft_decide(): a program may nest eight calls, the engine needs six below its caller. */
+WEFT_INLINE int weft_http1_parse(struct weft_req *req)
 {
 	return weft_http1_plain(req);
 }

@@ -46,7 +46,7 @@ static long weft_walk_step(__u32 i, void *p)
 }
 
 /* 1: every condition of the route holds. */
-WEFT_GLOBAL int weft_route_match(struct weft_req *req, __u32 route)
+WEFT_INLINE int weft_route_match(struct weft_req *req, __u32 route)
 {
 	if (!req)
 		return 0;

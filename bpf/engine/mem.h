@@ -75,6 +75,16 @@ static_assert(WEFT_HEAD_MAX == 4096, "mask of weft_head_at");
 #define WEFT_FIELD(req, i) (&(req)->field[WEFT_INDEX(i, 63)])
 static_assert(WEFT_NAMES_MAX == 64 && WEFT_HEADERS_MAX == 64, "masks");
 
+/*
+ * The same number, by way of memory: the verifier forgets its range, and so takes the ways that lead here for one.
+ * Without it each of them is walked to the function's end.
+ */
+#define WEFT_FORGET(req, x)                                                                        \
+	({                                                                                         \
+		*(volatile __u32 *)&(req)->scratch[15] = (__u32)(x);                               \
+		*(volatile __u32 *)&(req)->scratch[15];                                            \
+	})
+
 /* Calls fn(i, ctx) for i below n until it says 1. */
 #define WEFT_LOOP(n, fn, ctx) bpf_loop(n, fn, ctx, 0)
 /* A loop that natively runs as long as it has to. */
@@ -117,6 +127,7 @@ WEFT_INLINE __u8 *weft_head_at(struct weft_req *req, __u32 off)
 	return req->head + off;
 }
 #define WEFT_INDEX(i, mask) (i)
+#define WEFT_FORGET(req, x) (x)
 #define WEFT_VALUE(req, i) (&(req)->value[(i) & (WEFT_NAMES_MAX - 1)])
 #define WEFT_FIELD(req, i) (&(req)->field[(i) & (WEFT_REQ_FIELDS - 1)])
 static_assert((WEFT_REQ_FIELDS & (WEFT_REQ_FIELDS - 1)) == 0, "mask");

@@ -110,18 +110,29 @@ WEFT_GLOBAL __u32 weft_location_host(struct weft_req *req, __u32 redirect, __u32
 	return len;
 }
 
+struct weft_seek {
+	__u32 off, len, c, hit;
+};
+
+static long weft_seek_step(__u32 i, void *p)
+{
+	struct weft_seek *k = p;
+	WEFT_IMG_BASE(1);
+	__u64 w = weft_load64(WEFT_IMG(__u64, k->off + i * 8));
+
+	if (!(weft_word_eq(w, k->c) & weft_word_keep(k->len - i * 8)))
+		return 0;
+	k->hit = 1;
+	return 1;
+}
+
 /* 1: byte c is among image[off..+len). */
 WEFT_GLOBAL int weft_image_has(__u32 off, __u32 len, __u32 c)
 {
-	WEFT_IMG_BASE(0);
-	WEFT_FOR(i, WEFT_HEAD_MAX / 8) {
-		if (i * 8 >= len)
-			return 0;
-		if (weft_word_eq(weft_load64(WEFT_IMG(__u64, off + i * 8)), c) &
-		    weft_word_keep(len - i * 8))
-			return 1;
-	}
-	return 0;
+	struct weft_seek k = { .off = off, .len = len, .c = c };
+
+	WEFT_LOOP((len + 7) / 8, weft_seek_step, &k);
+	return (int)k.hit;
 }
 
 /* Path and query of the new place. */

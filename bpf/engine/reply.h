@@ -75,7 +75,8 @@ WEFT_GLOBAL int weft_reply_put(struct weft_req *req, struct weft_reply_plan *pla
 #ifdef __bpf__
 
 /* The reply of req->dec. 0, -ENOENT: none, -E2BIG: too long for a program. */
-WEFT_API int weft_reply_plan(struct weft_req *req, struct weft_ctx *ctx, struct weft_reply_plan *plan)
+WEFT_INLINE int weft_reply_plan(struct weft_req *req, struct weft_ctx *ctx,
+				struct weft_reply_plan *plan)
 {
 	(void)ctx;
 	return weft_reply_put(req, plan);
@@ -106,6 +107,32 @@ WEFT_GLOBAL __u64 weft_seg_word(struct weft_req *req, __u32 kind, __u32 off)
 	return *(__u64 *)((char *)h->date + o);
 }
 
+struct weft_render {
+	struct weft_req *req, *out;
+	struct weft_reply_plan *plan;
+	__u32 at, seg, done;
+};
+
+static long weft_render_step(__u32 i, void *p)
+{
+	struct weft_render *c = p;
+	__u32 seg = c->seg;
+
+	if (seg >= c->plan->n || seg >= WEFT_REPLY_SEGS_MAX)
+		return 1;
+	struct weft_seg *s = &c->plan->seg[WEFT_INDEX(seg, 15)];
+	__u32 rest = s->len - c->done, step = rest < 8 ? rest : 8;
+
+	*(__u64 *)weft_head_at(c->out, c->at) = weft_seg_word(c->req, s->kind, s->off + c->done);
+	c->at += step;
+	c->done += step;
+	if (step == rest) {
+		c->seg = seg + 1;
+		c->done = 0;
+	}
+	return 0;
+}
+
 /*
  * Writes the plan's bytes to out->head (another head buffer), a word at a time: up to 7 bytes behind the end change.
  * Length of the reply, or -E2BIG.
@@ -113,25 +140,12 @@ WEFT_GLOBAL __u64 weft_seg_word(struct weft_req *req, __u32 kind, __u32 off)
 WEFT_GLOBAL int weft_reply_render(struct weft_req *req, struct weft_reply_plan *plan,
 				  struct weft_req *out)
 {
-	__u32 at = 0, seg = 0, done = 0;
+	struct weft_render c = { .req = req, .out = out, .plan = plan };
 
 	if (!req || !plan || !out || plan->total > WEFT_REPLY_MAX - 8)
 		return -WEFT_E2BIG;
-	for (__u32 i = 0; i < WEFT_REPLY_MAX / 8 + WEFT_REPLY_SEGS_MAX; i++) {
-		if (seg >= plan->n)
-			return (int)at;
-		struct weft_seg *s = &plan->seg[WEFT_INDEX(seg, 15)];
-		__u32 rest = s->len - done, step = rest < 8 ? rest : 8;
-
-		*(__u64 *)weft_head_at(out, at) = weft_seg_word(req, s->kind, s->off + done);
-		at += step;
-		done += step;
-		if (done >= s->len) {
-			seg++;
-			done = 0;
-		}
-	}
-	return -WEFT_E2BIG;
+	bpf_loop(WEFT_REPLY_MAX / 8 + WEFT_REPLY_SEGS_MAX, weft_render_step, &c, 0);
+	return c.at == plan->total ? (int)c.at : -WEFT_E2BIG;
 }
 
 #endif
