@@ -127,7 +127,7 @@ WEFT_INLINE __u8 *weft_head_at(struct weft_req *req, __u32 off)
 	return req->head + off;
 }
 #define WEFT_INDEX(i, mask) (i)
-#define WEFT_FORGET(req, x) (x)
+#define WEFT_FORGET(req, x) ((__u32)(x))
 #define WEFT_VALUE(req, i) (&(req)->value[(i) & (WEFT_NAMES_MAX - 1)])
 #define WEFT_FIELD(req, i) (&(req)->field[(i) & (WEFT_REQ_FIELDS - 1)])
 static_assert((WEFT_REQ_FIELDS & (WEFT_REQ_FIELDS - 1)) == 0, "mask");

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef __VMLINUX_H__
+#define __VMLINUX_H__
+
+/*
+ * Used as vmlinux.h where the building machine's kernel has no BTF: contexts and constants from the UAPI headers,
+ * and of kernel structures the fields that programs read, relocated at load.
+ */
+
+#include <linux/types.h>
+#include <linux/bpf.h>
+#include <stdbool.h>
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct tcp_sock {
+	__u32 rcv_nxt;
+	__u32 copied_seq;
+	__u32 snd_nxt;
+	__u32 snd_una;
+	__u32 write_seq;
+	__u64 bytes_received;
+};
+
+#pragma clang attribute pop
+
+#endif
