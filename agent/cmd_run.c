@@ -14,7 +14,7 @@ static int failed(bool json, const struct weft_diag *diag, int err)
 				      diag->entries[0].resource,
 				      diag->entries[0].field[0] ? " " : "", diag->entries[0].field,
 				      diag->entries[0].reason);
-	return weft_out_error(json, WEFT_EXIT_FAILED, diag, "cannot start: %s",
+	return weft_out_error(json, WEFT_EXIT_FAILED, diag, "cannot run: %s",
 			      diag->n > 0 ? "the configuration is refused" : strerror(-err));
 }
 

@@ -300,11 +300,29 @@ static void set_where(struct explain *x)
 	}
 }
 
+/* What limits that are not enforced add to the request on its way. */
+static void set_request_headers(struct explain *x)
+{
+	const struct weft_decision *d = &x->req->dec;
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < d->n_add; i++) {
+		const struct weft_img_headers *headers = weft_img_at(d->add[i]);
+		const struct weft_img_header *h = (const void *)(headers + 1);
+
+		for (uint32_t k = 0; k < headers->n; k++)
+			json_array_append_new(list, json_pack("[o, o]", img_text(&h[k].name),
+							      img_text(&h[k].value)));
+	}
+	set(x, "request_headers", list);
+}
+
 static void explain_decision(struct explain *x)
 {
 	const struct weft_decision *d = &x->req->dec;
 
 	set_where(x);
+	set_request_headers(x);
 	set(x, "outcome", json_string(weft_outcome_name((enum weft_outcome)d->outcome)));
 	switch (d->outcome) {
 	case WEFT_OUTCOME_FORWARD:
@@ -400,6 +418,25 @@ static int explain_http(struct explain *x, uint32_t chain, uint32_t listener)
 
 /* ---- the connection ---- */
 
+/* Which chains other first bytes would take, where they are looked at. */
+static void other_protocols(struct explain *x, uint32_t chosen)
+{
+	static const char *const names[WEFT_PROTO__MAX] = {"other", "TLS", "HTTP/1.0", "HTTP/1.1",
+							   "HTTP/2"};
+
+	for (int p = 0; p < WEFT_PROTO__MAX; p++) {
+		uint32_t off = weft_chain_find(&x->ctx, (enum weft_proto)p);
+		const struct weft_img_chain *chain = off ? weft_img_at(off) : NULL;
+
+		if (!chain)
+			step(x, "chain", "%s bytes: none, closed", names[p]);
+		else if (off != chosen)
+			step(x, "chain", "%s bytes: chain \"%.*s\" (%s)", names[p],
+			     (int)chain->name.len, (const char *)weft_img_at(chain->name.off),
+			     chain->kind == WEFT_CHAIN_TCP ? "tcp" : "http");
+	}
+}
+
 /* The class as connect() fixes it, then what the connection's first bytes choose. */
 static int explain_connection(struct explain *x)
 {
@@ -426,6 +463,8 @@ static int explain_connection(struct explain *x)
 	}
 	chain = weft_img_at(chain_off);
 	set(x, "chain", img_text(&chain->name));
+	if (l->flags & (WEFT_LISTENER_INSPECT_HTTP | WEFT_LISTENER_INSPECT_TLS))
+		other_protocols(x, chain_off);
 	if (chain->kind == WEFT_CHAIN_TCP) {
 		explain_tcp(x, chain_off);
 		return 0;

@@ -89,7 +89,7 @@ static void on_offer(void *ctx, uint32_t events)
 		WEFT_LOG(WEFT_LOG_WARN, "xds update refused", WEFT_KV_S("address", x->address),
 			 WEFT_KV_S("reason", text ? text : strerror(-verdict)));
 	} else {
-		WEFT_LOG(WEFT_LOG_INFO, "xds update published", WEFT_KV_S("address", x->address));
+		WEFT_LOG(WEFT_LOG_DEBUG, "xds update published", WEFT_KV_S("address", x->address));
 	}
 	pthread_mutex_lock(&x->lock);
 	x->offer.verdict = verdict;
