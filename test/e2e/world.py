@@ -88,10 +88,11 @@ class World:
         self.dir = tempfile.mkdtemp(prefix=self.tag + "-")
         os.chmod(self.dir, 0o755)
         self.cgroup = os.path.join(cgroup2_root(), self.tag)
+        self.plain = self.cgroup + "-plain"  # a folder beside it, for processes that no agent governs
 
     def __enter__(self):
         try:
-            for folder in (self.cgroup, self.cgroup + "/pods", self.cgroup + "/node"):
+            for folder in (self.cgroup, self.cgroup + "/pods", self.cgroup + "/node", self.plain):
                 os.mkdir(folder)
                 self._cgroups.append(folder)
             self._netns("bridge")
@@ -270,8 +271,8 @@ class Agent:
         self.stop()
 
     def start(self):
-        self.process = self.world.start(self._command, cgroup="node", name=self.name, stdout=subprocess.PIPE,
-                                        stderr=open(os.path.join(self.world.dir, self.name + ".log"), "ab"))
+        with open(os.path.join(self.world.dir, self.name + ".log"), "ab") as log:
+            self.process = self.world.start(self._command, cgroup="node", name=self.name, stdout=subprocess.PIPE, stderr=log)
         line = self._first_line()
         if not line.startswith("weft-agent ready"):
             status = self.stop(signal.SIGKILL)

@@ -1,0 +1,246 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Pairs measured in one run: see README.md.   bench.py [--json FILE] [--quick] [--envoy PATH] [--only SIDE,...]"""
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+
+import config
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+for folder in ("e2e", "oracle"):
+    sys.path.insert(0, os.path.join(os.path.dirname(HERE), folder))
+import casefile  # noqa: E402
+import envoy as envoy_tool  # noqa: E402
+import world as lab  # noqa: E402
+
+VIP, TCP_VIP, WEB, PORT = "10.99.0.1", "10.99.0.2", 8080, 80
+ENVOY_PORT, HAPROXY_PORT = 10000, 10001
+CONNECTIONS = (16, 64)
+IDLE = 4000
+HZ = os.sysconf("SC_CLK_TCK")
+
+
+class Side:
+    def __init__(self, name, pod, address, port, path=config.PATH, status="2xx", host=config.HOST, plain=False):
+        self.name, self.pod, self.url = name, pod, f"http://{address}:{port}{path}"
+        self.status, self.host, self.plain = status, host, plain
+        self.rps = {c: [] for c in CONNECTIONS}
+        self.cpu = {c: [] for c in CONNECTIONS}
+
+
+def busy_ticks():
+    """Ticks in which any CPU did anything (user, nice, system, irq, softirq)."""
+    with open("/proc/stat", encoding="ascii") as f:
+        t = [int(x) for x in f.readline().split()[1:]]
+    return t[0] + t[1] + t[2] + t[5] + t[6]
+
+
+def slice_of(world, side, connections, seconds):
+    before = busy_ticks()
+    cgroup = world.plain if side.plain else "pods"
+    status, out = world.output(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-H", f"Host: {side.host}", side.url], side.pod,
+                               cgroup=cgroup)
+    busy = (busy_ticks() - before) / HZ
+    requests = lab.number(out, r"(\d+) requests in")
+    other = lab.number(out, r"Non-2xx or 3xx responses: (\d+)") or 0
+    wrong = other if side.status == "2xx" else (requests or 0) - other
+    if status != 0 or not requests or wrong > 1 or "Socket errors" in out:
+        raise RuntimeError(f"{side.name}: {wrong} answers are not {side.status}:\n{out}")
+    return lab.number(out, r"Requests/sec:\s+([\d.]+)"), 1e6 * busy / requests
+
+
+def measure(world, sides, slices, seconds):
+    for c in CONNECTIONS:
+        for side in sides:  # pools and caches filled, nobody starts cold
+            slice_of(world, side, c, 1)
+        for _ in range(slices):
+            for side in sides:
+                rps, cpu = slice_of(world, side, c, seconds)
+                side.rps[c].append(rps)
+                side.cpu[c].append(cpu)
+
+
+def ratio(sides, name, to):
+    """Medians of the ratios of slices that ran beside each other; the worse of the two numbers of connections."""
+    a, b = sides.get(name), sides.get(to)
+    if not a or not b:
+        return None
+    return min(statistics.median(x / y for x, y in zip(a.rps[c], b.rps[c])) for c in CONNECTIONS)
+
+
+def print_table(sides):
+    print(f"{'side':16}" + "".join(f"{f'c{c} req/s':>12}{'x no mesh':>11}{'CPU us/req':>12}" for c in CONNECTIONS))
+    for s in sides.values():
+        row = f"{s.name:16}"
+        for c in CONNECTIONS:
+            base = sides.get("no mesh")
+            x = statistics.median(a / b for a, b in zip(s.rps[c], base.rps[c])) if base else float("nan")
+            row += f"{statistics.median(s.rps[c]):12.0f}{x:11.2f}{statistics.median(s.cpu[c]):12.1f}"
+        print(row)
+
+
+# ---- routes and memory ----
+
+def program_cost(world, pod, routes, seconds):
+    """Nanoseconds of one run of the sk_msg program, from the kernel's own statistics."""
+    def counted():
+        programs = json.loads(lab.run("bpftool", "-j", "prog", "show"))
+        mine = [p for p in programs if p.get("type") == "sk_msg"]
+        return sum(p.get("run_time_ns", 0) for p in mine), sum(p.get("run_cnt", 0) for p in mine)
+    side = Side(f"{routes} routes", pod, VIP, PORT, "/last", "429", f"routes-{routes}.test")
+    slice_of(world, side, 16, 1)
+    t0, n0 = counted()
+    slice_of(world, side, 16, seconds)
+    t1, n1 = counted()
+    return (t1 - t0) / max(n1 - n0, 1)
+
+
+def routes_ratio(world, pod, slices):
+    with open("/proc/sys/kernel/bpf_stats_enabled", "r+", encoding="ascii") as f:
+        before = f.read().strip()
+    lab.run("sysctl", "-q", "kernel.bpf_stats_enabled=1")
+    try:
+        pairs = [(program_cost(world, pod, config.FEW, 1), program_cost(world, pod, config.MANY, 1)) for _ in range(slices)]
+    finally:
+        lab.run("sysctl", "-q", f"kernel.bpf_stats_enabled={before}")
+    few, many = (statistics.median(p[i] for p in pairs) for i in (0, 1))
+    print(f"sk_msg program: {few:.0f} ns with {config.FEW} routes, {many:.0f} ns with {config.MANY}")
+    return statistics.median(b / a for a, b in pairs)
+
+
+def available_bytes():
+    with open("/proc/meminfo", encoding="ascii") as f:
+        return 1024 * int(next(x for x in f if x.startswith("MemAvailable")).split()[1])
+
+
+def idle_bytes(world, pod, address, port, cgroup):
+    """Memory of the whole machine per connection that has had one answer and waits."""
+    holder = world.start([sys.executable, os.path.join(HERE, "idle.py"), address, str(port), str(IDLE), config.HOST, config.PATH],
+                         pod, cgroup, stdout=subprocess.PIPE, stderr=None, talk=True, text=True)
+    try:
+        if holder.stdout.readline().strip() != "ready":
+            raise RuntimeError("idle.py did not start")
+        time.sleep(0.3)
+        before = available_bytes()
+        print("go", file=holder.stdin, flush=True)
+        answer = holder.stdout.readline().strip()
+        if answer != f"open {IDLE}":
+            raise RuntimeError(f"idle.py: {answer}")
+        time.sleep(0.5)
+        return (before - available_bytes()) / IDLE
+    finally:
+        world.stop(holder)
+
+
+def memory(world, plain, client):
+    idle_bytes(world, plain, world.pods["server"].address, WEB, world.plain)  # nginx's own growth, once
+    idle_bytes(world, client, VIP, PORT, "pods")
+    base = statistics.median(idle_bytes(world, plain, world.pods["server"].address, WEB, world.plain) for _ in range(3))
+    mine = statistics.median(idle_bytes(world, client, VIP, PORT, "pods") for _ in range(3))
+    print(f"memory per idle connection: {base:.0f} bytes without mesh, {mine:.0f} captured")
+    return max(mine - base, 0)
+
+
+# ---- set-up ----
+
+def write(world, name, text):
+    path = os.path.join(world.dir, name)
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(text)
+    return path
+
+
+def start_others(world, client, server, args, sides):
+    threads = str(os.cpu_count())
+    binary = args.envoy or _envoy_or_none()
+    if binary and args.wants("Envoy"):
+        boot = casefile.write_yaml(os.path.join(world.dir, "envoy.yaml"), config.envoy("127.0.0.1", ENVOY_PORT, server.address, WEB))
+        world.start([binary, "-c", boot, "--concurrency", threads, "--disable-hot-restart", "--use-dynamic-base-id", "-l", "warning"],
+                    client, world.plain, name="envoy")
+        world.wait_port(client, ENVOY_PORT, "127.0.0.1")
+        sides["Envoy"] = Side("Envoy", client, "127.0.0.1", ENVOY_PORT, plain=True)
+        sides["Envoy 429"] = Side("Envoy 429", client, "127.0.0.1", ENVOY_PORT, config.LIMITED, "429", plain=True)
+    else:
+        print("SKIP side Envoy: not installed (deploy/deps.sh --envoy)")
+    if shutil.which("haproxy") and args.wants("HAProxy"):
+        routes = os.path.join(world.dir, "routes.map")
+        text, table = config.haproxy(HAPROXY_PORT, server.address, WEB, routes, threads)
+        write(world, "routes.map", table)
+        world.start(["haproxy", "-db", "-f", write(world, "haproxy.cfg", text)], client, world.plain)
+        world.wait_port(client, HAPROXY_PORT, "127.0.0.1")
+        sides["HAProxy"] = Side("HAProxy", client, "127.0.0.1", HAPROXY_PORT, plain=True)
+    else:
+        print("SKIP side HAProxy: not installed (deploy/deps.sh --tests)")
+
+
+def _envoy_or_none():
+    top = os.path.dirname(os.path.dirname(HERE))
+    try:
+        return envoy_tool.find_envoy(os.path.join(top, "build", "envoy", "bin", "envoy"))
+    except SystemExit:
+        return None
+
+
+def bench(world, args):
+    server, plain, other, client = (world.pod(n) for n in ("server", "plain", "proxies", "client"))
+    world.start(["nginx", "-p", world.dir, "-c", write(world, "nginx.conf", config.nginx(WEB, world.dir))], server, world.plain)
+    world.wait_port(server, WEB)
+    sides = {"no mesh": Side("no mesh", plain, server.address, WEB, plain=True)}
+    start_others(world, other, server, args, sides)
+    results = {}
+    if not args.wants("weft"):
+        measure(world, list(sides.values()), args.slices, args.seconds)
+        print_table(sides)
+        return results
+    boot = casefile.write_yaml(os.path.join(world.dir, "weft.yaml"), config.envoy(VIP, PORT, server.address, WEB, TCP_VIP))
+    with lab.Agent(world, boot, pods=[client]) as agent:
+        sides["weft captured"] = Side("weft captured", client, VIP, PORT)
+        sides["weft 429"] = Side("weft 429", client, VIP, PORT, config.LIMITED, "429")
+        sides["weft l4"] = Side("weft l4", client, TCP_VIP, PORT)
+        sides["weft bypass"] = Side("weft bypass", client, server.address, WEB)
+        measure(world, list(sides.values()), args.slices, args.seconds)
+        print_table(sides)
+        print("exchanges: " + json.dumps(agent.stats()["decisions"]["outcomes"]))
+        results["agent_path_vs_envoy_rps"] = ratio(sides, "weft captured", "Envoy")
+        results["agent_path_vs_haproxy_rps"] = ratio(sides, "weft captured", "HAProxy")
+        results["kernel_429_vs_envoy_429_rps"] = ratio(sides, "weft 429", "Envoy 429")
+        results["l4_vs_nomesh_rps"] = ratio(sides, "weft l4", "no mesh")
+        results["bypass_vs_nomesh_rps"] = ratio(sides, "weft bypass", "no mesh")
+        results["routes_1000_vs_10"] = routes_ratio(world, client, args.slices)
+        results["memory_per_idle_connection_bytes"] = memory(world, plain, client)
+    return results
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__)
+    ap.add_argument("--json", metavar="FILE", help="write {\"ratios\": [{\"name\", \"ratio\"}]}")
+    ap.add_argument("--quick", action="store_true", help="3 slices a side: to see that it works, not to quote")
+    ap.add_argument("--envoy", metavar="PATH", help="Envoy's binary; else that of deploy/deps.sh --envoy or PATH")
+    ap.add_argument("--only", default="Envoy,HAProxy,weft", help="sides beside `no mesh` (default: all)")
+    args = ap.parse_args()
+    args.slices, args.seconds = (3, 1) if args.quick else (7, 1)
+    args.wants = args.only.split(",").__contains__
+    if not shutil.which("wrk") or not shutil.which("nginx"):
+        raise lab.Missing("wrk and nginx are needed (deploy/deps.sh --tests)")
+    with lab.World(subnet=78) as world:
+        results = {k: v for k, v in bench(world, args).items() if v is not None}
+    for name, value in results.items():
+        print(f"{name:34} {value:10.3f}")
+    if args.json:
+        with open(args.json, "w", encoding="utf-8") as f:
+            json.dump({"ratios": [{"name": k, "ratio": round(v, 4)} for k, v in results.items()]}, f, indent=1)
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except lab.Missing as e:
+        print(f"SKIP bench: {e}")
+        sys.exit(77)

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One configuration for every side: 50 virtual hosts of 4 routes, a rate limit on every request, a circuit breaker.
+
+As Envoy resources (weft and Envoy read the same file but for the listeners' addresses) and as HAProxy's equivalent.
+"""
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "e2e"))
+import resources as r  # noqa: E402  (the path is set above)
+
+HOSTS = 50
+HOST, PATH, LIMITED = "svc-25.test", "/api/v1/items/42", "/limited/x"
+FEW, MANY = 10, 1000
+BREAKER = {"max_connections": 4096, "max_pending_requests": 4096, "max_requests": 4096}
+
+
+def _host(i):
+    return r.host(f"svc-{i}", [f"svc-{i}.test"], r.route("/health", "web", r.with_header("x-canary", "yes")),
+                  r.limited(r.route("/limited", "web"), 1), r.route("/api/v1/items", "web"), r.route("/", "web"))
+
+
+def _long_host(n):
+    """n routes, the last of which refuses: what finding the last of many costs."""
+    routes = [r.route(f"/path-{i:04}/", "web") for i in range(n - 1)]
+    return r.host(f"routes-{n}", [f"routes-{n}.test"], *routes, r.limited(r.route("/last", "web"), 1))
+
+
+def envoy(address, port, backend, backend_port, tcp_address=None):
+    hosts = [_host(i) for i in range(HOSTS)] + [_long_host(FEW), _long_host(MANY)]
+    listeners = [r.http("main", address, port, hosts, r.rate_limit(1000000000, "1s"))]
+    if tcp_address:
+        listeners.append(r.tcp("tcp", tcp_address, port, "web"))
+    boot = r.bootstrap(listeners, [r.cluster("web", (backend, backend_port), **r.breaker(**BREAKER))])
+    return dict({"node": {"id": "bench", "cluster": "bench"}}, **boot)
+
+
+def haproxy(port, backend, backend_port, map_file, threads):
+    """(configuration, map): a tree of host + path prefix, one counter that every request pays, a limit per server."""
+    routes = "".join(f"svc-{i}.test{p} web\n" for i in range(HOSTS) for p in ("/health", "/limited", "/api/v1/items", "/"))
+    text = f"""global
+    maxconn 8000
+    nbthread {threads}
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 1h
+    timeout server 1h
+    http-reuse always
+frontend main
+    bind 127.0.0.1:{port}
+    stick-table type string len 8 size 16 store http_req_rate(1s)
+    http-request track-sc0 str(all)
+    http-request deny deny_status 429 if {{ sc_http_req_rate(0) gt 1000000000 }}
+    use_backend %[base,map_beg({map_file})]
+backend web
+    server web {backend}:{backend_port} maxconn {BREAKER["max_connections"]}
+"""
+    return text, routes
+
+
+def nginx(port, folder):
+    return f"""daemon off;
+worker_processes 2;
+worker_rlimit_nofile 16384;
+pid {folder}/nginx.pid;
+error_log {folder}/nginx-error.log crit;
+events {{ worker_connections 16384; }}
+http {{
+    access_log off;
+    keepalive_requests 1000000000;
+    keepalive_timeout 1h;
+    client_body_temp_path {folder}/nginx-body;
+    proxy_temp_path {folder}/nginx-proxy;
+    fastcgi_temp_path {folder}/nginx-fastcgi;
+    uwsgi_temp_path {folder}/nginx-uwsgi;
+    scgi_temp_path {folder}/nginx-scgi;
+    server {{
+        listen {port} backlog=4096;
+        listen [::]:{port} backlog=4096;
+        location / {{
+            default_type text/plain;
+            return 200 "{'x' * 99}\\n";
+        }}
+    }}
+}}
+"""

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The client process inside a pod: client.py JOB, a JSON object; prints a JSON object. What a job says: see `load` and `once`."""
+import asyncio
+import collections
+import hashlib
+import json
+import socket
+import sys
+import time
+
+LIMIT_S = 20.0
+
+
+def request(job, i=0):
+    body = b"x" * job.get("body", 0)
+    lines = [f"{job.get('method', 'POST' if body else 'GET')} {job.get('path', '/').replace('{i}', str(i))} HTTP/1.1",
+             f"Host: {job.get('host', 'shop.test')}"]
+    lines += [f"{k}: {v}" for k, v in job.get("headers", {}).items()]
+    if body and job.get("chunked"):
+        lines.append("Transfer-Encoding: chunked")
+        body = b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in (body[j:j + 40000] for j in range(0, len(body), 40000))) + b"0\r\n\r\n"
+    elif body:
+        lines.append(f"Content-Length: {len(body)}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
+
+
+async def response(reader):
+    """{status, headers, length, sha256, body (its first 500 bytes)}"""
+    while True:
+        text = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        line, *fields = text[:-4].split("\r\n")
+        status = int(line.split(" ")[1])
+        if status >= 200:
+            break
+    headers = {k.lower(): v.strip() for k, _, v in (f.partition(":") for f in fields)}
+    digest, start, length = hashlib.sha256(), b"", 0
+    async for piece in _pieces(reader, headers):
+        digest.update(piece)
+        start += piece[:500 - len(start)]
+        length += len(piece)
+    return {"status": status, "headers": headers, "length": length, "sha256": digest.hexdigest(), "body": start.decode("latin-1")}
+
+
+async def _pieces(reader, headers):
+    if "chunked" in headers.get("transfer-encoding", ""):
+        while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
+            yield await reader.readexactly(size)
+            await reader.readexactly(2)
+        await reader.readexactly(2)
+        return
+    left = int(headers.get("content-length") or 0)
+    while left:
+        piece = await reader.read(min(left, 1 << 16))
+        if not piece:
+            raise asyncio.IncompleteReadError(b"", left)
+        left -= len(piece)
+        yield piece
+
+
+async def ask(conn, job, i):
+    reader, writer = conn
+    data = request(job, i)
+    if job.get("split"):  # no program sees the head in one piece
+        writer.write(data[:1])
+        await writer.drain()
+        await asyncio.sleep(0)
+        data = data[1:]
+    writer.write(data)
+    return await asyncio.wait_for(response(reader), LIMIT_S)
+
+
+async def connect(job):
+    return await asyncio.wait_for(asyncio.open_connection(job["address"], job.get("port", 80), limit=1 << 20,
+                                                          family=job.get("family", 0)), LIMIT_S)
+
+
+def key(job, r):
+    """What is counted: the status and the headers the job names; the reader of the counts sees mixtures."""
+    return " ".join([str(r["status"])] + [r["headers"].get(h, "-") for h in job.get("count", ["x-backend"])])
+
+
+async def load(job):
+    """`connections` clients send `requests` each, or for `seconds`; {counts, errors, requests, longest_ms}.
+
+    fresh: a connection for each request. reconnect: errors are counted and the client goes on."""
+    counts, errors, longest = collections.Counter(), collections.Counter(), [0.0]
+    end = time.monotonic() + job["seconds"] if "seconds" in job else None
+
+    async def one(n):
+        conn, i = None, 0
+        while (time.monotonic() < end) if end else (i < job.get("requests", 1)):
+            began = time.monotonic()
+            try:
+                if conn is None:
+                    conn = await connect(job)
+                r = await ask(conn, job, n * 1000000 + i)
+                counts[key(job, r)] += 1
+                if job.get("fresh") or r["headers"].get("connection") == "close":
+                    conn[1].close()
+                    conn = None
+            except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError, ValueError, IndexError) as e:
+                errors[f"{type(e).__name__}: {str(e)[:80]}"] += 1
+                if conn:
+                    conn[1].close()
+                conn = None
+                if not job.get("reconnect"):
+                    return
+                await asyncio.sleep(0.005)
+            longest[0] = max(longest[0], time.monotonic() - began)
+            i += 1
+            await asyncio.sleep(job.get("pause", 0))
+        if conn:
+            conn[1].close()
+    await asyncio.gather(*(one(n) for n in range(job.get("connections", 1))))
+    return {"counts": counts, "errors": errors, "requests": sum(counts.values()), "longest_ms": round(1000 * longest[0])}
+
+
+async def once(job):
+    """One request; its answer, or {"error"}. mapped: through an IPv6 socket to the IPv4-mapped address."""
+    try:
+        if job.get("mapped"):
+            job = dict(job, address="::ffff:" + job["address"], family=socket.AF_INET6)
+        conn = await connect(job)
+        peer = conn[1].get_extra_info("peername")
+        out = dict(await ask(conn, job, 0), peer=peer[0], peer_port=peer[1])
+        conn[1].close()
+        return out
+    except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError) as e:
+        return {"error": type(e).__name__, "errno": getattr(e, "errno", None)}
+
+
+async def hold(job):
+    """Opens `connections` and keeps them until standard input ends; {open, refused} at once."""
+    out, kept = collections.Counter(), []
+    for _ in range(job["connections"]):
+        try:
+            kept.append(await connect(job))
+            out["open"] += 1
+        except OSError:
+            out["refused"] += 1
+    print(json.dumps(out), flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+    return out
+
+
+if __name__ == "__main__":
+    JOB = json.loads(sys.argv[1])
+    print(json.dumps(asyncio.run({"load": load, "once": once, "hold": hold}[JOB["do"]](JOB))))

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# End-to-end tests: run.sh [test_file[.Class[.test]]...], all when none is named. WEFT_AGENT: the binary, else build/release.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+skip() {
+	echo "SKIP e2e: $1"
+	exit 77
+}
+[ "$(id -u)" = 0 ] || skip "needs root"
+grep -q ' cgroup2 ' /proc/mounts || skip "no cgroup v2 hierarchy is mounted"
+python=$("$here/../python.sh" yaml) || exit 77
+cd "$here"
+[ $# -gt 0 ] || set -- $(basename -s .py test_*.py)
+PYTHONDONTWRITEBYTECODE=1 exec "$python" -m unittest -v "$@"

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Limits refuse, and exactly: with clients on both cores, and kernel and agent taking from the same bucket."""
+import json
+import time
+import unittest
+
+import resources as r
+from mesh import VIP, Mesh
+
+TOKENS = 500
+
+
+class Limits(Mesh):
+    @classmethod
+    def resources(cls):
+        hosts = [
+            r.host("limited", ["limited.test"],
+                   r.limited(r.route("/answers", "v1"), TOKENS), r.limited(r.route("/shared", "v1"), TOKENS),
+                   r.limited(r.route("/few", "v1"), 3), r.limited(r.route("/none", "v1"), 0)),
+            r.host("refill", ["refill.test"], r.limited(r.route("/", "v1"), 10, "1s")),
+            r.host("breaker", ["breaker.test"], r.route("/zero", "zero")),
+        ]
+        hosts[0]["routes"].append(dict(r.answer("/kernel", 200, "ok\n"), typed_per_filter_config={
+            r.LIMIT_FILTER: r.rate_limit(TOKENS)}))
+        v1 = cls.endpoint("v1")
+        return r.bootstrap(
+            [r.http("main", VIP, 80, hosts), r.tcp("tcp", VIP, 81, "l4")],
+            [r.cluster("v1", v1), r.cluster("zero", v1, **r.breaker(max_requests=0)), r.cluster("l4", v1, **r.breaker(max_connections=3))])
+
+    def load(self, path, **job):
+        return self.job("load", host=job.pop("host", "limited.test"), path=path, **job)
+
+    def test_reply(self):
+        got = self.load("/few", requests=3)
+        self.assertEqual(got["counts"], {"200 v1": 3})
+        got = self.get("/few", host="limited.test")
+        self.assertEqual((got["status"], got["body"], got["headers"]["content-type"]), (429, "local_rate_limited", "text/plain"))
+
+    def test_zero_tokens_refuse_everything(self):
+        self.assertEqual(self.load("/none", requests=5)["counts"], {"429 -": 5})
+
+    def test_exact_in_the_kernel(self):
+        """One bucket, two processes, 16 connections, answered in the kernel alone."""
+        got = self.together("/kernel", [{}, {}])
+        self.assertEqual(got, {"200 -": TOKENS, "429 -": 2 * TOKENS})
+
+    def test_exact_between_kernel_and_agent(self):
+        """Half of the clients send heads that only the agent can judge: the same bucket."""
+        before = self.outcomes()
+        got = self.together("/shared", [{}, {"split": True}])
+        self.assertEqual(got, {"200 v1": TOKENS, "429 -": 2 * TOKENS})
+        grown = self.outcomes(before)
+        self.assertGreater(grown["kernel"].get("rate_limited", 0), 0, grown)
+        self.assertGreater(grown["agent"].get("rate_limited", 0), 0, grown)
+        self.assertEqual(grown["kernel"]["rate_limited"] + grown["agent"]["rate_limited"], 2 * TOKENS)
+
+    def test_exact_in_the_agent(self):
+        got = self.together("/answers", [{"split": True}, {"split": True}])
+        self.assertEqual(got, {"200 v1": TOKENS, "429 -": 2 * TOKENS})
+
+    def together(self, path, kinds):
+        """3 * TOKENS requests of len(kinds) processes at the same time; summed counts."""
+        each = 3 * TOKENS // len(kinds)
+        running = [self.begin("load", host="limited.test", path=path, connections=10, requests=each // 10, **kind) for kind in kinds]
+        total = {}
+        for child in running:
+            got = self.finish(child)
+            self.assertEqual(got["errors"], {})
+            for k, v in got["counts"].items():
+                total[k] = total.get(k, 0) + v
+        return total
+
+    def test_refill(self):
+        got = self.load("/", host="refill.test", connections=4, seconds=2.5)
+        # 10 at the start and 10 a second: Envoy refills continuously.
+        self.assertGreaterEqual(got["counts"]["200 v1"], 30)
+        self.assertLessEqual(got["counts"]["200 v1"], 38)
+
+    def test_zero_requests(self):
+        got = self.get("/zero", host="breaker.test")
+        self.assertEqual((got["status"], got["headers"]["x-envoy-overloaded"]), (503, "true"))
+        self.assertEqual(got["body"], "upstream connect error or disconnect/reset before headers. reset reason: overflow")
+
+    def test_l4_max_connections(self):
+        first = self.begin("hold", connections=5, port=81)
+        self.assertEqual(json.loads(first.stdout.readline()), {"open": 3, "refused": 2})
+        self.finish_held(first)
+        second = self.begin("hold", connections=3, port=81)  # the places have come back
+        self.assertEqual(json.loads(second.stdout.readline()), {"open": 3})
+        self.finish_held(second)
+        self.assertGreaterEqual(self.outcomes()["kernel"].get("refused_overflow", 0), 2)
+
+    def finish_held(self, child):
+        child.communicate(b"\n", timeout=20)
+        self.world.stop(child)
+
+
+class Breaker(Mesh):
+    """Places in use while requests are slow: the backend's /slow must keep its own path, so a host for each cluster."""
+
+    @classmethod
+    def resources(cls):
+        v1 = cls.endpoint("v1")
+        names = {"requests": r.breaker(max_requests=4), "pending": r.breaker(max_connections=2, max_pending_requests=3)}
+        return r.bootstrap([r.http("main", VIP, 80, [r.host(n, [n + ".test"], r.route("/", n)) for n in names])],
+                           [r.cluster(n, v1, **limits) for n, limits in names.items()])
+
+    def at_once(self, host, n, **job):
+        return self.job("load", host=host, path="/slow?ms=700", connections=n, requests=1, count=["x-backend", "x-envoy-overloaded"],
+                        **job)["counts"]
+
+    def test_max_requests_exact(self):
+        for split in (False, True):
+            self.assertEqual(self.at_once("requests.test", 20, split=split), {"200 v1 -": 4, "503 - true": 16})
+        # None leaked.
+        self.assertEqual(self.at_once("requests.test", 4), {"200 v1 -": 4})
+
+    def test_places_come_back_when_clients_go(self):
+        child = self.begin("load", host="requests.test", path="/slow?ms=5000", connections=4, requests=1)
+        try:
+            self.wait_active("requests", 4)
+            self.assertEqual(self.at_once("requests.test", 1), {"503 - true": 1})
+        finally:
+            self.world.stop(child)
+        self.wait_active("requests", 0)
+        self.assertEqual(self.at_once("requests.test", 4), {"200 v1 -": 4})
+
+    def wait_active(self, cluster, n):
+        for _ in range(100):
+            cells = [c for c in self.agent.stats()["cells"] if c["kind"] == "cluster" and c["name"] == cluster]
+            if cells and sum(c["rq_active"] for c in cells) == n:
+                return
+            time.sleep(0.05)
+        self.fail(f"rq_active of {cluster} is not {n}: {cells}")
+
+    def test_pending_and_connections(self):
+        """Two connections carry one each, three wait, the rest is refused."""
+        got = self.at_once("pending.test", 12)
+        self.assertEqual(got, {"200 v1 -": 5, "503 - true": 7})
+
+
+if __name__ == "__main__":
+    unittest.main()

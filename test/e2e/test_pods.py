@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Enrolling and leaving; what is nobody's business; connections that were not captured."""
+import socket
+import unittest
+
+import resources as r
+from mesh import BACKEND_PORT, VIP, Mesh
+from world import AgentFailed
+
+
+class Pods(Mesh):
+    @classmethod
+    def resources(cls):
+        return r.bootstrap([r.http("main", VIP, 80, [r.host("all", ["*"], r.answer("/kernel", 200, "k"), r.route("/", "v1"))])],
+                           [r.cluster("v1", cls.endpoint("v1"))])
+
+    def test_listed(self):
+        pods = self.agent.call("pod", "list")
+        self.assertEqual([p["name"] for p in pods], ["client"])
+        self.assertEqual(pods[0]["namespace"], "test")
+
+    def test_others_are_not_governed(self):
+        """A pod that is not enrolled, and a process outside of the cgroup."""
+        for where in ({"pod": self.servers[1]}, {"cgroup": self.world.plain}):
+            self.assertIn("error", self.job("once", **where))
+
+    def test_remove_and_add_again(self):
+        other = self.world.pod("other")
+        self.agent.add(other)
+        self.assertEqual(self.get(pod=other)["status"], 200)
+        self.agent.remove(other)
+        self.assertIn("error", self.get(pod=other))
+        address, _ = self.endpoint("v1")
+        self.assertEqual(self.get(pod=other, address=address, port=BACKEND_PORT)["status"], 200)
+        with self.assertRaises(AgentFailed):
+            self.agent.remove(other)
+        self.agent.add(other)
+        self.assertEqual(self.get("/kernel", pod=other)["status"], 200)
+        with self.assertRaises(AgentFailed):
+            self.agent.add(other)
+        self.agent.remove(other)
+
+    def test_connection_that_was_not_captured_is_closed(self):
+        """From outside of the cgroup straight to the agent's listener in the pod: closed without an answer."""
+        ports = self.agent.call("pod", "list")[0]["ports"]
+        found = [p for p in (ports.values() if isinstance(ports, dict) else [ports]) for p in (p if isinstance(p, list) else [p]) if p]
+        before = self.agent.stats()["proxy"]["not_captured"]
+
+        def knock():
+            with socket.create_connection((self.client.address, found[0]), 5) as s:
+                s.settimeout(5)
+                try:
+                    s.sendall(b"GET /kernel HTTP/1.1\r\nHost: a\r\n\r\n")
+                    return s.recv(100)
+                except ConnectionError:
+                    return b""
+        self.assertEqual(self.world.inside(self.client, knock), b"")
+        self.assertGreater(self.agent.stats()["proxy"]["not_captured"], before)
+
+    def test_many_connections(self):
+        got = self.job("load", connections=300, requests=5, path="/many")
+        self.assertEqual((got["counts"], got["errors"]), ({"200 v1": 1500}, {}))
+        self.assertEqual(self.job("load", connections=100, requests=5, path="/x", fresh=True)["errors"], {})
+
+
+if __name__ == "__main__":
+    unittest.main()
