@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * TCP's milestones of a socket that connect() took over: where its byte stream starts, slot and original destination
+ * before the agent can accept it, and giving everything back at the end.
+ */
+
+/* Off when this kernel lacks what sk_msg needs: connections get no slot and the agent does everything. */
+const volatile bool msg_on = true;
+
+/* Client and agent ends of a captured connection; the agent builds the same from accept(). */
+WEFT_INLINE void weft_orig_key_fill(struct bpf_sock_ops *c, struct weft_orig_key *key)
+{
+	key->netns = bpf_get_netns_cookie(c);
+	if (c->family == WEFT_AF_INET) {
+		weft_sockaddr_set4(&key->client, c->local_ip4, 0);
+		weft_sockaddr_set4(&key->agent, c->remote_ip4, 0);
+	} else {
+		key->client.addr.w[0] = c->local_ip6[0];
+		key->client.addr.w[1] = c->local_ip6[1];
+		key->client.addr.w[2] = c->local_ip6[2];
+		key->client.addr.w[3] = c->local_ip6[3];
+		key->agent.addr.w[0] = c->remote_ip6[0];
+		key->agent.addr.w[1] = c->remote_ip6[1];
+		key->agent.addr.w[2] = c->remote_ip6[2];
+		key->agent.addr.w[3] = c->remote_ip6[3];
+		weft_sockaddr_canonical(&key->client);
+		weft_sockaddr_canonical(&key->agent);
+	}
+	key->client.port = (__u16)c->local_port;
+	key->agent.port = (__u16)bpf_ntohl(c->remote_port);
+}
+
+/* Drops references (WEFT_REF_*) of a slot; the last one frees it. */
+WEFT_INLINE void weft_slot_unref(__u8 *state_base, __u32 slot, __u32 gen, __u32 refs)
+{
+	struct weft_slot *at = weft_slot_in(state_base, slot);
+	__u32 old;
+
+	if (WEFT_READ(at->gen) != gen)
+		return;
+	old = __sync_fetch_and_and(&at->refs, ~refs);
+	if (old & refs && !(old & ~refs))
+		weft_slot_put(slot);
+}
+
+/* A slot for this connection, in the sock map; 0: none, the agent does everything. */
+WEFT_INLINE __u32 weft_slot_open(struct bpf_sock_ops *c, __u8 *state_base, struct weft_sock *w,
+				 __u32 sent)
+{
+	__u32 slot = weft_slot_get();
+	__u64 cookie = bpf_get_socket_cookie(c);
+	struct weft_slot *at;
+
+	if (!slot) {
+		weft_count_handed(state_base, WEFT_HANDED_NO_SLOT);
+		return 0;
+	}
+	at = weft_slot_in(state_base, slot);
+	at->gen++;
+	at->agent_tx = 0;
+	at->pod = w->pod;
+	__builtin_memset(&at->rec, 0, sizeof(at->rec));
+	at->refs = WEFT_REF_APP | WEFT_REF_AGENT;
+	/* Bytes that left with or before the handshake (TCP Fast Open) were seen by no program: the agent's. */
+	at->word = sent ? WEFT_OWNER_AGENT << WEFT_OWNER_SHIFT | sent : WEFT_OWNER_KERNEL;
+	w->cookie = cookie;
+	w->gen = at->gen;
+	w->slot = slot;
+	if (!bpf_sock_hash_update(c, &sock, &cookie, BPF_ANY))
+		return slot;
+	w->slot = 0;
+	weft_count_handed(state_base, WEFT_HANDED_NO_SLOT);
+	weft_slot_unref(state_base, slot, w->gen, WEFT_REF_APP | WEFT_REF_AGENT);
+	return 0;
+}
+
+/* The handshake's last ACK is not sent yet: what is stored here is there before the agent can accept. */
+WEFT_INLINE void weft_captured(struct bpf_sock_ops *c, struct weft_sock *w, struct tcp_sock *t)
+{
+	struct weft_orig_key key = {};
+	struct weft_orig val = {.dst = w->dst, .pod = w->pod};
+
+	WEFT_STATE_BASE();
+	if (msg_on && w->class_id == WEFT_CLASS_CAPTURED) {
+		val.slot = weft_slot_open(c, state_base, w, t->write_seq - w->seq);
+		val.gen = w->gen;
+		if (!val.slot)
+			w->class_id = WEFT_CLASS_CAPTURED_PLAIN;
+	}
+	if (w->flags & WEFT_SOCK_LIMITS_PAID)
+		val.flags = WEFT_ORIG_LIMITS_PAID;
+	weft_orig_key_fill(c, &key);
+	if (!bpf_map_update_elem(&orig, &key, &val, BPF_ANY)) {
+		w->flags |= WEFT_SOCK_ORIG;
+		return;
+	}
+	/* The agent will not know this connection and closes it; nothing of it is left behind. */
+	weft_count_handed(state_base, WEFT_HANDED_NO_SLOT);
+	if (val.slot)
+		weft_slot_unref(state_base, val.slot, w->gen, WEFT_REF_AGENT);
+}
+
+/*
+ * The end, in whichever state it was. When the app closed in an orderly way the agent may still have to accept what it
+ * sent: the entry stays, marked; weft_kernel_sweep() takes those that nobody accepts. After a reset it is dropped, and
+ * with it the reference of an agent that never saw the connection.
+ */
+WEFT_INLINE void weft_closed(struct bpf_sock_ops *c, struct weft_sock *w, __u32 before)
+{
+	__u32 slot = __sync_lock_test_and_set(&w->slot, 0);
+	__u32 refs = WEFT_REF_APP;
+	struct weft_orig_key key = {};
+	struct weft_orig *val;
+
+	WEFT_STATE_BASE();
+	weft_sock_put_places(w);
+	if (w->flags & WEFT_SOCK_ORIG) {
+		w->flags &= ~WEFT_SOCK_ORIG;
+		weft_orig_key_fill(c, &key);
+		if (before == BPF_TCP_ESTABLISHED || before == BPF_TCP_CLOSE_WAIT) {
+			if (!bpf_map_delete_elem(&orig, &key))
+				refs |= WEFT_REF_AGENT;
+		} else {
+			val = bpf_map_lookup_elem(&orig, &key);
+			if (val)
+				val->closed_ns = bpf_ktime_get_ns();
+		}
+	}
+	if (slot)
+		weft_slot_unref(state_base, slot, w->gen, refs);
+}
+
+SEC("sockops")
+int sock_ops(struct bpf_sock_ops *c)
+{
+	struct bpf_sock *s = c->sk;
+	struct weft_sock *w = s ? bpf_sk_storage_get(&sk, s, NULL, 0) : NULL;
+	struct tcp_sock *t;
+
+	if (!w || w->flags & WEFT_SOCK_EXEMPT || w->class_id == WEFT_CLASS_BYPASS)
+		return 1;
+	switch (c->op) {
+	case BPF_SOCK_OPS_TCP_CONNECT_CB:
+		t = bpf_skc_to_tcp_sock(s);
+		if (t)
+			w->seq = t->write_seq + 1; /* behind the SYN */
+		bpf_sock_ops_cb_flags_set(c, BPF_SOCK_OPS_STATE_CB_FLAG);
+		break;
+	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
+		t = bpf_skc_to_tcp_sock(s);
+		if (t && w->class_id != WEFT_CLASS_L4)
+			weft_captured(c, w, t);
+		break;
+	case BPF_SOCK_OPS_STATE_CB:
+		if (c->args[1] == BPF_TCP_CLOSE)
+			weft_closed(c, w, c->args[0]);
+		break;
+	default:
+		break;
+	}
+	return 1;
+}
