@@ -13,13 +13,34 @@
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
+struct list_head {
+	struct list_head *next, *prev;
+};
+struct sk_buff_head {
+	__u32 qlen;
+};
+struct sk_psock {
+	struct list_head ingress_msg;
+	struct sk_buff_head ingress_skb;
+};
+struct sock {
+	void *sk_user_data;
+};
+struct inet_sock {
+	struct sock sk;
+};
+struct inet_connection_sock {
+	struct inet_sock icsk_inet;
+};
 struct tcp_sock {
+	struct inet_connection_sock inet_conn;
 	__u32 rcv_nxt;
 	__u32 copied_seq;
 	__u32 snd_nxt;
 	__u32 snd_una;
 	__u32 write_seq;
 	__u64 bytes_received;
+	bool is_mptcp;
 };
 
 #pragma clang attribute pop
