@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Every test: sudo test/run.sh [--full] [--label LABEL]... [--no-deps]
+#   --full       also Istio's control plane (needs Go, builds for minutes)
+#   --label L    only these: check unit golden fuzz sanitize socket e2e interop oracle vm
+#   --no-deps    do not install packages
+# Ends with one table; exit 0 only if nothing failed. What could not run is shown as skipped, with its reason in the log.
+set -u
+top=$(cd "$(dirname "$0")/.." && pwd)
+cd "$top" || exit 1
+full=
+labels=()
+deps=1
+while [ $# -gt 0 ]; do
+	case $1 in
+	--full) full=1 ;;
+	--no-deps) deps= ;;
+	--label)
+		[ $# -gt 1 ] || exit 2
+		labels+=("$2")
+		shift
+		;;
+	*)
+		sed -n '3,7s/^# \{0,1\}//p' "$0"
+		exit 2
+		;;
+	esac
+	shift
+done
+logs=$top/build/logs
+mkdir -p "$logs"
+summary=()
+failed=0
+
+wanted() {
+	[ ${#labels[@]} -eq 0 ] || printf '%s\n' "${labels[@]}" | grep -qx "$1"
+}
+
+# step NAME COMMAND...: runs it, keeps its output, notes time and result. 77 is a skip.
+step() {
+	local name=$1 began=$SECONDS status=0 word=ok
+	shift
+	echo "== $name"
+	"$@" >"$logs/$name.log" 2>&1 || status=$?
+	if [ $status = 77 ]; then
+		word=skipped
+		grep -h SKIP "$logs/$name.log"
+	elif [ $status != 0 ]; then
+		word=FAILED
+		failed=1
+		tail -n 60 "$logs/$name.log"
+	fi
+	summary+=("$(printf '%-24s %-8s %5d s' "$name" $word $((SECONDS - began)))")
+	[ $status = 0 ] || [ $status = 77 ]
+}
+
+build() {
+	cmake --preset "$1" "${@:2}" && cmake --build "build/$1"
+}
+
+# tests BUILD NAME CTEST-ARGUMENTS...: the tests of a build, with ctest's own list in the log.
+tests() {
+	local dir=$1 name=$2
+	shift 2
+	step "$name" ctest --test-dir "build/$dir" --output-on-failure --no-tests=error "$@"
+	grep -hE '\*\*\*Skipped|\(Skipped\)|SKIP' "$logs/$name.log" | sort -u | sed 's/^/   /'
+}
+
+clang_build() {
+	cmake -S . -B build/clang -G Ninja -DCMAKE_C_COMPILER=clang-16 -DCMAKE_BUILD_TYPE=Release && cmake --build build/clang
+}
+
+[ -z "$deps" ] || step deps deploy/deps.sh --tests || exit 1
+! wanted check || step check test/check/tree.sh
+step build-release build release || exit 1
+if wanted check; then
+	step build-clang clang_build
+fi
+! wanted unit || tests release unit -L '^unit$' -j 2
+! wanted golden || tests release golden -L '^golden$' -j 2
+! wanted socket || tests release socket -L '^socket$'
+! wanted oracle || tests release oracle -L '^oracle$'
+! wanted e2e || tests release e2e -L '^e2e$'
+if wanted interop; then
+	if [ -n "$full" ]; then
+		tests release interop -L '^interop$'
+	else
+		tests release interop -L '^interop$' -E istiod
+	fi
+fi
+! wanted vm || tests release vm -L '^vm$'
+if wanted sanitize; then
+	if step build-asan build asan; then
+		tests asan asan-unit -L '^(unit|golden|fuzz)$' -j 2
+	fi
+	if step build-tsan build tsan; then
+		tests tsan tsan-unit -L '^unit$' -R 'proxy|store|cell|compile'
+	fi
+fi
+if wanted fuzz && step build-fuzz build fuzz; then
+	tests fuzz fuzz -L '^fuzz$' -j 2
+fi
+echo
+printf '%s\n' "${summary[@]}"
+[ $failed = 0 ] && echo "all passed" || echo "FAILED; logs are in $logs"
+exit $failed
