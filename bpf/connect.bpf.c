@@ -122,7 +122,7 @@ WEFT_INLINE void weft_connect_l4(struct weft_connect *k, __u8 *state_base, struc
 		return;
 	}
 	/* The socket cannot reach the other family; the agent relays and takes its own place. */
-	weft_places_put(k->tcp.cell, k->tcp.cell_endpoint);
+	weft_places_put(k->tcp.cell, 0);
 	k->tcp.cell = 0;
 	k->tcp.cell_endpoint = 0;
 	k->outcome = WEFT_OUTCOME_NONE;
@@ -138,6 +138,20 @@ WEFT_INLINE int weft_connect_deny(__u8 *state_base, __u32 outcome, int err)
 		weft_count_outcome(state_base, outcome);
 	bpf_set_retval(-err);
 	return WEFT_DENY;
+}
+
+/* An l4 connection in its cluster's and endpoint's counters; the cluster's place is taken already. */
+WEFT_INLINE void weft_connect_count(__u8 *state_base, const struct weft_connect *k)
+{
+	if (k->tcp.cell)
+		weft_bump(&WEFT_STATE(struct weft_cell_cluster, k->tcp.cell)->cx_total);
+	if (k->tcp.cell_endpoint) {
+		struct weft_cell_endpoint *e =
+			WEFT_STATE(struct weft_cell_endpoint, k->tcp.cell_endpoint);
+
+		__sync_fetch_and_add(&e->cx_active, 1);
+		weft_bump(&e->cx_total);
+	}
 }
 
 /* Keeps on the socket what later programs need. false: no memory. */
@@ -184,12 +198,13 @@ WEFT_INLINE int weft_connect_govern(struct bpf_sock_addr *c, struct bpf_sock *s,
 		}
 	}
 	if (k->class_id != WEFT_CLASS_BYPASS && !weft_connect_store(s, k)) {
-		weft_places_put(k->tcp.cell, k->tcp.cell_endpoint);
+		weft_places_put(k->tcp.cell, 0);
 		return weft_connect_deny(state_base, 0, WEFT_ENOMEM);
 	}
 	weft_count_class(state_base, k->class_id);
 	if (k->outcome)
 		weft_count_outcome(state_base, k->outcome);
+	weft_connect_count(state_base, k);
 	return WEFT_ALLOW;
 }
 

@@ -93,6 +93,8 @@ WEFT_GLOBAL int weft_record_store(struct weft_req *req, const struct weft_run *r
 WEFT_INLINE __u32 weft_parse_handed(int parse)
 {
 	switch (parse) {
+	case WEFT_PARSE_UNSURE:
+		return WEFT_HANDED_UNUSUAL;
 	case WEFT_PARSE_MORE:
 		return WEFT_HANDED_INCOMPLETE;
 	case WEFT_PARSE_TOO_LONG:

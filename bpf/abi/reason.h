@@ -60,6 +60,7 @@
 	X(NO_LISTENER, "no_listener", "the listener of this connection is gone or has changed kind") \
 	X(GRPC, "grpc", "a gRPC client is answered: the agent words the reply")                  \
 	X(SHADOW, "shadow_limit", "a limit that is not enforced adds request headers")            \
+	X(UNUSUAL, "unusual_head", "a form of head that only the agent's parser judges")          \
 	X(CONTENDED, "contended", "compare-and-swap gave up")                                      \
 	X(STORE, "store", "message could not be read or rewritten")
 
