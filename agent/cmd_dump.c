@@ -8,8 +8,7 @@
 static const char *const resource_columns[] = {"name",	    "version", "status", "source",
 					       "in_kernel", "error",   NULL};
 static const char *const pod_columns[] = {
-	"id",		"namespace", "name", "service_account", "phase", "ipv4.address",
-	"ipv6.address", "netns",     NULL};
+	"id", "namespace", "name", "service_account", "phase", "ipv4", "ipv6", "netns", NULL};
 static const char *const connection_columns[] = {"pod",	  "client",    "dst",
 						 "state", "exchanges", NULL};
 static const char *const cell_columns[] = {"pod",	   "kind",	"name",	       "rq_total",

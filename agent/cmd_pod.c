@@ -10,8 +10,7 @@
 #include "agent/options.h"
 
 static const char *const pod_columns[] = {
-	"id",		"namespace", "name", "service_account", "phase", "ipv4.address",
-	"ipv6.address", "netns",     NULL};
+	"id", "namespace", "name", "service_account", "phase", "ipv4", "ipv6", "netns", NULL};
 
 static int labels_add(const struct weft_args *args, json_t *request)
 {

@@ -352,22 +352,21 @@ void weft_pods_each(const struct weft_pods *p,
 	fn(ctx, &pod->info);
 }
 
-static void set_listeners(json_t *j, const char *key, const struct weft_addr *addr,
-			  const uint16_t port[WEFT_LISTEN_PORTS])
+static void set_listeners(json_t *j, json_t *all_ports, const char *family,
+			  const struct weft_addr *addr, const uint16_t port[WEFT_LISTEN_PORTS])
 {
 	char text[INET6_ADDRSTRLEN];
-	json_t *ports = json_array();
+	json_t *ports;
 
+	if (weft_addr_is_zero(addr))
+		return;
+	ports = json_array();
 	for (size_t i = 0; i < WEFT_LISTEN_PORTS; i++) {
 		if (port[i])
 			json_array_append_new(ports, json_integer(port[i]));
 	}
-	if (weft_addr_is_zero(addr))
-		json_decref(ports);
-	else
-		json_object_set_new(j, key,
-				    json_pack("{s:s, s:o}", "address", weft_addr_text(addr, text),
-					      "ports", ports));
+	json_object_set_new(j, family, json_string(weft_addr_text(addr, text)));
+	json_object_set_new(all_ports, family, ports);
 }
 
 json_t *weft_pod_json(const struct weft_pod_info *pod)
@@ -377,15 +376,19 @@ json_t *weft_pod_json(const struct weft_pod_info *pod)
 			      pod->service_account, "labels", pod->labels, "phase",
 			      pod->phase == WEFT_POD_ACTIVE ? "active" : "draining", "view",
 			      (int)pod->view, "netns", pod->netns);
+	json_t *ports = json_object();
 	char cookie[24];
 
-	if (!j)
+	if (!j) {
+		json_decref(ports);
 		return NULL;
+	}
 	if (pod->pid > 0)
 		json_object_set_new(j, "pid", json_integer(pod->pid));
 	snprintf(cookie, sizeof(cookie), "%llu", (unsigned long long)pod->cookie);
 	json_object_set_new(j, "netns_cookie", json_string(cookie));
-	set_listeners(j, "ipv4", &pod->addr4, pod->port4);
-	set_listeners(j, "ipv6", &pod->addr6, pod->port6);
+	set_listeners(j, ports, "ipv4", &pod->addr4, pod->port4);
+	set_listeners(j, ports, "ipv6", &pod->addr6, pod->port6);
+	json_object_set_new(j, "ports", ports);
 	return j;
 }

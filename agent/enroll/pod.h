@@ -86,7 +86,8 @@ int weft_pods_find(const struct weft_pods *p, const char *name, struct weft_pod_
 void weft_pods_each(const struct weft_pods *p,
 		    void (*fn)(void *ctx, const struct weft_pod_info *pod), void *ctx);
 
-/* {id, name, namespace, ..., phase, addresses, ports} */
+/* {id, name, namespace, ..., phase, ipv4, ipv6, ports: {ipv4: [...], ipv6: [...]}}; a family
+ * without address is left out. */
 json_t *weft_pod_json(const struct weft_pod_info *pod);
 
 /* ---- addresses ---- */

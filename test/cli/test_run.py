@@ -144,7 +144,7 @@ class Run(unittest.TestCase):
             # Not enrolled: there is no route to that address.
             self.assertNotEqual(self.curl("http://10.96.0.10/x")[0], 0)
             pod = self.add(daemon)
-            self.assertEqual(pod["ipv4"]["address"], "10.99.0.1")
+            self.assertEqual(pod["ipv4"], "10.99.0.1")
             self.assertEqual(self.curl("http://10.96.0.10/x"),
                              (0, 200, "backend saw /x for 10.96.0.10"), daemon.log())
             self.assertEqual(self.curl("http://10.96.0.10/direct"), (0, 200, "said by weft"))
