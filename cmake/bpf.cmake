@@ -45,8 +45,9 @@ function(weft_bpf_object name src)
 		COMMAND ${WEFT_BPFTOOL} gen skeleton ${obj} name ${name}_bpf > ${skel}
 		DEPENDS ${obj}
 		VERBATIM COMMENT "Skeleton ${name}")
-	add_custom_target(weft_bpf_${name}_gen DEPENDS ${obj} ${skel})
+	add_custom_target(weft_bpf_${name}_gen ALL DEPENDS ${obj} ${skel})
 	add_library(weft_bpf_${name} INTERFACE)
 	add_dependencies(weft_bpf_${name} weft_bpf_${name}_gen)
 	target_include_directories(weft_bpf_${name} SYSTEM INTERFACE ${WEFT_BPF_DIR})
+	target_link_libraries(weft_bpf_${name} INTERFACE PkgConfig::LIBBPF)
 endfunction()
