@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Configuration from an xDS server (the scripted one of the interoperation tests), with traffic; the server goes and comes back."""
+import os
+import sys
+import time
+import unittest
+
+import world as lab
+from mesh import HERE, Mesh, setUpModule_skips
+
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "interop"))
+try:
+    import scripted_ads as ads
+except ImportError:
+    ads = None
+
+# The script's resources name 10.0.0.1 for everything: the first pod of subnet 0.
+ADDRESS, BACKEND, LISTENER = "10.0.0.1", 80, 8080
+
+
+class Xds(Mesh):
+    @classmethod
+    def setUpClass(cls):
+        setUpModule_skips()
+        if ads is None:
+            raise unittest.SkipTest("no grpcio for this python3 (deploy/deps.sh --tests)")
+        cls.world = lab.World(subnet=0).__enter__()
+        cls.addClassCleanup(cls.world.close)
+        cls.server = cls.world.pod("server")
+        cls.client = cls.world.pod("client")
+        cls.world.start([sys.executable, os.path.join(HERE, "backend.py"), "server", str(BACKEND)], cls.server)
+        cls.world.wait_port(cls.server, BACKEND)
+
+    def setUp(self):
+        self.ads = ads.Server()
+        self.addCleanup(lambda: self.ads.stop())
+        self.agent = lab.Agent(self.world, options=["--xds", f"127.0.0.1:{self.ads.port}", "--node-id", "test-node"], pods=[self.client])
+        self.agent.start()
+        self.addCleanup(self.agent.stop)
+
+    def serve(self, session, version="1"):
+        """Cluster, listener and routes, each acknowledged."""
+        session.next(ads.CDS)
+        session.send(ads.CDS, "c" + version, [("web", version, ads.static_cluster("web"))])
+        session.ack(ads.CDS, "c" + version)
+        session.next(ads.LDS)
+        session.send(ads.LDS, "l" + version, [("main", version, ads.listener("main", LISTENER, "routes"))])
+        self.assertEqual(session.next(ads.RDS).subscribe, ["routes"])
+        session.ack(ads.LDS, "l" + version)
+        session.send(ads.RDS, "r" + version, [("routes", version, ads.route("routes", "web"))])
+        session.ack(ads.RDS, "r" + version)
+
+    def ask(self):
+        return self.get("/x", address=ADDRESS, port=LISTENER)
+
+    def wait_status(self, status, limit_s=5.0):
+        end = time.monotonic() + limit_s
+        while (got := self.ask()).get("status") != status:
+            self.assertLess(time.monotonic(), end, got)
+            time.sleep(0.1)
+        return got
+
+    def test_requests_follow_the_stream(self):
+        session = self.ads.session()
+        self.serve(session)
+        self.assertEqual(self.wait_status(200)["headers"]["x-backend"], "server")
+        session.send(ads.RDS, "r2", [("routes", "2", ads.route("routes", "nowhere"))])
+        session.ack(ads.RDS, "r2")
+        self.wait_status(503)
+        # Refused with the reason, and what was in force stays: a route without an action.
+        bad = ads.field(1, "routes") + ads.field(2, ads.field(1, "all") + ads.field(2, "*") + ads.field(3, ads.field(1, ads.field(1, "/"))))
+        session.send(ads.RDS, "r3", [("routes", "3", bad)])
+        session.nack(ads.RDS, "r3", "action")
+        self.wait_status(503)
+        session.send(ads.RDS, "r4", [("routes", "4", ads.route("routes", "web"))])
+        session.ack(ads.RDS, "r4")
+        self.wait_status(200)
+
+    def test_server_goes_and_comes_back(self):
+        self.serve(self.ads.session())
+        self.wait_status(200)
+        port = self.ads.port
+        self.ads.stop()
+        self.assertEqual(self.job("load", address=ADDRESS, port=LISTENER, connections=4, seconds=1)["errors"], {})
+        self.ads = ads.Server(f"127.0.0.1:{port}")
+        again = self.ads.session()
+        request = again.next(ads.CDS)
+        self.assertEqual(request.versions, {"web": "1"})
+        self.assertEqual(self.ask()["status"], 200)
+
+
+if __name__ == "__main__":
+    unittest.main()
