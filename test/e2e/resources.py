@@ -10,7 +10,7 @@ def rate_limit(tokens, interval="86400s", **more):
     out = {"@type": _EXT + "http.local_ratelimit.v3.LocalRateLimit", "stat_prefix": "limit"}
     if tokens is not None:
         out.update(filter_enabled=_ALWAYS, filter_enforced=_ALWAYS,
-                   token_bucket={"max_tokens": tokens, "tokens_per_fill": tokens, "fill_interval": interval})
+                   token_bucket={"max_tokens": tokens, "tokens_per_fill": max(tokens, 1), "fill_interval": interval})
     return dict(out, **more)
 
 
@@ -25,7 +25,8 @@ def http(name, address, port, virtual_hosts, limit=None, **hcm):
                    {"name": LIMIT_FILTER, "typed_config": limit or rate_limit(None)},
                    {"name": "envoy.filters.http.router", "typed_config": {"@type": _EXT + "http.router.v3.Router"}}]}
     if "rds" not in hcm:
-        manager["route_config"] = {"name": name, "virtual_hosts": virtual_hosts}
+        # Clusters that are not there are an answer of their own here, as with routes from a control plane.
+        manager["route_config"] = {"name": name, "validate_clusters": False, "virtual_hosts": virtual_hosts}
     return _listener(name, address, port, "http_connection_manager", dict(manager, **hcm))
 
 

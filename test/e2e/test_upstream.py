@@ -56,8 +56,9 @@ class Upstream(Mesh):
         self.assertGreaterEqual(self.agent.stats()["proxy"]["retries"], 4)
 
     def test_retry_finds_the_other_endpoint(self):
+        """Half of the first tries fail; a retry takes its turn with everybody else's, so it may find the bad one again."""
         got = self.job("load", host="half.test", connections=4, requests=25)
-        self.assertGreaterEqual(got["counts"].get("200 v1", 0), 90, got)
+        self.assertGreaterEqual(got["counts"].get("200 v1", 0), 70, got)
 
     def test_large_answers(self):
         pattern = bytes(range(256)) * (BIG // 256)

@@ -173,6 +173,9 @@ class World:
                 except ProcessLookupError:
                     child.wait(STOP_S)
                     break
+        for pipe in (child.stdin, child.stdout):
+            if pipe:
+                pipe.close()
         if child in self._children:
             self._children.remove(child)
         return child.returncode
@@ -288,9 +291,7 @@ class Agent:
         process, self.process = self.process, None
         if process is None:
             return None
-        status = self.world.stop(process, sig)
-        process.stdout.close()
-        return status
+        return self.world.stop(process, sig)
 
     def call(self, *words, check=True):
         done = subprocess.run([self.binary, *words, "--admin", self.admin, "--json"], capture_output=True, text=True, timeout=30,
