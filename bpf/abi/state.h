@@ -48,6 +48,15 @@ static_assert(WEFT_OUTCOME__MAX <= 32 && WEFT_HANDED__MAX <= 32 && WEFT_CLASS__M
 /* ---- cells ---- */
 
 #define WEFT_CELL_SIZE 128u
+
+/* A state id names its kind of cell in its two highest bits, so that a cell's owner knows what a word means. */
+#define WEFT_ID_KIND_SHIFT 30
+#define WEFT_ID_KIND(id) ((id) >> WEFT_ID_KIND_SHIFT)
+enum weft_cell_kind {
+	WEFT_CELL_BUCKET = 0, /* from 1 on: id 0 is none */
+	WEFT_CELL_CLUSTER = 1,
+	WEFT_CELL_ENDPOINT = 2,
+};
 #define WEFT_HEAD_STRIDE 8192u /* of head buffers: one weft_req with its 4 KiB head */
 
 struct weft_dir_ent {

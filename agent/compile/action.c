@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+/* RouteAction and RedirectAction. */
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/compile/limit.h"
+#include "agent/compile/parts.h"
+#include "agent/compile/reply.h"
+#include "xds/any.h"
+
+typedef Envoy__Config__Route__V3__RouteAction route_action;
+typedef Envoy__Config__Route__V3__RetryPolicy retry_policy;
+typedef Envoy__Config__Route__V3__WeightedCluster weighted_cluster;
+
+/* ---- clusters ---- */
+
+static void weight_fill(struct weft_build *b, const Envoy__Config__Route__V3__WeightedCluster__ClusterWeight *w,
+			const char *field, struct weft_img_target *ret)
+{
+	static const char *const known[] = {"name", "weight", "typed_per_filter_config", NULL};
+
+	weft_build_fields(b, &w->base, field, known, NULL);
+	ret->name = weft_build_str(b, w->name);
+	ret->cluster = weft_build_cluster_id(b, w->name);
+	ret->weight = weft_u32(w->weight, 0);
+	ret->override = weft_build_overrides(b, w->n_typed_per_filter_config, w->typed_per_filter_config,
+					     field, &ret->n_override);
+}
+
+static uint32_t weighted_build(struct weft_build *b, const weighted_cluster *w, const char *field)
+{
+	static const char *const known[] = {"clusters", NULL};
+	/* total_weight is ignored by Envoy; runtime_key_prefix acts only with a runtime that has such keys */
+	static const char *const quiet[] = {"total_weight", "runtime_key_prefix", NULL};
+	struct {
+		struct weft_img_targets head;
+		struct weft_img_target target[WEFT_TARGETS_MAX];
+	} out = {0};
+	char at[WEFT_FIELD_MAX];
+
+	weft_build_fields(b, &w->base, field, known, quiet);
+	if (w->n_clusters > WEFT_TARGETS_MAX) {
+		weft_build_fail(b, weft_field(at, field, "clusters"), "more than %u", WEFT_TARGETS_MAX);
+		return 0;
+	}
+	for (size_t i = 0; i < w->n_clusters; i++) {
+		weight_fill(b, w->clusters[i], weft_field(at, field, "clusters[%zu]", i), &out.target[i]);
+		out.head.total += out.target[i].weight;
+		out.target[i].end = out.head.total;
+		out.head.n++;
+	}
+	return weft_build_put(b, &out, sizeof(out.head) + out.head.n * sizeof(*out.target));
+}
+
+static uint32_t targets_build(struct weft_build *b, const route_action *a, const char *field)
+{
+	struct {
+		struct weft_img_targets head;
+		struct weft_img_target target;
+	} one = {.head = {.n = 1, .total = 1}, .target = {.weight = 1, .end = 1}};
+	char at[WEFT_FIELD_MAX];
+
+	switch (a->cluster_specifier_case) {
+	case ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__CLUSTER_SPECIFIER_CLUSTER:
+		one.target.name = weft_build_str(b, a->cluster);
+		one.target.cluster = weft_build_cluster_id(b, a->cluster);
+		return weft_build_put(b, &one, sizeof(one));
+	case ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__CLUSTER_SPECIFIER_WEIGHTED_CLUSTERS:
+		return weighted_build(b, a->weighted_clusters, weft_field(at, field, "weighted_clusters"));
+	default:
+		return 0; /* refused by weft_build_fields() */
+	}
+}
+
+/* ---- retries ---- */
+
+/* RetryPolicy.retry_on: comma separated; Envoy ignores tokens it does not know. */
+static uint32_t retry_on(const char *text)
+{
+	static const struct {
+		const char *token;
+		uint32_t bit;
+	} tokens[] = {
+		{"5xx", WEFT_RETRY_5XX},
+		{"gateway-error", WEFT_RETRY_GATEWAY_ERROR},
+		{"reset", WEFT_RETRY_RESET},
+		{"reset-before-request", WEFT_RETRY_RESET_BEFORE_REQUEST},
+		{"connect-failure", WEFT_RETRY_CONNECT_FAILURE},
+		{"refused-stream", WEFT_RETRY_REFUSED_STREAM},
+		{"retriable-4xx", WEFT_RETRY_RETRIABLE_4XX},
+		{"retriable-status-codes", WEFT_RETRY_STATUS_CODES},
+		{"envoy-ratelimited", WEFT_RETRY_ENVOY_RATELIMITED},
+		{"cancelled", WEFT_RETRY_CANCELLED},
+		{"deadline-exceeded", WEFT_RETRY_DEADLINE_EXCEEDED},
+		{"internal", WEFT_RETRY_INTERNAL},
+		{"resource-exhausted", WEFT_RETRY_RESOURCE_EXHAUSTED},
+		{"unavailable", WEFT_RETRY_UNAVAILABLE},
+	};
+	uint32_t bits = 0;
+
+	while (*text) {
+		size_t n;
+
+		text += strspn(text, ", \t");
+		n = strcspn(text, ", \t");
+		for (size_t i = 0; i < sizeof(tokens) / sizeof(*tokens); i++) {
+			if (strlen(tokens[i].token) == n && !strncmp(tokens[i].token, text, n))
+				bits |= tokens[i].bit;
+		}
+		text += n;
+	}
+	return bits;
+}
+
+static void predicates_fill(struct weft_build *b, const retry_policy *p, const char *field,
+			    struct weft_img_forward *ret)
+{
+	char at[WEFT_FIELD_MAX];
+
+	for (size_t i = 0; i < p->n_retry_host_predicate; i++) {
+		const char *name = p->retry_host_predicate[i]->name;
+
+		if (!strcmp(name, "envoy.retry_host_predicates.previous_hosts"))
+			ret->retry_previous_hosts = 1;
+		else
+			weft_build_fail(b, weft_field(at, field, "retry_host_predicate[%zu]", i),
+					"unsupported: %s", name);
+	}
+}
+
+static void retry_fill(struct weft_build *b, const retry_policy *p, const char *field,
+		       struct weft_img_forward *ret)
+{
+	static const char *const known[] = {"retry_on", "num_retries", "per_try_timeout",
+					    "per_try_idle_timeout", "retry_host_predicate",
+					    "host_selection_retry_max_attempts", "retriable_status_codes",
+					    "retry_back_off", NULL};
+	char at[WEFT_FIELD_MAX];
+
+	weft_build_fields(b, &p->base, field, known, NULL);
+	ret->flags |= WEFT_FORWARD_HAS_RETRY;
+	ret->retry_on = retry_on(p->retry_on);
+	ret->num_retries = weft_u32(p->num_retries, 1);
+	ret->per_try_ms =
+		weft_build_ms(b, p->per_try_timeout, 0, weft_field(at, field, "per_try_timeout"));
+	ret->per_try_idle_ms = weft_build_ms(b, p->per_try_idle_timeout, 0,
+					     weft_field(at, field, "per_try_idle_timeout"));
+	ret->host_attempts = p->host_selection_retry_max_attempts > 0 ?
+				     (uint32_t)p->host_selection_retry_max_attempts :
+				     1;
+	predicates_fill(b, p, field, ret);
+	ret->backoff_base_ms = 25;
+	if (p->retry_back_off)
+		ret->backoff_base_ms = weft_build_ms(b, p->retry_back_off->base_interval, 25,
+						     weft_field(at, field, "retry_back_off.base_interval"));
+	ret->backoff_max_ms = ret->backoff_base_ms * 10;
+	if (p->retry_back_off)
+		ret->backoff_max_ms = weft_build_ms(b, p->retry_back_off->max_interval,
+						    ret->backoff_base_ms * 10,
+						    weft_field(at, field, "retry_back_off.max_interval"));
+	ret->n_retry_status = (uint32_t)p->n_retriable_status_codes;
+	if (ret->n_retry_status)
+		ret->retry_status = weft_build_put(b, p->retriable_status_codes,
+						   ret->n_retry_status * sizeof(uint32_t));
+}
+
+/* ---- the rest ---- */
+
+static void upgrades_fill(struct weft_build *b, const route_action *a, const char *field,
+			  struct weft_img_forward *ret)
+{
+	struct weft_img_upgrade *list = calloc(a->n_upgrade_configs + 1, sizeof(*list));
+	char at[WEFT_FIELD_MAX];
+
+	if (!list) {
+		b->err = b->err ? b->err : -ENOMEM;
+		return;
+	}
+	for (size_t i = 0; i < a->n_upgrade_configs; i++) {
+		char *type = strdup(a->upgrade_configs[i]->upgrade_type);
+
+		if (a->upgrade_configs[i]->connect_config)
+			weft_build_fail(b, weft_field(at, field, "upgrade_configs[%zu].connect_config", i),
+					"unsupported");
+		for (char *p = type; p && *p; p++)
+			*p = (char)tolower((unsigned char)*p);
+		if (type) {
+			list[i].type = weft_build_str(b, type);
+			list[i].enabled = weft_bool(a->upgrade_configs[i]->enabled, true);
+		}
+		free(type);
+	}
+	ret->n_upgrade = (uint32_t)a->n_upgrade_configs;
+	if (ret->n_upgrade) {
+		ret->flags |= WEFT_FORWARD_UPGRADE_SET;
+		ret->upgrade = weft_build_put(b, list, ret->n_upgrade * sizeof(*list));
+	}
+	free(list);
+}
+
+/* max_stream_duration acts on every request only by its first field; the others need grpc-timeout. */
+static void duration_check(struct weft_build *b, const route_action *a, const char *field)
+{
+	char at[WEFT_FIELD_MAX];
+
+	if (a->max_stream_duration && a->max_stream_duration->max_stream_duration &&
+	    (a->max_stream_duration->max_stream_duration->seconds ||
+	     a->max_stream_duration->max_stream_duration->nanos))
+		weft_build_fail(b, weft_field(at, field, "max_stream_duration.max_stream_duration"),
+				"unsupported");
+	else if (a->max_stream_duration)
+		weft_build_note(b, weft_field(at, field, "max_stream_duration"),
+				"acts on gRPC deadlines only, which are passed on as they are");
+	if (a->max_grpc_timeout)
+		weft_build_note(b, weft_field(at, field, "max_grpc_timeout"),
+				"acts on gRPC deadlines only, which are passed on as they are");
+}
+
+uint32_t weft_build_forward(struct weft_build *b, const route_action *a,
+			    const Envoy__Config__Route__V3__VirtualHost *vhost, const char *field)
+{
+	static const char *const known[] = {
+		"cluster", "weighted_clusters", "cluster_not_found_response_code", "timeout", "idle_timeout",
+		"retry_policy", "priority", "upgrade_configs", "max_grpc_timeout", "max_stream_duration", NULL};
+	/* hash_policy acts with hashing policies only, and those are refused at the cluster */
+	static const char *const quiet[] = {"hash_policy", "grpc_timeout_offset", "flush_timeout",
+					    "early_data_policy", "include_vh_rate_limits", NULL};
+	struct weft_img_forward out = {0};
+	char at[WEFT_FIELD_MAX];
+
+	weft_build_fields(b, &a->base, field, known, quiet);
+	duration_check(b, a, field);
+	out.targets = targets_build(b, a, field);
+	out.timeout_ms = weft_build_ms(b, a->timeout, 15000, weft_field(at, field, "timeout"));
+	out.idle_timeout_ms = weft_build_ms(b, a->idle_timeout, WEFT_TIMEOUT_INHERIT,
+					    weft_field(at, field, "idle_timeout"));
+	out.no_cluster = WEFT_REPLY_NO_CLUSTER_503 + (uint32_t)a->cluster_not_found_response_code;
+	if (a->priority == ENVOY__CONFIG__CORE__V3__ROUTING_PRIORITY__HIGH)
+		out.flags |= WEFT_FORWARD_PRIORITY_HIGH;
+	if (a->retry_policy)
+		retry_fill(b, a->retry_policy, weft_field(at, field, "retry_policy"), &out);
+	else if (vhost->retry_policy)
+		retry_fill(b, vhost->retry_policy, "retry_policy", &out);
+	upgrades_fill(b, a, field, &out);
+	return weft_build_put(b, &out, sizeof(out));
+}
+
+uint32_t weft_build_redirect(struct weft_build *b, const Envoy__Config__Route__V3__RedirectAction *r,
+			     uint32_t matched_len, const char *field)
+{
+	static const char *const known[] = {"https_redirect", "scheme_redirect", "host_redirect",
+					    "port_redirect", "path_redirect", "prefix_rewrite",
+					    "response_code", "strip_query", NULL};
+	static const uint32_t codes[] = {301, 302, 303, 307, 308};
+	struct weft_reply_text text = {.status = codes[r->response_code], .details = "direct_response"};
+	struct weft_img_redirect out = {.port = r->port_redirect, .matched_len = matched_len};
+	char at[WEFT_FIELD_MAX];
+
+	weft_build_fields(b, &r->base, field, known, NULL);
+	out.reply = weft_build_reply(b, &text);
+	out.host = weft_build_str(b, r->host_redirect);
+	if (r->strip_query)
+		out.flags |= WEFT_REDIRECT_STRIP_QUERY;
+	if (r->scheme_rewrite_specifier_case ==
+	    ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__SCHEME_REWRITE_SPECIFIER_HTTPS_REDIRECT) {
+		if (r->https_redirect)
+			out.flags |= WEFT_REDIRECT_HTTPS;
+	} else if (r->scheme_rewrite_specifier_case ==
+		   ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__SCHEME_REWRITE_SPECIFIER_SCHEME_REDIRECT) {
+		if (strlen(r->scheme_redirect) > 20)
+			weft_build_fail(b, weft_field(at, field, "scheme_redirect"), "more than 20 bytes");
+		out.scheme = weft_build_str(b, r->scheme_redirect);
+	}
+	switch (r->path_rewrite_specifier_case) {
+	case ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__PATH_REWRITE_SPECIFIER_PATH_REDIRECT:
+		/* an empty one changes nothing */
+		if (*r->path_redirect)
+			out.flags |= WEFT_REDIRECT_PATH;
+		out.path = weft_build_str(b, r->path_redirect);
+		break;
+	case ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__PATH_REWRITE_SPECIFIER_PREFIX_REWRITE:
+		if (*r->prefix_rewrite)
+			out.flags |= WEFT_REDIRECT_PREFIX;
+		out.path = weft_build_str(b, r->prefix_rewrite);
+		break;
+	default:
+		break;
+	}
+	return weft_build_put(b, &out, sizeof(out));
+}

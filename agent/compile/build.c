@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/compile/build.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* Envoy's timers are milliseconds in 32 bits and more; 49 days is for ever for a request. */
+#define MS_MAX 4233600000ll
+
+int weft_words_add(struct weft_words *w, uint32_t word)
+{
+	if (w->n == w->cap) {
+		size_t cap = w->cap ? w->cap * 2 : 16;
+		uint32_t *v = reallocarray(w->v, cap, sizeof(*v));
+
+		if (!v)
+			return -ENOMEM;
+		w->v = v;
+		w->cap = cap;
+	}
+	w->v[w->n++] = word;
+	return 0;
+}
+
+static void fail_memory(struct weft_build *b)
+{
+	if (!b->err)
+		b->err = -ENOMEM;
+}
+
+static void words_put(struct weft_build *b, struct weft_words *w, uint32_t word)
+{
+	if (weft_words_add(w, word))
+		fail_memory(b);
+}
+
+void weft_build_fail(struct weft_build *b, const char *field, const char *fmt, ...)
+{
+	char reason[512];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(reason, sizeof(reason), fmt, args);
+	va_end(args);
+	weft_diag_add(b->diag, -EINVAL, b->resource, field, "%s", reason);
+	if (!b->err)
+		b->err = -EINVAL;
+}
+
+void weft_build_note(struct weft_build *b, const char *field, const char *reason)
+{
+	weft_diag_add(b->notes, 0, b->resource, field, "%s", reason);
+}
+
+const char *weft_field(char *buf, const char *parent, const char *fmt, ...)
+{
+	va_list args;
+	int n = *parent ? snprintf(buf, WEFT_FIELD_MAX, "%s.", parent) : 0;
+
+	if (n < 0 || n >= WEFT_FIELD_MAX)
+		return buf;
+	va_start(args, fmt);
+	vsnprintf(buf + n, WEFT_FIELD_MAX - (size_t)n, fmt, args);
+	va_end(args);
+	return buf;
+}
+
+uint32_t weft_build_put(struct weft_build *b, const void *bytes, size_t len)
+{
+	uint32_t off = 0;
+	int r = weft_store_put(b->store, bytes, len, &off);
+
+	if (r == -ENOSPC)
+		weft_diag_add(b->diag, r, b->resource, "", "the image is full");
+	if (r) {
+		b->err = b->err ? b->err : r;
+		return 0;
+	}
+	words_put(b, &b->objects, off);
+	return off;
+}
+
+struct weft_img_str weft_build_bytes(struct weft_build *b, const void *bytes, size_t len)
+{
+	struct weft_img_str s = {0, 0};
+
+	if (!len)
+		return s;
+	s.off = weft_build_put(b, bytes, len);
+	s.len = (uint32_t)len;
+	return s;
+}
+
+struct weft_img_str weft_build_str(struct weft_build *b, const char *s)
+{
+	return weft_build_bytes(b, s ? s : "", s ? strlen(s) : 0);
+}
+
+uint32_t weft_build_state(struct weft_build *b, enum weft_cell_kind kind, const char *fmt, ...)
+{
+	char *key = NULL;
+	uint32_t id = 0;
+	va_list args;
+	int n;
+
+	va_start(args, fmt);
+	n = vasprintf(&key, fmt, args);
+	va_end(args);
+	if (n < 0 || weft_names_get(b->states, key, (uint32_t)kind << WEFT_ID_KIND_SHIFT, &id))
+		fail_memory(b);
+	if (n >= 0)
+		free(key);
+	words_put(b, &b->live, id);
+	return id;
+}
+
+uint32_t weft_build_cluster_id(struct weft_build *b, const char *name)
+{
+	uint32_t id = 0;
+
+	if (weft_names_get(b->clusters, name, 0, &id))
+		fail_memory(b);
+	if (b->validate_clusters)
+		words_put(b, &b->cluster_refs, id);
+	return id;
+}
+
+/* proto3: a field is set when it is not its default (messages and oneofs: when present). */
+static bool field_set(const ProtobufCMessage *msg, const ProtobufCFieldDescriptor *f)
+{
+	const uint8_t *p = (const uint8_t *)msg + f->offset;
+	const uint8_t *q = (const uint8_t *)msg + f->quantifier_offset;
+
+	if (f->label == PROTOBUF_C_LABEL_REPEATED)
+		return *(const size_t *)(const void *)q != 0;
+	if (f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF)
+		return *(const uint32_t *)(const void *)q == f->id;
+	switch (f->type) {
+	case PROTOBUF_C_TYPE_MESSAGE:
+		return *(ProtobufCMessage *const *)(const void *)p != NULL;
+	case PROTOBUF_C_TYPE_STRING: {
+		const char *s = *(char *const *)(const void *)p;
+
+		return s && *s;
+	}
+	case PROTOBUF_C_TYPE_BYTES:
+		return ((const ProtobufCBinaryData *)(const void *)p)->len != 0;
+	case PROTOBUF_C_TYPE_INT64:
+	case PROTOBUF_C_TYPE_SINT64:
+	case PROTOBUF_C_TYPE_SFIXED64:
+	case PROTOBUF_C_TYPE_UINT64:
+	case PROTOBUF_C_TYPE_FIXED64:
+	case PROTOBUF_C_TYPE_DOUBLE:
+		return *(const uint64_t *)(const void *)p != 0;
+	default:
+		return *(const uint32_t *)(const void *)p != 0;
+	}
+}
+
+static bool listed(const char *const *list, const char *name)
+{
+	for (; list && *list; list++) {
+		if (!strcmp(*list, name))
+			return true;
+	}
+	return false;
+}
+
+void weft_build_fields(struct weft_build *b, const ProtobufCMessage *msg, const char *field,
+		       const char *const *handled, const char *const *noted)
+{
+	const ProtobufCMessageDescriptor *d = msg->descriptor;
+	char buf[WEFT_FIELD_MAX];
+
+	for (unsigned int i = 0; i < d->n_fields; i++) {
+		const ProtobufCFieldDescriptor *f = &d->fields[i];
+
+		if (!field_set(msg, f) || listed(handled, f->name))
+			continue;
+		weft_field(buf, field, "%s", f->name);
+		if (listed(noted, f->name))
+			weft_build_note(b, buf, "no effect");
+		else
+			weft_build_fail(b, buf, "unsupported");
+	}
+}
+
+uint32_t weft_build_ms(struct weft_build *b, const Google__Protobuf__Duration *d, uint32_t unset,
+		       const char *field)
+{
+	int64_t ms;
+
+	if (!d)
+		return unset;
+	if (d->seconds < 0 || d->nanos < 0 || d->seconds > MS_MAX / 1000) {
+		weft_build_fail(b, field, "must be between 0s and 4233600s");
+		return unset;
+	}
+	ms = d->seconds * 1000 + (d->nanos + 999999) / 1000000;
+	return (uint32_t)ms;
+}
+
+bool weft_addr_parse(const char *text, uint32_t port, struct weft_sockaddr *ret)
+{
+	struct in_addr v4;
+	struct in6_addr v6;
+
+	*ret = (struct weft_sockaddr){.port = (uint16_t)port};
+	if (inet_pton(AF_INET, text, &v4) == 1) {
+		ret->family = AF_INET;
+		ret->addr.w[2] = htonl(0xffff);
+		ret->addr.w[3] = v4.s_addr;
+		return true;
+	}
+	if (inet_pton(AF_INET6, text, &v6) != 1)
+		return false;
+	memcpy(ret->addr.w, &v6, sizeof(v6));
+	ret->family = IN6_IS_ADDR_V4MAPPED(&v6) ? AF_INET : AF_INET6;
+	return true;
+}

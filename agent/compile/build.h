@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * What the parts of the compiler share. A resource is compiled with one weft_build; its first error sticks, so that
+ * the parts return offsets and need no check at each step: the caller looks at `err` once at the end.
+ */
+
+#include <protobuf-c/protobuf-c.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent/store/store.h"
+#include "bpf/abi/image.h"
+#include "google/protobuf/any.pb-c.h"
+#include "google/protobuf/duration.pb-c.h"
+#include "google/protobuf/wrappers.pb-c.h"
+#include "xds/diag.h"
+#include "xds/resource.h"
+
+/* A growing list of 32-bit words. */
+struct weft_words {
+	uint32_t *v;
+	size_t n, cap;
+};
+int weft_words_add(struct weft_words *w, uint32_t word);
+
+struct weft_names;
+
+/* Longest field path that is named in an error. */
+#define WEFT_FIELD_MAX 512
+
+
+/* A route configuration by name, with what its local replies need of the connection manager that uses it. */
+struct weft_rds_ref {
+	uint32_t id; /* in the view's table */
+	char *name;
+	char *server_name;
+	uint32_t server_header;
+};
+
+struct weft_build {
+	struct weft_store *store;
+	struct weft_names *clusters;	  /* name -> id in the view's cluster table */
+	struct weft_names *route_configs; /* name -> id in the view's table */
+	struct weft_names *states;	  /* key -> state id */
+	struct weft_diag *diag;		  /* causes; may be NULL */
+	struct weft_diag *notes;	  /* accepted without effect */
+	char *resource;			  /* "Listener/main" */
+	uint64_t hash;			  /* of the resource: part of state keys */
+	int err;			  /* first error, 0 none */
+	struct weft_words objects;	  /* offsets put: kept alive while the resource is in force */
+	struct weft_words cluster_refs;	  /* ids of clusters that must exist (validate_clusters) */
+	struct weft_words live;		  /* state ids in use */
+	struct weft_words inline_rc;	  /* pairs: route configuration id, offset */
+	struct weft_rds_ref *rds;
+	size_t n_rds;
+	/* of the connection manager or route configuration at hand */
+	uint32_t max_body; /* max_direct_response_body_size_bytes */
+	bool validate_clusters;
+	const char *server_name;
+	uint32_t server_header;
+};
+
+/* Records a cause and the first error. Field path as printf arguments of `where`. */
+void weft_build_fail(struct weft_build *b, const char *field, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* Records that a field has no effect here. */
+void weft_build_note(struct weft_build *b, const char *field, const char *reason);
+/* "a.b" into buf of WEFT_FIELD_MAX bytes; returns buf. */
+const char *weft_field(char *buf, const char *parent, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* An object; 0 after an error. */
+uint32_t weft_build_put(struct weft_build *b, const void *bytes, size_t len);
+struct weft_img_str weft_build_str(struct weft_build *b, const char *s);
+struct weft_img_str weft_build_bytes(struct weft_build *b, const void *bytes, size_t len);
+/* State id of (kind, name, content). */
+uint32_t weft_build_state(struct weft_build *b, enum weft_cell_kind kind, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+uint32_t weft_build_cluster_id(struct weft_build *b, const char *name);
+
+/*
+ * Every field of msg that is set must be in `handled` (the code below acts on it) or in `noted` (without effect, and
+ * listed so); any other is refused as unsupported. Both are lists of names, NULL-terminated; noted may be NULL.
+ */
+void weft_build_fields(struct weft_build *b, const ProtobufCMessage *msg, const char *field,
+		       const char *const *handled, const char *const *noted);
+
+/* Durations in milliseconds, rounded up; refuses negative and over 49 days. unset: value when NULL. */
+uint32_t weft_build_ms(struct weft_build *b, const Google__Protobuf__Duration *d, uint32_t unset,
+		       const char *field);
+static inline uint32_t weft_u32(const Google__Protobuf__UInt32Value *v, uint32_t unset)
+{
+	return v ? v->value : unset;
+}
+static inline bool weft_bool(const Google__Protobuf__BoolValue *v, bool unset)
+{
+	return v ? v->value != 0 : unset;
+}
+/* "1.2.3.4" or "::1" and a port. false: no IP literal. */
+bool weft_addr_parse(const char *text, uint32_t port, struct weft_sockaddr *ret);
+
+/* ---- names.c: stable numbers for names ---- */
+
+int weft_names_new(struct weft_names **ret);
+void weft_names_free(struct weft_names *n);
+/* Number of the name (from 1), given on first use, with high_bits set in it. -ENOMEM. */
+int weft_names_get(struct weft_names *n, const char *name, uint32_t high_bits, uint32_t *ret);
+/* The name of an id, NULL unknown. */
+const char *weft_names_text(const struct weft_names *n, uint32_t id);
+/* Highest number given + 1. */
+uint32_t weft_names_count(const struct weft_names *n);
+
+/* ---- tables (table.c) ---- */
+
+struct weft_tab_key {
+	uint32_t hash;
+	uint32_t kind;
+	uint32_t val;
+	struct weft_img_str str;
+};
+uint32_t weft_build_tab(struct weft_build *b, const struct weft_tab_key *keys, size_t n);
+struct weft_addr_key {
+	struct weft_sockaddr addr;
+	uint32_t val;
+};
+uint32_t weft_build_addr_tab(struct weft_build *b, const struct weft_addr_key *keys, size_t n);

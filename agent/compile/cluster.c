@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Clusters: discovery type, balancing policy, breakers, upstream protocol and transport. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/compile/parts.h"
+#include "envoy/extensions/load_balancing_policies/least_request/v3/least_request.pb-c.h"
+#include "envoy/extensions/upstreams/http/v3/http_protocol_options.pb-c.h"
+#include "xds/any.h"
+
+#define POLICIES "envoy.extensions.load_balancing_policies."
+#define HTTP_OPTIONS "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+/* Hosts that least request may compare: bpf/engine/cluster.h tries no more. */
+#define CHOICES_MAX 8u
+
+typedef Envoy__Config__Cluster__V3__Cluster cluster;
+
+static const char *const handled[] = {
+	"name", "type", "eds_cluster_config", "connect_timeout", "per_connection_buffer_limit_bytes",
+	"lb_policy", "load_assignment", "max_requests_per_connection", "circuit_breakers",
+	"common_http_protocol_options", "http_protocol_options", "typed_extension_protocol_options",
+	"common_lb_config", "transport_socket", "transport_socket_matches", "least_request_lb_config",
+	"round_robin_lb_config", "original_dst_lb_config", "load_balancing_policy",
+	"upstream_http_protocol_options", "filters", NULL};
+/* Names, statistics, DNS and checks: what they would do to traffic is listed in the README. */
+static const char *const noted[] = {
+	"alt_stat_name", "metadata", "outlier_detection", "health_checks", "cleanup_interval",
+	"upstream_bind_config", "upstream_connection_options", "close_connections_on_host_health_failure",
+	"ignore_health_on_host_removal", "lrs_server", "lrs_report_endpoint_metrics",
+	"track_timeout_budgets", "track_cluster_stats", "preconnect_policy", "dns_refresh_rate",
+	"dns_jitter", "dns_failure_refresh_rate", "respect_dns_ttl", "dns_lookup_family",
+	"dns_resolvers", "use_tcp_for_dns_lookups", "dns_resolution_config", "typed_dns_resolver_config",
+	"wait_for_warm_on_init", "per_connection_buffer_high_watermark_timeout", "ring_hash_lb_config",
+	"maglev_lb_config", NULL};
+
+static void type_fill(struct weft_build *b, const cluster *c, struct weft_img_cluster *ret)
+{
+	Envoy__Config__Cluster__V3__Cluster__DiscoveryType type =
+		ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__STATIC;
+
+	if (c->cluster_discovery_type_case ==
+	    ENVOY__CONFIG__CLUSTER__V3__CLUSTER__CLUSTER_DISCOVERY_TYPE_TYPE)
+		type = c->type;
+	switch (type) {
+	case ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__STATIC:
+		ret->type = c->load_assignment ? WEFT_CLUSTER_ENDPOINTS : WEFT_CLUSTER_BLACKHOLE;
+		break;
+	case ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__EDS:
+		ret->type = WEFT_CLUSTER_ENDPOINTS;
+		break;
+	case ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__ORIGINAL_DST:
+		ret->type = WEFT_CLUSTER_ORIGINAL_DST;
+		break;
+	default:
+		weft_build_fail(b, "type", "unsupported: DNS clusters");
+	}
+}
+
+static void choices_fill(struct weft_build *b, const Google__Protobuf__UInt32Value *n, const char *field,
+			 struct weft_img_cluster *ret)
+{
+	ret->lb = WEFT_LB_LEAST_REQUEST;
+	ret->choice_count = weft_u32(n, 2);
+	if (ret->choice_count > CHOICES_MAX)
+		weft_build_fail(b, field, "more than %u", CHOICES_MAX);
+}
+
+static void least_fill(struct weft_build *b, const ProtobufCMessage *msg, const char *field,
+		       struct weft_img_cluster *ret)
+{
+	static const char *const known[] = {"choice_count", NULL};
+	static const char *const quiet[] = {"locality_lb_config", NULL};
+	char at[WEFT_FIELD_MAX];
+
+	weft_build_fields(b, msg, field, known, quiet);
+	choices_fill(b,
+		     ((const Envoy__Extensions__LoadBalancingPolicies__LeastRequest__V3__LeastRequest *)(const void *)msg)
+			     ->choice_count,
+		     weft_field(at, field, "choice_count"), ret);
+}
+
+/* The first policy that is known counts (xds-envoy.md 3.9). */
+static void policy_extension(struct weft_build *b, const cluster *c, struct weft_img_cluster *ret)
+{
+	static const char *const quiet[] = {"locality_lb_config", NULL};
+	char at[WEFT_FIELD_MAX];
+
+	for (size_t i = 0; i < c->load_balancing_policy->n_policies; i++) {
+		const Envoy__Config__Core__V3__TypedExtensionConfig *e =
+			c->load_balancing_policy->policies[i]->typed_extension_config;
+		ProtobufCMessage *msg = NULL;
+		char *type = e && e->typed_config ? weft_any_type(e->typed_config) : NULL;
+		int r = -ENOENT;
+
+		weft_field(at, "load_balancing_policy", "policies[%zu]", i);
+		if (type)
+			r = weft_any_unpack(e->typed_config, b->resource, at, b->diag, &msg);
+		if (!r && !strcmp(type, POLICIES "round_robin.v3.RoundRobin"))
+			weft_build_fields(b, msg, at, NULL, quiet);
+		else if (!r && !strcmp(type, POLICIES "random.v3.Random")) {
+			weft_build_fields(b, msg, at, NULL, quiet);
+			ret->lb = WEFT_LB_RANDOM;
+		} else if (!r && !strcmp(type, POLICIES "least_request.v3.LeastRequest"))
+			least_fill(b, msg, at, ret);
+		else if (r != -ENOENT)
+			weft_build_fail(b, at, "unsupported: %s", type ? type : "");
+		free(type);
+		if (msg)
+			protobuf_c_message_free_unpacked(msg, NULL);
+		if (r != -ENOENT)
+			return;
+	}
+	weft_build_fail(b, "load_balancing_policy", "no policy of the list is known");
+}
+
+static void policy_fill(struct weft_build *b, const cluster *c, struct weft_img_cluster *ret)
+{
+	ret->choice_count = 2;
+	if (c->load_balancing_policy) {
+		policy_extension(b, c, ret);
+		return;
+	}
+	switch (c->lb_policy) {
+	case ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_POLICY__ROUND_ROBIN:
+		ret->lb = WEFT_LB_ROUND_ROBIN;
+		if (c->lb_config_case == ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_CONFIG_ROUND_ROBIN_LB_CONFIG)
+			weft_build_fields(b, &c->round_robin_lb_config->base, "round_robin_lb_config", NULL,
+					  NULL);
+		break;
+	case ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_POLICY__LEAST_REQUEST:
+		ret->lb = WEFT_LB_LEAST_REQUEST;
+		if (c->lb_config_case == ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_CONFIG_LEAST_REQUEST_LB_CONFIG) {
+			static const char *const known[] = {"choice_count", NULL};
+
+			weft_build_fields(b, &c->least_request_lb_config->base, "least_request_lb_config",
+					  known, NULL);
+			choices_fill(b, c->least_request_lb_config->choice_count,
+				     "least_request_lb_config.choice_count", ret);
+		}
+		break;
+	case ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_POLICY__RANDOM:
+		ret->lb = WEFT_LB_RANDOM;
+		break;
+	case ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_POLICY__CLUSTER_PROVIDED:
+		if (ret->type == WEFT_CLUSTER_ORIGINAL_DST)
+			break;
+		/* fall through */
+	default:
+		weft_build_fail(b, "lb_policy", "unsupported: only ROUND_ROBIN, LEAST_REQUEST, RANDOM");
+	}
+}
+
+static void thresholds_fill(struct weft_build *b, const Envoy__Config__Cluster__V3__CircuitBreakers *cb,
+			    struct weft_img_cluster *ret)
+{
+	static const char *const known[] = {"priority", "max_connections", "max_pending_requests",
+					    "max_requests", "max_retries", NULL};
+	static const char *const quiet[] = {"track_remaining", NULL};
+	bool seen[WEFT_PRIORITY__MAX] = {false};
+	char at[WEFT_FIELD_MAX];
+
+	for (int i = 0; i < WEFT_PRIORITY__MAX; i++)
+		ret->threshold[i] = (struct weft_img_thresholds){1024, 1024, 1024, 3};
+	if (!cb)
+		return;
+	if (cb->n_per_host_thresholds)
+		weft_build_fail(b, "circuit_breakers.per_host_thresholds", "unsupported");
+	for (size_t i = 0; i < cb->n_thresholds; i++) {
+		const Envoy__Config__Cluster__V3__CircuitBreakers__Thresholds *t = cb->thresholds[i];
+		int p = t->priority == ENVOY__CONFIG__CORE__V3__ROUTING_PRIORITY__HIGH;
+
+		weft_build_fields(b, &t->base, weft_field(at, "circuit_breakers", "thresholds[%zu]", i), known,
+				  quiet);
+		if (seen[p])
+			continue; /* the first of a priority counts */
+		seen[p] = true;
+		ret->threshold[p] = (struct weft_img_thresholds){
+			.max_connections = weft_u32(t->max_connections, 1024),
+			.max_pending = weft_u32(t->max_pending_requests, 1024),
+			.max_requests = weft_u32(t->max_requests, 1024),
+			.max_retries = weft_u32(t->max_retries, 3),
+		};
+	}
+}
+
+static void common_http(struct weft_build *b, const Envoy__Config__Core__V3__HttpProtocolOptions *o,
+			const char *field, struct weft_img_cluster *ret)
+{
+	static const char *const known[] = {"idle_timeout", "max_connection_duration",
+					    "max_requests_per_connection", NULL};
+	/* limits of responses that the agent has anyhow */
+	static const char *const quiet[] = {"max_headers_count", "max_response_headers_kb", NULL};
+	char at[WEFT_FIELD_MAX];
+
+	if (!o)
+		return;
+	weft_build_fields(b, &o->base, field, known, quiet);
+	ret->idle_timeout_ms =
+		weft_build_ms(b, o->idle_timeout, ret->idle_timeout_ms, weft_field(at, field, "idle_timeout"));
+	ret->max_connection_ms = weft_build_ms(b, o->max_connection_duration, 0,
+					       weft_field(at, field, "max_connection_duration"));
+	ret->max_requests_per_connection =
+		weft_u32(o->max_requests_per_connection, ret->max_requests_per_connection);
+}
+
+/* HTTP/1.1 upstream: explicitly, or because downstream is. */
+static void protocol_fill(struct weft_build *b,
+			  const Envoy__Extensions__Upstreams__Http__V3__HttpProtocolOptions *o,
+			  const char *field, struct weft_img_cluster *ret)
+{
+	static const char *const known[] = {"common_http_protocol_options", "explicit_http_config",
+					    "use_downstream_protocol_config", "auto_config", NULL};
+	static const char *const quiet[] = {"upstream_http_protocol_options", NULL};
+	char at[WEFT_FIELD_MAX];
+
+	weft_build_fields(b, &o->base, field, known, quiet);
+	common_http(b, o->common_http_protocol_options,
+		    weft_field(at, field, "common_http_protocol_options"), ret);
+	if (o->upstream_protocol_options_case ==
+		    ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__UPSTREAM_PROTOCOL_OPTIONS_EXPLICIT_HTTP_CONFIG &&
+	    o->explicit_http_config->protocol_config_case !=
+		    ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__EXPLICIT_HTTP_CONFIG__PROTOCOL_CONFIG_HTTP_PROTOCOL_OPTIONS)
+		weft_build_fail(b, weft_field(at, field, "explicit_http_config"),
+				"unsupported: HTTP/2, HTTP/3 upstream");
+	if (o->upstream_protocol_options_case ==
+	    ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__UPSTREAM_PROTOCOL_OPTIONS_AUTO_CONFIG)
+		weft_build_note(b, weft_field(at, field, "auto_config"), "HTTP/1.1 is spoken");
+}
+
+static void extensions_fill(struct weft_build *b, const cluster *c, struct weft_img_cluster *ret)
+{
+	char at[WEFT_FIELD_MAX];
+
+	for (size_t i = 0; i < c->n_typed_extension_protocol_options; i++) {
+		const char *key = c->typed_extension_protocol_options[i]->key;
+		const Google__Protobuf__Any *any = c->typed_extension_protocol_options[i]->value;
+		ProtobufCMessage *msg = NULL;
+		char *type = any ? weft_any_type(any) : NULL;
+
+		weft_field(at, "", "typed_extension_protocol_options[\"%s\"]", key);
+		if (!type || strcmp(type, HTTP_OPTIONS))
+			weft_build_fail(b, at, "unsupported: %s", type ? type : "");
+		else if (weft_any_unpack(any, b->resource, at, b->diag, &msg))
+			b->err = b->err ? b->err : -EINVAL;
+		else
+			protocol_fill(b, (const void *)msg, at, ret);
+		free(type);
+		if (msg)
+			protobuf_c_message_free_unpacked(msg, NULL);
+	}
+}
+
+static void lb_common_check(struct weft_build *b, const Envoy__Config__Cluster__V3__Cluster__CommonLbConfig *l)
+{
+	/* zone-aware routing needs the bootstrap's local cluster, which there is none of */
+	static const char *const known[] = {"healthy_panic_threshold", "zone_aware_lb_config", NULL};
+	static const char *const quiet[] = {"update_merge_window", "ignore_new_hosts_until_first_hc",
+					    "close_connections_on_host_set_change",
+					    "consistent_hashing_lb_config", "override_host_status", NULL};
+
+	if (!l)
+		return;
+	weft_build_fields(b, &l->base, "common_lb_config", known, quiet);
+	if (l->locality_config_specifier_case ==
+		    ENVOY__CONFIG__CLUSTER__V3__CLUSTER__COMMON_LB_CONFIG__LOCALITY_CONFIG_SPECIFIER_ZONE_AWARE_LB_CONFIG &&
+	    l->zone_aware_lb_config->fail_traffic_on_panic)
+		weft_build_fail(b, "common_lb_config.zone_aware_lb_config.fail_traffic_on_panic",
+				"unsupported");
+}
+
+static void filters_check(struct weft_build *b, const cluster *c)
+{
+	char at[WEFT_FIELD_MAX];
+
+	for (size_t i = 0; i < c->n_filters; i++) {
+		char *type = c->filters[i]->typed_config ? weft_any_type(c->filters[i]->typed_config) : NULL;
+
+		weft_field(at, "", "filters[%zu]", i);
+		if (type && weft_any_harmless(type))
+			weft_build_note(b, at, "filter without effect");
+		else
+			weft_build_fail(b, at, "unsupported: %s", type ? type : c->filters[i]->name);
+		free(type);
+	}
+}
+
+static void original_dst_fill(struct weft_build *b, const cluster *c, struct weft_img_cluster *ret)
+{
+	static const char *const known[] = {"upstream_port_override", NULL};
+
+	if (c->lb_config_case != ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_CONFIG_ORIGINAL_DST_LB_CONFIG)
+		return;
+	weft_build_fields(b, &c->original_dst_lb_config->base, "original_dst_lb_config", known, NULL);
+	ret->port_override = weft_u32(c->original_dst_lb_config->upstream_port_override, 0);
+}
+
+/* TLS upstream is not there: a cluster that always speaks it cannot be served. Matches: endpoints.c. */
+static void transport_check(struct weft_build *b, const Envoy__Config__Core__V3__TransportSocket *s)
+{
+	char *type = s && s->typed_config ? weft_any_type(s->typed_config) : NULL;
+
+	if (type && strcmp(type, "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"))
+		weft_build_fail(b, "transport_socket", "unsupported: %s", type);
+	free(type);
+}
+
+uint32_t weft_build_cluster(struct weft_build *b, const cluster *c)
+{
+	struct weft_img_cluster out = {.idle_timeout_ms = 3600000};
+
+	weft_build_fields(b, &c->base, "", handled, noted);
+	out.name = weft_build_str(b, c->name);
+	type_fill(b, c, &out);
+	policy_fill(b, c, &out);
+	original_dst_fill(b, c, &out);
+	thresholds_fill(b, c->circuit_breakers, &out);
+	out.max_requests_per_connection = weft_u32(c->max_requests_per_connection, 0);
+	common_http(b, c->common_http_protocol_options, "common_http_protocol_options", &out);
+	extensions_fill(b, c, &out);
+	lb_common_check(b, c->common_lb_config);
+	transport_check(b, c->transport_socket);
+	filters_check(b, c);
+	out.connect_timeout_ms = weft_build_ms(b, c->connect_timeout, 5000, "connect_timeout");
+	out.buffer_limit = weft_u32(c->per_connection_buffer_limit_bytes, 1u << 20);
+	out.cell = weft_build_state(b, WEFT_CELL_CLUSTER, "%s %016llx", c->name, (unsigned long long)b->hash);
+	return weft_build_put(b, &out, sizeof(out));
+}

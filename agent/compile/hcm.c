@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: Apache-2.0
+/* HttpConnectionManager and its HTTP filters. */
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/compile/limit.h"
+#include "agent/compile/parts.h"
+#include "agent/compile/reply.h"
+#include "envoy/extensions/filters/http/router/v3/router.pb-c.h"
+#include "xds/any.h"
+
+#define FILTERS "envoy.extensions.filters.http."
+
+typedef Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager manager;
+typedef Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpFilter http_filter;
+
+/* Fields that the code below turns into the object. */
+static const char *const handled[] = {
+	"codec_type", "stat_prefix", "http_filters", "common_http_protocol_options",
+	"http_protocol_options", "server_name", "server_header_transformation",
+	"max_request_headers_kb", "stream_idle_timeout", "request_timeout", "request_headers_timeout",
+	"delayed_close_timeout", "via", "generate_request_id", "preserve_external_request_id",
+	"always_set_request_id_in_response", "proxy_100_continue", "upgrade_configs", "normalize_path",
+	"merge_slashes", "path_with_escaped_slashes_action", "strip_matching_host_port",
+	"strip_any_host_port", "strip_trailing_host_dot", "stream_error_on_invalid_http_message", "rds",
+	"route_config", "use_remote_address", "add_user_agent", NULL};
+/* What does not change what a client or an upstream sees of an HTTP/1.1 exchange. */
+static const char *const noted[] = {
+	"tracing", "access_log", "access_log_flush_interval", "flush_access_log_on_new_request",
+	"access_log_options", "http2_protocol_options", "http3_protocol_options", "drain_timeout",
+	"drain_timeout_jitter", "http1_safe_max_connection_duration", "stream_flush_timeout",
+	"request_id_extension", "internal_address_config", "append_local_overload",
+	"add_proxy_protocol_connection_state", "set_current_client_cert_details", "skip_xff_append", NULL};
+
+static void flag(uint32_t *flags, uint32_t bit, bool on)
+{
+	if (on)
+		*flags |= bit;
+}
+
+static uint32_t flags_of(struct weft_build *b, const manager *m, const char *field)
+{
+	char at[WEFT_FIELD_MAX];
+	uint32_t f = 0;
+
+	flag(&f, WEFT_HCM_NORMALIZE_PATH, weft_bool(m->normalize_path, false));
+	flag(&f, WEFT_HCM_MERGE_SLASHES, m->merge_slashes);
+	flag(&f, WEFT_HCM_STRIP_MATCHING_PORT, m->strip_matching_host_port);
+	flag(&f, WEFT_HCM_STRIP_ANY_PORT, m->strip_port_mode_case && m->strip_any_host_port);
+	flag(&f, WEFT_HCM_STRIP_TRAILING_DOT, m->strip_trailing_host_dot);
+	flag(&f, WEFT_HCM_GENERATE_REQUEST_ID, weft_bool(m->generate_request_id, true));
+	flag(&f, WEFT_HCM_PRESERVE_REQUEST_ID, m->preserve_external_request_id);
+	flag(&f, WEFT_HCM_REQUEST_ID_IN_RESPONSE, m->always_set_request_id_in_response);
+	flag(&f, WEFT_HCM_PROXY_100_CONTINUE, m->proxy_100_continue);
+	flag(&f, WEFT_HCM_STREAM_ERROR, weft_bool(m->stream_error_on_invalid_http_message, false));
+	if (weft_bool(m->use_remote_address, false))
+		weft_build_fail(b, weft_field(at, field, "use_remote_address"), "unsupported");
+	if (weft_bool(m->add_user_agent, false))
+		weft_build_fail(b, weft_field(at, field, "add_user_agent"), "unsupported");
+	return f;
+}
+
+static uint32_t http1_flags(struct weft_build *b, const Envoy__Config__Core__V3__Http1ProtocolOptions *o,
+			    const char *field)
+{
+	static const char *const known[] = {"allow_absolute_url", "accept_http_10", "enable_trailers",
+					    "allow_chunked_length", "allow_custom_methods",
+					    "override_stream_error_on_invalid_http_message", NULL};
+	static const char *const quiet[] = {"use_balsa_parser", NULL};
+	uint32_t f = 0;
+	char at[WEFT_FIELD_MAX];
+
+	if (!o)
+		return 0;
+	weft_build_fields(b, &o->base, field, known, quiet);
+	if (o->accept_http_10)
+		weft_build_fail(b, weft_field(at, field, "accept_http_10"), "unsupported");
+	flag(&f, WEFT_HCM_NO_ABSOLUTE_URL, !weft_bool(o->allow_absolute_url, true));
+	flag(&f, WEFT_HCM_ENABLE_TRAILERS, o->enable_trailers);
+	flag(&f, WEFT_HCM_ALLOW_CHUNKED_LENGTH, o->allow_chunked_length);
+	flag(&f, WEFT_HCM_CUSTOM_METHODS, o->allow_custom_methods);
+	flag(&f, WEFT_HCM_STREAM_ERROR,
+	     weft_bool(o->override_stream_error_on_invalid_http_message, false));
+	return f;
+}
+
+static void common_fill(struct weft_build *b, const Envoy__Config__Core__V3__HttpProtocolOptions *o,
+			const char *field, struct weft_img_hcm *ret)
+{
+	static const char *const known[] = {"idle_timeout", "max_connection_duration",
+					    "max_headers_count", "max_stream_duration",
+					    "headers_with_underscores_action",
+					    "max_requests_per_connection", NULL};
+	char at[WEFT_FIELD_MAX];
+
+	ret->idle_ms = 3600000;
+	ret->max_headers = 100;
+	if (!o)
+		return;
+	weft_build_fields(b, &o->base, field, known, NULL);
+	ret->idle_ms = weft_build_ms(b, o->idle_timeout, 3600000, weft_field(at, field, "idle_timeout"));
+	ret->max_connection_ms = weft_build_ms(b, o->max_connection_duration, 0,
+					       weft_field(at, field, "max_connection_duration"));
+	ret->max_stream_ms =
+		weft_build_ms(b, o->max_stream_duration, 0, weft_field(at, field, "max_stream_duration"));
+	ret->max_headers = weft_u32(o->max_headers_count, 100);
+	if (ret->max_headers > WEFT_NATIVE_HEADERS_MAX)
+		weft_build_fail(b, weft_field(at, field, "max_headers_count"), "more than %u",
+				WEFT_NATIVE_HEADERS_MAX);
+	ret->underscores = (uint32_t)o->headers_with_underscores_action;
+	ret->max_requests = weft_u32(o->max_requests_per_connection, 0);
+}
+
+/* Lists of lower-case strings: struct weft_img_str[n]. */
+static void upgrades_fill(struct weft_build *b, const manager *m, const char *field, struct weft_img_hcm *ret)
+{
+	struct weft_img_str *list = calloc(m->n_upgrade_configs + 1, sizeof(*list));
+	char at[WEFT_FIELD_MAX];
+
+	for (size_t i = 0; list && i < m->n_upgrade_configs; i++) {
+		char *type = strdup(m->upgrade_configs[i]->upgrade_type);
+
+		if (m->upgrade_configs[i]->n_filters)
+			weft_build_fail(b, weft_field(at, field, "upgrade_configs[%zu].filters", i),
+					"unsupported");
+		for (char *p = type; p && *p; p++)
+			*p = (char)tolower((unsigned char)*p);
+		if (type && weft_bool(m->upgrade_configs[i]->enabled, true))
+			list[ret->n_upgrade++] = weft_build_str(b, type);
+		free(type);
+	}
+	if (!list)
+		b->err = b->err ? b->err : -ENOMEM;
+	else if (ret->n_upgrade)
+		ret->upgrade = weft_build_put(b, list, ret->n_upgrade * sizeof(*list));
+	free(list);
+}
+
+/* Filters of Envoy that do nothing as configured here. */
+static bool filter_idle(struct weft_build *b, const char *type, const ProtobufCMessage *msg,
+			const char *field)
+{
+	if (!strcmp(type, FILTERS "cors.v3.Cors") || !strcmp(type, FILTERS "grpc_stats.v3.FilterConfig")) {
+		weft_build_note(b, field, "filter without effect");
+		return true;
+	}
+	if (!strcmp(type, FILTERS "fault.v3.HTTPFault") && !protobuf_c_message_get_packed_size(msg)) {
+		weft_build_note(b, field, "filter without effect: no fault is configured");
+		return true;
+	}
+	return false;
+}
+
+static void router_fill(struct weft_build *b, const ProtobufCMessage *msg, const char *field,
+			struct weft_img_hcm *ret)
+{
+	static const char *const known[] = {"suppress_envoy_headers", NULL};
+	static const char *const quiet[] = {"dynamic_stats", "start_child_span", "upstream_log",
+					    "upstream_log_options", "suppress_grpc_request_failure_code_stats",
+					    "reject_connect_request_early_data", NULL};
+	const Envoy__Extensions__Filters__Http__Router__V3__Router *r = (const void *)msg;
+
+	weft_build_fields(b, msg, field, known, quiet);
+	flag(&ret->flags, WEFT_HCM_SUPPRESS_ENVOY_HEADERS, r->suppress_envoy_headers);
+	ret->flags &= ~WEFT_HCM_NO_ROUTER;
+}
+
+static void filter_add(struct weft_build *b, const http_filter *f, const ProtobufCMessage *msg,
+		       const char *field, struct weft_img_filter *list, struct weft_img_hcm *ret)
+{
+	if (ret->n_filter == WEFT_FILTERS_MAX) {
+		weft_build_fail(b, field, "more than %u filters with an effect", WEFT_FILTERS_MAX);
+		return;
+	}
+	list[ret->n_filter++] = (struct weft_img_filter){
+		.key = weft_filter_key(f->name),
+		.kind = WEFT_FILTER_LOCAL_RATE_LIMIT,
+		.config = weft_build_rate_limit(b, (const void *)msg, field),
+		.disabled = f->disabled != 0,
+	};
+}
+
+static void filter_build(struct weft_build *b, const http_filter *f, const char *field,
+			 struct weft_img_filter *list, struct weft_img_hcm *ret)
+{
+	char at[WEFT_FIELD_MAX];
+	ProtobufCMessage *msg = NULL;
+	char *type;
+	int r;
+
+	if (f->config_type_case !=
+	    ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_FILTER__CONFIG_TYPE_TYPED_CONFIG) {
+		weft_build_fail(b, field, "unsupported: filter without typed_config");
+		return;
+	}
+	weft_field(at, field, "typed_config");
+	type = weft_any_type(f->typed_config);
+	if (type && weft_any_harmless(type)) {
+		weft_build_note(b, at, "filter without effect");
+		free(type);
+		return;
+	}
+	r = weft_any_unpack(f->typed_config, b->resource, at, b->diag, &msg);
+	if (r == -ENOENT && f->is_optional)
+		weft_build_note(b, at, "unknown filter, optional");
+	else if (r == -ENOENT)
+		weft_build_fail(b, at, "unknown filter type %s", type ? type : "");
+	else if (r)
+		b->err = b->err ? b->err : r;
+	else if (!strcmp(type, FILTERS "router.v3.Router"))
+		router_fill(b, msg, at, ret);
+	else if (!strcmp(type, FILTERS "local_ratelimit.v3.LocalRateLimit"))
+		filter_add(b, f, msg, at, list, ret);
+	else if (!filter_idle(b, type, msg, at))
+		weft_build_fail(b, at, "unsupported: %s", type);
+	if (msg)
+		protobuf_c_message_free_unpacked(msg, NULL);
+	free(type);
+}
+
+static void filters_fill(struct weft_build *b, const manager *m, const char *field, struct weft_img_hcm *ret)
+{
+	struct weft_img_filter list[WEFT_FILTERS_MAX] = {0};
+	char at[WEFT_FIELD_MAX];
+
+	ret->flags |= WEFT_HCM_NO_ROUTER; /* until a router is found */
+	for (size_t i = 0; i < m->n_http_filters; i++)
+		filter_build(b, m->http_filters[i], weft_field(at, field, "http_filters[%zu]", i), list,
+			     ret);
+	if (ret->n_filter)
+		ret->filter = weft_build_put(b, list, ret->n_filter * sizeof(*list));
+}
+
+/* The same table gets another id where its replies carry another server name. */
+static void rds_add(struct weft_build *b, const char *name, struct weft_img_hcm *ret)
+{
+	struct weft_rds_ref *refs = reallocarray(b->rds, b->n_rds + 1, sizeof(*refs));
+	struct weft_rds_ref ref = {.name = strdup(name),
+				   .server_name = strdup(b->server_name),
+				   .server_header = b->server_header};
+	char *key = NULL;
+
+	if (refs)
+		b->rds = refs;
+	if (!refs || !ref.name || !ref.server_name ||
+	    asprintf(&key, "rds %u %s %s", ref.server_header, ref.server_name, name) < 0 ||
+	    weft_names_get(b->route_configs, key, 0, &ref.id)) {
+		b->err = b->err ? b->err : -ENOMEM;
+		free(ref.name);
+		free(ref.server_name);
+	} else {
+		b->rds[b->n_rds++] = ref;
+		ret->route_config = ref.id;
+	}
+	free(key);
+}
+
+static void routes_fill(struct weft_build *b, const manager *m, const char *field, struct weft_img_hcm *ret)
+{
+	char at[WEFT_FIELD_MAX], *key = NULL;
+	uint32_t off;
+
+	switch (m->route_specifier_case) {
+	case ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__ROUTE_SPECIFIER_RDS:
+		rds_add(b, m->rds->route_config_name, ret);
+		break;
+	case ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__ROUTE_SPECIFIER_ROUTE_CONFIG:
+		if (asprintf(&key, "inline %s %s", b->resource, field) < 0 ||
+		    weft_names_get(b->route_configs, key, 0, &ret->route_config))
+			b->err = b->err ? b->err : -ENOMEM;
+		free(key);
+		b->validate_clusters = weft_bool(m->route_config->validate_clusters, true);
+		off = weft_build_route_config(b, m->route_config, weft_field(at, field, "route_config"));
+		b->validate_clusters = false;
+		if (weft_words_add(&b->inline_rc, ret->route_config) || weft_words_add(&b->inline_rc, off))
+			b->err = b->err ? b->err : -ENOMEM;
+		break;
+	default:
+		weft_build_fail(b, weft_field(at, field, "scoped_routes"), "unsupported");
+	}
+}
+
+static void codec_check(struct weft_build *b, const manager *m, const char *field)
+{
+	char at[WEFT_FIELD_MAX];
+
+	if (m->codec_type !=
+		    ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__CODEC_TYPE__AUTO &&
+	    m->codec_type !=
+		    ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__CODEC_TYPE__HTTP1)
+		weft_build_fail(b, weft_field(at, field, "codec_type"), "unsupported: HTTP/2, HTTP/3");
+	if (m->path_with_escaped_slashes_action >
+	    ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__PATH_WITH_ESCAPED_SLASHES_ACTION__KEEP_UNCHANGED)
+		weft_build_fail(b, weft_field(at, field, "path_with_escaped_slashes_action"),
+				"unsupported: only KEEP_UNCHANGED");
+}
+
+uint32_t weft_build_hcm(struct weft_build *b, const manager *m, const char *field)
+{
+	struct weft_img_hcm out = {0};
+	char at[WEFT_FIELD_MAX];
+
+	weft_build_fields(b, &m->base, field, handled, noted);
+	codec_check(b, m, field);
+	b->server_name = *m->server_name ? m->server_name : "envoy";
+	b->server_header = (uint32_t)m->server_header_transformation;
+	out.stat_prefix = weft_build_str(b, m->stat_prefix);
+	out.server_name = weft_build_str(b, b->server_name);
+	out.server_header = b->server_header;
+	out.via = weft_build_str(b, m->via);
+	out.flags = flags_of(b, m, field) |
+		    http1_flags(b, m->http_protocol_options, weft_field(at, field, "http_protocol_options"));
+	common_fill(b, m->common_http_protocol_options,
+		    weft_field(at, field, "common_http_protocol_options"), &out);
+	out.max_head = weft_u32(m->max_request_headers_kb, 60) * 1024;
+	if (out.max_head > WEFT_NATIVE_HEAD_MAX)
+		weft_build_fail(b, weft_field(at, field, "max_request_headers_kb"), "more than %u",
+				WEFT_NATIVE_HEAD_MAX / 1024);
+	out.stream_idle_ms = weft_build_ms(b, m->stream_idle_timeout, 300000,
+					   weft_field(at, field, "stream_idle_timeout"));
+	out.request_ms =
+		weft_build_ms(b, m->request_timeout, 0, weft_field(at, field, "request_timeout"));
+	out.request_headers_ms = weft_build_ms(b, m->request_headers_timeout, 0,
+					       weft_field(at, field, "request_headers_timeout"));
+	out.delayed_close_ms = weft_build_ms(b, m->delayed_close_timeout, 1000,
+					     weft_field(at, field, "delayed_close_timeout"));
+	upgrades_fill(b, m, field, &out);
+	filters_fill(b, m, field, &out);
+	weft_build_std_replies(b, out.flags & WEFT_HCM_SUPPRESS_ENVOY_HEADERS, out.reply);
+	routes_fill(b, m, field, &out);
+	return weft_build_put(b, &out, sizeof(out));
+}

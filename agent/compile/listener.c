@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Listeners and filter chains. Envoy's chain match is worked out here for all that a connection can look like. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/compile/limit.h"
+#include "agent/compile/parts.h"
+#include "envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy.pb-c.h"
+#include "xds/any.h"
+
+#define NETWORK "envoy.extensions.filters.network."
+#define LISTENER "envoy.extensions.filters.listener."
+/* Chains of one listener that are looked at; Istio's outbound listeners have a few. */
+#define CHAINS_MAX 1024
+
+typedef Envoy__Config__Listener__V3__Listener listener;
+typedef Envoy__Config__Listener__V3__FilterChain filter_chain;
+typedef Envoy__Extensions__Filters__Network__TcpProxy__V3__TcpProxy tcp_proxy;
+
+enum transport { ANY, RAW, TLS };
+
+/* What a chain matches, and its object. */
+struct spec {
+	uint32_t port; /* 0: any */
+	enum transport transport;
+	uint32_t alpn; /* bit per column; 0: any */
+	bool other_alpn; /* names protocols that no column stands for */
+	uint32_t off;
+};
+
+bool weft_listener_inbound(const listener *l)
+{
+	return l->traffic_direction == ENVOY__CONFIG__CORE__V3__TRAFFIC_DIRECTION__INBOUND;
+}
+
+/* ---- network filters ---- */
+
+static uint32_t targets_build(struct weft_build *b, const tcp_proxy *t)
+{
+	struct {
+		struct weft_img_targets head;
+		struct weft_img_target target[WEFT_TARGETS_MAX];
+	} out = {0};
+
+	if (t->cluster_specifier_case ==
+	    ENVOY__EXTENSIONS__FILTERS__NETWORK__TCP_PROXY__V3__TCP_PROXY__CLUSTER_SPECIFIER_CLUSTER) {
+		out.head.n = 1;
+		out.head.total = 1;
+		out.target[0].name = weft_build_str(b, t->cluster);
+		out.target[0].cluster = weft_build_cluster_id(b, t->cluster);
+		out.target[0].weight = 1;
+		out.target[0].end = 1;
+	} else {
+		for (size_t i = 0; i < t->weighted_clusters->n_clusters && i < WEFT_TARGETS_MAX; i++) {
+			const char *name = t->weighted_clusters->clusters[i]->name;
+
+			out.head.total += t->weighted_clusters->clusters[i]->weight;
+			out.target[i].name = weft_build_str(b, name);
+			out.target[i].cluster = weft_build_cluster_id(b, name);
+			out.target[i].weight = t->weighted_clusters->clusters[i]->weight;
+			out.target[i].end = out.head.total;
+			out.head.n++;
+		}
+	}
+	return weft_build_put(b, &out, sizeof(out.head) + out.head.n * sizeof(*out.target));
+}
+
+static void tcp_proxy_fill(struct weft_build *b, const tcp_proxy *t, const char *field,
+			   struct weft_img_chain *ret)
+{
+	static const char *const known[] = {"stat_prefix", "cluster", "weighted_clusters",
+					    "idle_timeout", "max_connect_attempts", NULL};
+	static const char *const quiet[] = {"access_log", "access_log_flush_interval",
+					    "flush_access_log_on_connected", "access_log_options",
+					    "check_drain_close", NULL};
+	char at[WEFT_FIELD_MAX];
+	struct weft_img_str prefix = weft_build_str(b, t->stat_prefix);
+
+	weft_build_fields(b, &t->base, field, known, quiet);
+	if (t->cluster_specifier_case ==
+		    ENVOY__EXTENSIONS__FILTERS__NETWORK__TCP_PROXY__V3__TCP_PROXY__CLUSTER_SPECIFIER_WEIGHTED_CLUSTERS &&
+	    t->weighted_clusters->n_clusters > WEFT_TARGETS_MAX)
+		weft_build_fail(b, weft_field(at, field, "weighted_clusters.clusters"), "more than %u",
+				WEFT_TARGETS_MAX);
+	ret->kind = WEFT_CHAIN_TCP;
+	ret->target = targets_build(b, t);
+	ret->stat_prefix_off = prefix.off;
+	ret->stat_prefix_len = prefix.len;
+	ret->idle_timeout_ms =
+		weft_build_ms(b, t->idle_timeout, 3600000, weft_field(at, field, "idle_timeout"));
+	ret->max_connect_attempts = weft_u32(t->max_connect_attempts, 1);
+}
+
+static void conn_limit_add(struct weft_build *b, const ProtobufCMessage *msg, const char *field,
+			   struct weft_img_chain *ret)
+{
+	uint32_t off;
+
+	if (ret->n_conn_limit == WEFT_CONN_LIMITS_MAX) {
+		weft_build_fail(b, field, "more than %u local rate limits in a chain",
+				WEFT_CONN_LIMITS_MAX);
+		return;
+	}
+	off = weft_build_conn_limit(b, (const void *)msg, field);
+	if (off)
+		ret->conn_limit[ret->n_conn_limit++] = off;
+}
+
+static void network_filter(struct weft_build *b, const Envoy__Config__Listener__V3__Filter *f,
+			   const char *field, struct weft_img_chain *ret)
+{
+	char at[WEFT_FIELD_MAX];
+	ProtobufCMessage *msg = NULL;
+	char *type;
+	int r;
+
+	if (f->config_type_case != ENVOY__CONFIG__LISTENER__V3__FILTER__CONFIG_TYPE_TYPED_CONFIG) {
+		weft_build_fail(b, field, "unsupported: filter without typed_config");
+		return;
+	}
+	weft_field(at, field, "typed_config");
+	type = weft_any_type(f->typed_config);
+	if (type && weft_any_harmless(type)) {
+		weft_build_note(b, at, "filter without effect");
+		free(type);
+		return;
+	}
+	r = weft_any_unpack(f->typed_config, b->resource, at, b->diag, &msg);
+	if (r == -ENOENT)
+		weft_build_fail(b, at, "unknown filter type %s", type ? type : "");
+	else if (r)
+		b->err = b->err ? b->err : r;
+	else if (!strcmp(type, NETWORK "tcp_proxy.v3.TcpProxy"))
+		tcp_proxy_fill(b, (const void *)msg, at, ret);
+	else if (!strcmp(type, NETWORK "local_ratelimit.v3.LocalRateLimit"))
+		conn_limit_add(b, msg, at, ret);
+	else if (!strcmp(type, NETWORK "http_connection_manager.v3.HttpConnectionManager")) {
+		ret->kind = WEFT_CHAIN_HTTP;
+		ret->target = weft_build_hcm(b, (const void *)msg, at);
+	} else
+		weft_build_fail(b, at, "unsupported: %s", type);
+	if (msg)
+		protobuf_c_message_free_unpacked(msg, NULL);
+	free(type);
+}
+
+/* Only clear text: TLS termination is not there. */
+static void transport_check(struct weft_build *b, const Envoy__Config__Core__V3__TransportSocket *s,
+			    const char *field)
+{
+	char *type = s && s->typed_config ? weft_any_type(s->typed_config) : NULL;
+
+	if (type && strcmp(type, "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"))
+		weft_build_fail(b, field, "unsupported: %s", type);
+	free(type);
+}
+
+static uint32_t chain_build(struct weft_build *b, const filter_chain *c, const char *field)
+{
+	static const char *const known[] = {"filter_chain_match", "filters", "transport_socket", "name",
+					    NULL};
+	static const char *const quiet[] = {"metadata", "transport_socket_connect_timeout", NULL};
+	struct weft_img_chain out = {0};
+	char at[WEFT_FIELD_MAX];
+
+	weft_build_fields(b, &c->base, field, known, quiet);
+	transport_check(b, c->transport_socket, weft_field(at, field, "transport_socket"));
+	out.name = weft_build_str(b, c->name);
+	for (size_t i = 0; i < c->n_filters; i++)
+		network_filter(b, c->filters[i], weft_field(at, field, "filters[%zu]", i), &out);
+	/* without a terminal filter Envoy accepts the chain and closes its connections */
+	return out.kind ? weft_build_put(b, &out, sizeof(out)) : 0;
+}
+
+/* ---- matching ---- */
+
+static void alpn_fill(const Envoy__Config__Listener__V3__FilterChainMatch *m, struct spec *ret)
+{
+	for (size_t i = 0; i < m->n_application_protocols; i++) {
+		const char *p = m->application_protocols[i];
+
+		if (!strcmp(p, "http/1.0"))
+			ret->alpn |= 1u << WEFT_PROTO_HTTP10;
+		else if (!strcmp(p, "http/1.1"))
+			ret->alpn |= 1u << WEFT_PROTO_HTTP11;
+		else if (!strcmp(p, "h2c"))
+			ret->alpn |= 1u << WEFT_PROTO_H2C;
+		else
+			ret->other_alpn = true;
+	}
+}
+
+static void match_fill(struct weft_build *b, const Envoy__Config__Listener__V3__FilterChainMatch *m,
+		       const char *field, struct spec *ret)
+{
+	static const char *const known[] = {"destination_port", "transport_protocol",
+					    "application_protocols", NULL};
+	char at[WEFT_FIELD_MAX];
+
+	if (!m)
+		return;
+	weft_build_fields(b, &m->base, field, known, NULL);
+	ret->port = weft_u32(m->destination_port, 0);
+	if (!strcmp(m->transport_protocol, "raw_buffer"))
+		ret->transport = RAW;
+	else if (!strcmp(m->transport_protocol, "tls"))
+		ret->transport = TLS;
+	else if (*m->transport_protocol)
+		weft_build_fail(b, weft_field(at, field, "transport_protocol"), "unsupported: %s",
+				m->transport_protocol);
+	alpn_fill(m, ret);
+	if (m->n_application_protocols && ret->transport != RAW)
+		weft_build_fail(b, weft_field(at, field, "application_protocols"),
+				"unsupported without transport_protocol raw_buffer: ALPN of TLS");
+}
+
+/* At each level the most specific chains stay, and there is no way back (xds-envoy.md 3.1). */
+static uint32_t column_resolve(const struct spec *s, size_t n, uint32_t port, enum weft_proto column,
+			       uint32_t fallback)
+{
+	enum transport want = column == WEFT_PROTO_TLS ? TLS : RAW;
+	bool by_transport = false;
+	uint32_t any_alpn = fallback;
+
+	for (size_t i = 0; i < n; i++)
+		by_transport = by_transport || (s[i].port == port && s[i].transport == want);
+	for (size_t i = 0; i < n; i++) {
+		if (s[i].port != port || s[i].transport != (by_transport ? want : ANY))
+			continue;
+		if (s[i].alpn & (1u << column))
+			return s[i].off;
+		if (!s[i].alpn && !s[i].other_alpn)
+			any_alpn = s[i].off;
+	}
+	return any_alpn;
+}
+
+static int compare_ports(const void *a, const void *b)
+{
+	/* descending: 0, any port, comes last */
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x < y) - (x > y);
+}
+
+static void groups_fill(struct weft_build *b, const struct spec *s, size_t n, uint32_t fallback,
+			struct weft_img_listener *ret)
+{
+	struct weft_img_chain_group out[WEFT_CHAIN_GROUPS_MAX] = {0};
+	uint32_t *port = calloc(n + 1, sizeof(*port));
+	uint32_t k = 0;
+
+	if (!port) {
+		b->err = b->err ? b->err : -ENOMEM;
+		return;
+	}
+	for (size_t i = 0; i < n; i++)
+		port[i] = s[i].port;
+	qsort(port, n + 1, sizeof(*port), compare_ports);
+	for (size_t i = 0; i <= n; i++) {
+		if (i && port[i] == port[i - 1])
+			continue;
+		if (k == WEFT_CHAIN_GROUPS_MAX) {
+			weft_build_fail(b, "filter_chains", "more than %u destination ports",
+					WEFT_CHAIN_GROUPS_MAX);
+			break;
+		}
+		out[k].port = port[i];
+		for (unsigned int c = 0; c < WEFT_PROTO__MAX; c++)
+			out[k].chain[c] = column_resolve(s, n, port[i], c, fallback);
+		k++;
+	}
+	free(port);
+	ret->n_group = k;
+	ret->group = weft_build_put(b, out, k * sizeof(*out));
+}
+
+static void inspectors_fill(struct weft_build *b, const listener *l, struct weft_img_listener *ret)
+{
+	char at[WEFT_FIELD_MAX];
+
+	for (size_t i = 0; i < l->n_listener_filters; i++) {
+		const Envoy__Config__Listener__V3__ListenerFilter *f = l->listener_filters[i];
+		char *type = NULL;
+
+		weft_field(at, "", "listener_filters[%zu]", i);
+		if (f->config_type_case ==
+		    ENVOY__CONFIG__LISTENER__V3__LISTENER_FILTER__CONFIG_TYPE_TYPED_CONFIG)
+			type = weft_any_type(f->typed_config);
+		if (f->filter_disabled)
+			weft_build_fail(b, at, "unsupported: filter_disabled");
+		else if (type && !strcmp(type, LISTENER "http_inspector.v3.HttpInspector"))
+			ret->flags |= WEFT_LISTENER_INSPECT_HTTP;
+		else if (type && !strcmp(type, LISTENER "tls_inspector.v3.TlsInspector"))
+			ret->flags |= WEFT_LISTENER_INSPECT_TLS;
+		else if (type && !strcmp(type, LISTENER "original_dst.v3.OriginalDst"))
+			weft_build_note(b, at, "the original destination is always known");
+		else
+			weft_build_fail(b, at, "unsupported: %s", type ? type : f->name);
+		free(type);
+	}
+}
+
+static void chains_fill(struct weft_build *b, const listener *l, struct weft_img_listener *ret)
+{
+	struct spec *s = calloc(l->n_filter_chains + 1, sizeof(*s));
+	uint32_t fallback = 0;
+	char at[WEFT_FIELD_MAX], match[WEFT_FIELD_MAX];
+
+	if (!s || l->n_filter_chains > CHAINS_MAX) {
+		if (s)
+			weft_build_fail(b, "filter_chains", "more than %d", CHAINS_MAX);
+		else
+			b->err = b->err ? b->err : -ENOMEM;
+		free(s);
+		return;
+	}
+	for (size_t i = 0; i < l->n_filter_chains; i++) {
+		weft_field(at, "", "filter_chains[%zu]", i);
+		match_fill(b, l->filter_chains[i]->filter_chain_match,
+			   weft_field(match, at, "filter_chain_match"), &s[i]);
+		s[i].off = chain_build(b, l->filter_chains[i], at);
+	}
+	if (l->default_filter_chain)
+		fallback = chain_build(b, l->default_filter_chain, "default_filter_chain");
+	groups_fill(b, s, l->n_filter_chains, fallback, ret);
+	free(s);
+}
+
+uint32_t weft_build_listener(struct weft_build *b, const listener *l)
+{
+	static const char *const known[] = {
+		"name", "address", "additional_addresses", "filter_chains", "use_original_dst",
+		"default_filter_chain", "per_connection_buffer_limit_bytes", "listener_filters",
+		"listener_filters_timeout", "continue_on_listener_filters_timeout", "traffic_direction", NULL};
+	/* How Envoy's own socket is opened: there is none. */
+	static const char *const quiet[] = {
+		"stat_prefix", "metadata", "deprecated_v1", "drain_type", "transparent", "freebind",
+		"socket_options", "tcp_fast_open_queue_length", "connection_balance_config", "reuse_port",
+		"enable_reuse_port", "access_log", "tcp_backlog_size",
+		"max_connections_to_accept_per_socket_event", "bind_to_port", "enable_mptcp",
+		"ignore_global_conn_limit", "bypass_overload_manager", "tcp_keepalive", NULL};
+	struct weft_img_listener out = {0};
+
+	weft_build_fields(b, &l->base, "", known, quiet);
+	out.name = weft_build_str(b, l->name);
+	out.buffer_limit = weft_u32(l->per_connection_buffer_limit_bytes, 1u << 20);
+	out.inspect_timeout_ms =
+		weft_build_ms(b, l->listener_filters_timeout, 15000, "listener_filters_timeout");
+	if (l->continue_on_listener_filters_timeout)
+		out.flags |= WEFT_LISTENER_TIMEOUT_CONTINUES;
+	inspectors_fill(b, l, &out);
+	chains_fill(b, l, &out);
+	return weft_build_put(b, &out, sizeof(out));
+}

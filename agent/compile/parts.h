@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* One function per resource or part of one; each gives the offset of its object, 0 after an error. */
+
+#include "agent/compile/build.h"
+#include "envoy/config/cluster/v3/cluster.pb-c.h"
+#include "envoy/config/endpoint/v3/endpoint.pb-c.h"
+#include "envoy/config/listener/v3/listener.pb-c.h"
+#include "envoy/config/route/v3/route.pb-c.h"
+#include "envoy/config/route/v3/route_components.pb-c.h"
+#include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb-c.h"
+
+/* True when the listener belongs to the server side (kept, not used for outbound connections). */
+bool weft_listener_inbound(const Envoy__Config__Listener__V3__Listener *l);
+/* weft_img_listener. */
+uint32_t weft_build_listener(struct weft_build *b, const Envoy__Config__Listener__V3__Listener *l);
+
+/* weft_img_hcm. */
+uint32_t weft_build_hcm(
+	struct weft_build *b,
+	const Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager *m,
+	const char *field);
+
+/* weft_img_route_config; field "" for a resource of its own. */
+uint32_t weft_build_route_config(struct weft_build *b,
+				 const Envoy__Config__Route__V3__RouteConfiguration *rc,
+				 const char *field);
+
+/* What a route needs of its surroundings. */
+struct weft_route_scope {
+	struct weft_names_local *headers; /* interned header names of the route configuration */
+	const Envoy__Config__Route__V3__VirtualHost *vhost;
+};
+/* weft_img_route with this index. Path: *ret_kind and *ret_path say where it goes in the trie. */
+enum weft_path_kind { WEFT_PATH_PREFIX, WEFT_PATH_EXACT, WEFT_PATH_SEPARATED };
+struct weft_route_built {
+	uint32_t off;
+	enum weft_path_kind kind;
+	const char *path;
+	bool conditional;
+};
+void weft_build_route(struct weft_build *b, const Envoy__Config__Route__V3__Route *r, uint32_t index,
+		      struct weft_route_scope *scope, const char *field,
+		      struct weft_route_built *ret);
+/* weft_img_redirect of a route whose path specifier matched matched_len bytes. */
+uint32_t weft_build_redirect(struct weft_build *b, const Envoy__Config__Route__V3__RedirectAction *r,
+			     uint32_t matched_len, const char *field);
+/* weft_img_forward. */
+uint32_t weft_build_forward(struct weft_build *b, const Envoy__Config__Route__V3__RouteAction *a,
+			    const Envoy__Config__Route__V3__VirtualHost *vhost, const char *field);
+
+/* Conditions. Slot of a header name: pseudo headers have fixed ones, others are interned. */
+struct weft_names_local {
+	uint32_t n;
+	char *name[WEFT_NAMES_MAX];
+};
+uint32_t weft_build_conds(struct weft_build *b, size_t n,
+			  Envoy__Config__Route__V3__HeaderMatcher **headers,
+			  struct weft_names_local *names, const char *field);
+
+/* weft_img_node of the root; routes in configured order. */
+uint32_t weft_build_trie(struct weft_build *b, const struct weft_route_built *routes, size_t n);
+
+/* weft_img_cluster. */
+uint32_t weft_build_cluster(struct weft_build *b, const Envoy__Config__Cluster__V3__Cluster *c);
+/* weft_img_endpoints of a cluster's assignment; cluster gives balancing and transport. */
+uint32_t weft_build_endpoints(struct weft_build *b, const Envoy__Config__Cluster__V3__Cluster *c,
+			      const Envoy__Config__Endpoint__V3__ClusterLoadAssignment *a);

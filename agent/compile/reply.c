@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/compile/reply.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* RFC 9110 section 15 and the registered ones around it, as Envoy words them. */
+static const struct {
+	uint32_t status;
+	const char *phrase;
+} phrases[] = {
+	{200, "OK"},
+	{201, "Created"},
+	{202, "Accepted"},
+	{203, "Non-Authoritative Information"},
+	{204, "No Content"},
+	{205, "Reset Content"},
+	{206, "Partial Content"},
+	{207, "Multi-Status"},
+	{208, "Already Reported"},
+	{226, "IM Used"},
+	{300, "Multiple Choices"},
+	{301, "Moved Permanently"},
+	{302, "Found"},
+	{303, "See Other"},
+	{304, "Not Modified"},
+	{305, "Use Proxy"},
+	{307, "Temporary Redirect"},
+	{308, "Permanent Redirect"},
+	{400, "Bad Request"},
+	{401, "Unauthorized"},
+	{402, "Payment Required"},
+	{403, "Forbidden"},
+	{404, "Not Found"},
+	{405, "Method Not Allowed"},
+	{406, "Not Acceptable"},
+	{407, "Proxy Authentication Required"},
+	{408, "Request Timeout"},
+	{409, "Conflict"},
+	{410, "Gone"},
+	{411, "Length Required"},
+	{412, "Precondition Failed"},
+	{413, "Payload Too Large"},
+	{414, "URI Too Long"},
+	{415, "Unsupported Media Type"},
+	{416, "Range Not Satisfiable"},
+	{417, "Expectation Failed"},
+	{421, "Misdirected Request"},
+	{422, "Unprocessable Entity"},
+	{423, "Locked"},
+	{424, "Failed Dependency"},
+	{425, "Too Early"},
+	{426, "Upgrade Required"},
+	{428, "Precondition Required"},
+	{429, "Too Many Requests"},
+	{431, "Request Header Fields Too Large"},
+	{500, "Internal Server Error"},
+	{501, "Not Implemented"},
+	{502, "Bad Gateway"},
+	{503, "Service Unavailable"},
+	{504, "Gateway Timeout"},
+	{505, "HTTP Version Not Supported"},
+	{506, "Variant Also Negotiates"},
+	{507, "Insufficient Storage"},
+	{508, "Loop Detected"},
+	{510, "Not Extended"},
+	{511, "Network Authentication Required"},
+};
+
+const char *weft_status_phrase(uint32_t status)
+{
+	for (size_t i = 0; i < sizeof(phrases) / sizeof(*phrases); i++) {
+		if (phrases[i].status == status)
+			return phrases[i].phrase;
+	}
+	return "Unknown";
+}
+
+/* The literal value: %% is a percent sign, other commands of the substitution formatter are refused. */
+static char *value_literal(struct weft_build *b, const char *value, const char *field)
+{
+	char *out = malloc(strlen(value) + 1), *p = out;
+
+	if (!out) {
+		b->err = b->err ? b->err : -ENOMEM;
+		return NULL;
+	}
+	for (; *value; value++) {
+		if (*value == '%' && *++value != '%') {
+			weft_build_fail(b, field, "unsupported: substitution commands (%%...%%)");
+			break;
+		}
+		*p++ = *value;
+	}
+	*p = '\0';
+	return out;
+}
+
+/* HeaderValueOption with the deprecated `append`: false overwrites. */
+static uint32_t append_action(const Envoy__Config__Core__V3__HeaderValueOption *o)
+{
+	if (o->append)
+		return o->append->value ? 0 : 2;
+	return (uint32_t)o->append_action;
+}
+
+static void name_lower(char *s)
+{
+	for (; *s; s++)
+		*s = (char)tolower((unsigned char)*s);
+}
+
+/*
+ * One header of a local reply. There is nothing in it yet with this name but what the reply itself sets, so the
+ * actions differ only in "if it exists": OVERWRITE_IF_EXISTS adds nothing.
+ */
+static void add_write(struct weft_build *b, FILE *f, const Envoy__Config__Core__V3__HeaderValueOption *o,
+		      const char *field)
+{
+	const char *text = o->header && o->header->value ? o->header->value : "";
+	char *name = o->header ? strdup(o->header->key) : NULL;
+	char *value = value_literal(b, text, field);
+
+	if (!name || !value)
+		b->err = b->err ? b->err : -ENOMEM;
+	else
+		name_lower(name);
+	if (!b->err && (!strcmp(name, "content-length") || !strcmp(name, "content-type") ||
+			!strcmp(name, "date") || !strcmp(name, "server") || !strcmp(name, "connection") ||
+			!strcmp(name, "transfer-encoding")))
+		weft_build_fail(b, field, "unsupported: changes %s of a local reply", name);
+	if (!b->err && append_action(o) != 3 && (*value || o->keep_empty_value))
+		fprintf(f, "%s: %s\r\n", name, value);
+	free(name);
+	free(value);
+}
+
+struct parts {
+	char *data;
+	size_t len, date_off, insert_off, head_len;
+};
+
+static void head_write(struct weft_build *b, FILE *f, const struct weft_reply_text *t, bool has_length,
+		       struct parts *p)
+{
+	char field[WEFT_FIELD_MAX];
+
+	fprintf(f, "HTTP/1.1 %u %s\r\n%s", t->status, weft_status_phrase(t->status),
+		t->extra ? t->extra : "");
+	for (size_t i = 0; i < t->n_add; i++)
+		add_write(b, f, t->add[i], weft_field(field, "", "%s[%zu]", t->add_field, i));
+	if (has_length)
+		fprintf(f, "content-length: %zu\r\n", t->body_len);
+	if (t->body_len)
+		fprintf(f, "content-type: text/plain\r\n");
+	fflush(f);
+	p->date_off = p->len + strlen("date: ");
+	fprintf(f, "date: %*s\r\n", (int)WEFT_DATE_LEN, "");
+	if (b->server_header != WEFT_SERVER_PASS)
+		fprintf(f, "server: %s\r\n", b->server_name);
+	fflush(f);
+	p->insert_off = p->len;
+	fprintf(f, "\r\n");
+	fflush(f);
+	p->head_len = p->len;
+}
+
+uint32_t weft_build_reply(struct weft_build *b, const struct weft_reply_text *t)
+{
+	/* RFC 9110 6.4.1, 8.6: these have no content and no length */
+	bool has_length = t->status != 204;
+	struct weft_img_reply r = {.status = (uint16_t)t->status};
+	struct parts p = {0};
+	FILE *f = open_memstream(&p.data, &p.len);
+	uint32_t off = 0;
+
+	if (!f) {
+		b->err = b->err ? b->err : -ENOMEM;
+		return 0;
+	}
+	head_write(b, f, t, has_length, &p);
+	if (has_length && t->status != 304)
+		fwrite(t->body, 1, t->body_len, f);
+	if (fclose(f))
+		b->err = b->err ? b->err : -ENOMEM;
+	if (!b->err) {
+		r.flags = t->closes ? WEFT_REPLY_CLOSES : 0;
+		r.date_off = (uint32_t)p.date_off;
+		r.insert_off = (uint32_t)p.insert_off;
+		r.head_len = (uint32_t)p.head_len;
+		r.len = (uint32_t)p.len;
+		r.data = weft_build_put(b, p.data, p.len);
+		r.details = weft_build_str(b, t->details);
+		off = weft_build_put(b, &r, sizeof(r));
+	}
+	free(p.data);
+	return off;
+}
+
+void weft_build_std_replies(struct weft_build *b, bool suppress_envoy_headers,
+			    uint32_t ret[WEFT_REPLY__MAX])
+{
+	static const char unhealthy[] = "no healthy upstream";
+	static const char overflow[] =
+		"upstream connect error or disconnect/reset before headers. reset reason: overflow";
+	const struct weft_reply_text text[WEFT_REPLY__MAX] = {
+		[WEFT_REPLY_NOT_FOUND] = {.status = 404, .details = "route_not_found"},
+		[WEFT_REPLY_NO_CLUSTER_503] = {.status = 503, .details = "cluster_not_found"},
+		[WEFT_REPLY_NO_CLUSTER_404] = {.status = 404, .details = "cluster_not_found"},
+		[WEFT_REPLY_NO_CLUSTER_500] = {.status = 500, .details = "cluster_not_found"},
+		[WEFT_REPLY_NO_UPSTREAM] = {.status = 503,
+					    .body = unhealthy,
+					    .body_len = sizeof(unhealthy) - 1,
+					    .details = "no_healthy_upstream"},
+		[WEFT_REPLY_OVERFLOW] = {.status = 503,
+					 .body = overflow,
+					 .body_len = sizeof(overflow) - 1,
+					 .extra = suppress_envoy_headers ?
+							  NULL :
+							  "x-envoy-overloaded: true\r\n",
+					 .details = "upstream_reset_before_response_started{overflow}"},
+	};
+
+	for (int i = 0; i < WEFT_REPLY__MAX; i++)
+		ret[i] = weft_build_reply(b, &text[i]);
+}
+
+uint32_t weft_build_headers(struct weft_build *b, size_t n,
+			    Envoy__Config__Core__V3__HeaderValueOption **add, const char *field)
+{
+	struct {
+		struct weft_img_headers list;
+		struct weft_img_header header[];
+	} *h;
+	uint32_t off;
+
+	if (!n)
+		return 0;
+	h = calloc(1, sizeof(*h) + n * sizeof(*h->header));
+	if (!h) {
+		b->err = b->err ? b->err : -ENOMEM;
+		return 0;
+	}
+	for (size_t i = 0; i < n; i++) {
+		struct weft_img_header *out = &h->header[h->list.n];
+		char at[WEFT_FIELD_MAX];
+		char *name = strdup(add[i]->header ? add[i]->header->key : ""), *value;
+
+		weft_field(at, "", "%s[%zu]", field, i);
+		value = value_literal(b, add[i]->header && add[i]->header->value ? add[i]->header->value : "", at);
+		if (name && value && (*value || add[i]->keep_empty_value)) {
+			name_lower(name);
+			out->name = weft_build_str(b, name);
+			out->value = weft_build_str(b, value);
+			out->action = append_action(add[i]);
+			h->list.n++;
+		}
+		free(name);
+		free(value);
+	}
+	off = weft_build_put(b, h, sizeof(*h) + h->list.n * sizeof(*h->header));
+	free(h);
+	return off;
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+/* One route: its match, its action, what it overrides. */
+#include <string.h>
+
+#include "agent/compile/limit.h"
+#include "agent/compile/parts.h"
+#include "agent/compile/reply.h"
+
+typedef Envoy__Config__Route__V3__Route route;
+typedef Envoy__Config__Route__V3__RouteMatch route_match;
+
+static const uint32_t per_unit[] = {100, 10000, 1000000}; /* FractionalPercent.DenominatorType */
+
+static void match_check(struct weft_build *b, const route_match *m, const char *field)
+{
+	static const char *const known[] = {"prefix", "path", "path_separated_prefix", "case_sensitive",
+					    "runtime_fraction", "headers", NULL};
+	const Envoy__Config__Core__V3__RuntimeFractionalPercent *f = m->runtime_fraction;
+	char at[WEFT_FIELD_MAX];
+
+	weft_build_fields(b, &m->base, field, known, NULL);
+	if (!weft_bool(m->case_sensitive, true))
+		weft_build_fail(b, weft_field(at, field, "case_sensitive"), "unsupported: false");
+	if (f && f->default_value && f->default_value->numerator < per_unit[f->default_value->denominator])
+		weft_build_fail(b, weft_field(at, field, "runtime_fraction"), "unsupported below 100 %%");
+}
+
+static void path_fill(const route_match *m, struct weft_route_built *ret)
+{
+	ret->path = "";
+	switch (m->path_specifier_case) {
+	case ENVOY__CONFIG__ROUTE__V3__ROUTE_MATCH__PATH_SPECIFIER_PREFIX:
+		ret->kind = WEFT_PATH_PREFIX;
+		ret->path = m->prefix;
+		break;
+	case ENVOY__CONFIG__ROUTE__V3__ROUTE_MATCH__PATH_SPECIFIER_PATH:
+		ret->kind = WEFT_PATH_EXACT;
+		ret->path = m->path;
+		break;
+	case ENVOY__CONFIG__ROUTE__V3__ROUTE_MATCH__PATH_SPECIFIER_PATH_SEPARATED_PREFIX:
+		ret->kind = WEFT_PATH_SEPARATED;
+		ret->path = m->path_separated_prefix;
+		break;
+	default: /* refused by match_check() */
+		break;
+	}
+}
+
+static uint32_t direct_build(struct weft_build *b, const Envoy__Config__Route__V3__DirectResponseAction *d,
+			     const char *field)
+{
+	static const char *const known[] = {"status", "body", NULL};
+	struct weft_reply_text text = {
+		.status = d->status, .details = "direct_response", .closes = d->status == 400};
+	char at[WEFT_FIELD_MAX];
+
+	weft_build_fields(b, &d->base, field, known, NULL);
+	if (d->body) {
+		switch (d->body->specifier_case) {
+		case ENVOY__CONFIG__CORE__V3__DATA_SOURCE__SPECIFIER_INLINE_STRING:
+			text.body = d->body->inline_string;
+			text.body_len = strlen(d->body->inline_string);
+			break;
+		case ENVOY__CONFIG__CORE__V3__DATA_SOURCE__SPECIFIER_INLINE_BYTES:
+			text.body = d->body->inline_bytes.data;
+			text.body_len = d->body->inline_bytes.len;
+			break;
+		default:
+			weft_build_fail(b, weft_field(at, field, "body"),
+					"unsupported: only inline_string and inline_bytes");
+		}
+	}
+	if (text.body_len > WEFT_BODY_MAX)
+		weft_build_fail(b, weft_field(at, field, "body"), "more than %u bytes", WEFT_BODY_MAX);
+	else if (text.body_len > b->max_body)
+		weft_build_fail(b, weft_field(at, field, "body"),
+				"response body size is %zu bytes; maximum is %u", text.body_len, b->max_body);
+	return weft_build_reply(b, &text);
+}
+
+static void action_fill(struct weft_build *b, const route *r, const struct weft_route_scope *scope,
+			const struct weft_route_built *built, const char *field, struct weft_img_route *out)
+{
+	char at[WEFT_FIELD_MAX];
+
+	switch (r->action_case) {
+	case ENVOY__CONFIG__ROUTE__V3__ROUTE__ACTION_ROUTE:
+		out->action_kind = WEFT_ACTION_FORWARD;
+		out->action = weft_build_forward(b, r->route, scope->vhost, weft_field(at, field, "route"));
+		break;
+	case ENVOY__CONFIG__ROUTE__V3__ROUTE__ACTION_DIRECT_RESPONSE:
+		out->action_kind = WEFT_ACTION_DIRECT;
+		out->action = direct_build(b, r->direct_response, weft_field(at, field, "direct_response"));
+		break;
+	case ENVOY__CONFIG__ROUTE__V3__ROUTE__ACTION_REDIRECT:
+		out->action_kind = WEFT_ACTION_REDIRECT;
+		out->action = weft_build_redirect(b, r->redirect, (uint32_t)strlen(built->path),
+						  weft_field(at, field, "redirect"));
+		break;
+	default: /* refused by weft_build_fields() */
+		break;
+	}
+}
+
+void weft_build_route(struct weft_build *b, const route *r, uint32_t index, struct weft_route_scope *scope,
+		      const char *field, struct weft_route_built *ret)
+{
+	static const char *const known[] = {"name", "match", "route", "redirect", "direct_response",
+					    "typed_per_filter_config", NULL};
+	static const char *const quiet[] = {"metadata", "decorator", "tracing", "stat_prefix",
+					    "per_request_buffer_limit_bytes", "request_body_buffer_limit", NULL};
+	struct weft_img_route out = {.index = index};
+	char at[WEFT_FIELD_MAX];
+
+	weft_build_fields(b, &r->base, field, known, quiet);
+	weft_field(at, field, "match");
+	match_check(b, r->match, at);
+	path_fill(r->match, ret);
+	out.name = weft_build_str(b, r->name);
+	out.cond = weft_build_conds(b, r->match->n_headers, r->match->headers, scope->headers, at);
+	out.n_cond = (uint32_t)r->match->n_headers;
+	out.override = weft_build_overrides(b, r->n_typed_per_filter_config, r->typed_per_filter_config, field,
+					    &out.n_override);
+	action_fill(b, r, scope, ret, field, &out);
+	ret->conditional = out.n_cond != 0;
+	ret->off = weft_build_put(b, &out, sizeof(out));
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Route configurations and virtual hosts. */
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/compile/limit.h"
+#include "agent/compile/parts.h"
+#include "bpf/engine/engine.h"
+
+typedef Envoy__Config__Route__V3__RouteConfiguration route_config;
+typedef Envoy__Config__Route__V3__VirtualHost virtual_host;
+
+/* Envoy's default of max_direct_response_body_size_bytes. */
+#define BODY_DEFAULT 4096u
+
+static uint32_t vhost_build(struct weft_build *b, const virtual_host *v, struct weft_names_local *names,
+			    const char *field)
+{
+	static const char *const known[] = {"name", "domains", "routes", "retry_policy",
+					    "typed_per_filter_config", "include_request_attempt_count",
+					    "include_attempt_count_in_response", NULL};
+	static const char *const quiet[] = {"virtual_clusters", "metadata", "per_request_buffer_limit_bytes",
+					    "request_body_buffer_limit", NULL};
+	struct weft_route_built *routes = calloc(v->n_routes + 1, sizeof(*routes));
+	struct weft_route_scope scope = {.headers = names, .vhost = v};
+	struct weft_img_vhost out = {.n_route = (uint32_t)v->n_routes};
+	char at[WEFT_FIELD_MAX];
+
+	if (!routes) {
+		b->err = b->err ? b->err : -ENOMEM;
+		return 0;
+	}
+	weft_build_fields(b, &v->base, field, known, quiet);
+	out.name = weft_build_str(b, v->name);
+	if (v->include_request_attempt_count)
+		out.flags |= WEFT_VHOST_ATTEMPT_COUNT;
+	if (v->include_attempt_count_in_response)
+		out.flags |= WEFT_VHOST_ATTEMPT_COUNT_RESPONSE;
+	out.override = weft_build_overrides(b, v->n_typed_per_filter_config, v->typed_per_filter_config, field,
+					    &out.n_override);
+	for (size_t i = 0; i < v->n_routes && b->err != -ENOMEM && b->err != -ENOSPC; i++)
+		weft_build_route(b, v->routes[i], (uint32_t)i, &scope,
+				 weft_field(at, field, "routes[%zu]", i), &routes[i]);
+	if (!b->err)
+		out.trie = weft_build_trie(b, routes, v->n_routes);
+	free(routes);
+	return weft_build_put(b, &out, sizeof(out));
+}
+
+/* ---- domains ---- */
+
+struct domains {
+	struct weft_tab_key *key;
+	size_t n, cap;
+};
+
+static void length_bit(__u64 bits[4], size_t len)
+{
+	bits[len >> 6 & 3] |= 1ull << (len & 63);
+}
+
+/* "*", "*.foo", "foo.*", or the host itself; case does not count (xds-envoy.md 3.2). */
+static void domain_add(struct weft_build *b, const char *domain, uint32_t vhost, const char *field,
+		       struct domains *d, struct weft_img_route_config *rc)
+{
+	struct weft_tab_key *k = &d->key[d->n];
+	char low[WEFT_HOST_LEN_MAX + 1];
+	size_t len = strlen(domain);
+	const char *text = low;
+
+	if (!strcmp(domain, "*")) {
+		rc->star = vhost;
+		return;
+	}
+	if (len >= WEFT_HOST_LEN_MAX) {
+		weft_build_fail(b, field, "longer than %u bytes", WEFT_HOST_LEN_MAX - 1);
+		return;
+	}
+	for (size_t i = 0; i <= len; i++)
+		low[i] = (char)tolower((unsigned char)domain[i]);
+	*k = (struct weft_tab_key){.kind = WEFT_KIND_HOST, .val = vhost};
+	if (len && low[0] == '*') {
+		text++;
+		len--;
+		k->kind = WEFT_KIND_HOST_SUFFIX;
+		k->hash = weft_hash_suffix(text, (uint32_t)len);
+		length_bit(rc->suffix_len, len);
+	} else if (len && low[len - 1] == '*') {
+		len--;
+		k->kind = WEFT_KIND_HOST_PREFIX;
+		k->hash = weft_hash_prefix(text, (uint32_t)len);
+		length_bit(rc->prefix_len, len);
+		rc->flags |= WEFT_RC_PREFIX_HOSTS;
+	} else {
+		k->hash = weft_hash_host(text, (uint32_t)len);
+	}
+	if (!len)
+		return; /* an empty domain fits no request: every one has a host */
+	k->str = weft_build_bytes(b, text, len);
+	d->n++;
+}
+
+static void headers_fill(struct weft_build *b, const struct weft_names_local *names,
+			 struct weft_img_route_config *rc)
+{
+	struct weft_tab_key key[WEFT_NAMES_MAX] = {0};
+
+	for (uint32_t i = 0; i < names->n; i++) {
+		uint32_t len = (uint32_t)strlen(names->name[i]);
+
+		key[i].kind = WEFT_KIND_HEADER;
+		key[i].hash = weft_hash_name(names->name[i], len);
+		key[i].str = weft_build_bytes(b, names->name[i], len);
+		key[i].val = i + WEFT_VALUE__HEADERS + 1;
+		rc->bloom |= 1ull << (key[i].hash & 63);
+	}
+	rc->headers = weft_build_tab(b, key, names->n);
+}
+
+static void hosts_fill(struct weft_build *b, const route_config *rc, struct weft_names_local *names,
+		       const char *field, struct weft_img_route_config *out)
+{
+	struct domains d = {0};
+	char at[WEFT_FIELD_MAX], domain[WEFT_FIELD_MAX];
+
+	for (size_t i = 0; i < rc->n_virtual_hosts; i++)
+		d.cap += rc->virtual_hosts[i]->n_domains;
+	d.key = calloc(d.cap + 1, sizeof(*d.key));
+	if (!d.key) {
+		b->err = b->err ? b->err : -ENOMEM;
+		return;
+	}
+	for (size_t i = 0; i < rc->n_virtual_hosts && b->err != -ENOMEM && b->err != -ENOSPC; i++) {
+		const virtual_host *v = rc->virtual_hosts[i];
+		uint32_t off = vhost_build(b, v, names, weft_field(at, field, "virtual_hosts[%zu]", i));
+
+		for (size_t j = 0; j < v->n_domains; j++)
+			domain_add(b, v->domains[j], off, weft_field(domain, at, "domains[%zu]", j), &d,
+				   out);
+	}
+	out->hosts = weft_build_tab(b, d.key, d.n);
+	free(d.key);
+}
+
+uint32_t weft_build_route_config(struct weft_build *b, const route_config *rc, const char *field)
+{
+	static const char *const known[] = {"name", "virtual_hosts", "validate_clusters",
+					    "max_direct_response_body_size_bytes",
+					    "ignore_port_in_host_matching", "typed_per_filter_config", NULL};
+	/* internal_only_headers are removed from external requests only, and pods are internal */
+	static const char *const quiet[] = {"metadata", "most_specific_header_mutations_wins",
+					    "internal_only_headers", NULL};
+	struct weft_names_local names = {0};
+	struct weft_img_route_config out = {0};
+
+	weft_build_fields(b, &rc->base, field, known, quiet);
+	if (!b->server_name)
+		b->server_name = "envoy";
+	b->max_body = weft_u32(rc->max_direct_response_body_size_bytes, BODY_DEFAULT);
+	out.name = weft_build_str(b, rc->name);
+	if (rc->ignore_port_in_host_matching)
+		out.flags |= WEFT_RC_IGNORE_PORT;
+	out.override = weft_build_overrides(b, rc->n_typed_per_filter_config, rc->typed_per_filter_config,
+					    field, &out.n_override);
+	hosts_fill(b, rc, &names, field, &out);
+	headers_fill(b, &names, &out);
+	for (uint32_t i = 0; i < names.n; i++)
+		free(names.name[i]);
+	return weft_build_put(b, &out, sizeof(out));
+}

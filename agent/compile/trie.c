@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The paths of a virtual host as one compressed trie. Each node knows the candidates of a request that comes through
+ * or ends there: the lowest route that needs no further test, and the conditional ones before it, in configured
+ * order; those of enclosing prefixes hang behind (`up`), so that nothing is stored twice.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/compile/parts.h"
+
+/* Bytes of one path; a longer one cannot arrive in a head that is judged. */
+#define PATH_MAX_LEN 8192
+
+struct node {
+	const char *label;
+	size_t len;
+	struct node *child, *next; /* first child, next sibling */
+	struct weft_words through, exact; /* route indexes, ascending */
+};
+
+static struct node *node_new(struct weft_build *b, const char *label, size_t len)
+{
+	struct node *n = calloc(1, sizeof(*n));
+
+	if (!n) {
+		b->err = b->err ? b->err : -ENOMEM;
+		return NULL;
+	}
+	n->label = label;
+	n->len = len;
+	return n;
+}
+
+static void node_free(struct node *n)
+{
+	while (n) {
+		struct node *next = n->next;
+
+		node_free(n->child);
+		free(n->through.v);
+		free(n->exact.v);
+		free(n);
+		n = next;
+	}
+}
+
+static size_t common(const char *a, size_t n, const char *c, size_t m)
+{
+	size_t i = 0;
+
+	while (i < n && i < m && a[i] == c[i])
+		i++;
+	return i;
+}
+
+/* Cuts a node after `at` bytes of its label: the rest, with all it holds, becomes its only child. */
+static bool node_split(struct weft_build *b, struct node *n, size_t at)
+{
+	struct node *rest = node_new(b, n->label + at, n->len - at);
+
+	if (!rest)
+		return false;
+	rest->child = n->child;
+	rest->through = n->through;
+	rest->exact = n->exact;
+	n->child = rest;
+	n->len = at;
+	n->through = (struct weft_words){0};
+	n->exact = (struct weft_words){0};
+	return true;
+}
+
+/* The node where the path ends, made as needed. */
+static struct node *node_at(struct weft_build *b, struct node *n, const char *path, size_t len)
+{
+	while (len) {
+		struct node *c = n->child;
+		size_t k;
+
+		while (c && c->label[0] != *path)
+			c = c->next;
+		if (!c) {
+			c = node_new(b, path, len);
+			if (!c)
+				return NULL;
+			c->next = n->child;
+			n->child = c;
+			return c;
+		}
+		k = common(c->label, c->len, path, len);
+		if (k < c->len && !node_split(b, c, k))
+			return NULL;
+		path += k;
+		len -= k;
+		n = c;
+	}
+	return n;
+}
+
+static void route_add(struct weft_build *b, struct node *root, const char *path, size_t len,
+		      uint32_t index, bool exact)
+{
+	struct node *n = node_at(b, root, path, len);
+
+	if (n && weft_words_add(exact ? &n->exact : &n->through, index))
+		b->err = b->err ? b->err : -ENOMEM;
+}
+
+static int compare_words(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* weft_img_accept of the list on top of what the enclosing prefixes gave. */
+static uint32_t accept_build(struct weft_build *b, const struct weft_route_built *routes, struct weft_words *list,
+			     uint32_t inherited, const struct weft_img_accept *outer,
+			     struct weft_img_accept *ret)
+{
+	struct {
+		struct weft_img_accept head;
+		struct weft_img_candidate c[];
+	} *out;
+	size_t n = 0;
+	uint32_t off;
+
+	*ret = *outer;
+	ret->n = 0;
+	if (outer->n)
+		ret->up = inherited;
+	if (list->n)
+		qsort(list->v, list->n, sizeof(*list->v), compare_words);
+	for (; n < list->n && list->v[n] < ret->best; n++) {
+		if (!routes[list->v[n]].conditional) {
+			ret->best = list->v[n];
+			ret->best_route = routes[list->v[n]].off;
+			break;
+		}
+	}
+	if (!n && ret->best == outer->best) { /* nothing better here */
+		*ret = *outer;
+		return inherited;
+	}
+	out = calloc(1, sizeof(*out) + n * sizeof(*out->c));
+	if (!out) {
+		b->err = b->err ? b->err : -ENOMEM;
+		return 0;
+	}
+	ret->n = (uint32_t)n;
+	out->head = *ret;
+	for (size_t i = 0; i < n; i++)
+		out->c[i] = (struct weft_img_candidate){.index = list->v[i], .route = routes[list->v[i]].off};
+	off = weft_build_put(b, out, sizeof(*out) + n * sizeof(*out->c));
+	free(out);
+	return off;
+}
+
+/* The smallest table in which no two children share a place. */
+static uint32_t child_mask(const struct node *n)
+{
+	for (uint32_t size = 1; size < 256; size *= 2) {
+		uint8_t used[256] = {0};
+		bool clash = false;
+
+		for (const struct node *c = n->child; c; c = c->next) {
+			uint8_t *u = &used[(uint8_t)c->label[0] & (size - 1)];
+
+			clash = clash || *u;
+			*u = 1;
+		}
+		if (!clash)
+			return size - 1;
+	}
+	return 255;
+}
+
+static uint32_t node_build(struct weft_build *b, const struct weft_route_built *routes, struct node *n,
+			   uint32_t inherited, const struct weft_img_accept *outer)
+{
+	struct {
+		struct weft_img_node head;
+		uint32_t child[256];
+	} out = {0};
+	struct weft_img_accept through, exact;
+	uint32_t mask = child_mask(n);
+
+	out.head.len = (uint16_t)n->len;
+	out.head.child_mask = (uint16_t)mask;
+	if (n->len)
+		out.head.label = weft_build_put(b, n->label, n->len);
+	memcpy(&out.head.label8, n->label, n->len < 8 ? n->len : 8);
+	out.head.accept = accept_build(b, routes, &n->through, inherited, outer, &through);
+	out.head.accept_exact = accept_build(b, routes, &n->exact, out.head.accept, &through, &exact);
+	if (out.head.accept_exact == out.head.accept)
+		out.head.accept_exact = 0;
+	for (struct node *c = n->child; c && !b->err; c = c->next)
+		out.child[(uint8_t)c->label[0] & mask] =
+			node_build(b, routes, c, out.head.accept, &through);
+	return weft_build_put(b, &out, sizeof(out.head) + (mask + 1) * sizeof(*out.child));
+}
+
+uint32_t weft_build_trie(struct weft_build *b, const struct weft_route_built *routes, size_t n)
+{
+	const struct weft_img_accept none = {.best = WEFT_NO_ROUTE};
+	struct node *root = node_new(b, "", 0);
+	char **slashed = calloc(n + 1, sizeof(*slashed));
+	uint32_t off = 0;
+
+	for (size_t i = 0; root && slashed && i < n && !b->err; i++) {
+		size_t len = strlen(routes[i].path);
+
+		if (len > PATH_MAX_LEN) {
+			weft_build_fail(b, "virtual_hosts", "a path of more than %d bytes", PATH_MAX_LEN);
+			break;
+		}
+		route_add(b, root, routes[i].path, len, (uint32_t)i,
+			  routes[i].kind != WEFT_PATH_PREFIX);
+		if (routes[i].kind != WEFT_PATH_SEPARATED)
+			continue;
+		/* the path itself, or all below it */
+		slashed[i] = malloc(len + 2);
+		if (!slashed[i])
+			break;
+		memcpy(slashed[i], routes[i].path, len);
+		memcpy(slashed[i] + len, "/", 2);
+		route_add(b, root, slashed[i], len + 1, (uint32_t)i, false);
+	}
+	if (root && slashed && !b->err)
+		off = node_build(b, routes, root, 0, &none);
+	node_free(root);
+	for (size_t i = 0; slashed && i < n; i++)
+		free(slashed[i]);
+	free(slashed);
+	if (!off)
+		b->err = b->err ? b->err : -ENOMEM;
+	return off;
+}
