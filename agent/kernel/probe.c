@@ -73,38 +73,45 @@ static int pair_open(int *ret_client, int *ret_server)
 	return 0;
 }
 
-/* Bytes that FIONREAD reports for one byte received over TCP, on a socket in a map with these programs. */
-static int fionread_of(bool with_verdict)
+/* Where the byte that FIONREAD must count comes from. */
+enum fionread_from { FROM_TCP, FROM_TCP_WITH_VERDICT, FROM_REDIRECT };
+
+/* Bytes that FIONREAD reports for one byte that waits on a socket in a map; -errno. */
+static int fionread_of(enum fionread_from from)
 {
+	bool verdict = from == FROM_TCP_WITH_VERDICT;
+	const char *msg = from == FROM_REDIRECT ? "p_redirect" : "p_pass";
 	_auto_close_ int client = -1, server = -1;
 	struct pollfd pfd = {.events = POLLIN};
+	struct bpf_program *prog;
 	struct probe_bpf *p;
 	__u64 key = 1, val;
 	int n = -1, map, err;
 
-	err = load_only("p_pass", with_verdict ? "p_verdict" : NULL, &p);
+	err = load_only(msg, verdict ? "p_verdict" : NULL, &p);
 	if (err)
 		return err;
 	map = bpf_map__fd(p->maps.probe_sock);
+	prog = bpf_object__find_program_by_name(p->obj, msg);
 	err = pair_open(&client, &server);
 	if (!err)
-		err = bpf_prog_attach(bpf_program__fd(p->progs.p_pass), map, BPF_SK_MSG_VERDICT, 0);
-	if (!err && with_verdict)
+		err = bpf_prog_attach(bpf_program__fd(prog), map, BPF_SK_MSG_VERDICT, 0);
+	if (!err && verdict)
 		err = bpf_prog_attach(bpf_program__fd(p->progs.p_verdict), map,
 				      BPF_SK_SKB_STREAM_VERDICT, 0);
 	val = (__u64)client;
 	if (!err)
 		err = bpf_map_update_elem(map, &key, &val, BPF_ANY);
 	pfd.fd = client;
-	if (!err && (send(server, "x", 1, MSG_NOSIGNAL) != 1 || poll(&pfd, 1, 1000) != 1 ||
-		     ioctl(client, FIONREAD, &n)))
+	if (!err && (send(from == FROM_REDIRECT ? client : server, "x", 1, MSG_NOSIGNAL) != 1 ||
+		     poll(&pfd, 1, 1000) != 1 || ioctl(client, FIONREAD, &n)))
 		err = -EIO;
 	probe_bpf__destroy(p);
 	return err ? err : n;
 }
 
 struct fionread_test {
-	int plain, with_verdict;
+	int plain, with_verdict, redirected;
 	int err;
 };
 
@@ -116,13 +123,25 @@ static void *fionread_run(void *arg)
 	t->err = unshare(CLONE_NEWNET) ? -errno : loopback_up();
 	if (t->err)
 		return NULL;
-	t->plain = fionread_of(false);
+	t->plain = fionread_of(FROM_TCP);
 	if (t->plain == 0)
-		t->with_verdict = fionread_of(true);
+		t->with_verdict = fionread_of(FROM_TCP_WITH_VERDICT);
+	t->redirected = fionread_of(FROM_REDIRECT);
 	return NULL;
 }
 
-static void fionread_probe(struct weft_feature_result *r)
+static void fionread_judge(struct weft_feature_result *r, int err, int n, const char *what)
+{
+	if (!err && n < 0)
+		err = n;
+	r->available = !err && n == 1;
+	if (err)
+		snprintf(r->reason, sizeof(r->reason), "not tested: %s", strerror(-err));
+	else
+		snprintf(r->reason, sizeof(r->reason), "%d for one byte %s", n, what);
+}
+
+static void fionread_probe(struct weft_feature_result *tcp, struct weft_feature_result *own)
 {
 	struct fionread_test t = {0};
 	pthread_t thread;
@@ -132,16 +151,12 @@ static void fionread_probe(struct weft_feature_result *r)
 		pthread_join(thread, NULL);
 	else
 		t.err = -err;
-	r->available = !t.err && t.plain == 1;
-	if (t.err || t.plain < 0)
-		snprintf(r->reason, sizeof(r->reason), "not tested: %s",
-			 strerror(t.err ? -t.err : -t.plain));
-	else if (r->available)
-		snprintf(r->reason, sizeof(r->reason), "counts data from TCP on a socket in a map");
-	else
-		snprintf(r->reason, sizeof(r->reason),
-			 "%d for one byte from TCP on a socket in a map; %d with a verdict program",
-			 t.plain, t.with_verdict);
+	fionread_judge(tcp, t.err, t.plain, "from TCP on a socket in a map");
+	if (!t.err && t.plain == 0)
+		snprintf(tcp->reason, sizeof(tcp->reason),
+			 "0 for one byte from TCP on a socket in a map, %d with a verdict program",
+			 t.with_verdict);
+	fionread_judge(own, t.err, t.redirected, "redirected to its own sender");
 }
 
 static void release_probe(struct weft_feature_result *r)
@@ -162,10 +177,8 @@ void weft_features_probe(struct weft_feature_result results[WEFT_FEATURE__MAX])
 		int err;
 
 		*r = (struct weft_feature_result){0};
-		if (i == WEFT_FEATURE_FIONREAD) {
-			fionread_probe(r);
+		if (i == WEFT_FEATURE_FIONREAD || i == WEFT_FEATURE_FIONREAD_OWN)
 			continue;
-		}
 		if (i == WEFT_FEATURE_FIXES) {
 			release_probe(r);
 			continue;
@@ -178,5 +191,6 @@ void weft_features_probe(struct weft_feature_result results[WEFT_FEATURE__MAX])
 		snprintf(r->reason, sizeof(r->reason), "%s%s", err ? "trial load: " : "loads",
 			 err ? strerror(-err) : "");
 	}
+	fionread_probe(&results[WEFT_FEATURE_FIONREAD], &results[WEFT_FEATURE_FIONREAD_OWN]);
 	libbpf_set_print(print);
 }

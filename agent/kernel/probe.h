@@ -30,6 +30,8 @@
 	  "where FIONREAD needs it, the agent carries every exchange")                             \
 	X(FIONREAD, "fionread", NULL, false,                                                       \
 	  "a verdict program that passes is attached, 10 % of requests/s")                         \
+	X(FIONREAD_OWN, "fionread_in_place", NULL, false,                                          \
+	  "FIONREAD does not count answers made in place (poll, recv and MSG_PEEK do)")            \
 	X(FIXES, "sockmap_fixes", NULL, false,                                                     \
 	  "known kernel defects of sockmap are open: update the kernel")
 

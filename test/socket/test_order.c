@@ -85,6 +85,8 @@ static int readable(int fd)
 
 static void queue_as_the_app_sees_it(void **state)
 {
+	/* kernels of old count only what came over TCP: probed, reported, and no way around */
+	bool counted = weft_kernel_has(world.kernel, "fionread_in_place");
 	int fd = vip_connect(1);
 	char peek[4096];
 	struct answer a;
@@ -97,12 +99,14 @@ static void queue_as_the_app_sees_it(void **state)
 
 		send_get(fd, agent ? "/x" : "/deny", "");
 		n = readable(fd);
-		assert_true(n > 40);
 		seen = recv(fd, peek, sizeof(peek) - 1, MSG_PEEK);
-		assert_int_equal(seen, n);
-		assert_int_equal(readable(fd), n);
+		assert_true(seen > 40);
+		if (agent || counted) {
+			assert_int_equal(seen, n);
+			assert_int_equal(readable(fd), n);
+		}
 		recv_answer(fd, false, &a);
-		assert_int_equal(a.len, n);
+		assert_int_equal(a.len, seen);
 		assert_int_equal(a.by_agent, agent);
 		assert_memory_equal(peek, a.text, a.len);
 		assert_int_equal(ioctl(fd, FIONREAD, &n), 0);

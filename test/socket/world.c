@@ -69,10 +69,10 @@ static void netns_make(void)
 
 	assert(!unshare(CLONE_NEWNET));
 	assert(!system("ip link set lo up && ip addr add 10.88.0.1/32 dev lo && "
-		       "ip -6 addr add fd88::1/128 dev lo nodad"));
+		       "ip -6 addr add fd88::1/128 dev lo"));
 	for (int i = 1; i <= FIX_LISTENERS; i++) {
 		snprintf(cmd, sizeof(cmd),
-			 "ip addr add 10.99.0.%d/32 dev lo && ip -6 addr add fd99::%d/128 dev lo nodad",
+			 "ip addr add 10.99.0.%d/32 dev lo && ip -6 addr add fd99::%d/128 dev lo",
 			 i, i);
 		assert(!system(cmd));
 	}
