@@ -101,14 +101,21 @@ def program_cost(world, pod, routes, seconds):
     return (t1 - t0) / max(n1 - n0, 1)
 
 
-def routes_ratio(world, pod, slices):
+def set_statistics(value):
+    """Whether the kernel counts what programs cost; returns what it was."""
     with open("/proc/sys/kernel/bpf_stats_enabled", "r+", encoding="ascii") as f:
         before = f.read().strip()
-    lab.run("sysctl", "-q", "kernel.bpf_stats_enabled=1")
+        f.seek(0)
+        f.write(value)
+    return before
+
+
+def routes_ratio(world, pod, slices):
+    before = set_statistics("1")
     try:
         pairs = [(program_cost(world, pod, config.FEW, 1), program_cost(world, pod, config.MANY, 1)) for _ in range(slices)]
     finally:
-        lab.run("sysctl", "-q", f"kernel.bpf_stats_enabled={before}")
+        set_statistics(before)
     few, many = (statistics.median(p[i] for p in pairs) for i in (0, 1))
     print(f"sk_msg program: {few:.0f} ns with {config.FEW} routes, {many:.0f} ns with {config.MANY}")
     return statistics.median(b / a for a, b in pairs)
