@@ -153,7 +153,7 @@ out:
 /* Only when all that was passed was handled, and nothing is half done. */
 static void give_back(struct conn *c)
 {
-	uint64_t word;
+	__u64 word;
 
 	if (!c->slot || c->len)
 		return;
