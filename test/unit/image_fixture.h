@@ -6,6 +6,7 @@
  * compiler. Offsets are image offsets; strings have the slack the engine reads.
  */
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -28,7 +29,7 @@ struct fix {
 	__u32 n_cell;
 };
 
-static struct fix fix;
+static struct fix fix __attribute__((unused));
 
 static inline void fix_open_on(void *img, void *state)
 {
