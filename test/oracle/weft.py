@@ -47,6 +47,7 @@ class Case:
         self.excluded = cover["excluded"].get(name)
         self.verdicts = cover["verdicts"].get(name)
         self.fields, self.left_out = part.get("fields", []), part.get("requests", [])
+        self.named = part.get("named", {})
         self.short = self._shorten()
 
     def _shorten(self):
@@ -148,21 +149,23 @@ def check_case(c):
     with tempfile.TemporaryDirectory(prefix="weft-oracle-") as folder:
         if c.verdicts is not None:
             return _verdicts(c, folder)
-        fields = [c.excluded["field"]] if c.excluded else c.fields
-        done = agent_command("check", casefile.write_bootstrap(folder, c.short if not c.excluded else c.case,
-                                                               still_world(c.case)))
-        if not c.excluded:
-            lines = [] if done.returncode == 0 else [f"check refuses it: {done.stdout.strip()[:600]}"]
-            whole = agent_command("check", casefile.write_bootstrap(folder, c.case, still_world(c.case)))
-            return lines + [x for f in fields for x in _must_refuse(f, whole)], 1 + len(fields)
-        if fields == [None]:
-            return [] if done.returncode == 0 else [f"check refuses it: {done.stdout.strip()[:600]}"], 1
-        return _must_refuse(fields[0], done), 1
+        def check(case):
+            return agent_command("check", casefile.write_bootstrap(folder, case, still_world(case)))
+        if c.excluded:
+            return _must_refuse(c.excluded["field"], check(c.case)), 1
+        done = check(c.short)
+        lines = [] if done.returncode == 0 else [f"check says {done.returncode}: {(done.stdout + done.stderr).strip()[:600]}"]
+        for field in c.fields:  # each alone: one refusal must not hide another
+            case = casefile.without(c.case, set(c.fields) - {field}, [])
+            lines += _must_refuse(c.named.get(field, field), check(case))
+        return lines, 1 + len(c.fields)
 
 
 def _must_refuse(field, done):
     if done.returncode == 0:
         return [f"{field} is accepted without being applied"]
+    if done.returncode != 1:
+        return [f"check ended with {done.returncode}: {done.stderr.strip()[:200]}"]
     # A value (RING_HASH) is named in the reason, a field in the path; either is in the text.
     return [] if field.lower() in done.stdout.lower() else [f"refused, but {field} is not named: {done.stdout.strip()[:400]}"]
 
@@ -182,6 +185,9 @@ def _verdicts(c, folder):
             path = casefile.write_yaml(os.path.join(folder, "one.yaml"), {"resources": [dict({"@type": casefile.XDS_TYPES[kind]}, **r)]})
             done = agent_command("check", path)
             accepted = done.returncode == 0
+            if done.returncode not in (0, 1):
+                lines.append(f"{kind} {name!r}: check ended with {done.returncode}: {done.stderr.strip()[:200]}")
+                continue
             if accepted == golden[(kind, name)]["accepted"] or (not accepted and f"{kind} {name}" in c.verdicts):
                 continue
             lines.append(f"{kind} {name!r}: Envoy {'accepts' if not accepted else 'refuses'} it "
