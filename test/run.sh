@@ -32,6 +32,13 @@ mkdir -p "$logs"
 summary=()
 failed=0
 
+finish() {
+	echo
+	printf '%s\n' "${summary[@]}"
+	[ $failed = 0 ] && echo "all passed" || echo "FAILED; logs are in $logs"
+	exit $failed
+}
+
 wanted() {
 	[ ${#labels[@]} -eq 0 ] || printf '%s\n' "${labels[@]}" | grep -qx "$1"
 }
@@ -70,9 +77,9 @@ clang_build() {
 	cmake -S . -B build/clang -G Ninja -DCMAKE_C_COMPILER=clang-16 -DCMAKE_BUILD_TYPE=Release && cmake --build build/clang
 }
 
-[ -z "$deps" ] || step deps deploy/deps.sh --tests || exit 1
+[ -z "$deps" ] || step deps deploy/deps.sh --tests || finish
 ! wanted check || step check test/check/tree.sh
-step build-release build release || exit 1
+step build-release build release || finish
 if wanted check; then
 	step build-clang clang_build
 fi
@@ -100,7 +107,4 @@ fi
 if wanted fuzz && step build-fuzz build fuzz; then
 	tests fuzz fuzz -L '^fuzz$' -j 2
 fi
-echo
-printf '%s\n' "${summary[@]}"
-[ $failed = 0 ] && echo "all passed" || echo "FAILED; logs are in $logs"
-exit $failed
+finish

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """An HTTP/1.1 server with manners on request: backend.py NAME PORT. Listens on every address of its namespace.
 
-Answers with `x-backend: NAME`. Paths: /slow?ms=N waits; /close and /reset end the connection without an answer; /status?code=N; /bytes?n=N
+Answers with `x-backend: NAME`. ?ms=N waits, on any path; paths: /close and /reset end the connection without an answer; /status?code=N; /bytes?n=N
 sends N bytes of a known pattern (chunked with &chunked=1); a POST is answered with the length and SHA-256 of its body; /flaky?n=N&key=K
 ends the connection the first N times; /count?key=K says how often. Anything else: NAME and the request's path.
 """
@@ -68,7 +68,7 @@ async def exchange(reader, writer):
     method, target, _ = line.split(" ")
     url = urllib.parse.urlsplit(target)
     q = dict(urllib.parse.parse_qsl(url.query))
-    if url.path == "/slow":
+    if "ms" in q:
         await asyncio.sleep(int(q["ms"]) / 1000)
     if url.path == "/close":
         return False
