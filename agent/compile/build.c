@@ -204,7 +204,7 @@ uint32_t weft_build_ms(struct weft_build *b, const Google__Protobuf__Duration *d
 	return (uint32_t)ms;
 }
 
-bool weft_addr_parse(const char *text, uint32_t port, struct weft_sockaddr *ret)
+bool weft_ip_parse(const char *text, uint32_t port, struct weft_sockaddr *ret)
 {
 	struct in_addr v4;
 	struct in6_addr v6;

@@ -100,7 +100,7 @@ static inline bool weft_bool(const Google__Protobuf__BoolValue *v, bool unset)
 	return v ? v->value != 0 : unset;
 }
 /* "1.2.3.4" or "::1" and a port. false: no IP literal. */
-bool weft_addr_parse(const char *text, uint32_t port, struct weft_sockaddr *ret);
+bool weft_ip_parse(const char *text, uint32_t port, struct weft_sockaddr *ret);
 
 /* ---- names.c: stable numbers for names ---- */
 

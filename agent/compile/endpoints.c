@@ -152,7 +152,7 @@ static void host_add(struct weft_build *b, const cluster *c, const lb_endpoint *
 		return;
 	}
 	a = e->endpoint->address->socket_address;
-	if (!weft_addr_parse(a->address, a->port_value, &out->addr)) {
+	if (!weft_ip_parse(a->address, a->port_value, &out->addr)) {
 		weft_build_fail(b, field, "\"%s\" is not an IP address", a->address);
 		return;
 	}

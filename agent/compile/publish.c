@@ -367,7 +367,7 @@ static void address_put(struct view *v, const struct weft_resource *res,
 		return;
 	}
 	s = a->socket_address;
-	if (!weft_addr_parse(s->address, s->port_value, &addr)) {
+	if (!weft_ip_parse(s->address, s->port_value, &addr)) {
 		fail(v, res->name, field, "\"%s\" is not an IP address", s->address);
 		return;
 	}
@@ -376,7 +376,7 @@ static void address_put(struct view *v, const struct weft_resource *res,
 		return;
 	}
 	place_put(v, res, &addr, off, field);
-	if (s->ipv4_compat && is_any(&addr) && weft_addr_parse("0.0.0.0", s->port_value, &addr))
+	if (s->ipv4_compat && is_any(&addr) && weft_ip_parse("0.0.0.0", s->port_value, &addr))
 		place_put(v, res, &addr, off, field);
 }
 

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The upstream's response on its way to the client. */
+#include <errno.h>
+
+#include "agent/proxy/internal.h"
+
+static void framing_set(struct exchange *x, const struct response *r)
+{
+	bool none = x->head_method || r->status == 204 || r->status == 304;
+
+	if (none)
+		body_init(&x->resp_body, BODY_NONE, 0);
+	else if (r->chunked)
+		body_init(&x->resp_body, BODY_CHUNKED, 0);
+	else if (r->has_length)
+		body_init(&x->resp_body, BODY_LENGTH, r->length);
+	else
+		body_init(&x->resp_body, BODY_CLOSE, 0);
+	x->chunked_out = x->resp_body.kind == BODY_CHUNKED || x->resp_body.kind == BODY_CLOSE;
+	x->up_keep = r->keep_alive && x->resp_body.kind != BODY_CLOSE;
+}
+
+static void status_count(const struct exchange *x, uint32_t status)
+{
+	struct weft_cell_cluster *c = weft_cell_cluster(x->cell_cluster);
+
+	if (status < 300)
+		COUNT(c->rq_2xx, 1);
+	else if (status >= 500)
+		COUNT(c->rq_5xx, 1);
+	else if (status >= 400)
+		COUNT(c->rq_4xx, 1);
+	if (status >= 500 && x->cell_endpoint)
+		COUNT(weft_cell_endpoint(x->cell_endpoint)->rq_error, 1);
+}
+
+/* 100 goes on only when the client's Expect did; other interim answers are for the proxy. */
+static int interim(struct exchange *x, const struct response *r)
+{
+	struct down *d = x->down;
+
+	if (r->status == 100 && x->hcm->flags & WEFT_HCM_PROXY_100_CONTINUE && x->req_flags & WEFT_REQ_EXPECT)
+		return buf_add(d->worker, &d->out, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+	return 0;
+}
+
+/* 1: the head is through; 0: more bytes are needed, or the exchange has gone another way. */
+static int head_take(struct exchange *x, bool eof)
+{
+	struct down *d = x->down;
+	struct worker *w = d->worker;
+	struct upstream *u = x->up;
+	struct response *r = &w->resp;
+
+	for (;;) {
+		int e = response_parse(buf_at(&u->in), buf_len(&u->in), r);
+
+		if (e == -EAGAIN && !eof)
+			return 0;
+		if (e) {
+			exchange_failed(x, e == -EAGAIN ? FAIL_TERMINATION : FAIL_PROTOCOL);
+			return 0;
+		}
+		if (r->status == 101 || r->status >= 200)
+			break;
+		if (interim(x, r)) {
+			down_close(d);
+			return 0;
+		}
+		buf_consume(w, &u->in, r->len);
+	}
+	if (r->status == 101 && !x->upgrade) {
+		exchange_failed(x, FAIL_PROTOCOL);
+		return 0;
+	}
+	status_count(x, r->status);
+	if (r->status != 101 && exchange_retry(x, FAIL_TERMINATION, r->status))
+		return 0;
+	timer_clear(&x->per_try);
+	framing_set(x, r);
+	if (r->status == 101)
+		x->chunked_out = x->resp_close = false;
+	x->resp_head = x->resp_started = true;
+	if (response_build(w, x, buf_at(&u->in), r)) {
+		down_close(d);
+		return 0;
+	}
+	buf_consume(w, &u->in, r->len);
+	if (r->status == 101) {
+		tunnel_start(x);
+		return 0;
+	}
+	return 1;
+}
+
+static int data_add(struct exchange *x, const uint8_t *data, size_t len)
+{
+	struct worker *w = x->down->worker;
+	struct buf *out = &x->down->out;
+	int r = 0;
+
+	if (len && x->chunked_out)
+		r = buf_printf(w, out, "%zx\r\n", len);
+	if (!r)
+		r = buf_add(w, out, data, len);
+	if (!r && len && x->chunked_out)
+		r = buf_add(w, out, "\r\n", 2);
+	if (!r && x->resp_body.done && x->chunked_out)
+		r = buf_add(w, out, "0\r\n\r\n", 5);
+	return r;
+}
+
+/* Moves what is there, up to the high water mark. 0, -EBADMSG, -ENOMEM. */
+static int body_take(struct exchange *x)
+{
+	struct upstream *u = x->up;
+
+	while (!x->resp_body.done && buf_len(&u->in) && buf_len(&x->down->out) < PROXY_HIGH_WATER) {
+		const uint8_t *data;
+		size_t used, len;
+		int r = body_step(&x->resp_body, buf_at(&u->in), buf_len(&u->in), &used, &data, &len);
+
+		if (!r)
+			r = data_add(x, data, len);
+		if (r)
+			return r;
+		buf_consume(x->down->worker, &u->in, used);
+		if (!used)
+			break;
+	}
+	return 0;
+}
+
+static void complete(struct exchange *x)
+{
+	struct upstream *u = x->up;
+	bool reusable = x->up_keep && x->req_sent && !buf_len(&u->out) && !buf_len(&u->in) && !u->eof;
+	/* the rest of a request that is answered early is not waited for */
+	bool close = x->resp_close || !x->req_done;
+
+	exchange_unlink_upstream(x, reusable);
+	exchange_finish(x, close);
+}
+
+void exchange_response_data(struct exchange *x, bool eof)
+{
+	struct down *d = x->down;
+	struct upstream *u = x->up;
+
+	exchange_touch(x);
+	if (!x->resp_head && head_take(x, eof) != 1)
+		return;
+	if (body_take(x)) {
+		exchange_failed(x, FAIL_PROTOCOL);
+		return;
+	}
+	if (eof && !x->resp_body.done && !buf_len(&u->in)) {
+		if (x->resp_body.kind != BODY_CLOSE) {
+			exchange_failed(x, FAIL_TERMINATION);
+			return;
+		}
+		x->resp_body.done = true;
+		if (data_add(x, NULL, 0)) {
+			down_close(d);
+			return;
+		}
+	}
+	if (x->resp_body.done) {
+		complete(x);
+		return;
+	}
+	down_flush(d);
+	if (!d->dead)
+		upstream_watch(u);
+}
+
+void exchange_resume(struct exchange *x)
+{
+	struct down *d = x->down;
+
+	if (x->up && !x->up->connecting && x->resp_head && buf_len(&x->up->in) &&
+	    buf_len(&d->out) < PROXY_HIGH_WATER) {
+		exchange_response_data(x, x->up->eof);
+		return;
+	}
+	if (!x->req_done && buf_len(&d->in)) {
+		exchange_request_data(x);
+		if (d->dead || d->x != x)
+			return;
+	}
+	if (x->up)
+		upstream_watch(x->up);
+	down_watch(d);
+}

@@ -1,0 +1,390 @@
+// SPDX-License-Identifier: Apache-2.0
+/* An exchange with its upstream: attempts, the request's and the response's bytes, failures, retries, deadlines. */
+#include <errno.h>
+#include <string.h>
+
+#include "agent/proxy/internal.h"
+
+/* ---- deadlines ---- */
+
+#define OF(t, member) ((struct exchange *)((char *)(t) - offsetof(struct exchange, member)))
+
+/* A reply that is made here ends the exchange; after the response began, only closing says that it failed. */
+static void reply_end(struct exchange *x, uint32_t status, const char *body)
+{
+	struct down *d = x->down;
+	bool close = !x->req_done || x->resp_close;
+
+	if (x->resp_started) {
+		exchange_finish(x, true);
+		return;
+	}
+	local_text(d, status, body, NULL, close);
+	if (!d->dead)
+		exchange_finish(x, close);
+}
+
+static void total_over(struct worker *w, struct timer *t)
+{
+	struct exchange *x = OF(t, total);
+
+	COUNT(w->stats.timeouts, 1);
+	if (!x->req_done) {
+		reply_end(x, 408, "request timeout");
+		return;
+	}
+	COUNT(weft_cell_cluster(x->cell_cluster)->rq_timeout, 1);
+	reply_end(x, 504, "upstream request timeout");
+}
+
+static void idle_over(struct worker *w, struct timer *t)
+{
+	struct exchange *x = OF(t, idle);
+
+	COUNT(w->stats.timeouts, 1);
+	reply_end(x, x->req_done ? 504 : 408, "stream timeout");
+}
+
+static void life_over(struct worker *w, struct timer *t)
+{
+	struct exchange *x = OF(t, life);
+
+	COUNT(w->stats.timeouts, 1);
+	reply_end(x, x->req_done ? 504 : 408, "downstream duration timeout");
+}
+
+static void per_try_over(struct worker *w, struct timer *t)
+{
+	COUNT(w->stats.timeouts, 1);
+	exchange_failed(OF(t, per_try), FAIL_PER_TRY);
+}
+
+static void backoff_over(struct worker *w, struct timer *t)
+{
+	(void)w;
+	exchange_attempt(OF(t, backoff));
+}
+
+void exchange_timers(struct exchange *x)
+{
+	struct worker *w = x->down->worker;
+
+	x->total.fire = total_over;
+	x->idle.fire = idle_over;
+	x->per_try.fire = per_try_over;
+	x->backoff.fire = backoff_over;
+	x->life.fire = life_over;
+	x->idle_ms = x->forward->idle_timeout_ms == WEFT_TIMEOUT_INHERIT ? x->hcm->stream_idle_ms :
+									    x->forward->idle_timeout_ms;
+	if (x->hcm->request_ms)
+		timer_set(w, &x->total, w->now_ms + x->hcm->request_ms);
+	if (x->hcm->max_stream_ms)
+		timer_set(w, &x->life, w->now_ms + x->hcm->max_stream_ms);
+	exchange_touch(x);
+}
+
+void exchange_touch(struct exchange *x)
+{
+	if (x->idle_ms)
+		timer_set(x->down->worker, &x->idle, x->down->worker->now_ms + x->idle_ms);
+}
+
+/* The route's timeout counts from the end of the request (xds-envoy.md 3.6). */
+static void request_complete(struct exchange *x)
+{
+	struct worker *w = x->down->worker;
+
+	x->req_done = true;
+	timer_clear(&x->total);
+	if (x->forward->timeout_ms)
+		timer_set(w, &x->total, w->now_ms + x->forward->timeout_ms);
+}
+
+/* ---- the request's body ---- */
+
+/* What is not sent yet goes to the connection's buffer; kept bytes stay for another attempt. */
+static int body_push(struct exchange *x)
+{
+	struct worker *w = x->down->worker;
+	size_t n = buf_len(&x->body) - x->body_sent;
+	int r = buf_add(w, &x->up->out, buf_at(&x->body) + x->body_sent, n);
+
+	if (r)
+		return r;
+	if (x->keep_body)
+		x->body_sent += n;
+	else
+		buf_consume(w, &x->body, n);
+	x->req_sent = x->req_done;
+	return 0;
+}
+
+/* More than may be kept: from here on the exchange cannot be tried again (retry_or_shadow_abandoned). */
+static void keep_check(struct exchange *x)
+{
+	if (!x->keep_body || buf_len(&x->body) <= x->cluster->buffer_limit)
+		return;
+	x->keep_body = false;
+	x->retry_off = true;
+	buf_consume(x->down->worker, &x->body, x->body_sent);
+	x->body_sent = 0;
+}
+
+static int body_append(struct exchange *x, const uint8_t *data, size_t len)
+{
+	struct worker *w = x->down->worker;
+	int r = 0;
+
+	if (len && x->chunked_req)
+		r = buf_printf(w, &x->body, "%zx\r\n", len);
+	if (!r)
+		r = buf_add(w, &x->body, data, len);
+	if (!r && len && x->chunked_req)
+		r = buf_add(w, &x->body, "\r\n", 2);
+	if (!r && x->req_body.done && x->chunked_req)
+		r = buf_add(w, &x->body, "0\r\n\r\n", 5);
+	return r;
+}
+
+void exchange_request_data(struct exchange *x)
+{
+	struct down *d = x->down;
+	int r = 0;
+
+	while (!x->req_done && !r) {
+		const uint8_t *data;
+		size_t used, len;
+
+		r = body_step(&x->req_body, buf_at(&d->in), buf_len(&d->in), &used, &data, &len);
+		if (!r)
+			r = body_append(x, data, len);
+		if (r)
+			break;
+		d->handled += used;
+		buf_consume(d->worker, &d->in, used);
+		if (x->req_body.done)
+			request_complete(x);
+		else if (!used)
+			break;
+	}
+	if (r == -EBADMSG) {
+		COUNT(d->worker->stats.protocol_errors, 1);
+		x->req_done = false;
+		x->resp_close = true;
+		reply_end(x, 400, "Bad Request");
+		return;
+	}
+	exchange_touch(x);
+	keep_check(x);
+	if (!r && x->up && !x->up->connecting)
+		r = body_push(x);
+	if (r) {
+		down_close(d);
+		return;
+	}
+	if (x->up)
+		upstream_flush(x->up);
+}
+
+/* ---- attempts ---- */
+
+static bool was_tried(const struct exchange *x, const struct weft_sockaddr *addr)
+{
+	for (uint32_t i = 0; i < x->n_tried; i++) {
+		if (!memcmp(&x->tried[i], addr, sizeof(*addr)))
+			return true;
+	}
+	return false;
+}
+
+/* Chooses a host; a retry with the predicate looks for one that was not tried. false: there is none. */
+static bool host_choose(struct exchange *x)
+{
+	struct worker *w = x->down->worker;
+	const struct weft_img_endpoints *set = weft_img_at(x->dec.endpoints);
+	uint32_t tries = x->n_tried && x->forward->retry_previous_hosts ? x->forward->host_attempts + 1 : 1;
+
+	for (uint32_t i = 0; i < tries; i++) {
+		const struct weft_img_endpoint *e;
+		uint32_t need = 0;
+		int n = weft_endpoint_choose(&x->ctx, x->dec.cluster, x->dec.endpoints, worker_random(w), &need);
+
+		if (n == -EAGAIN && worker_cell(w, x->ctx.pod, need))
+			n = weft_endpoint_choose(&x->ctx, x->dec.cluster, x->dec.endpoints, worker_random(w),
+						 &need);
+		if (n < 0)
+			return false;
+		e = (const struct weft_img_endpoint *)weft_img_at(set->endpoint) + n;
+		x->endpoint = e->addr;
+		x->cell_endpoint = worker_cell(w, x->ctx.pod, e->cell);
+		if (!was_tried(x, &e->addr))
+			break;
+	}
+	return true;
+}
+
+void exchange_attempt(struct exchange *x)
+{
+	struct down *d = x->down;
+	struct worker *w = d->worker;
+
+	x->attempts++;
+	x->wrote_any = false;
+	x->resp_head = false;
+	x->body_sent = 0;
+	if (x->cluster->type == WEFT_CLUSTER_ORIGINAL_DST) {
+		x->endpoint = d->dst;
+		x->cell_endpoint = 0;
+		if (x->cluster->port_override)
+			x->endpoint.port = (uint16_t)x->cluster->port_override;
+	} else if (!x->dec.endpoints || !host_choose(x)) {
+		exchange_failed(x, FAIL_NO_HOST);
+		return;
+	}
+	if (x->forward->per_try_ms &&
+	    (!x->forward->timeout_ms || x->forward->per_try_ms < x->forward->timeout_ms))
+		timer_set(w, &x->per_try, w->now_ms + x->forward->per_try_ms);
+	x->upstream_ms = w->now_ms;
+	pool_request(x);
+}
+
+void exchange_connected(struct exchange *x, struct upstream *u)
+{
+	struct worker *w = x->down->worker;
+	int r = buf_add(w, &u->out, buf_at(&x->head), buf_len(&x->head));
+
+	if (!r && x->attempt_count)
+		r = buf_printf(w, &u->out, "x-envoy-attempt-count: %u\r\n", x->attempts);
+	if (!r)
+		r = buf_add(w, &u->out, "\r\n", 2);
+	if (!r)
+		r = body_push(x);
+	if (r) {
+		exchange_failed(x, FAIL_OVERFLOW);
+		return;
+	}
+	upstream_flush(u);
+	down_watch(x->down);
+}
+
+/* ---- retries (xds-envoy.md 3.7) ---- */
+
+static bool status_retriable(const struct exchange *x, uint32_t status)
+{
+	uint32_t on = x->forward->retry_on;
+	const uint32_t *codes = x->forward->n_retry_status ? weft_img_at(x->forward->retry_status) : NULL;
+
+	if ((on & WEFT_RETRY_5XX && status >= 500) ||
+	    (on & WEFT_RETRY_GATEWAY_ERROR && status >= 502 && status <= 504) ||
+	    (on & WEFT_RETRY_RETRIABLE_4XX && status == 409))
+		return true;
+	for (uint32_t i = 0; on & WEFT_RETRY_STATUS_CODES && i < x->forward->n_retry_status; i++) {
+		if (codes[i] == status)
+			return true;
+	}
+	return false;
+}
+
+static bool reset_retriable(const struct exchange *x, enum fail_why why)
+{
+	uint32_t on = x->forward->retry_on;
+
+	if (why == FAIL_OVERFLOW || why == FAIL_NO_HOST)
+		return false;
+	if (on & (WEFT_RETRY_5XX | WEFT_RETRY_GATEWAY_ERROR | WEFT_RETRY_RESET))
+		return true;
+	if (why == FAIL_CONNECT || why == FAIL_CONNECT_TIMEOUT)
+		return on & (WEFT_RETRY_CONNECT_FAILURE | WEFT_RETRY_RESET_BEFORE_REQUEST);
+	return on & WEFT_RETRY_RESET_BEFORE_REQUEST && !x->wrote_any && why != FAIL_PER_TRY;
+}
+
+/* Full jitter below base * 2^(n-1), at most max. */
+static uint64_t backoff_ms(struct exchange *x)
+{
+	uint64_t cap = x->forward->backoff_base_ms;
+
+	for (uint32_t i = 1; i < x->attempts && cap < x->forward->backoff_max_ms; i++)
+		cap *= 2;
+	if (cap > x->forward->backoff_max_ms)
+		cap = x->forward->backoff_max_ms;
+	return cap ? worker_random(x->down->worker) % cap : 0;
+}
+
+bool exchange_retry(struct exchange *x, enum fail_why why, uint32_t status)
+{
+	struct worker *w = x->down->worker;
+	struct weft_cell_cluster *c;
+
+	if (!x->retries_left || x->retry_off || x->resp_started)
+		return false;
+	if (status ? !status_retriable(x, status) : !reset_retriable(x, why))
+		return false;
+	c = weft_cell_cluster(x->cell_cluster);
+	if (x->has_retry)
+		weft_place_put(&c->retry_active[x->priority]);
+	x->has_retry = weft_place_take(&c->retry_active[x->priority],
+				       x->cluster->threshold[x->priority].max_retries);
+	if (!x->has_retry)
+		return false;
+	x->retries_left--;
+	COUNT(c->rq_retry, 1);
+	COUNT(w->stats.retries, 1);
+	if (x->n_tried < PROXY_TRIED_MAX)
+		x->tried[x->n_tried++] = x->endpoint;
+	exchange_unlink_upstream(x, false);
+	timer_clear(&x->per_try);
+	timer_set(w, &x->backoff, w->now_ms + backoff_ms(x));
+	down_watch(x->down);
+	return true;
+}
+
+static const char *reset_text(enum fail_why why)
+{
+	switch (why) {
+	case FAIL_CONNECT:
+		return "remote connection failure";
+	case FAIL_CONNECT_TIMEOUT:
+		return "connection timeout";
+	case FAIL_PROTOCOL:
+		return "protocol error";
+	default:
+		return "connection termination";
+	}
+}
+
+static void failure_reply(struct exchange *x, enum fail_why why)
+{
+	struct down *d = x->down;
+	bool close = !x->req_done || x->resp_close;
+	char body[160];
+
+	if (x->cell_endpoint && why != FAIL_OVERFLOW)
+		COUNT(weft_cell_endpoint(x->cell_endpoint)->rq_error, 1);
+	if (why == FAIL_OVERFLOW || why == FAIL_NO_HOST) {
+		local_count(why == FAIL_OVERFLOW ? WEFT_OUTCOME_OVERFLOW : WEFT_OUTCOME_NO_HEALTHY_UPSTREAM);
+		local_image(d, x->hcm->reply[why == FAIL_OVERFLOW ? WEFT_REPLY_OVERFLOW :
+								     WEFT_REPLY_NO_UPSTREAM],
+			    close);
+	} else if (why == FAIL_PER_TRY) {
+		local_text(d, 504, "upstream request timeout", NULL, close);
+	} else {
+		snprintf(body, sizeof(body),
+			 "upstream connect error or disconnect/reset before headers. %sreset reason: %s",
+			 x->attempts > 1 ? "retried and the latest " : "", reset_text(why));
+		local_text(d, why == FAIL_PROTOCOL ? 502 : 503, body, NULL, close);
+	}
+	if (!d->dead)
+		exchange_finish(x, close);
+}
+
+void exchange_failed(struct exchange *x, enum fail_why why)
+{
+	pool_cancel(x);
+	exchange_unlink_upstream(x, false);
+	if (x->resp_started) {
+		exchange_finish(x, true);
+		return;
+	}
+	if (!exchange_retry(x, why, 0))
+		failure_reply(x, why);
+}

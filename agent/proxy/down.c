@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The app's connections: what they are, when they are read, when they end. */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "agent/proxy/internal.h"
+
+static struct down *of_timer(struct timer *t)
+{
+	return (struct down *)((char *)t - offsetof(struct down, timer));
+}
+
+static bool ctx_init(struct down *d, struct weft_ctx *ctx)
+{
+	*ctx = (struct weft_ctx){.pod = d->pod->id,
+				 .view = d->pod->view,
+				 .dst = d->dst,
+				 .src = d->client,
+				 .now_ns = d->worker->now_ns};
+	return !weft_ctx_begin(ctx) && !weft_listener_find(ctx);
+}
+
+/* ---- closing ---- */
+
+void down_close(struct down *d)
+{
+	struct worker *w = d->worker;
+
+	if (d->dead)
+		return;
+	d->dead = true;
+	if (d->relay)
+		tcp_close(d);
+	if (d->x)
+		exchange_abort(d->x);
+	timer_remove(&d->timer);
+	timer_remove(&d->life);
+	watch_close(w, &d->watch);
+	slot_release(d);
+	buf_free(w, &d->in);
+	buf_free(w, &d->out);
+	TAILQ_REMOVE(&d->pod->downs, d, link);
+	TAILQ_INSERT_TAIL(&w->graves, d, link);
+	COUNT(w->stats.connections, -1);
+}
+
+static void linger_over(struct worker *w, struct timer *t)
+{
+	(void)w;
+	down_close(of_timer(t));
+}
+
+/*
+ * All is said: FIN goes out, and what the client still sends is read and dropped for a while, so that a RST does
+ * not take the answer from it (Envoy's delayed_close_timeout).
+ */
+static void linger(struct down *d)
+{
+	if (d->eof) {
+		down_close(d);
+		return;
+	}
+	shutdown(d->watch.fd, SHUT_WR);
+	d->state = DOWN_CLOSING;
+	d->drain = true;
+	buf_free(d->worker, &d->in);
+	d->timer.fire = linger_over;
+	timer_set(d->worker, &d->timer, d->worker->now_ms + 1000);
+	down_watch(d);
+}
+
+/* ---- writing ---- */
+
+void down_flush(struct down *d)
+{
+	int r;
+
+	if (d->dead)
+		return;
+	r = buf_write(d->worker, &d->out, d->watch.fd, &d->sent);
+	if (r && r != -EAGAIN) {
+		down_close(d);
+		return;
+	}
+	if (!r && d->state == DOWN_CLOSING && !d->drain)
+		linger(d);
+	else
+		down_watch(d);
+}
+
+/* Reads unless nothing may be taken in; writes when something waits. */
+void down_watch(struct down *d)
+{
+	uint32_t events = 0;
+	bool full = false;
+
+	if (d->dead)
+		return;
+	if (d->state == DOWN_EXCHANGE) {
+		const struct exchange *x = d->x;
+		size_t waits = buf_len(&x->body) - x->body_sent + (x->up ? buf_len(&x->up->out) : 0);
+
+		/* the rest of the body, or (done) a pipelined request up to what a buffer takes */
+		full = x->req_done ? buf_len(&d->in) >= PROXY_BUF : waits >= PROXY_HIGH_WATER;
+	} else if (d->state == DOWN_TUNNEL) {
+		full = d->relay && (d->relay->connecting || buf_len(&d->relay->out) >= PROXY_HIGH_WATER);
+	}
+	if (!full && !d->eof)
+		events |= EPOLLIN;
+	if (buf_len(&d->out))
+		events |= EPOLLOUT;
+	if (!d->eof)
+		events |= EPOLLRDHUP;
+	if (watch_set(d->worker, &d->watch, events ? events : EPOLLHUP))
+		down_close(d);
+}
+
+/* ---- reading ---- */
+
+static void idle_over(struct worker *w, struct timer *t)
+{
+	(void)w;
+	down_close(of_timer(t));
+}
+
+static void life_over(struct worker *w, struct timer *t)
+{
+	struct down *d = (struct down *)((char *)t - offsetof(struct down, life));
+
+	(void)w;
+	if (d->state == DOWN_HEAD && !buf_len(&d->in))
+		down_close(d);
+	else
+		d->drain = true; /* after the exchange at hand */
+}
+
+/* Waits for the next head: idle, or (bytes are there) for the rest of it. */
+static void head_wait(struct down *d)
+{
+	const struct weft_img_chain *chain = d->chain ? weft_img_at(d->chain) : NULL;
+	const struct weft_img_hcm *h;
+	uint32_t ms;
+
+	if (!chain || chain->kind != WEFT_CHAIN_HTTP)
+		return;
+	h = weft_img_at(chain->target);
+	ms = buf_len(&d->in) ? h->request_headers_ms : h->idle_ms;
+	if (buf_len(&d->in) && d->timer.at && d->timer.fire != idle_over)
+		return; /* counts from the first byte */
+	d->timer.fire = buf_len(&d->in) ? local_head_timeout : idle_over;
+	if (ms)
+		timer_set(d->worker, &d->timer, d->worker->now_ms + ms);
+	else
+		timer_clear(&d->timer);
+}
+
+void down_next(struct down *d, bool close)
+{
+	if (d->dead)
+		return;
+	d->state = close || d->drain ? DOWN_CLOSING : DOWN_HEAD;
+	d->drain = false;
+	down_flush(d);
+	if (d->dead || d->state != DOWN_HEAD)
+		return;
+	slot_give_back(d);
+	if (d->eof && !buf_len(&d->in)) {
+		down_close(d);
+		return;
+	}
+	image_enter(d);
+	head_wait(d);
+	image_leave(d);
+}
+
+static void classify(struct down *d, enum weft_proto proto);
+
+static void sniff_over(struct worker *w, struct timer *t)
+{
+	struct down *d = of_timer(t);
+	struct weft_ctx ctx;
+	const struct weft_img_listener *l;
+	bool on = false;
+
+	image_enter(d);
+	if (ctx_init(d, &ctx)) {
+		l = weft_img_at(ctx.listener);
+		on = l->flags & WEFT_LISTENER_TIMEOUT_CONTINUES;
+	}
+	image_leave(d);
+	(void)w;
+	if (on)
+		classify(d, WEFT_PROTO_RAW);
+	else
+		down_close(d);
+}
+
+static bool limits_pass(struct down *d, const struct weft_img_chain *chain)
+{
+	for (uint32_t i = 0; i < chain->n_conn_limit; i++) {
+		const struct weft_img_bucket *b = weft_img_at(chain->conn_limit[i]);
+		uint32_t cell = worker_cell(d->worker, d->pod->id, b->cell);
+
+		if (!cell || !weft_bucket_take(cell, b, d->worker->now_ns)) {
+			if (cell)
+				COUNT(weft_cell_bucket(cell)->rate_limited, 1);
+			local_count(WEFT_OUTCOME_REFUSED_RATE);
+			return false;
+		}
+		COUNT(weft_cell_bucket(cell)->ok, 1);
+	}
+	return true;
+}
+
+static void http_start(struct down *d, const struct weft_img_chain *chain)
+{
+	const struct weft_img_hcm *h = weft_img_at(chain->target);
+
+	if (!limits_pass(d, chain)) {
+		down_close(d);
+		return;
+	}
+	if (h->max_connection_ms) {
+		d->life.fire = life_over;
+		timer_set(d->worker, &d->life, d->worker->now_ms + h->max_connection_ms);
+	}
+	d->state = DOWN_HEAD;
+	head_wait(d);
+	if (buf_len(&d->in))
+		down_advance(d);
+	if (!d->dead)
+		down_watch(d);
+}
+
+/* What the connection is, is known: its chain takes it. */
+static void classify(struct down *d, enum weft_proto proto)
+{
+	const struct weft_img_chain *chain = NULL;
+	struct weft_ctx ctx;
+
+	timer_clear(&d->timer);
+	d->proto = proto;
+	image_enter(d);
+	if (ctx_init(d, &ctx))
+		d->chain = weft_chain_find(&ctx, proto);
+	if (d->chain)
+		chain = weft_img_at(d->chain);
+	if (!chain) {
+		local_count(WEFT_OUTCOME_REFUSED_NO_CHAIN);
+		down_close(d);
+	} else if (chain->kind == WEFT_CHAIN_TCP) {
+		tcp_start(d, d->chain);
+	} else {
+		http_start(d, chain);
+	}
+	image_leave(d);
+}
+
+void down_open(struct down *d)
+{
+	const struct weft_img_listener *l;
+	struct weft_ctx ctx;
+	uint32_t flags = 0, ms = 0;
+	bool found;
+
+	image_enter(d);
+	found = ctx_init(d, &ctx);
+	if (found) {
+		l = weft_img_at(ctx.listener);
+		flags = l->flags & (WEFT_LISTENER_INSPECT_HTTP | WEFT_LISTENER_INSPECT_TLS);
+		ms = l->inspect_timeout_ms;
+	}
+	image_leave(d);
+	if (!found) {
+		down_close(d); /* its listener went away meanwhile */
+		return;
+	}
+	if (!flags) {
+		classify(d, WEFT_PROTO_RAW);
+		return;
+	}
+	d->state = DOWN_SNIFF;
+	if (ms) {
+		d->timer.fire = sniff_over;
+		timer_set(d->worker, &d->timer, d->worker->now_ms + ms);
+	}
+	down_watch(d);
+}
+
+static void sniff(struct down *d)
+{
+	int proto = weft_proto_detect(buf_at(&d->in), (uint32_t)buf_len(&d->in));
+
+	if (proto == -EAGAIN && buf_len(&d->in) < PROXY_SNIFF_MAX && !d->eof)
+		return;
+	classify(d, proto < 0 ? WEFT_PROTO_RAW : (enum weft_proto)proto);
+}
+
+void down_advance(struct down *d)
+{
+	switch (d->state) {
+	case DOWN_SNIFF:
+		sniff(d);
+		break;
+	case DOWN_HEAD:
+		/* pipelined requests one after the other, each when the one before is answered */
+		d->advancing = true;
+		while (!d->dead && d->state == DOWN_HEAD && buf_len(&d->in)) {
+			size_t before = buf_len(&d->in);
+
+			exchange_start(d);
+			if (!d->dead && d->state == DOWN_HEAD && buf_len(&d->in) == before)
+				break;
+		}
+		d->advancing = false;
+		if (!d->dead && d->state == DOWN_HEAD) {
+			image_enter(d);
+			head_wait(d);
+			image_leave(d);
+		}
+		break;
+	case DOWN_EXCHANGE:
+		if (!d->x->req_done)
+			exchange_request_data(d->x);
+		break;
+	case DOWN_TUNNEL:
+		tcp_move(d);
+		break;
+	case DOWN_CLOSING:
+		buf_free(d->worker, &d->in);
+		break;
+	}
+}
+
+/* The client sends no more. Envoy answers no request of a client that is half gone (details DC). */
+static void end_seen(struct down *d)
+{
+	d->eof = true;
+	if (d->state == DOWN_TUNNEL) {
+		tcp_move(d);
+		return;
+	}
+	if (d->state == DOWN_SNIFF && buf_len(&d->in)) {
+		sniff(d);
+		return;
+	}
+	down_close(d);
+}
+
+void down_event(struct down *d, uint32_t events)
+{
+	ssize_t n = -EAGAIN;
+
+	if (events & EPOLLOUT) {
+		down_flush(d);
+		if (d->dead)
+			return;
+		if (d->state == DOWN_EXCHANGE)
+			exchange_resume(d->x);
+		else if (d->state == DOWN_TUNNEL)
+			tcp_move(d);
+		else if (d->state == DOWN_HEAD)
+			slot_give_back(d);
+	}
+	if (d->dead || !(events & (EPOLLIN | EPOLLHUP | EPOLLERR | EPOLLRDHUP)))
+		return;
+	if (events & (EPOLLIN | EPOLLRDHUP)) {
+		if (d->state == DOWN_TUNNEL) {
+			tcp_move(d);
+			return;
+		}
+		n = buf_read(d->worker, &d->in, d->watch.fd, PROXY_BUF / 2);
+	}
+	if (n > 0) {
+		d->received += (uint64_t)n;
+		down_advance(d);
+		if (!d->dead)
+			down_watch(d);
+	} else if (!n) {
+		end_seen(d);
+	} else if (n != -EAGAIN || events & (EPOLLHUP | EPOLLERR)) {
+		down_close(d);
+	}
+}

@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: Apache-2.0
+/* One request from its head to its decision, and its way to the upstream connection. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/proxy/internal.h"
+
+/* ---- beginning and end ---- */
+
+static struct exchange *exchange_new(struct down *d)
+{
+	struct worker *w = d->worker;
+	struct exchange *x = TAILQ_FIRST(&w->spare);
+
+	if (x)
+		TAILQ_REMOVE(&w->spare, x, link);
+	else
+		x = malloc(sizeof(*x));
+	if (!x)
+		return NULL;
+	memset(x, 0, sizeof(*x));
+	x->down = d;
+	x->start_ms = w->now_ms;
+	d->x = x;
+	return x;
+}
+
+void exchange_places_put(struct exchange *x)
+{
+	struct weft_cell_cluster *c = x->cell_cluster ? weft_cell_cluster(x->cell_cluster) : NULL;
+
+	if (x->has_active)
+		weft_place_put(&c->rq_active[x->priority]);
+	if (x->has_retry)
+		weft_place_put(&c->retry_active[x->priority]);
+	x->has_active = x->has_retry = false;
+}
+
+void exchange_unlink_upstream(struct exchange *x, bool reusable)
+{
+	struct upstream *u = x->up;
+
+	if (!u)
+		return;
+	x->up = NULL;
+	if (x->cell_endpoint)
+		weft_place_put(&weft_cell_endpoint(x->cell_endpoint)->rq_active);
+	if (x->has_active)
+		weft_place_put(&weft_cell_cluster(x->cell_cluster)->rq_active[x->priority]);
+	x->has_active = false;
+	pool_return(u, reusable);
+}
+
+void exchange_end(struct exchange *x)
+{
+	struct down *d = x->down;
+	struct worker *w = d->worker;
+
+	pool_cancel(x);
+	exchange_unlink_upstream(x, false);
+	exchange_places_put(x);
+	timer_remove(&x->total);
+	timer_remove(&x->per_try);
+	timer_remove(&x->idle);
+	timer_remove(&x->backoff);
+	timer_remove(&x->life);
+	buf_free(w, &x->head);
+	buf_free(w, &x->body);
+	if (x->pinned)
+		weft_reader_leave(w->reader, x->epoch);
+	d->x = NULL;
+	TAILQ_INSERT_HEAD(&w->spare, x, link);
+}
+
+void exchange_abort(struct exchange *x)
+{
+	exchange_end(x);
+}
+
+/* What waits behind the exchange: the next request of a pipeline. */
+static void go_on(struct down *d, bool close)
+{
+	down_next(d, close);
+	if (!d->dead && d->state == DOWN_HEAD && buf_len(&d->in) && !d->advancing)
+		down_advance(d);
+}
+
+void exchange_finish(struct exchange *x, bool close)
+{
+	struct down *d = x->down;
+
+	exchange_end(x);
+	go_on(d, close);
+}
+
+/* ---- the head ---- */
+
+static void consume(struct down *d, size_t n)
+{
+	d->handled += n;
+	buf_consume(d->worker, &d->in, n);
+}
+
+/* Envoy's answer to a head that is no request (xds-envoy.md 3.1, 3.17). */
+static void codec_error(struct down *d, struct weft_req *req, int why)
+{
+	struct {
+		uint32_t status;
+		const char *body;
+		enum weft_outcome outcome;
+		bool close;
+	} a = {400, "Bad Request", WEFT_OUTCOME_BAD_REQUEST, true};
+
+	switch (why) {
+	case WEFT_PARSE_TOO_LONG:
+	case WEFT_PARSE_TOO_MANY:
+		a.status = 431;
+		a.body = "Request Header Fields Too Large";
+		a.outcome = WEFT_OUTCOME_HEADERS_TOO_LARGE;
+		break;
+	case WEFT_PARSE_BAD_CODING:
+		a.status = 501;
+		a.body = "Not Implemented";
+		a.outcome = WEFT_OUTCOME_NOT_IMPLEMENTED;
+		break;
+	case WEFT_PARSE_VERSION:
+		a.status = 426;
+		a.body = "Upgrade Required";
+		a.outcome = WEFT_OUTCOME_UPGRADE_REQUIRED;
+		break;
+	case WEFT_PARSE_NO_HOST:
+		a.body = "";
+		a.outcome = WEFT_OUTCOME_MISSING_HOST;
+		break;
+	case WEFT_PARSE_NO_PATH:
+		a.status = 404;
+		a.body = "";
+		a.outcome = WEFT_OUTCOME_MISSING_PATH;
+		a.close = req->flags & (WEFT_REQ_CHUNKED | WEFT_REQ_CLOSE) || req->content_length;
+		break;
+	case WEFT_PARSE_BAD_PATH:
+	case WEFT_PARSE_NO_TYPE:
+		a.body = "";
+		break;
+	default:
+		break;
+	}
+	local_count(a.outcome);
+	if (a.status != 404)
+		COUNT(d->worker->stats.protocol_errors, 1);
+	local_text(d, a.status, a.body, NULL, a.close);
+	if (d->dead)
+		return;
+	if (a.close)
+		buf_free(d->worker, &d->in);
+	else
+		consume(d, req->head_len);
+	down_next(d, a.close);
+}
+
+/* true: the path is in the form that is matched and forwarded. false: 400 was answered. */
+static bool path_prepare(struct down *d, struct weft_req *req)
+{
+	uint8_t *out = req->head + req->max_head + 1024;
+	const struct weft_span *p = &req->value[WEFT_VALUE_PATH];
+	int n;
+
+	if (!(req->flags & WEFT_REQ_PATH_ODD) ||
+	    !(req->hcm_flags & (WEFT_HCM_NORMALIZE_PATH | WEFT_HCM_MERGE_SLASHES)))
+		return true;
+	n = weft_path_normalize(req->head + p->off, p->len, out,
+				(uint32_t)(sizeof(d->worker->head) - req->max_head - 1024 - 64),
+				req->hcm_flags & WEFT_HCM_NORMALIZE_PATH,
+				req->hcm_flags & WEFT_HCM_MERGE_SLASHES);
+	if (n <= 0 || weft_req_set_path(req, out, (uint32_t)n)) {
+		codec_error(d, req, WEFT_PARSE_BAD_PATH);
+		return false;
+	}
+	req->flags &= ~WEFT_REQ_PATH_ODD;
+	return true;
+}
+
+/* The kernel's decision, or our own; cells that are missing are made. false: no cell is left. */
+static bool decide(struct down *d, struct weft_req *req, struct weft_ctx *ctx, bool *ret_kernel)
+{
+	*ret_kernel = slot_record(d, req, ctx, d->handled);
+	if (*ret_kernel)
+		return true;
+	for (unsigned int i = 0; i <= WEFT_FILTERS_MAX; i++) {
+		int r = weft_decide(req, ctx);
+
+		if (r != -ENOENT)
+			return !r;
+		if (!worker_cell(d->worker, d->pod->id, req->dec.need_cell))
+			return false;
+	}
+	return false;
+}
+
+static bool has_body(const struct weft_req *req)
+{
+	return req->flags & WEFT_REQ_CHUNKED || req->content_length;
+}
+
+/* Answers here. A reply before the end of the request's body ends the connection. */
+static void answer(struct down *d, struct weft_req *req, struct weft_ctx *ctx, bool decided)
+{
+	bool close = has_body(req) || req->flags & (WEFT_REQ_CLOSE | WEFT_REQ_CONNECT);
+	enum weft_outcome outcome = req->dec.outcome;
+	const struct weft_img_hcm *h = weft_img_at(req->dec.hcm);
+
+	if (decided && outcome != WEFT_OUTCOME_UPGRADE_FAILED && !req->dec.reply)
+		decided = false; /* no reply for it: an image of another make */
+	if (!decided) {
+		local_count(WEFT_OUTCOME_OVERFLOW);
+		local_image(d, h->reply[WEFT_REPLY_OVERFLOW], close);
+	} else if (outcome == WEFT_OUTCOME_UPGRADE_FAILED) {
+		local_count(outcome);
+		close = true;
+		local_text(d, 403, "", NULL, true);
+	} else {
+		local_count(outcome);
+		exchange_end(d->x);
+		local_decision(d, req, ctx, close);
+		return;
+	}
+	if (d->dead)
+		return;
+	exchange_end(d->x);
+	down_next(d, close);
+}
+
+/* ---- forwarding ---- */
+
+static void body_prepare(struct exchange *x, const struct weft_req *req)
+{
+	if (req->flags & WEFT_REQ_UPGRADE)
+		body_init(&x->req_body, BODY_NONE, 0);
+	else if (req->flags & WEFT_REQ_CHUNKED)
+		body_init(&x->req_body, BODY_CHUNKED, 0);
+	else
+		body_init(&x->req_body, BODY_LENGTH, req->content_length);
+	x->chunked_req = req->flags & (WEFT_REQ_CHUNKED | WEFT_REQ_LENGTH_DROPPED) &&
+			 !(req->flags & WEFT_REQ_UPGRADE);
+}
+
+static void forward(struct exchange *x, struct weft_req *req, const struct weft_ctx *ctx)
+{
+	struct down *d = x->down;
+	struct worker *w = d->worker;
+	const struct weft_img_vhost *vhost = weft_img_at(req->dec.vhost);
+
+	x->ctx = *ctx;
+	x->dec = req->dec;
+	x->forward = weft_img_at(req->dec.forward);
+	x->cluster = weft_img_at(req->dec.cluster);
+	x->cluster_id = req->dec.cluster_id;
+	x->priority = x->forward->flags & WEFT_FORWARD_PRIORITY_HIGH ? 1 : 0;
+	x->upgrade = req->flags & WEFT_REQ_UPGRADE;
+	x->attempt_count = vhost->flags & WEFT_VHOST_ATTEMPT_COUNT;
+	x->retries_left = x->forward->flags & WEFT_FORWARD_HAS_RETRY ? x->forward->num_retries : 0;
+	x->keep_body = x->retries_left != 0;
+	x->cell_cluster = worker_cell(w, d->pod->id, x->cluster->cell);
+	body_prepare(x, req);
+	COUNT(w->stats.exchanges, 1);
+	d->exchanges++;
+	if (!x->cell_cluster || request_build(w, x, req)) {
+		exchange_failed(x, FAIL_OVERFLOW);
+		return;
+	}
+	if (req->flags & WEFT_REQ_EXPECT && !(x->hcm->flags & WEFT_HCM_PROXY_100_CONTINUE) &&
+	    !x->req_body.done) {
+		if (buf_add(w, &d->out, "HTTP/1.1 100 Continue\r\n\r\n", 25)) {
+			down_close(d);
+			return;
+		}
+		down_flush(d);
+		if (d->dead)
+			return;
+	}
+	exchange_timers(x);
+	exchange_request_data(x);
+	if (!d->dead && d->x == x)
+		exchange_attempt(x);
+}
+
+/* The decision on a complete head. The epoch that image_enter() pinned goes to the exchange. */
+static void judge(struct down *d, struct weft_req *req, struct weft_ctx *ctx)
+{
+	const struct weft_img_hcm *h = weft_img_at(req->dec.hcm);
+	struct exchange *x = exchange_new(d);
+	bool decided, kernel = false;
+
+	if (!x) {
+		image_leave(d);
+		down_close(d);
+		return;
+	}
+	x->pinned = true;
+	x->epoch = d->look;
+	x->hcm = h;
+	x->req_flags = req->flags;
+	x->head_method = req->flags & WEFT_REQ_HEAD_METHOD;
+	x->client_close = req->flags & WEFT_REQ_CLOSE;
+	x->resp_close = x->client_close;
+	request_prepare(d->worker, x, req);
+	decided = decide(d, req, ctx, &kernel);
+	consume(d, req->head_len);
+	timer_clear(&d->timer);
+	if (h->max_requests && d->exchanges + 1 >= h->max_requests)
+		x->resp_close = d->drain = true;
+	if (decided && req->dec.outcome == WEFT_OUTCOME_FORWARD) {
+		if (!kernel)
+			local_count(WEFT_OUTCOME_FORWARD);
+		d->state = DOWN_EXCHANGE;
+		forward(x, req, ctx);
+		return;
+	}
+	answer(d, req, ctx, decided);
+}
+
+/* A head is worth parsing when a line has ended since the last look, or when it is too long. */
+static bool worth_parsing(const struct down *d)
+{
+	return memchr(buf_at(&d->in), '\n', buf_len(&d->in)) || buf_len(&d->in) > WEFT_HEAD_MAX;
+}
+
+void exchange_start(struct down *d)
+{
+	struct worker *w = d->worker;
+	struct weft_req *req = &w->req;
+	struct weft_ctx ctx = {.pod = d->pod->id,
+			       .view = d->pod->view,
+			       .dst = d->dst,
+			       .src = d->client,
+			       .now_ns = w->now_ns};
+	size_t n = buf_len(&d->in);
+	int r = -ENOENT;
+
+	if (!worth_parsing(d))
+		return;
+	if (!d->limits)
+		d->limits = calloc(1, sizeof(*d->limits));
+	ctx.conn = d->limits;
+	image_enter(d);
+	if (!weft_ctx_begin(&ctx) && !weft_listener_find(&ctx)) {
+		d->chain = weft_chain_find(&ctx, d->proto);
+		r = weft_req_begin(req, &ctx, d->chain);
+	}
+	if (r || !d->limits) {
+		image_leave(d);
+		down_close(d); /* the listener is gone, or is no longer for HTTP */
+		return;
+	}
+	n = n < WEFT_NATIVE_HEAD_MAX ? n : WEFT_NATIVE_HEAD_MAX;
+	memcpy(w->head, buf_at(&d->in), n);
+	memset(w->head + n, 0, 64);
+	req->head = w->head;
+	req->len = (uint32_t)n;
+	r = weft_http1_parse(req);
+	if (!r && path_prepare(d, req)) {
+		judge(d, req, &ctx);
+		return;
+	}
+	if (r && r != WEFT_PARSE_MORE)
+		codec_error(d, req, r);
+	image_leave(d);
+}

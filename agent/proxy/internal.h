@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The parts of the proxy: worker.c (loop), listener.c (pods' listeners, accept), down.c (the app's connections),
+ * exchange.c (one request and its response), request.c and response.c (heads), body.c (framing), upstream.c and pool.c
+ * (connections to endpoints), retry.c, tcp.c (relays), slot.c (hand-over from and to the kernel), local.c (replies
+ * made here). Everything of one connection happens on its worker; nothing is locked on the request path.
+ */
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <sys/types.h>
+#include <sys/queue.h>
+
+#include "agent/proxy/limits.h"
+#include "agent/proxy/proxy.h"
+#include "bpf/engine/engine.h"
+
+struct worker;
+struct down;
+struct exchange;
+struct upstream;
+struct pool;
+
+/* ---- bytes (buffer.c) ---- */
+
+/* Bytes [start, end) of data. Empty and without memory when idle. */
+struct buf {
+	uint8_t *data;
+	size_t cap, start, end;
+};
+static inline size_t buf_len(const struct buf *b)
+{
+	return b->end - b->start;
+}
+static inline uint8_t *buf_at(const struct buf *b)
+{
+	return b->data + b->start;
+}
+/* Room for n more bytes behind end (moves or grows). -ENOMEM. */
+int buf_room(struct worker *w, struct buf *b, size_t n);
+int buf_add(struct worker *w, struct buf *b, const void *bytes, size_t n);
+int buf_printf(struct worker *w, struct buf *b, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void buf_consume(struct worker *w, struct buf *b, size_t n);
+/* Gives the memory back. */
+void buf_free(struct worker *w, struct buf *b);
+/* Reads once. > 0 bytes, 0 end, -EAGAIN, -errno. */
+ssize_t buf_read(struct worker *w, struct buf *b, int fd, size_t want);
+/* Writes what it can. 0 all, -EAGAIN some left, -errno. *sent grows by what went out. */
+int buf_write(struct worker *w, struct buf *b, int fd, uint64_t *sent);
+
+/* ---- framing (body.c) ---- */
+
+enum body_kind { BODY_NONE, BODY_LENGTH, BODY_CHUNKED, BODY_CLOSE };
+struct body {
+	enum body_kind kind;
+	int state;
+	uint64_t left; /* bytes of the body, or of the chunk */
+	uint32_t line; /* bytes of the chunk line or the trailers so far */
+	bool done;
+};
+void body_init(struct body *b, enum body_kind kind, uint64_t length);
+/*
+ * Takes bytes in[0..n): *ret_used of them are consumed, and data of the body among them is at *ret_data (*ret_len bytes,
+ * maybe 0). One step; call again until nothing is consumed or done. -EBADMSG: malformed chunks.
+ */
+int body_step(struct body *b, const uint8_t *in, size_t n, size_t *ret_used, const uint8_t **ret_data,
+	      size_t *ret_len);
+
+/* ---- responses (response.c) ---- */
+
+struct head_field {
+	uint32_t name, name_len, value, value_len; /* offsets from the head's start */
+};
+struct response {
+	uint32_t status;
+	uint32_t len; /* of the head */
+	bool http10, keep_alive, has_length, chunked, has_date, has_server;
+	uint64_t length;
+	uint32_t n;
+	struct head_field field[PROXY_RESPONSE_FIELDS_MAX];
+};
+/* 0, -EAGAIN: incomplete, -EBADMSG: malformed, -E2BIG. Lower-cases the names in place when complete. */
+int response_parse(uint8_t *in, size_t n, struct response *ret);
+
+/* ---- timers: a deadline in ms of the worker's clock, 0 none ---- */
+
+/*
+ * A hashed wheel. Moving a deadline further away costs one store: the timer stays where it hangs and is hung up anew
+ * when that place comes by.
+ */
+struct timer {
+	LIST_ENTRY(timer) link;
+	uint64_t at;
+	uint64_t place; /* tick it hangs at, 0: nowhere */
+	void (*fire)(struct worker *w, struct timer *t);
+};
+LIST_HEAD(timers, timer);
+#define WHEEL_SLOTS 1024u
+struct wheel {
+	struct timers slot[WHEEL_SLOTS];
+	uint64_t used[WHEEL_SLOTS / 64]; /* bit per slot that may not be empty */
+	uint64_t tick;			 /* last one looked at */
+};
+void timer_set(struct worker *w, struct timer *t, uint64_t at_ms);
+static inline void timer_clear(struct timer *t)
+{
+	t->at = 0;
+}
+/* Takes it off the wheel: before its memory goes. */
+void timer_remove(struct timer *t);
+/* Fires what is due. */
+void timers_run(struct worker *w);
+/* Milliseconds until the next may be due, -1: none. */
+int timers_wait(const struct worker *w);
+
+/* ---- what epoll tells about ---- */
+
+enum watch_kind { WATCH_WAKE, WATCH_LISTENER, WATCH_DOWN, WATCH_UPSTREAM, WATCH_RELAY };
+struct watch {
+	enum watch_kind kind;
+	int fd;
+	uint32_t events; /* registered */
+};
+/* Registers or changes; events 0 unregisters. */
+int watch_set(struct worker *w, struct watch *watch, uint32_t events);
+/* Closes and forgets. */
+void watch_close(struct worker *w, struct watch *watch);
+
+/* ---- pods ---- */
+
+struct listener {
+	struct watch watch;
+	TAILQ_ENTRY(listener) link;
+	struct pod *pod;
+	struct weft_sockaddr addr;
+};
+
+/* A pod on one worker. */
+struct pod {
+	TAILQ_ENTRY(pod) link;
+	uint32_t id, view;
+	int netns_fd;
+	uint64_t cookie;
+	bool closing;
+	TAILQ_HEAD(, listener) listeners;
+	TAILQ_HEAD(, down) downs;
+	TAILQ_HEAD(, pool) pools;
+	struct timer drain;
+};
+
+/* ---- downstream ---- */
+
+enum down_state { DOWN_SNIFF, DOWN_HEAD, DOWN_EXCHANGE, DOWN_TUNNEL, DOWN_CLOSING };
+
+struct down {
+	struct watch watch;
+	enum down_state state;
+	TAILQ_ENTRY(down) link;
+	struct worker *worker;
+	struct pod *pod;
+	struct weft_sockaddr client, dst;
+	struct buf in, out;
+	struct exchange *x;
+	struct upstream *relay; /* tunnel, TCP */
+	struct timer timer;	/* sniff, idle, head, linger: by state */
+	struct timer life;	/* max_connection_duration */
+	uint64_t received, sent; /* bytes on the socket */
+	uint64_t handled;	 /* bytes of it that exchanges have consumed */
+	uint32_t slot, gen;	 /* 0: no slot */
+	uint32_t exchanges, record; /* record: last kernel record used */
+	uint32_t chain;		 /* for what the connection looks like; of `chain_epoch` */
+	uint32_t proto;		 /* enum weft_proto */
+	uint32_t look;		 /* epoch pinned for a short look */
+	uint32_t attempts;	 /* TCP: connects left */
+	uint64_t idle_ms;	 /* TCP, tunnel */
+	bool limits_paid, eof, drain, dead, shut;
+	bool advancing; /* down_advance() is on the stack: it goes on with what waits */
+	struct weft_conn_limits *limits; /* of this connection; made on first use */
+};
+
+/* Accepted and known: finds its chain, or waits for what tells it. */
+void down_open(struct down *d);
+void down_event(struct down *d, uint32_t events);
+/* Sends what waits; closes when told to. */
+void down_flush(struct down *d);
+void down_close(struct down *d);
+/* Looks at the bytes that wait: the next head, or more of the body. */
+void down_advance(struct down *d);
+void down_watch(struct down *d);
+/* The exchange has ended; the connection goes on, or closes after its bytes are out. */
+void down_next(struct down *d, bool close);
+
+/* ---- exchange ---- */
+
+struct exchange {
+	struct down *down;
+	struct upstream *up;
+	TAILQ_ENTRY(exchange) link; /* waiting in a pool, or spare */
+	struct pool *pool;	    /* that it waits in */
+	struct weft_ctx ctx;
+	struct weft_decision dec;
+	const struct weft_img_hcm *hcm;
+	const struct weft_img_forward *forward;
+	const struct weft_img_cluster *cluster;
+	uint32_t cell_cluster, cell_endpoint; /* offsets */
+	uint32_t priority;
+	uint32_t epoch; /* pinned */
+	uint32_t req_flags;
+	bool head_method, upgrade, pinned;
+	bool has_active, has_pending, has_retry; /* places held */
+	bool req_done;	   /* all of the request was read */
+	bool req_sent;	   /* and written to the upstream connection's buffer */
+	bool resp_started; /* bytes of the response went to the client */
+	bool resp_close;   /* the client's connection closes after this response */
+	bool wrote_any;	   /* some byte of this attempt was written */
+	bool keep_body;	   /* body is kept for a retry */
+	bool chunked_out;  /* towards the client */
+	bool chunked_req;  /* towards the upstream */
+	bool sent_continue;
+	uint32_t retries_left, attempts;
+	struct body req_body, resp_body;
+	struct buf head; /* the request head for upstream, without attempt count and blank line */
+	struct buf body; /* what was read of the body while it may be needed again, as it goes on the wire */
+	size_t body_sent; /* of `body`, in this attempt */
+	uint32_t n_tried;
+	struct weft_sockaddr tried[PROXY_TRIED_MAX];
+	struct weft_sockaddr endpoint;
+	uint32_t cluster_id;
+	uint64_t start_ms, upstream_ms;
+	struct timer total, per_try, idle, backoff, life;
+	bool resp_head;	   /* the head of the response is known */
+	bool up_keep;	   /* the upstream connection may be used again after it */
+	bool client_close; /* asked for by the client */
+	bool retry_off;	   /* the body is no longer there to be sent again */
+	bool counted;	   /* the kernel has counted the outcome */
+	bool attempt_count;
+	uint64_t idle_ms;
+	char request_id[37];
+};
+
+/* A complete head stands in d->in: parses, decides, answers or forwards. */
+void exchange_start(struct down *d);
+/* More of the request's body may stand in d->in. */
+void exchange_request_data(struct exchange *x);
+/* The attempt's connection is ready to be written (or was reused). */
+void exchange_connected(struct exchange *x, struct upstream *u);
+/* Bytes of the response stand in u->in; eof: no more will come. */
+void exchange_response_data(struct exchange *x, bool eof);
+/* Room in the client's buffer or the upstream's: reading goes on. */
+void exchange_resume(struct exchange *x);
+
+enum fail_why {
+	FAIL_CONNECT,	     /* refused, unreachable */
+	FAIL_CONNECT_TIMEOUT,
+	FAIL_TERMINATION,    /* closed before a response */
+	FAIL_PROTOCOL,	     /* the response makes no sense */
+	FAIL_PER_TRY,
+	FAIL_OVERFLOW,
+	FAIL_NO_HOST,
+};
+/* The attempt failed: retried, or answered. */
+void exchange_failed(struct exchange *x, enum fail_why why);
+/* The client is gone, or the connection must go: everything is given back. */
+void exchange_abort(struct exchange *x);
+/* Gives everything back and forgets the exchange; the connection is left as it is. */
+void exchange_end(struct exchange *x);
+/* Ends it and goes on with the connection. */
+void exchange_finish(struct exchange *x, bool close);
+/* Starts an attempt: endpoint, pool. */
+void exchange_attempt(struct exchange *x);
+void exchange_timers(struct exchange *x);
+/* Marks that something moved (stream idle timeout). */
+void exchange_touch(struct exchange *x);
+/* True when the failure is retried (and the retry is under way). */
+bool exchange_retry(struct exchange *x, enum fail_why why, uint32_t status);
+void exchange_unlink_upstream(struct exchange *x, bool reusable);
+void exchange_places_put(struct exchange *x);
+
+/* Builds the head for upstream from the parsed request into x->head. -ENOMEM. */
+int request_build(struct worker *w, struct exchange *x, struct weft_req *req);
+void request_prepare(struct worker *w, struct exchange *x, struct weft_req *req);
+/* The head for the client into d->out. */
+int response_build(struct worker *w, struct exchange *x, const uint8_t *head, const struct response *r);
+
+/* ---- replies made here (local.c) ---- */
+
+/* The reply of a decision; close: the connection ends after it. */
+void local_decision(struct down *d, struct weft_req *req, struct weft_ctx *ctx, bool close);
+/* Status and text of the proxy's own. x may be NULL. extra: header lines. */
+void local_text(struct down *d, uint32_t status, const char *body, const char *extra, bool close);
+/* From a reply of the image. */
+void local_image(struct down *d, uint32_t reply, bool close);
+void local_count(enum weft_outcome outcome);
+/* request_headers_timeout: 408. */
+void local_head_timeout(struct worker *w, struct timer *t);
+
+/* ---- upstream ---- */
+
+struct upstream {
+	struct watch watch;
+	TAILQ_ENTRY(upstream) link; /* idle, or in use, of its pool */
+	struct worker *worker;
+	struct pool *pool;
+	struct exchange *x; /* that uses it */
+	struct down *relay; /* tunnel, TCP */
+	struct buf in, out;
+	struct timer timer; /* connect, idle */
+	bool connecting, idle, eof, orphan;
+	uint32_t requests, max_requests;
+	uint64_t since_ms, sent, idle_ms;
+	struct weft_sockaddr addr;
+	uint32_t cell_cluster, cell_endpoint, priority;
+	bool has_place; /* of max_connections */
+	bool tunnel, shut;
+};
+
+/* Connections to one endpoint from one pod, on one worker. */
+struct pool {
+	TAILQ_ENTRY(pool) link;
+	struct pod *pod;
+	uint32_t cell_cluster, priority;
+	struct weft_sockaddr addr;
+	TAILQ_HEAD(, upstream) idle, busy;
+	TAILQ_HEAD(, exchange) waiting;
+	uint32_t n_idle, n_busy, n_connecting;
+	bool checked; /* in worker.pool_checks */
+	TAILQ_ENTRY(pool) check;
+};
+
+/* Sends the exchange over the pool of its endpoint: now, later, or refuses (exchange_failed). */
+void pool_request(struct exchange *x);
+/* No longer waits. */
+void pool_cancel(struct exchange *x);
+/* The connection is free again, or must go. */
+void pool_return(struct upstream *u, bool reusable);
+/* Forgets pools that have become empty; at a turn's end, when nobody holds one. */
+void pool_checks_run(struct worker *w);
+void pool_pod_close(struct worker *w, struct pod *p);
+
+/* Opens a connection in the pod's namespace. NULL: *ret_err. */
+struct upstream *upstream_open(struct worker *w, struct pod *pod, const struct weft_sockaddr *to,
+			       uint32_t timeout_ms, int *ret_err);
+void upstream_event(struct upstream *u, uint32_t events);
+void upstream_flush(struct upstream *u);
+void upstream_watch(struct upstream *u);
+void upstream_close(struct upstream *u);
+
+/* ---- tcp.c ---- */
+
+void tcp_start(struct down *d, uint32_t chain);
+void tcp_connected(struct upstream *u);
+void tcp_failed(struct upstream *u);
+/* Either side has something: moves bytes both ways. */
+void tcp_move(struct down *d);
+/* From an exchange to a tunnel (101). */
+void tunnel_start(struct exchange *x);
+void tcp_close(struct down *d);
+
+/* ---- slot.c ---- */
+
+/* Takes over what connect left; false: not captured. */
+bool slot_accept(struct down *d, const struct weft_sockaddr *local);
+/* Uses the kernel's record for the head that begins at byte `position`. true: req->dec is filled. */
+bool slot_record(struct down *d, struct weft_req *req, struct weft_ctx *ctx, uint64_t position);
+/* Gives the connection back to the kernel when it is quiet. */
+void slot_give_back(struct down *d);
+void slot_release(struct down *d);
+
+/* ---- worker ---- */
+
+struct worker_stats {
+	uint64_t connections, connections_total, exchanges, upstream_active, upstream_idle, upstream_total,
+		upstream_fail, retries, timeouts, tcp_total, not_captured, protocol_errors, honoured, dropped;
+};
+
+struct command {
+	STAILQ_ENTRY(command) link;
+	void (*run)(struct worker *w, void *arg);
+	void *arg;
+	bool done;
+};
+
+struct worker {
+	struct weft_proxy *proxy;
+	pthread_t thread;
+	bool started, stop;
+	int epoll, home_netns;
+	struct watch wake;
+	pthread_mutex_t lock; /* commands */
+	pthread_cond_t cond;
+	STAILQ_HEAD(, command) commands;
+	struct weft_reader *reader;
+	uint64_t now_ms, now_ns, random;
+	TAILQ_HEAD(, pod) pods;
+	struct wheel wheel;
+	TAILQ_HEAD(, exchange) spare;
+	uint8_t *buf_spare[PROXY_BUF_SPARE];
+	unsigned int n_spare;
+	TAILQ_HEAD(, down) graves; /* closed in this turn: freed at its end */
+	TAILQ_HEAD(, upstream) up_graves;
+	TAILQ_HEAD(, pool) pool_checks; /* may be empty: looked at at the turn's end */
+	struct worker_stats stats;
+	struct weft_req req;
+	struct response resp;
+	uint8_t head[WEFT_NATIVE_HEAD_MAX + PROXY_HEAD_ROOM]; /* the head at hand: the engine changes it in place */
+};
+
+struct weft_proxy {
+	struct weft_store *store;
+	struct weft_proxy_ops ops;
+	unsigned int n;
+	struct worker *worker;
+};
+
+uint64_t worker_random(struct worker *w);
+/* Cell of the pod, made when missing. 0: none can be had. */
+uint32_t worker_cell(struct worker *w, uint32_t pod, uint32_t id);
+/* Runs fn on the worker and waits. */
+void worker_call(struct worker *w, void (*fn)(struct worker *w, void *arg), void *arg);
+void listener_event(struct worker *w, struct listener *l);
+/* Opens the same ports for each worker's pod (SO_REUSEPORT), in the pod's namespace. -errno. */
+int listeners_open(struct weft_proxy *p, const struct weft_proxy_pod *pod, struct pod **pods,
+		   uint16_t port4[WEFT_LISTEN_PORTS], uint16_t port6[WEFT_LISTEN_PORTS]);
+/* socket() inside the pod's namespace. fd or -errno. */
+int netns_socket(struct worker *w, int netns_fd, int family);
+
+/* A short look at the image outside an exchange. */
+static inline void image_enter(struct down *d)
+{
+	d->look = weft_reader_enter(d->worker->reader);
+}
+static inline void image_leave(struct down *d)
+{
+	weft_reader_leave(d->worker->reader, d->look);
+}
+
+#define COUNT(word, n) __atomic_fetch_add(&(word), (uint64_t)(n), __ATOMIC_RELAXED)

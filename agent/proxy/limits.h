@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Every bound of the agent path, each with its reason. */
+
+/* A buffer that a worker keeps for reuse; also what one read asks for. */
+#define PROXY_BUF 16384u
+/* Buffers kept by a worker when nobody uses them: a burst is not paid for with malloc each time. */
+#define PROXY_BUF_SPARE 256u
+/* Bytes that wait in one direction before the sender is no longer read. */
+#define PROXY_HIGH_WATER 65536u
+/*
+ * Room behind the longest head: its normalised path (escaping may make it three times as long), values the agent adds
+ * before routing, and the engine's reads by words (bpf/engine/engine.h).
+ */
+#define PROXY_HEAD_ROOM (3u * 65536u + 4096u)
+/* Response heads: Envoy's max_response_headers_kb and count. */
+#define PROXY_RESPONSE_HEAD_MAX 61440u
+#define PROXY_RESPONSE_FIELDS_MAX 100u
+/* One line of chunk size with extensions; longer ones are an attack. */
+#define PROXY_CHUNK_LINE_MAX 4096u
+/* Trailers are dropped, but have an end. */
+#define PROXY_TRAILERS_MAX 61440u
+/* Hosts remembered by one exchange so that a retry goes elsewhere. */
+#define PROXY_TRIED_MAX 8u
+/* Idle upstream connections of one pool; more are closed as they come back. */
+#define PROXY_POOL_IDLE_MAX 256u
+/* Connections accepted in one turn of the loop, so that others are served too. */
+#define PROXY_ACCEPT_BATCH 64
+/* Events of one turn. */
+#define PROXY_EVENTS 256
+/* Timers are looked at this often: Envoy's are of millisecond kind, a proxy's deadlines are not. */
+#define PROXY_TICK_MS 16u
+/* Bytes read of a connection before its kind must be known (a TLS record header, an HTTP first line). */
+#define PROXY_SNIFF_MAX 8192u
+/* Backlog of the in-pod listeners (net.core.somaxconn cuts it). */
+#define PROXY_BACKLOG 4096

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Listeners inside the pods' network namespaces, and what they accept. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "agent/proxy/internal.h"
+
+int netns_socket(struct worker *w, int netns_fd, int family)
+{
+	int fd;
+
+	if (setns(netns_fd, CLONE_NEWNET))
+		return -errno;
+	fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		fd = -errno;
+	if (setns(w->home_netns, CLONE_NEWNET) && fd >= 0) {
+		/* a worker in the wrong namespace must not go on: it would open sockets in other pods */
+		abort();
+	}
+	return fd;
+}
+
+static bool addr_zero(const struct weft_addr *a)
+{
+	return !a->w[0] && !a->w[1] && !a->w[2] && !a->w[3];
+}
+
+static socklen_t sockaddr_make(const struct weft_addr *addr, uint16_t port, bool v4,
+			       struct sockaddr_storage *ret)
+{
+	struct sockaddr_in6 *s6 = (void *)ret;
+	struct sockaddr_in *s4 = (void *)ret;
+
+	memset(ret, 0, sizeof(*ret));
+	if (v4) {
+		s4->sin_family = AF_INET;
+		s4->sin_port = htons(port);
+		s4->sin_addr.s_addr = addr->w[3];
+		return sizeof(*s4);
+	}
+	s6->sin6_family = AF_INET6;
+	s6->sin6_port = htons(port);
+	memcpy(&s6->sin6_addr, addr->w, sizeof(addr->w));
+	return sizeof(*s6);
+}
+
+static void sockaddr_take(const struct sockaddr_storage *from, struct weft_sockaddr *ret)
+{
+	const struct sockaddr_in6 *s6 = (const void *)from;
+	const struct sockaddr_in *s4 = (const void *)from;
+
+	*ret = (struct weft_sockaddr){.family = AF_INET};
+	if (from->ss_family == AF_INET) {
+		ret->addr.w[2] = htonl(0xffff);
+		ret->addr.w[3] = s4->sin_addr.s_addr;
+		ret->port = ntohs(s4->sin_port);
+		return;
+	}
+	memcpy(ret->addr.w, &s6->sin6_addr, sizeof(ret->addr.w));
+	ret->port = ntohs(s6->sin6_port);
+	ret->family = IN6_IS_ADDR_V4MAPPED(&s6->sin6_addr) ? AF_INET : AF_INET6;
+}
+
+/* One listening socket on the address; port 0: a free one, which is then told. */
+static int listen_at(const struct weft_addr *addr, bool v4, uint16_t *port)
+{
+	struct sockaddr_storage a;
+	socklen_t len = sockaddr_make(addr, *port, v4, &a);
+	int one = 1, r, fd = socket(v4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	struct weft_sockaddr got;
+
+	if (fd < 0)
+		return -errno;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
+	if (!v4)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
+	/* accepted sockets inherit it: small answers are not held back for more */
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (bind(fd, (struct sockaddr *)&a, len) || listen(fd, PROXY_BACKLOG) ||
+	    getsockname(fd, (struct sockaddr *)&a, &len)) {
+		r = -errno;
+		close(fd);
+		return r;
+	}
+	sockaddr_take(&a, &got);
+	*port = got.port;
+	return fd;
+}
+
+static int listener_add(struct pod *pod, const struct weft_addr *addr, bool v4, uint16_t *port)
+{
+	struct listener *l = calloc(1, sizeof(*l));
+	int fd;
+
+	if (!l)
+		return -ENOMEM;
+	fd = listen_at(addr, v4, port);
+	if (fd < 0) {
+		free(l);
+		return fd;
+	}
+	l->watch = (struct watch){.kind = WATCH_LISTENER, .fd = fd};
+	l->pod = pod;
+	l->addr = (struct weft_sockaddr){.addr = *addr, .port = *port, .family = v4 ? AF_INET : AF_INET6};
+	TAILQ_INSERT_TAIL(&pod->listeners, l, link);
+	return 0;
+}
+
+static int family_open(struct weft_proxy *p, const struct weft_addr *addr, bool v4, struct pod **pods,
+		       uint16_t port[WEFT_LISTEN_PORTS])
+{
+	for (unsigned int k = 0; k < WEFT_LISTEN_PORTS; k++) {
+		port[k] = 0;
+		for (unsigned int i = 0; i < p->n; i++) {
+			int r = listener_add(pods[i], addr, v4, &port[k]);
+
+			if (r)
+				return r;
+		}
+	}
+	return 0;
+}
+
+int listeners_open(struct weft_proxy *p, const struct weft_proxy_pod *pod, struct pod **pods,
+		   uint16_t port4[WEFT_LISTEN_PORTS], uint16_t port6[WEFT_LISTEN_PORTS])
+{
+	int r = 0;
+
+	memset(port4, 0, WEFT_LISTEN_PORTS * sizeof(*port4));
+	memset(port6, 0, WEFT_LISTEN_PORTS * sizeof(*port6));
+	if (setns(pod->netns_fd, CLONE_NEWNET))
+		return -errno;
+	if (!addr_zero(&pod->addr4))
+		r = family_open(p, &pod->addr4, true, pods, port4);
+	if (!r && !addr_zero(&pod->addr6))
+		r = family_open(p, &pod->addr6, false, pods, port6);
+	if (setns(p->worker[0].home_netns, CLONE_NEWNET))
+		abort(); /* see netns_socket() */
+	return r;
+}
+
+/* ---- accepting ---- */
+
+static void accepted(struct worker *w, struct listener *l, int fd, const struct sockaddr_storage *peer)
+{
+	struct down *d = calloc(1, sizeof(*d));
+
+	if (!d) {
+		close(fd);
+		return;
+	}
+	d->watch = (struct watch){.kind = WATCH_DOWN, .fd = fd};
+	d->worker = w;
+	d->pod = l->pod;
+	sockaddr_take(peer, &d->client);
+	TAILQ_INSERT_TAIL(&l->pod->downs, d, link);
+	COUNT(w->stats.connections_total, 1);
+	COUNT(w->stats.connections, 1);
+	if (!slot_accept(d, &l->addr)) {
+		COUNT(w->stats.not_captured, 1);
+		down_close(d);
+		return;
+	}
+	down_open(d);
+}
+
+void listener_event(struct worker *w, struct listener *l)
+{
+	for (int i = 0; i < PROXY_ACCEPT_BATCH; i++) {
+		struct sockaddr_storage peer;
+		socklen_t len = sizeof(peer);
+		int fd = accept4(l->watch.fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
+			continue;
+		if (fd < 0)
+			return;
+		accepted(w, l, fd, &peer);
+	}
+}

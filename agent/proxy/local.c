@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Replies that are made here: of rules (from the image), and the proxy's own (codec errors, upstream failures). */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/proxy/internal.h"
+
+void local_count(enum weft_outcome outcome)
+{
+	COUNT(weft_state_head()->outcome[1][outcome], 1);
+}
+
+static const char *phrase(uint32_t status)
+{
+	switch (status) {
+	case 400:
+		return "Bad Request";
+	case 403:
+		return "Forbidden";
+	case 404:
+		return "Not Found";
+	case 408:
+		return "Request Timeout";
+	case 426:
+		return "Upgrade Required";
+	case 431:
+		return "Request Header Fields Too Large";
+	case 501:
+		return "Not Implemented";
+	case 502:
+		return "Bad Gateway";
+	case 503:
+		return "Service Unavailable";
+	case 504:
+		return "Gateway Timeout";
+	default:
+		return "Internal Server Error";
+	}
+}
+
+/* gRPC status of an HTTP status (xds-envoy.md 3.5). */
+static int grpc_status(uint32_t status)
+{
+	switch (status) {
+	case 400:
+		return 13;
+	case 401:
+		return 16;
+	case 403:
+		return 7;
+	case 404:
+		return 12;
+	case 429:
+	case 502:
+	case 503:
+	case 504:
+		return 14;
+	default:
+		return 2;
+	}
+}
+
+/* grpc-message: bytes outside printable ASCII, and the percent sign, are escaped. */
+static int grpc_message(struct worker *w, struct buf *out, const char *body, size_t len)
+{
+	int r = len ? buf_add(w, out, "grpc-message: ", 14) : 0;
+
+	for (size_t i = 0; !r && i < len; i++) {
+		unsigned char c = (unsigned char)body[i];
+
+		if (c >= 0x20 && c <= 0x7e && c != '%')
+			r = buf_add(w, out, &body[i], 1);
+		else
+			r = buf_printf(w, out, "%%%02X", c);
+	}
+	return r || !len ? r : buf_add(w, out, "\r\n", 2);
+}
+
+static int server_line(struct worker *w, const struct down *d, struct buf *out)
+{
+	const struct weft_img_chain *chain = d->chain ? weft_img_at(d->chain) : NULL;
+	const struct weft_img_hcm *h =
+		chain && chain->kind == WEFT_CHAIN_HTTP ? weft_img_at(chain->target) : NULL;
+
+	if (!h || h->server_header == WEFT_SERVER_PASS)
+		return 0;
+	return buf_printf(w, out, "server: %.*s\r\n", (int)h->server_name.len,
+			  (const char *)weft_img_at(h->server_name.off));
+}
+
+/* Ends the head; the connection header when it will close. */
+static int head_end(struct worker *w, struct down *d, bool close)
+{
+	const struct weft_state_head *s = weft_state_head();
+	int r = buf_printf(w, &d->out, "date: %.29s\r\n", s->date[s->date_which & 1]);
+
+	if (!r)
+		r = server_line(w, d, &d->out);
+	if (!r && close)
+		r = buf_printf(w, &d->out, "connection: close\r\n");
+	return r ? r : buf_add(w, &d->out, "\r\n", 2);
+}
+
+static int grpc_write(struct down *d, uint32_t status, const char *body, size_t len, const char *extra,
+		      size_t extra_len, bool close)
+{
+	struct worker *w = d->worker;
+	int r = buf_printf(w, &d->out, "HTTP/1.1 200 OK\r\n");
+
+	if (!r)
+		r = buf_add(w, &d->out, extra, extra_len);
+	if (!r)
+		r = buf_printf(w, &d->out,
+			       "content-type: application/grpc\r\ngrpc-status: %d\r\ncontent-length: 0\r\n",
+			       grpc_status(status));
+	if (!r)
+		r = grpc_message(w, &d->out, body, len);
+	return r ? r : head_end(w, d, close);
+}
+
+static int text_write(struct down *d, uint32_t status, const char *body, const char *extra, bool close,
+		      bool head_method)
+{
+	struct worker *w = d->worker;
+	size_t len = strlen(body);
+	int r = buf_printf(w, &d->out, "HTTP/1.1 %u %s\r\n%scontent-length: %zu\r\n", status, phrase(status),
+			   extra ? extra : "", len);
+
+	if (!r && len)
+		r = buf_printf(w, &d->out, "content-type: text/plain\r\n");
+	if (!r)
+		r = head_end(w, d, close);
+	if (!r && !head_method)
+		r = buf_add(w, &d->out, body, len);
+	return r;
+}
+
+void local_text(struct down *d, uint32_t status, const char *body, const char *extra, bool close)
+{
+	const struct exchange *x = d->x;
+	bool grpc = x && x->req_flags & WEFT_REQ_GRPC;
+	int r;
+
+	if (grpc)
+		r = grpc_write(d, status, body, strlen(body), extra, extra ? strlen(extra) : 0, close);
+	else
+		r = text_write(d, status, body, extra, close, x && x->head_method);
+	if (r)
+		down_close(d);
+}
+
+/* The lines that a rule added to its reply: between the status line and the length. */
+static int grpc_image(struct down *d, const struct weft_img_reply *r, bool close)
+{
+	const char *data = weft_img_at(r->data);
+	const char *first = memchr(data, '\n', r->head_len);
+	const char *end = memmem(data, r->head_len, "content-length: ", 16);
+
+	if (!first || !end || end < first + 1)
+		end = first = data;
+	else
+		first++;
+	return grpc_write(d, r->status, data + r->head_len, r->len - r->head_len, first, (size_t)(end - first),
+			  close);
+}
+
+static int plan_write(struct down *d, const struct weft_req *req, struct weft_reply_plan *plan, bool close)
+{
+	struct worker *w = d->worker;
+	struct weft_reply_plan head = *plan;
+	struct weft_seg last = plan->seg[plan->n - 1];
+	int r = buf_room(w, &d->out, plan->total + 32);
+
+	if (r)
+		return r;
+	/* the last piece begins with the blank line: what is added goes before it */
+	head.n--;
+	head.total -= last.len;
+	weft_reply_write(req, &head, d->out.data + d->out.end);
+	d->out.end += head.total;
+	if (close)
+		r = buf_add(w, &d->out, "connection: close\r\n", 19);
+	return r ? r : buf_add(w, &d->out, weft_img_at(last.off), last.len);
+}
+
+void local_image(struct down *d, uint32_t reply, bool close)
+{
+	const struct exchange *x = d->x;
+	const struct weft_img_reply *r = weft_img_at(reply);
+	struct weft_reply_plan plan = {0};
+	int e;
+
+	close = close || r->flags & WEFT_REPLY_CLOSES;
+	if (x && x->req_flags & WEFT_REQ_GRPC) {
+		e = grpc_image(d, r, close);
+	} else {
+		e = weft_reply_plan_std(reply, x && x->head_method, &plan);
+		if (!e)
+			e = plan_write(d, NULL, &plan, close);
+	}
+	if (e)
+		down_close(d);
+}
+
+void local_decision(struct down *d, struct weft_req *req, struct weft_ctx *ctx, bool close)
+{
+	const struct weft_img_reply *r = weft_img_at(req->dec.reply);
+	struct weft_reply_plan plan = {0};
+	int e;
+
+	close = close || r->flags & WEFT_REPLY_CLOSES;
+	if (req->flags & WEFT_REQ_GRPC && req->dec.outcome != WEFT_OUTCOME_DIRECT_RESPONSE &&
+	    req->dec.outcome != WEFT_OUTCOME_REDIRECT) {
+		e = grpc_image(d, r, close);
+	} else {
+		e = weft_reply_plan(req, ctx, &plan);
+		if (!e)
+			e = plan_write(d, req, &plan, close);
+	}
+	if (e)
+		down_close(d);
+	else
+		down_next(d, close);
+}
+
+void local_head_timeout(struct worker *w, struct timer *t)
+{
+	struct down *d = (struct down *)((char *)t - offsetof(struct down, timer));
+
+	COUNT(w->stats.timeouts, 1);
+	image_enter(d);
+	local_text(d, 408, "Request Timeout", NULL, true);
+	image_leave(d);
+	if (!d->dead)
+		down_next(d, true);
+}

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Upstream connections of one pod to one endpoint, and the breakers in front of them (xds-envoy.md 3.10): a request takes
+ * an idle connection, or waits (max_pending_requests) for one that may be opened (max_connections; every pool may open
+ * its first); on a connection it counts against max_requests.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/proxy/internal.h"
+
+static struct pool *pool_find(struct exchange *x)
+{
+	struct pod *pod = x->down->pod;
+	struct pool *p;
+
+	TAILQ_FOREACH(p, &pod->pools, link) {
+		if (p->cell_cluster == x->cell_cluster && p->priority == x->priority &&
+		    !memcmp(&p->addr, &x->endpoint, sizeof(p->addr)))
+			break;
+	}
+	if (p) {
+		/* those in use stay near the front */
+		TAILQ_REMOVE(&pod->pools, p, link);
+		TAILQ_INSERT_HEAD(&pod->pools, p, link);
+		return p;
+	}
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return NULL;
+	p->pod = pod;
+	p->cell_cluster = x->cell_cluster;
+	p->priority = x->priority;
+	p->addr = x->endpoint;
+	TAILQ_INIT(&p->idle);
+	TAILQ_INIT(&p->busy);
+	TAILQ_INIT(&p->waiting);
+	TAILQ_INSERT_HEAD(&pod->pools, p, link);
+	return p;
+}
+
+static bool pool_empty(const struct pool *p)
+{
+	return !p->n_idle && !p->n_busy && TAILQ_EMPTY(&p->waiting);
+}
+
+/* A pool without connections and requests is forgotten, when the callers up the stack are through with it. */
+static void pool_drop(struct worker *w, struct pool *p)
+{
+	if (!pool_empty(p) || p->checked)
+		return;
+	p->checked = true;
+	TAILQ_INSERT_TAIL(&w->pool_checks, p, check);
+}
+
+void pool_checks_run(struct worker *w)
+{
+	struct pool *p;
+
+	while ((p = TAILQ_FIRST(&w->pool_checks))) {
+		TAILQ_REMOVE(&w->pool_checks, p, check);
+		p->checked = false;
+		if (!pool_empty(p))
+			continue;
+		TAILQ_REMOVE(&p->pod->pools, p, link);
+		free(p);
+	}
+}
+
+static struct weft_cell_cluster *cell(const struct pool *p)
+{
+	return weft_cell_cluster(p->cell_cluster);
+}
+
+static void attach(struct pool *p, struct upstream *u, struct exchange *x)
+{
+	u->x = x;
+	u->requests++;
+	x->up = u;
+	x->pool = NULL;
+	if (x->cell_endpoint) {
+		__atomic_fetch_add(&weft_cell_endpoint(x->cell_endpoint)->rq_active, 1, __ATOMIC_RELAXED);
+		COUNT(weft_cell_endpoint(x->cell_endpoint)->rq_total, 1);
+	}
+	COUNT(cell(p)->rq_total, 1);
+	exchange_connected(x, u);
+}
+
+/* Room among max_requests; else the exchange is refused and false. */
+static bool activate(struct pool *p, struct exchange *x)
+{
+	if (!weft_place_take(&cell(p)->rq_active[p->priority],
+			     x->cluster->threshold[p->priority].max_requests)) {
+		COUNT(cell(p)->rq_overflow, 1);
+		return false;
+	}
+	x->has_active = true;
+	return true;
+}
+
+static void idle_over(struct worker *w, struct timer *t)
+{
+	struct upstream *u = (struct upstream *)((char *)t - offsetof(struct upstream, timer));
+	struct pool *p = u->pool;
+
+	upstream_close(u);
+	pool_drop(w, p);
+}
+
+static void idle_put(struct pool *p, struct upstream *u)
+{
+	struct worker *w = u->worker;
+
+	TAILQ_REMOVE(&p->busy, u, link);
+	p->n_busy--;
+	u->idle = true;
+	TAILQ_INSERT_TAIL(&p->idle, u, link);
+	p->n_idle++;
+	COUNT(w->stats.upstream_idle, 1);
+	__atomic_fetch_add(&cell(p)->cx_idle, 1, __ATOMIC_RELAXED);
+	u->timer.fire = idle_over;
+	if (u->idle_ms)
+		timer_set(w, &u->timer, w->now_ms + u->idle_ms);
+	upstream_watch(u);
+}
+
+/* First in, first out: a server that closes right behind a reply is noticed before its connection is used again. */
+static struct upstream *idle_take(struct pool *p)
+{
+	struct upstream *u = TAILQ_FIRST(&p->idle);
+
+	if (!u)
+		return NULL;
+	TAILQ_REMOVE(&p->idle, u, link);
+	p->n_idle--;
+	u->idle = false;
+	COUNT(u->worker->stats.upstream_idle, -1);
+	weft_place_put(&cell(p)->cx_idle);
+	timer_clear(&u->timer);
+	TAILQ_INSERT_TAIL(&p->busy, u, link);
+	p->n_busy++;
+	return u;
+}
+
+/* A connection for the first that waits. false: none may be opened, or it failed at once (*ret_err). */
+static bool open_one(struct pool *p, struct exchange *x, int *ret_err)
+{
+	struct worker *w = x->down->worker;
+	bool first = !p->n_idle && !p->n_busy;
+	uint32_t *places = &cell(p)->cx_active[p->priority];
+	struct upstream *u;
+
+	*ret_err = 0;
+	if (!weft_place_take(places, x->cluster->threshold[p->priority].max_connections)) {
+		COUNT(cell(p)->cx_overflow, 1);
+		if (!first)
+			return false;
+		__atomic_fetch_add(places, 1, __ATOMIC_RELAXED);
+	}
+	u = upstream_open(w, p->pod, &p->addr, x->cluster->connect_timeout_ms, ret_err);
+	if (!u) {
+		weft_place_put(places);
+		COUNT(cell(p)->cx_connect_fail, 1);
+		return false;
+	}
+	COUNT(cell(p)->cx_total, 1);
+	u->has_place = true;
+	u->pool = p;
+	u->cell_cluster = p->cell_cluster;
+	u->priority = p->priority;
+	u->cell_endpoint = x->cell_endpoint;
+	if (u->cell_endpoint)
+		__atomic_fetch_add(&weft_cell_endpoint(u->cell_endpoint)->cx_active, 1, __ATOMIC_RELAXED);
+	u->idle_ms = x->cluster->idle_timeout_ms;
+	u->max_requests = x->cluster->max_requests_per_connection;
+	TAILQ_INSERT_TAIL(&p->busy, u, link);
+	p->n_busy++;
+	p->n_connecting++;
+	return true;
+}
+
+static void unpend(struct pool *p, struct exchange *x)
+{
+	TAILQ_REMOVE(&p->waiting, x, link);
+	x->pool = NULL;
+	if (x->has_pending)
+		weft_place_put(&cell(p)->rq_pending[p->priority]);
+	x->has_pending = false;
+}
+
+/* Those that still wait get connections, as far as they may be opened. */
+static void reopen(struct pool *p)
+{
+	struct exchange *x = TAILQ_FIRST(&p->waiting);
+	int err = 0;
+
+	if (x && !p->n_connecting && !open_one(p, x, &err) && err)
+		exchange_failed(x, FAIL_CONNECT);
+}
+
+void pool_cancel(struct exchange *x)
+{
+	struct pool *p = x->pool;
+
+	if (!p)
+		return;
+	unpend(p, x);
+	reopen(p);
+	pool_drop(x->down->worker, p);
+}
+
+void pool_request(struct exchange *x)
+{
+	struct pool *p = pool_find(x);
+	struct upstream *u;
+	int err = 0;
+
+	if (!p) {
+		exchange_failed(x, FAIL_OVERFLOW);
+		return;
+	}
+	u = TAILQ_FIRST(&p->idle);
+	if (u) {
+		if (!activate(p, x)) {
+			exchange_failed(x, FAIL_OVERFLOW);
+			return;
+		}
+		attach(p, idle_take(p), x);
+		return;
+	}
+	if (!weft_place_take(&cell(p)->rq_pending[p->priority],
+			     x->cluster->threshold[p->priority].max_pending)) {
+		COUNT(cell(p)->pending_overflow, 1);
+		pool_drop(x->down->worker, p);
+		exchange_failed(x, FAIL_OVERFLOW);
+		return;
+	}
+	x->has_pending = true;
+	x->pool = p;
+	TAILQ_INSERT_TAIL(&p->waiting, x, link);
+	if (!open_one(p, x, &err) && err)
+		exchange_failed(x, FAIL_CONNECT); /* leaves the queue by pool_cancel() */
+}
+
+void pool_return(struct upstream *u, bool reusable)
+{
+	struct pool *p = u->pool;
+	struct exchange *x;
+
+	u->x = NULL;
+	if (u->max_requests && u->requests >= u->max_requests)
+		reusable = false;
+	if (!reusable || u->eof || p->pod->closing || p->n_idle >= PROXY_POOL_IDLE_MAX) {
+		upstream_close(u);
+		reopen(p);
+		pool_drop(u->worker, p);
+		return;
+	}
+	while ((x = TAILQ_FIRST(&p->waiting))) {
+		unpend(p, x);
+		if (activate(p, x)) {
+			attach(p, u, x);
+			return;
+		}
+		exchange_failed(x, FAIL_OVERFLOW);
+	}
+	idle_put(p, u);
+}
+
+void pool_pod_close(struct worker *w, struct pod *pod)
+{
+	struct pool *p, *next;
+
+	for (p = TAILQ_FIRST(&pod->pools); p; p = next) {
+		struct upstream *u;
+
+		next = TAILQ_NEXT(p, link);
+		while ((u = TAILQ_FIRST(&p->idle)))
+			upstream_close(u);
+		while ((u = TAILQ_FIRST(&p->busy)))
+			upstream_close(u);
+		if (p->checked)
+			TAILQ_REMOVE(&w->pool_checks, p, check);
+		TAILQ_REMOVE(&pod->pools, p, link);
+		free(p);
+	}
+}

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The request head that goes upstream, as Envoy's HTTP connection manager and router leave it by default. */
+#include <errno.h>
+#include <string.h>
+
+#include "agent/proxy/internal.h"
+
+static bool span_is(const struct weft_req *req, struct weft_span s, const char *text)
+{
+	return s.len == strlen(text) && !memcmp(req->head + s.off, text, s.len);
+}
+
+static int line_add(struct worker *w, struct buf *b, const void *name, size_t n, const void *value, size_t len)
+{
+	int r = buf_room(w, b, n + len + 4);
+
+	if (r)
+		return r;
+	memcpy(b->data + b->end, name, n);
+	memcpy(b->data + b->end + n, ": ", 2);
+	memcpy(b->data + b->end + n + 2, value, len);
+	memcpy(b->data + b->end + n + 2 + len, "\r\n", 2);
+	b->end += n + len + 4;
+	return 0;
+}
+
+/* Hop-by-hop lines, and those written anew below. */
+static bool passes(const struct weft_req *req, const struct weft_field *f)
+{
+	static const char *const dropped[] = {"host", "connection", "keep-alive", "proxy-connection", "te",
+					      "transfer-encoding", "expect", "x-envoy-attempt-count",
+					      "x-envoy-expected-rq-timeout-ms"};
+
+	for (size_t i = 0; i < sizeof(dropped) / sizeof(*dropped); i++) {
+		if (span_is(req, f->name, dropped[i]))
+			return false;
+	}
+	return req->flags & WEFT_REQ_UPGRADE || !span_is(req, f->name, "upgrade");
+}
+
+static const struct weft_field *field_find(const struct weft_req *req, const char *name)
+{
+	for (uint32_t i = 0; i < req->n_field; i++) {
+		if (span_is(req, req->field[i].name, name))
+			return &req->field[i];
+	}
+	return NULL;
+}
+
+/* A version 4 UUID (RFC 9562). */
+static void uuid_make(struct worker *w, char out[37])
+{
+	static const char hex[] = "0123456789abcdef";
+	uint64_t r[2] = {worker_random(w), worker_random(w)};
+	const uint8_t *p = (const uint8_t *)r;
+
+	for (int i = 0, o = 0; i < 16; i++) {
+		uint8_t c = p[i];
+
+		if (i == 6)
+			c = (uint8_t)((c & 0x0f) | 0x40);
+		if (i == 8)
+			c = (uint8_t)((c & 0x3f) | 0x80);
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			out[o++] = '-';
+		out[o++] = hex[c >> 4];
+		out[o++] = hex[c & 15];
+		out[o] = '\0';
+	}
+}
+
+/* request_headers_to_add_when_not_enforced: what limits in shadow say. */
+struct addition {
+	const struct weft_img_header *h;
+	bool skip;
+};
+#define ADDITIONS_MAX 64
+
+static size_t additions_list(const struct exchange *x, const struct weft_req *req, struct addition *list)
+{
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < x->dec.n_add; i++) {
+		const struct weft_img_headers *set = weft_img_at(x->dec.add[i]);
+		const struct weft_img_header *h = (const void *)(set + 1);
+
+		for (uint32_t j = 0; j < set->n && n < ADDITIONS_MAX; j++, n++) {
+			bool have = false;
+
+			for (uint32_t k = 0; k < req->n_field; k++)
+				have = have || (req->field[k].name.len == h[j].name.len &&
+						!memcmp(req->head + req->field[k].name.off,
+							weft_img_at(h[j].name.off), h[j].name.len));
+			list[n] = (struct addition){&h[j], (h[j].action == 1 && have) ||
+								   (h[j].action == 3 && !have)};
+		}
+	}
+	return n;
+}
+
+static bool overwritten(const struct weft_req *req, const struct weft_field *f, const struct addition *list,
+			size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct weft_img_header *h = list[i].h;
+
+		if (!list[i].skip && h->action >= 2 && h->name.len == f->name.len &&
+		    !memcmp(req->head + f->name.off, weft_img_at(h->name.off), h->name.len))
+			return true;
+	}
+	return false;
+}
+
+static int fields_add(struct worker *w, struct exchange *x, const struct weft_req *req)
+{
+	struct addition list[ADDITIONS_MAX];
+	size_t n = additions_list(x, req, list);
+	int r = 0;
+
+	for (uint32_t i = 0; !r && i < req->n_field; i++) {
+		const struct weft_field *f = &req->field[i];
+
+		if (passes(req, f) && !overwritten(req, f, list, n))
+			r = line_add(w, &x->head, req->head + f->name.off, f->name.len,
+				     req->head + f->value.off, f->value.len);
+	}
+	for (size_t i = 0; !r && i < n; i++) {
+		if (!list[i].skip)
+			r = line_add(w, &x->head, weft_img_at(list[i].h->name.off), list[i].h->name.len,
+				     weft_img_at(list[i].h->value.off), list[i].h->value.len);
+	}
+	return r;
+}
+
+static int own_add(struct worker *w, struct exchange *x, const struct weft_req *req)
+{
+	const struct weft_img_hcm *h = x->hcm;
+	uint32_t timeout = x->forward->per_try_ms ? x->forward->per_try_ms : x->forward->timeout_ms;
+	struct buf *b = &x->head;
+	int r = 0;
+
+	if (req->flags & WEFT_REQ_TE_TRAILERS)
+		r = buf_printf(w, b, "te: trailers\r\n");
+	if (!r && req->flags & WEFT_REQ_UPGRADE)
+		r = buf_printf(w, b, "connection: Upgrade\r\n");
+	if (!r && !field_find(req, "x-forwarded-proto"))
+		r = buf_printf(w, b, "x-forwarded-proto: http\r\n");
+	if (!r && h->flags & WEFT_HCM_GENERATE_REQUEST_ID && !field_find(req, "x-request-id"))
+		r = buf_printf(w, b, "x-request-id: %s\r\n", x->request_id);
+	if (!r && timeout && !(h->flags & WEFT_HCM_SUPPRESS_ENVOY_HEADERS))
+		r = buf_printf(w, b, "x-envoy-expected-rq-timeout-ms: %u\r\n", timeout);
+	if (!r && h->via.len)
+		r = buf_printf(w, b, "via: %.*s\r\n", (int)h->via.len,
+			       (const char *)weft_img_at(h->via.off));
+	return r;
+}
+
+/* Methods that have no body unless they say so; the others get a length of 0 (Envoy's requestShouldHaveNoBody). */
+static bool bodyless(const struct weft_req *req)
+{
+	static const char *const methods[] = {"GET", "HEAD", "DELETE", "TRACE", "CONNECT"};
+
+	for (size_t i = 0; i < sizeof(methods) / sizeof(*methods); i++) {
+		if (span_is(req, req->value[WEFT_VALUE_METHOD], methods[i]))
+			return true;
+	}
+	return false;
+}
+
+static int framing_add(struct worker *w, struct exchange *x, const struct weft_req *req)
+{
+	if (x->chunked_req)
+		return buf_printf(w, &x->head, "transfer-encoding: chunked\r\n");
+	if (!(req->flags & (WEFT_REQ_HAS_LENGTH | WEFT_REQ_UPGRADE)) && !bodyless(req))
+		return buf_printf(w, &x->head, "content-length: 0\r\n");
+	return 0;
+}
+
+/* Before routing: what conditions may look at although the client did not send it. */
+void request_prepare(struct worker *w, struct exchange *x, struct weft_req *req)
+{
+	uint8_t *at = req->head + req->max_head + 512;
+	const struct weft_img_hcm *h = x->hcm;
+
+	uuid_make(w, x->request_id);
+	if (h->flags & WEFT_HCM_GENERATE_REQUEST_ID) {
+		memcpy(at, x->request_id, 36);
+		weft_req_set_value(req, "x-request-id", at, 36);
+	}
+	memcpy(at + 40, "http", 4);
+	weft_req_set_value(req, "x-forwarded-proto", at + 40, 4);
+}
+
+int request_build(struct worker *w, struct exchange *x, struct weft_req *req)
+{
+	const struct weft_span *m = &req->value[WEFT_VALUE_METHOD], *p = &req->value[WEFT_VALUE_PATH];
+	const struct weft_span *host = &req->value[WEFT_VALUE_HOST];
+	struct buf *b = &x->head;
+	int r = buf_add(w, b, req->head + m->off, m->len);
+
+	if (!r)
+		r = buf_add(w, b, " ", 1);
+	if (!r)
+		r = buf_add(w, b, req->head + p->off, p->len);
+	if (!r)
+		r = buf_add(w, b, " HTTP/1.1\r\n", 11);
+	if (!r)
+		r = line_add(w, b, "host", 4, req->head + host->off, host->len);
+	if (!r)
+		r = fields_add(w, x, req);
+	if (!r)
+		r = own_add(w, x, req);
+	return r ? r : framing_add(w, x, req);
+}

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Byte relays: tcp_proxy chains of captured connections, bytes that are no HTTP, and upgraded connections. */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "agent/proxy/internal.h"
+
+static void idle_over(struct worker *w, struct timer *t)
+{
+	(void)w;
+	down_close((struct down *)((char *)t - offsetof(struct down, timer)));
+}
+
+static void touch(struct down *d)
+{
+	if (d->idle_ms)
+		timer_set(d->worker, &d->timer, d->worker->now_ms + d->idle_ms);
+}
+
+static bool attempt(struct down *d)
+{
+	struct worker *w = d->worker;
+	struct weft_ctx ctx = {.pod = d->pod->id,
+			       .view = d->pod->view,
+			       .dst = d->dst,
+			       .src = d->client,
+			       .now_ns = w->now_ns};
+	const struct weft_img_cluster *c;
+	struct weft_tcp tcp = {0};
+	struct upstream *u;
+	int err = -EAGAIN;
+
+	if (weft_ctx_begin(&ctx) || weft_listener_find(&ctx))
+		return false;
+	for (int i = 0; err == -EAGAIN && i < 8; i++) {
+		err = weft_tcp_choose(&ctx, d->chain, &tcp);
+		if (err == -EAGAIN && !worker_cell(w, d->pod->id, tcp.need))
+			return false;
+	}
+	if (err || tcp.outcome != WEFT_OUTCOME_FORWARD) {
+		local_count(err ? WEFT_OUTCOME_REFUSED_OVERFLOW : (enum weft_outcome)tcp.outcome);
+		return false;
+	}
+	c = weft_img_at(tcp.cluster);
+	u = upstream_open(w, d->pod, &tcp.addr, c->connect_timeout_ms, &err);
+	if (!u) {
+		weft_place_put(&weft_cell_cluster(tcp.cell)->cx_active[0]);
+		COUNT(weft_cell_cluster(tcp.cell)->cx_connect_fail, 1);
+		if (tcp.cell_endpoint)
+			weft_place_put(&weft_cell_endpoint(tcp.cell_endpoint)->cx_active);
+		return false;
+	}
+	u->has_place = tcp.cell != 0;
+	u->cell_cluster = tcp.cell;
+	u->cell_endpoint = tcp.cell_endpoint;
+	u->relay = d;
+	d->relay = u;
+	d->attempts--;
+	return true;
+}
+
+void tcp_start(struct down *d, uint32_t chain)
+{
+	const struct weft_img_chain *c = weft_img_at(chain);
+
+	d->state = DOWN_TUNNEL;
+	d->chain = chain;
+	d->attempts = c->max_connect_attempts;
+	d->idle_ms = c->idle_timeout_ms;
+	COUNT(d->worker->stats.tcp_total, 1);
+	if (!attempt(d)) {
+		down_close(d);
+		return;
+	}
+	local_count(WEFT_OUTCOME_FORWARD);
+	d->timer.fire = idle_over;
+	touch(d);
+	down_watch(d);
+}
+
+void tcp_failed(struct upstream *u)
+{
+	struct down *d = u->relay;
+	bool again = false;
+
+	u->relay = NULL;
+	d->relay = NULL;
+	upstream_close(u);
+	image_enter(d);
+	if (d->attempts)
+		again = attempt(d);
+	image_leave(d);
+	if (!again)
+		down_close(d);
+}
+
+void tcp_connected(struct upstream *u)
+{
+	struct down *d = u->relay;
+
+	/* what was read to tell the protocol goes first */
+	if (buf_len(&d->in)) {
+		if (buf_add(d->worker, &u->out, buf_at(&d->in), buf_len(&d->in))) {
+			down_close(d);
+			return;
+		}
+		buf_consume(d->worker, &d->in, buf_len(&d->in));
+	}
+	tcp_move(d);
+}
+
+void tunnel_start(struct exchange *x)
+{
+	struct down *d = x->down;
+	struct upstream *u = x->up;
+	struct worker *w = d->worker;
+
+	d->state = DOWN_TUNNEL;
+	d->relay = u;
+	d->idle_ms = x->idle_ms;
+	d->timer.fire = idle_over;
+	u->relay = d;
+	u->tunnel = true;
+	timer_clear(&x->total);
+	timer_clear(&x->idle);
+	/* it may live for days: it holds no epoch of the image, only its places */
+	weft_reader_leave(w->reader, x->epoch);
+	x->pinned = false;
+	if (buf_add(w, &d->out, buf_at(&u->in), buf_len(&u->in))) {
+		down_close(d);
+		return;
+	}
+	buf_consume(w, &u->in, buf_len(&u->in));
+	tcp_connected(u);
+}
+
+/* From one socket to the other's buffer, while there is room. false: the connection is broken. */
+static bool pull(struct worker *w, struct watch *from, struct buf *to, bool *eof, uint64_t *count)
+{
+	while (!*eof && buf_len(to) < PROXY_HIGH_WATER) {
+		ssize_t n = buf_read(w, to, from->fd, PROXY_BUF / 2);
+
+		if (n == -EAGAIN)
+			return true;
+		if (n < 0)
+			return false;
+		if (!n)
+			*eof = true;
+		*count += (uint64_t)n;
+	}
+	return true;
+}
+
+/* What waits goes out; the end goes on when all before it has. false: broken. */
+static bool push(struct worker *w, struct watch *to, struct buf *from, bool eof, bool *shut, uint64_t *sent)
+{
+	int r = buf_write(w, from, to->fd, sent);
+
+	if (r == -EAGAIN)
+		return true;
+	if (r)
+		return false;
+	if (eof && !*shut) {
+		*shut = true;
+		shutdown(to->fd, SHUT_WR);
+	}
+	return true;
+}
+
+void tcp_move(struct down *d)
+{
+	struct upstream *u = d->relay;
+	struct worker *w = d->worker;
+	uint64_t in = 0;
+
+	if (d->dead || !u || u->orphan)
+		return;
+	if (u->connecting) {
+		if (d->eof)
+			down_close(d);
+		else
+			down_watch(d);
+		return;
+	}
+	if (!pull(w, &d->watch, &u->out, &d->eof, &d->received) || !pull(w, &u->watch, &d->out, &u->eof, &in) ||
+	    !push(w, &u->watch, &u->out, d->eof, &u->shut, &u->sent) ||
+	    !push(w, &d->watch, &d->out, u->eof, &d->shut, &d->sent) ||
+	    (d->shut && u->shut)) {
+		down_close(d);
+		return;
+	}
+	touch(d);
+	down_watch(d);
+	upstream_watch(u);
+}
+
+void tcp_close(struct down *d)
+{
+	struct upstream *u = d->relay;
+
+	d->relay = NULL;
+	if (!u)
+		return;
+	u->relay = NULL;
+	if (!u->tunnel)
+		upstream_close(u); /* a tunnel's goes with its exchange */
+}

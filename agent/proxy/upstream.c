@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+/* One connection to an endpoint, opened inside the pod's network namespace. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "agent/proxy/internal.h"
+
+static struct upstream *of_timer(struct timer *t)
+{
+	return (struct upstream *)((char *)t - offsetof(struct upstream, timer));
+}
+
+static void connect_failed(struct upstream *u, enum fail_why why)
+{
+	struct pool *p = u->pool;
+	struct exchange *x;
+
+	COUNT(u->worker->stats.upstream_fail, 1);
+	if (u->cell_cluster)
+		COUNT(weft_cell_cluster(u->cell_cluster)->cx_connect_fail, 1);
+	if (u->relay) {
+		tcp_failed(u);
+		return;
+	}
+	upstream_close(u);
+	x = p ? TAILQ_FIRST(&p->waiting) : NULL;
+	if (x)
+		exchange_failed(x, why);
+}
+
+static void connect_over(struct worker *w, struct timer *t)
+{
+	(void)w;
+	connect_failed(of_timer(t), FAIL_CONNECT_TIMEOUT);
+}
+
+static socklen_t addr_fill(const struct weft_sockaddr *to, struct sockaddr_storage *ret)
+{
+	struct sockaddr_in6 *s6 = (void *)ret;
+	struct sockaddr_in *s4 = (void *)ret;
+
+	memset(ret, 0, sizeof(*ret));
+	if (to->family == AF_INET) {
+		s4->sin_family = AF_INET;
+		s4->sin_port = htons(to->port);
+		s4->sin_addr.s_addr = to->addr.w[3];
+		return sizeof(*s4);
+	}
+	s6->sin6_family = AF_INET6;
+	s6->sin6_port = htons(to->port);
+	memcpy(&s6->sin6_addr, to->addr.w, sizeof(to->addr.w));
+	return sizeof(*s6);
+}
+
+struct upstream *upstream_open(struct worker *w, struct pod *pod, const struct weft_sockaddr *to,
+			       uint32_t timeout_ms, int *ret_err)
+{
+	struct sockaddr_storage addr;
+	socklen_t len = addr_fill(to, &addr);
+	int fd = netns_socket(w, pod->netns_fd, to->family), one = 1, r;
+	struct upstream *u = fd >= 0 ? calloc(1, sizeof(*u)) : NULL;
+
+	*ret_err = fd < 0 ? fd : -ENOMEM;
+	if (!u) {
+		if (fd >= 0)
+			close(fd);
+		return NULL;
+	}
+	*u = (struct upstream){.watch = {.kind = WATCH_UPSTREAM, .fd = fd},
+			       .worker = w,
+			       .connecting = true,
+			       .since_ms = w->now_ms,
+			       .addr = *to};
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	r = w->proxy->ops.exempt(w->proxy->ops.ctx, fd);
+	if (!r && connect(fd, (struct sockaddr *)&addr, len) && errno != EINPROGRESS)
+		r = -errno;
+	if (!r)
+		r = watch_set(w, &u->watch, EPOLLOUT);
+	if (r) {
+		*ret_err = r;
+		close(fd);
+		free(u);
+		COUNT(w->stats.upstream_fail, 1);
+		return NULL;
+	}
+	u->timer.fire = connect_over;
+	if (timeout_ms)
+		timer_set(w, &u->timer, w->now_ms + timeout_ms);
+	COUNT(w->stats.upstream_total, 1);
+	COUNT(w->stats.upstream_active, 1);
+	return u;
+}
+
+/* Gives back what the connection holds; an exchange or relay on it is told by the caller. */
+void upstream_close(struct upstream *u)
+{
+	struct worker *w = u->worker;
+	struct pool *p = u->pool;
+
+	if (u->orphan)
+		return;
+	u->orphan = true;
+	if (p) {
+		if (u->idle) {
+			TAILQ_REMOVE(&p->idle, u, link);
+			p->n_idle--;
+			COUNT(w->stats.upstream_idle, -1);
+			weft_place_put(&weft_cell_cluster(u->cell_cluster)->cx_idle);
+		} else {
+			TAILQ_REMOVE(&p->busy, u, link);
+			p->n_busy--;
+		}
+		if (u->connecting)
+			p->n_connecting--;
+	}
+	if (u->has_place)
+		weft_place_put(&weft_cell_cluster(u->cell_cluster)->cx_active[u->priority]);
+	if (u->cell_endpoint)
+		weft_place_put(&weft_cell_endpoint(u->cell_endpoint)->cx_active);
+	timer_remove(&u->timer);
+	watch_close(w, &u->watch);
+	buf_free(w, &u->in);
+	buf_free(w, &u->out);
+	COUNT(w->stats.upstream_active, -1);
+	TAILQ_INSERT_TAIL(&w->up_graves, u, link);
+}
+
+void upstream_watch(struct upstream *u)
+{
+	uint32_t events = 0;
+	bool full = false;
+
+	if (u->orphan)
+		return;
+	if (u->connecting) {
+		watch_set(u->worker, &u->watch, EPOLLOUT);
+		return;
+	}
+	if (u->relay)
+		full = buf_len(&u->relay->out) >= PROXY_HIGH_WATER;
+	else if (u->x)
+		full = buf_len(&u->x->down->out) >= PROXY_HIGH_WATER;
+	if (!full && !u->eof)
+		events |= EPOLLIN | EPOLLRDHUP;
+	if (buf_len(&u->out))
+		events |= EPOLLOUT;
+	if (watch_set(u->worker, &u->watch, events ? events : EPOLLHUP) && u->x)
+		exchange_failed(u->x, FAIL_TERMINATION);
+}
+
+void upstream_flush(struct upstream *u)
+{
+	uint64_t before = u->sent;
+	int r;
+
+	if (u->orphan || u->connecting)
+		return;
+	r = buf_write(u->worker, &u->out, u->watch.fd, &u->sent);
+	if (u->x && u->sent != before)
+		u->x->wrote_any = true;
+	if (r && r != -EAGAIN) {
+		/* the response may have come before the reset: what is there is read first */
+		buf_free(u->worker, &u->out);
+		if (!u->x && !u->relay)
+			upstream_close(u);
+		else
+			upstream_event(u, EPOLLIN);
+		return;
+	}
+	upstream_watch(u);
+}
+
+static void connected(struct upstream *u)
+{
+	socklen_t len = sizeof(int);
+	int err = 0;
+
+	if (getsockopt(u->watch.fd, SOL_SOCKET, SO_ERROR, &err, &len))
+		err = errno;
+	if (err) {
+		connect_failed(u, FAIL_CONNECT);
+		return;
+	}
+	timer_clear(&u->timer);
+	if (u->relay) {
+		u->connecting = false;
+		tcp_connected(u);
+		return;
+	}
+	u->connecting = false;
+	u->pool->n_connecting--;
+	pool_return(u, true);
+}
+
+static void readable(struct upstream *u)
+{
+	ssize_t n;
+
+	if (u->relay) {
+		tcp_move(u->relay);
+		return;
+	}
+	n = buf_read(u->worker, &u->in, u->watch.fd, PROXY_BUF / 2);
+	if (n == -EAGAIN)
+		return;
+	if (n <= 0)
+		u->eof = true;
+	if (!u->x) {
+		upstream_close(u); /* idle: it closes, or says what nobody asked for */
+		return;
+	}
+	exchange_response_data(u->x, n <= 0);
+}
+
+void upstream_event(struct upstream *u, uint32_t events)
+{
+	if (u->orphan)
+		return;
+	if (u->connecting) {
+		connected(u);
+		return;
+	}
+	if (events & EPOLLOUT) {
+		upstream_flush(u);
+		if (u->orphan)
+			return;
+		if (u->relay)
+			tcp_move(u->relay);
+		else if (u->x)
+			exchange_resume(u->x);
+	}
+	if (!u->orphan && events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+		readable(u);
+}
