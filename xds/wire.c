@@ -150,7 +150,7 @@ static int scan_field(struct scan *s, const ProtobufCMessageDescriptor *desc, co
 		      size_t len, size_t *ret_used, uint64_t *seen)
 {
 	const ProtobufCFieldDescriptor *f;
-	size_t used, prefix, value, before;
+	size_t used, prefix = 0, value = 0, before;
 	uint64_t tag;
 	int r;
 

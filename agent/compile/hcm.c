@@ -183,6 +183,12 @@ static void filter_add(struct weft_build *b, const http_filter *f, const Protobu
 	};
 }
 
+/* What Envoy itself would apply although it is optional: leaving it out would drop a rule. */
+static bool of_envoy(const char *type)
+{
+	return !strncmp(type, "envoy.", strlen("envoy."));
+}
+
 static void filter_build(struct weft_build *b, const http_filter *f, const char *field,
 			 struct weft_img_filter *list, struct weft_img_hcm *ret)
 {
@@ -204,7 +210,7 @@ static void filter_build(struct weft_build *b, const http_filter *f, const char 
 		return;
 	}
 	r = weft_any_unpack(f->typed_config, b->resource, at, b->diag, &msg);
-	if (r == -ENOENT && f->is_optional)
+	if ((!r || r == -ENOENT) && f->is_optional && type && !of_envoy(type))
 		weft_build_note(b, at, "unknown filter, optional");
 	else if (r == -ENOENT)
 		weft_build_fail(b, at, "unknown filter type %s", type ? type : "");

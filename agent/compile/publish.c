@@ -245,6 +245,26 @@ static void clusters_fill(struct view *v)
 
 /* ---- route configurations ---- */
 
+/* validate_clusters: every cluster that is named must be there. */
+static void clusters_check(struct view *v, const struct weft_resource *res, const struct weft_compiled *l)
+{
+	for (size_t i = 0; i < l->cluster_refs.n; i++) {
+		uint32_t id = l->cluster_refs.v[i];
+		char *resource;
+
+		if (id < v->cap_cluster && v->cluster[id].cluster)
+			continue;
+		if (asprintf(&resource, "%s/%s", weft_xds_type_name(res->type), res->name) < 0)
+			resource = NULL;
+		v->err = err_first(v->err,
+				   weft_diag_add(v->diag, -EINVAL, resource,
+						 res->type == WEFT_XDS_ROUTE ? "" : "route_config",
+						 "route: unknown cluster '%s'",
+						 weft_names_text(v->c->clusters, id)));
+		free(resource);
+	}
+}
+
 static void route_config_put(struct view *v, uint32_t id, uint32_t off)
 {
 	if (table_room(v, (void **)&v->route_config, &v->cap_rc, sizeof(*v->route_config), id))
@@ -267,8 +287,10 @@ static void rds_fill(struct view *v, const struct weft_compiled *l)
 			continue; /* an empty table: 404 */
 		snprintf(variant, sizeof(variant), "%u %.250s", r->server_header, r->server_name);
 		e = resolve(v, "routes", variant, res->name, res->hash, &job);
-		if (e)
-			route_config_put(v, r->id, e->off);
+		if (!e)
+			continue;
+		clusters_check(v, res, e);
+		route_config_put(v, r->id, e->off);
 	}
 	for (size_t i = 0; i + 1 < l->inline_rc.n; i += 2)
 		route_config_put(v, l->inline_rc.v[i], l->inline_rc.v[i + 1]);
@@ -283,26 +305,10 @@ static void unused_routes_check(struct view *v)
 		const struct weft_resource *res = weft_snapshot_at(v->s, WEFT_XDS_ROUTE, i);
 		struct job job = {.res = res, .server_name = "envoy", .run = run_routes};
 
-		resolve(v, "routes", "0 envoy", res->name, res->hash, &job);
-	}
-}
+		struct weft_compiled *e = resolve(v, "routes", "0 envoy", res->name, res->hash, &job);
 
-/* validate_clusters: every cluster that is named must be there. */
-static void clusters_check(struct view *v, const struct weft_resource *res, const struct weft_compiled *l)
-{
-	for (size_t i = 0; i < l->cluster_refs.n; i++) {
-		uint32_t id = l->cluster_refs.v[i];
-		char *resource;
-
-		if (id < v->cap_cluster && v->cluster[id].cluster)
-			continue;
-		if (asprintf(&resource, "%s/%s", weft_xds_type_name(res->type), res->name) < 0)
-			resource = NULL;
-		v->err = err_first(v->err,
-				   weft_diag_add(v->diag, -EINVAL, resource, "route_config",
-						 "route: unknown cluster '%s'",
-						 weft_names_text(v->c->clusters, id)));
-		free(resource);
+		if (e)
+			clusters_check(v, res, e);
 	}
 }
 

@@ -99,6 +99,7 @@ void exchange_finish(struct exchange *x, bool close)
 static void consume(struct down *d, size_t n)
 {
 	d->handled += n;
+	d->looked = 0;
 	buf_consume(d->worker, &d->in, n);
 }
 
@@ -185,8 +186,10 @@ static bool path_prepare(struct down *d, struct weft_req *req)
 static bool decide(struct down *d, struct weft_req *req, struct weft_ctx *ctx, bool *ret_kernel)
 {
 	*ret_kernel = slot_record(d, req, ctx, d->handled);
-	if (*ret_kernel)
+	if (*ret_kernel) {
+		weft_req_strip_host(req, ctx);
 		return true;
+	}
 	for (unsigned int i = 0; i <= WEFT_FILTERS_MAX; i++) {
 		int r = weft_decide(req, ctx);
 
@@ -320,10 +323,17 @@ static void judge(struct down *d, struct weft_req *req, struct weft_ctx *ctx)
 	answer(d, req, ctx, decided);
 }
 
-/* A head is worth parsing when a line has ended since the last look, or when it is too long. */
-static bool worth_parsing(const struct down *d)
+/*
+ * A head is parsed at its first bytes (they may be no HTTP at all), and again when a line has ended since; so that one
+ * that comes byte by byte is not gone through each time.
+ */
+static bool worth_parsing(struct down *d)
 {
-	return memchr(buf_at(&d->in), '\n', buf_len(&d->in)) || buf_len(&d->in) > WEFT_HEAD_MAX;
+	size_t n = buf_len(&d->in), from = d->looked < n ? d->looked : 0;
+	bool worth = !from || n > WEFT_HEAD_MAX || memchr(buf_at(&d->in) + from, '\n', n - from);
+
+	d->looked = n;
+	return worth;
 }
 
 void exchange_start(struct down *d)

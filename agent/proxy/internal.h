@@ -168,6 +168,7 @@ struct down {
 	struct timer timer;	/* sniff, idle, head, linger: by state */
 	struct timer life;	/* max_connection_duration */
 	uint64_t received, sent; /* bytes on the socket */
+	size_t looked;		 /* bytes of the head that the parser has seen */
 	uint64_t handled;	 /* bytes of it that exchanges have consumed */
 	uint32_t slot, gen;	 /* 0: no slot */
 	uint32_t exchanges, record; /* record: last kernel record used */

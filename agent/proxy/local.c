@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "agent/proxy/internal.h"
 
@@ -151,19 +152,47 @@ void local_text(struct down *d, uint32_t status, const char *body, const char *e
 		down_close(d);
 }
 
-/* The lines that a rule added to its reply: between the status line and the length. */
-static int grpc_image(struct down *d, const struct weft_img_reply *r, bool close)
+/* Lines of a plain reply that a gRPC reply has too: those that rules added, and a redirect's location. */
+static int grpc_lines(struct worker *w, struct buf *out, const char *head, size_t len)
 {
-	const char *data = weft_img_at(r->data);
-	const char *first = memchr(data, '\n', r->head_len);
-	const char *end = memmem(data, r->head_len, "content-length: ", 16);
+	static const char *const own[] = {"HTTP/1.1 ", "content-length:", "content-type:", "date:", "server:"};
+	int r = 0;
 
-	if (!first || !end || end < first + 1)
-		end = first = data;
-	else
-		first++;
-	return grpc_write(d, r->status, data + r->head_len, r->len - r->head_len, first, (size_t)(end - first),
-			  close);
+	while (!r && len) {
+		const char *end = memchr(head, '\n', len);
+		size_t n = end ? (size_t)(end - head) + 1 : len;
+		bool skip = n <= 2;
+
+		for (size_t i = 0; i < sizeof(own) / sizeof(*own); i++)
+			skip = skip || (n > strlen(own[i]) && !strncasecmp(head, own[i], strlen(own[i])));
+		if (!skip)
+			r = buf_add(w, out, head, n);
+		head += n;
+		len -= n;
+	}
+	return r;
+}
+
+/* A reply as a gRPC client gets it: always 200, its status and text in headers (xds-envoy.md 3.5). */
+static int grpc_plan(struct down *d, const struct weft_req *req, const struct weft_reply_plan *plan,
+		     const struct weft_img_reply *r, bool head_method, bool close)
+{
+	struct worker *w = d->worker;
+	struct buf text = {0}, lines = {0};
+	const char *body = weft_img_at(r->data + r->head_len);
+	int e = buf_room(w, &text, plan->total + 8);
+
+	if (!e) {
+		weft_reply_write(req, plan, text.data);
+		text.end = plan->total - (head_method ? 0 : r->len - r->head_len);
+		e = grpc_lines(w, &lines, (const char *)text.data, text.end);
+	}
+	if (!e)
+		e = grpc_write(d, r->status, body, r->len - r->head_len, (const char *)buf_at(&lines),
+			       buf_len(&lines), close);
+	buf_free(w, &text);
+	buf_free(w, &lines);
+	return e;
 }
 
 static int plan_write(struct down *d, const struct weft_req *req, struct weft_reply_plan *plan, bool close)
@@ -193,13 +222,11 @@ void local_image(struct down *d, uint32_t reply, bool close)
 	int e;
 
 	close = close || r->flags & WEFT_REPLY_CLOSES;
-	if (x && x->req_flags & WEFT_REQ_GRPC) {
-		e = grpc_image(d, r, close);
-	} else {
-		e = weft_reply_plan_std(reply, x && x->head_method, &plan);
-		if (!e)
-			e = plan_write(d, NULL, &plan, close);
-	}
+	e = weft_reply_plan_std(reply, x && x->head_method, &plan);
+	if (!e && x && x->req_flags & WEFT_REQ_GRPC)
+		e = grpc_plan(d, NULL, &plan, r, x->head_method, close);
+	else if (!e)
+		e = plan_write(d, NULL, &plan, close);
 	if (e)
 		down_close(d);
 }
@@ -211,14 +238,11 @@ void local_decision(struct down *d, struct weft_req *req, struct weft_ctx *ctx, 
 	int e;
 
 	close = close || r->flags & WEFT_REPLY_CLOSES;
-	if (req->flags & WEFT_REQ_GRPC && req->dec.outcome != WEFT_OUTCOME_DIRECT_RESPONSE &&
-	    req->dec.outcome != WEFT_OUTCOME_REDIRECT) {
-		e = grpc_image(d, r, close);
-	} else {
-		e = weft_reply_plan(req, ctx, &plan);
-		if (!e)
-			e = plan_write(d, req, &plan, close);
-	}
+	e = weft_reply_plan(req, ctx, &plan);
+	if (!e && req->flags & WEFT_REQ_GRPC)
+		e = grpc_plan(d, req, &plan, r, req->flags & WEFT_REQ_HEAD_METHOD, close);
+	else if (!e)
+		e = plan_write(d, req, &plan, close);
 	if (e)
 		down_close(d);
 	else

@@ -255,6 +255,12 @@ int weft_req_set_path(struct weft_req *req, const void *path, __u32 len);
 int weft_req_set_value(struct weft_req *req, const char *lower_name, const void *value, __u32 len);
 
 /*
+ * strip_any_host_port, strip_matching_host_port, strip_trailing_host_dot on the host that is forwarded; weft_decide()
+ * does it too, so this is for a request whose decision came from elsewhere.
+ */
+void weft_req_strip_host(struct weft_req *req, const struct weft_ctx *ctx);
+
+/*
  * Envoy's normalize_path (RFC 3986 dot segments, Chromium's escaping) and merge_slashes on a path with query.
  * Bytes written to out; -EINVAL: refused (400 path_normalization_failed); -ENOSPC.
  */

@@ -318,3 +318,10 @@ const char *weft_class_name(enum weft_class class_id)
 
 	return (__u32)class_id < WEFT_CLASS__MAX ? name[class_id] : "unknown";
 }
+
+void weft_req_strip_host(struct weft_req *req, const struct weft_ctx *ctx)
+{
+	if (req->hcm_flags & (WEFT_HCM_STRIP_ANY_PORT | WEFT_HCM_STRIP_MATCHING_PORT |
+			      WEFT_HCM_STRIP_TRAILING_DOT))
+		weft_host_strip(req, ctx->dst.port);
+}

@@ -229,7 +229,9 @@ class Inside:
                     counted = agent.stats()["decisions"]["outcomes"]
                     for side, n in counted.items():
                         self.answered[side] += sum(n.values()) if isinstance(n, dict) else n
-                    kernel = sum(v for k, v in counted["kernel"].items() if k != "none")
+                    # connections that connect() sends straight to an endpoint are nobody's exchanges
+                    kernel = sum(v for k, v in counted["kernel"].items() if k != "none" and not k.startswith("refused_"))
+                    kernel -= agent.stats()["decisions"]["classes"]["l4"]
                     if split and kernel:
                         got["problem"] = f"{kernel} exchanges were decided by the kernel: {counted['kernel']}"
                     return got

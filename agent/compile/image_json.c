@@ -1,0 +1,514 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The published image as JSON, by walking it from the root: what the kernel holds, not what the agent meant. */
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/compile/compile.h"
+#include "bpf/engine/engine.h"
+
+static json_t *text(struct weft_img_str s)
+{
+	/* replacement for bytes that are no UTF-8: bodies may hold anything */
+	json_t *j = s.len ? json_stringn(weft_img_at(s.off), s.len) : json_string("");
+
+	return j ? j : json_sprintf("<%u bytes>", s.len);
+}
+
+static json_t *address(const struct weft_addr *a, uint32_t port)
+{
+	bool v4 = !a->w[0] && !a->w[1] && a->w[2] == htonl(0xffff);
+	char ip[INET6_ADDRSTRLEN];
+
+	if (!inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? (const void *)&a->w[3] : (const void *)a->w, ip,
+		       sizeof(ip)))
+		return json_null();
+	return json_sprintf(v4 ? "%s:%u" : "[%s]:%u", ip, port);
+}
+
+static json_t *reply_json(uint32_t off)
+{
+	const struct weft_img_reply *r = weft_img_at(off);
+
+	if (!off)
+		return json_null();
+	return json_pack("{s:i, s:o, s:b, s:o}", "status", (int)r->status, "body",
+			 text((struct weft_img_str){r->data + r->head_len, r->len - r->head_len}), "closes",
+			 r->flags & WEFT_REPLY_CLOSES, "details", text(r->details));
+}
+
+static json_t *bucket_json(const struct weft_img_bucket *b)
+{
+	return json_pack("{s:o, s:I, s:I}", "stat_prefix", text(b->stat_prefix), "max_tokens",
+			 (json_int_t)b->max_tokens, "token_ns", (json_int_t)(b->cost >> 4));
+}
+
+static json_t *limit_json(uint32_t off)
+{
+	const struct weft_img_rate_limit *l = weft_img_at(off);
+
+	return json_pack("{s:o?, s:i, s:i, s:b, s:o}", "bucket",
+			 l->flags & WEFT_RATE_HAS_BUCKET ? bucket_json(&l->bucket) : NULL, "enabled_ppm",
+			 (int)l->enabled, "enforced_ppm", (int)l->enforced, "per_connection",
+			 l->flags & WEFT_RATE_PER_CONNECTION, "reply", reply_json(l->reply));
+}
+
+static json_t *overrides_json(uint32_t off, uint32_t n)
+{
+	const struct weft_img_override *o = n ? weft_img_at(off) : NULL;
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < n; i++)
+		json_array_append_new(list, json_pack("{s:b, s:o?}", "disabled", o[i].disabled, "rate_limit",
+						      o[i].config ? limit_json(o[i].config) : NULL));
+	return list;
+}
+
+/* ---- routes ---- */
+
+static json_t *targets_json(uint32_t off)
+{
+	const struct weft_img_targets *t = weft_img_at(off);
+	const struct weft_img_target *e = (const void *)(t + 1);
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < t->n; i++)
+		json_array_append_new(list,
+				      json_pack("{s:o, s:i, s:o}", "name", text(e[i].name), "weight",
+						(int)e[i].weight, "overrides",
+						overrides_json(e[i].override, e[i].n_override)));
+	return list;
+}
+
+static json_t *cond_json(const struct weft_img_cond *c)
+{
+	static const char *const kinds[] = {"", "present", "exact", "prefix", "suffix", "contains", "range",
+					    "separated"};
+
+	return json_pack("{s:s, s:i, s:o, s:I, s:I, s:b, s:b, s:b}", "kind",
+			 kinds[c->kind < sizeof(kinds) / sizeof(*kinds) ? c->kind : 0], "slot", (int)c->slot,
+			 "text", text((struct weft_img_str){c->str, c->len}), "start", (json_int_t)c->start,
+			 "end", (json_int_t)c->end, "invert", c->flags & WEFT_COND_INVERT,
+			 "missing_as_empty", c->flags & WEFT_COND_MISSING_AS_EMPTY, "ignore_case",
+			 c->flags & WEFT_COND_IGNORE_CASE);
+}
+
+static json_t *forward_json(const struct weft_img_forward *f)
+{
+	return json_pack("{s:o, s:I, s:I, s:i, s:i, s:i, s:b}", "clusters", targets_json(f->targets),
+			 "timeout_ms", (json_int_t)f->timeout_ms, "idle_timeout_ms",
+			 f->idle_timeout_ms == WEFT_TIMEOUT_INHERIT ? -1 : (json_int_t)f->idle_timeout_ms,
+			 "retry_on", (int)f->retry_on, "num_retries", (int)f->num_retries, "per_try_ms",
+			 (int)f->per_try_ms, "priority_high", f->flags & WEFT_FORWARD_PRIORITY_HIGH);
+}
+
+static json_t *redirect_json(const struct weft_img_redirect *r)
+{
+	return json_pack("{s:o, s:o, s:o, s:o, s:i, s:b, s:b}", "reply", reply_json(r->reply), "scheme",
+			 text(r->scheme), "host", text(r->host), "path", text(r->path), "port", (int)r->port,
+			 "https", r->flags & WEFT_REDIRECT_HTTPS, "strip_query",
+			 r->flags & WEFT_REDIRECT_STRIP_QUERY);
+}
+
+static json_t *route_json(uint32_t off)
+{
+	const struct weft_img_route *r = weft_img_at(off);
+	const struct weft_img_cond *c = r->n_cond ? weft_img_at(r->cond) : NULL;
+	json_t *conds = json_array(), *action = NULL;
+
+	for (uint32_t i = 0; i < r->n_cond; i++)
+		json_array_append_new(conds, cond_json(&c[i]));
+	if (r->action_kind == WEFT_ACTION_FORWARD)
+		action = json_pack("{s:o}", "forward", forward_json(weft_img_at(r->action)));
+	else if (r->action_kind == WEFT_ACTION_DIRECT)
+		action = json_pack("{s:o}", "direct_response", reply_json(r->action));
+	else if (r->action_kind == WEFT_ACTION_REDIRECT)
+		action = json_pack("{s:o}", "redirect", redirect_json(weft_img_at(r->action)));
+	return json_pack("{s:i, s:o, s:o, s:o?, s:o}", "index", (int)r->index, "name", text(r->name),
+			 "conditions", conds, "action", action, "overrides",
+			 overrides_json(r->override, r->n_override));
+}
+
+/* Routes by index, with the path of the trie that leads to each. */
+struct routes {
+	json_t **v;
+	uint32_t n;
+};
+
+static void route_place(struct routes *all, uint32_t index, uint32_t off, const char *path, const char *kind)
+{
+	if (index >= all->n)
+		return;
+	if (!all->v[index]) {
+		all->v[index] = route_json(off);
+		json_object_set_new(all->v[index], "paths", json_array());
+	}
+	json_array_append_new(json_object_get(all->v[index], "paths"),
+			      json_pack("{s:o}", kind, json_sprintf("%s", path)));
+}
+
+static void accept_walk(struct routes *all, uint32_t off, const struct weft_img_accept *outer, const char *path,
+			const char *kind)
+{
+	const struct weft_img_accept *a = weft_img_at(off);
+	const struct weft_img_candidate *c = (const void *)(a + 1);
+
+	for (uint32_t i = 0; i < a->n; i++)
+		route_place(all, c[i].index, c[i].route, path, kind);
+	/* the best one of an enclosing prefix is told there */
+	if (a->best != WEFT_NO_ROUTE && (!outer || outer->best != a->best))
+		route_place(all, a->best, a->best_route, path, kind);
+}
+
+#define PATH_SHOWN 8300
+static void node_walk(struct routes *all, uint32_t off, const struct weft_img_accept *outer, char *path, size_t len)
+{
+	const struct weft_img_node *n = weft_img_at(off);
+	const uint32_t *child = (const void *)(n + 1);
+
+	if (len + n->len >= PATH_SHOWN)
+		return;
+	if (n->len)
+		memcpy(path + len, weft_img_at(n->label), n->len);
+	len += n->len;
+	path[len] = '\0';
+	if (n->accept && (!outer || weft_img_at(n->accept) != (const void *)outer)) {
+		accept_walk(all, n->accept, outer, path, "prefix");
+		outer = weft_img_at(n->accept);
+	}
+	if (n->accept_exact)
+		accept_walk(all, n->accept_exact, outer, path, "path");
+	for (uint32_t i = 0; i <= n->child_mask; i++) {
+		if (child[i])
+			node_walk(all, child[i], outer, path, len);
+	}
+}
+
+static json_t *vhost_json(uint32_t off)
+{
+	const struct weft_img_vhost *v = weft_img_at(off);
+	struct routes all = {calloc(v->n_route + 1, sizeof(*all.v)), v->n_route};
+	json_t *list = json_array();
+	char *path = malloc(PATH_SHOWN + 1);
+
+	if (all.v && path && v->trie)
+		node_walk(&all, v->trie, NULL, path, 0);
+	for (uint32_t i = 0; all.v && i < v->n_route; i++)
+		json_array_append_new(list, all.v[i] ? all.v[i] : json_null());
+	free(all.v);
+	free(path);
+	return json_pack("{s:o, s:o, s:o}", "name", text(v->name), "routes", list, "overrides",
+			 overrides_json(v->override, v->n_override));
+}
+
+static int compare_domains(const void *a, const void *b)
+{
+	return strcmp(json_string_value(json_object_get(*(json_t *const *)a, "domain")),
+		      json_string_value(json_object_get(*(json_t *const *)b, "domain")));
+}
+
+/* The table in byte order of domains: its own order is that of hashes. */
+static json_t *domains_json(const struct weft_img_route_config *rc)
+{
+	const struct weft_img_tab *t = rc->hosts ? weft_img_at(rc->hosts) : NULL;
+	const struct weft_img_ent *e = (const void *)(t + 1);
+	json_t *list = json_array(), **v = t ? calloc(t->mask + 1ul, sizeof(*v)) : NULL;
+	size_t n = 0;
+
+	for (uint32_t i = 0; v && i <= t->mask; i++) {
+		const struct weft_img_vhost *host;
+
+		if (!e[i].kind)
+			continue;
+		host = weft_img_at(e[i].val);
+		v[n++] = json_pack("{s:o, s:o}", "domain",
+				   json_sprintf("%s%.*s%s", e[i].kind == WEFT_KIND_HOST_SUFFIX ? "*" : "",
+						(int)e[i].len, (const char *)weft_img_at(e[i].str),
+						e[i].kind == WEFT_KIND_HOST_PREFIX ? "*" : ""),
+				   "virtual_host", text(host->name));
+	}
+	if (v)
+		qsort(v, n, sizeof(*v), compare_domains);
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(list, v[i]);
+	free(v);
+	return list;
+}
+
+static bool listed(const uint32_t *v, size_t n, uint32_t off)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (v[i] == off)
+			return true;
+	}
+	return false;
+}
+
+static json_t *vhosts_json(const struct weft_img_route_config *rc)
+{
+	const struct weft_img_tab *t = rc->hosts ? weft_img_at(rc->hosts) : NULL;
+	const struct weft_img_ent *e = (const void *)(t + 1);
+	uint32_t *seen = calloc((t ? t->mask + 1ul : 0) + 2, sizeof(*seen));
+	json_t *list = json_array();
+	size_t n = 0;
+
+	if (seen && rc->star)
+		seen[n++] = rc->star;
+	for (uint32_t i = 0; seen && t && i <= t->mask; i++) {
+		if (e[i].kind && !listed(seen, n, e[i].val))
+			seen[n++] = e[i].val;
+	}
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(list, vhost_json(seen[i]));
+	free(seen);
+	return list;
+}
+
+static json_t *route_config_json(uint32_t off)
+{
+	const struct weft_img_route_config *rc = weft_img_at(off);
+	json_t *star = rc->star ? text(((const struct weft_img_vhost *)weft_img_at(rc->star))->name) : NULL;
+
+	return json_pack("{s:o, s:o, s:o?, s:o, s:b, s:o}", "name", text(rc->name), "domains",
+			 domains_json(rc), "star", star, "virtual_hosts", vhosts_json(rc), "ignore_port",
+			 rc->flags & WEFT_RC_IGNORE_PORT, "overrides",
+			 overrides_json(rc->override, rc->n_override));
+}
+
+static json_t *routes_list(const struct weft_img_view *view)
+{
+	const uint32_t *rc = view->n_route_config ? weft_img_at(view->route_config) : NULL;
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < view->n_route_config; i++) {
+		if (rc[i])
+			json_array_append_new(list, route_config_json(rc[i]));
+	}
+	return list;
+}
+
+/* ---- clusters, endpoints ---- */
+
+static json_t *threshold_json(const struct weft_img_thresholds *t)
+{
+	return json_pack("{s:I, s:I, s:I, s:I}", "max_connections", (json_int_t)t->max_connections,
+			 "max_pending_requests", (json_int_t)t->max_pending, "max_requests",
+			 (json_int_t)t->max_requests, "max_retries", (json_int_t)t->max_retries);
+}
+
+static json_t *cluster_json(uint32_t off)
+{
+	static const char *const types[] = {"", "endpoints", "original_dst", "blackhole"};
+	static const char *const policies[] = {"round_robin", "least_request", "random"};
+	const struct weft_img_cluster *c = weft_img_at(off);
+
+	return json_pack("{s:o, s:s, s:s, s:i, s:o, s:o}", "name", text(c->name), "type", types[c->type & 3],
+			 "lb_policy", policies[c->lb % 3], "connect_timeout_ms", (int)c->connect_timeout_ms,
+			 "default", threshold_json(&c->threshold[WEFT_PRIORITY_DEFAULT]), "high",
+			 threshold_json(&c->threshold[WEFT_PRIORITY_HIGH]));
+}
+
+static json_t *sets_json(const struct weft_img_endpoints *e)
+{
+	const struct weft_img_host_set *s = e->n_set ? weft_img_at(e->set) : NULL;
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < e->n_set; i++) {
+		const uint32_t *host = s[i].n_host ? weft_img_at(s[i].host) : NULL;
+		const uint16_t *order = s[i].n_schedule ? weft_img_at(s[i].schedule) : NULL;
+		json_t *hosts = json_array(), *schedule = json_array();
+
+		for (uint32_t j = 0; j < s[i].n_host; j++)
+			json_array_append_new(hosts, json_integer(host[j]));
+		for (uint32_t j = 0; j < s[i].n_schedule; j++)
+			json_array_append_new(schedule, json_integer(order[j]));
+		json_array_append_new(list, json_pack("{s:i, s:o, s:o}", "load_end", (int)s[i].load_end,
+						      "hosts", hosts, "schedule", schedule));
+	}
+	return list;
+}
+
+static json_t *endpoints_json(const struct weft_img_cluster_ref *ref)
+{
+	const struct weft_img_endpoints *e = weft_img_at(ref->endpoints);
+	const struct weft_img_endpoint *v = e->n ? weft_img_at(e->endpoint) : NULL;
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < e->n; i++)
+		json_array_append_new(list, json_pack("{s:o, s:I, s:i}", "address",
+						      address(&v[i].addr.addr, v[i].addr.port), "weight",
+						      (json_int_t)v[i].weight, "health", (int)v[i].health));
+	return json_pack("{s:o, s:o, s:o}", "name",
+			 text(((const struct weft_img_cluster *)weft_img_at(ref->cluster))->name), "endpoints",
+			 list, "sets", sets_json(e));
+}
+
+static json_t *clusters_list(const struct weft_img_view *view, bool endpoints)
+{
+	const struct weft_img_cluster_ref *ref = view->n_cluster ? weft_img_at(view->cluster) : NULL;
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < view->n_cluster; i++) {
+		if (!ref[i].cluster || (endpoints && !ref[i].endpoints))
+			continue;
+		json_array_append_new(list, endpoints ? endpoints_json(&ref[i]) : cluster_json(ref[i].cluster));
+	}
+	return list;
+}
+
+/* ---- listeners ---- */
+
+static json_t *hcm_json(const struct weft_img_hcm *h, const struct weft_img_view *view)
+{
+	const uint32_t *rc = view->n_route_config ? weft_img_at(view->route_config) : NULL;
+	const struct weft_img_filter *f = h->n_filter ? weft_img_at(h->filter) : NULL;
+	uint32_t at = rc && h->route_config < view->n_route_config ? rc[h->route_config] : 0;
+	json_t *filters = json_array();
+
+	for (uint32_t i = 0; i < h->n_filter; i++)
+		json_array_append_new(filters, json_pack("{s:b, s:o}", "disabled", f[i].disabled, "rate_limit",
+							 limit_json(f[i].config)));
+	return json_pack("{s:o, s:o, s:i, s:o?, s:o, s:i, s:i}", "stat_prefix", text(h->stat_prefix),
+			 "server_name", text(h->server_name), "flags", (int)h->flags, "route_config",
+			 at ? text(((const struct weft_img_route_config *)weft_img_at(at))->name) : NULL,
+			 "filters", filters, "max_request_headers", (int)h->max_head, "max_headers_count",
+			 (int)h->max_headers);
+}
+
+static json_t *chain_json(uint32_t off, const struct weft_img_view *view)
+{
+	const struct weft_img_chain *c = weft_img_at(off);
+	json_t *limits = json_array();
+
+	if (!off)
+		return json_null();
+	for (uint32_t i = 0; i < c->n_conn_limit; i++)
+		json_array_append_new(limits, bucket_json(weft_img_at(c->conn_limit[i])));
+	if (c->kind == WEFT_CHAIN_TCP)
+		return json_pack("{s:o, s:o, s:o}", "name", text(c->name), "connection_limits", limits,
+				 "tcp_proxy", targets_json(c->target));
+	return json_pack("{s:o, s:o, s:o}", "name", text(c->name), "connection_limits", limits,
+			 "http_connection_manager", hcm_json(weft_img_at(c->target), view));
+}
+
+static json_t *groups_json(const struct weft_img_listener *l, const struct weft_img_view *view)
+{
+	static const char *const columns[] = {"raw", "tls", "http/1.0", "http/1.1", "h2c"};
+	const struct weft_img_chain_group *g = l->n_group ? weft_img_at(l->group) : NULL;
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < l->n_group; i++) {
+		json_t *chains = json_object();
+
+		for (unsigned int c = 0; c < WEFT_PROTO__MAX; c++) {
+			if (!c || g[i].chain[c] != g[i].chain[0])
+				json_object_set_new(chains, columns[c], chain_json(g[i].chain[c], view));
+		}
+		json_array_append_new(list, json_pack("{s:i, s:o}", "destination_port", (int)g[i].port,
+						      "chains", chains));
+	}
+	return list;
+}
+
+static void places_append(json_t *list, uint32_t tab, uint32_t listener)
+{
+	const struct weft_img_addr_tab *t = tab ? weft_img_at(tab) : NULL;
+	const struct weft_img_addr_ent *e = (const void *)(t + 1);
+
+	for (uint32_t i = 0; t && i <= t->mask; i++) {
+		if (e[i].port && e[i].val == listener)
+			json_array_append_new(list, address(&e[i].addr, e[i].port));
+	}
+}
+
+static json_t *listener_json(uint32_t off, const struct weft_img_view *view)
+{
+	const struct weft_img_listener *l = weft_img_at(off);
+	json_t *places = json_array();
+
+	places_append(places, view->listener, off);
+	places_append(places, view->wildcard, off);
+	return json_pack("{s:o, s:o, s:b, s:b, s:b, s:o}", "name", text(l->name), "addresses", places,
+			 "use_original_dst", off == view->fallback, "inspects_http",
+			 l->flags & WEFT_LISTENER_INSPECT_HTTP, "inspects_tls",
+			 l->flags & WEFT_LISTENER_INSPECT_TLS, "filter_chains", groups_json(l, view));
+}
+
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(json_string_value(json_object_get(*(json_t *const *)a, "name")),
+		      json_string_value(json_object_get(*(json_t *const *)b, "name")));
+}
+
+static json_t *listeners_list(const struct weft_img_view *view)
+{
+	const struct weft_img_tab *t = view->names ? weft_img_at(view->names) : NULL;
+	const struct weft_img_ent *e = (const void *)(t + 1);
+	json_t *list = json_array(), **v = t ? calloc(t->mask + 1ul, sizeof(*v)) : NULL;
+	size_t n = 0;
+
+	for (uint32_t i = 0; v && i <= t->mask; i++) {
+		if (e[i].kind)
+			v[n++] = listener_json(e[i].val, view);
+	}
+	if (v)
+		qsort(v, n, sizeof(*v), compare_names);
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(list, v[i]);
+	free(v);
+	return list;
+}
+
+/* ---- the whole ---- */
+
+static const struct weft_img_root *root_get(uint32_t *ret_epoch)
+{
+	const struct weft_img_head *h = weft_img_at(0);
+	uint64_t root = __atomic_load_n(&h->root, __ATOMIC_ACQUIRE);
+
+	*ret_epoch = (uint32_t)(root >> 32);
+	return (uint32_t)root ? weft_img_at((uint32_t)root) : NULL;
+}
+
+static json_t *part_json(const struct weft_img_view *view, const char *what)
+{
+	if (!strcmp(what, "listeners"))
+		return listeners_list(view);
+	if (!strcmp(what, "routes"))
+		return routes_list(view);
+	if (!strcmp(what, "clusters"))
+		return clusters_list(view, false);
+	if (!strcmp(what, "endpoints"))
+		return clusters_list(view, true);
+	return NULL;
+}
+
+json_t *weft_image_json_view(const struct weft_store *s, uint32_t view, const char *what)
+{
+	uint32_t epoch;
+	const struct weft_img_root *root = root_get(&epoch);
+	const uint32_t *views = (const void *)(root + 1);
+
+	(void)s;
+	if (!root || view >= root->n_view || !views[view])
+		return json_array();
+	return part_json(weft_img_at(views[view]), what);
+}
+
+json_t *weft_image_json(const struct weft_store *s)
+{
+	static const char *const parts[] = {"listeners", "routes", "clusters", "endpoints"};
+	uint32_t epoch;
+	const struct weft_img_root *root = root_get(&epoch);
+	json_t *out = json_pack("{s:I, s:o}", "epoch", (json_int_t)epoch, "views", json_array());
+
+	for (uint32_t i = 0; root && i < root->n_view; i++) {
+		json_t *view = json_object();
+
+		for (size_t k = 0; k < sizeof(parts) / sizeof(*parts); k++)
+			json_object_set_new(view, parts[k], weft_image_json_view(s, i, parts[k]));
+		json_array_append_new(json_object_get(out, "views"), view);
+	}
+	return out;
+}
