@@ -13,6 +13,7 @@
 #include "agent/cleanup.h"
 #include "agent/enroll/pod.h"
 #include "agent/json_out.h"
+#include "agent/proxy/grpc.h"
 #include "bpf/engine/engine.h"
 
 /* One explanation on its way. */
@@ -259,6 +260,35 @@ static void set_reply_text(struct explain *x, const char *text, size_t len)
 	set(x, "body", weft_json_bytes(end, (size_t)(text + len - end)));
 }
 
+static bool header_is(const json_t *pair, const char *name)
+{
+	const char *have = json_string_value(json_array_get(pair, 0));
+
+	return have && strcasecmp(have, name) == 0;
+}
+
+/* The same answer as a gRPC client gets it: 200, its status and text in headers. */
+static void reword_grpc(struct explain *x, uint32_t status)
+{
+	json_t *headers = json_object_get(x->out, "headers");
+	const char *body = json_string_value(json_object_get(x->out, "body"));
+	_auto_free_ char *message = body ? weft_grpc_message(body, strlen(body)) : NULL;
+
+	for (size_t i = json_array_size(headers); i-- > 0;) {
+		const json_t *pair = json_array_get(headers, i);
+
+		if (header_is(pair, "content-type") || header_is(pair, "content-length"))
+			json_array_remove(headers, i);
+	}
+	json_array_append_new(headers, json_pack("[s, s]", "content-type", "application/grpc"));
+	json_array_append_new(headers, json_pack("[s, o]", "grpc-status",
+						 json_sprintf("%d", weft_grpc_status(status))));
+	if (message && *message)
+		json_array_append_new(headers, json_pack("[s, s]", "grpc-message", message));
+	set(x, "status", json_integer(200));
+	set(x, "body", json_string(""));
+}
+
 static void set_reply(struct explain *x)
 {
 	const struct weft_img_reply *reply = weft_img_at(x->req->dec.reply);
@@ -274,6 +304,8 @@ static void set_reply(struct explain *x)
 		return;
 	weft_reply_write(x->req, &plan, text);
 	set_reply_text(x, text, plan.total);
+	if (x->req->flags & WEFT_REQ_GRPC)
+		reword_grpc(x, reply->status);
 }
 
 static void set_where(struct explain *x)

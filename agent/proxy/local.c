@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "agent/proxy/grpc.h"
 #include "agent/proxy/internal.h"
 
 void local_count(enum weft_outcome outcome)
@@ -41,44 +42,6 @@ static const char *phrase(uint32_t status)
 	}
 }
 
-/* gRPC status of an HTTP status (xds-envoy.md 3.5). */
-static int grpc_status(uint32_t status)
-{
-	switch (status) {
-	case 400:
-		return 13;
-	case 401:
-		return 16;
-	case 403:
-		return 7;
-	case 404:
-		return 12;
-	case 429:
-	case 502:
-	case 503:
-	case 504:
-		return 14;
-	default:
-		return 2;
-	}
-}
-
-/* grpc-message: bytes outside printable ASCII, and the percent sign, are escaped. */
-static int grpc_message(struct worker *w, struct buf *out, const char *body, size_t len)
-{
-	int r = len ? buf_add(w, out, "grpc-message: ", 14) : 0;
-
-	for (size_t i = 0; !r && i < len; i++) {
-		unsigned char c = (unsigned char)body[i];
-
-		if (c >= 0x20 && c <= 0x7e && c != '%')
-			r = buf_add(w, out, &body[i], 1);
-		else
-			r = buf_printf(w, out, "%%%02X", c);
-	}
-	return r || !len ? r : buf_add(w, out, "\r\n", 2);
-}
-
 static int server_line(struct worker *w, const struct down *d, struct buf *out)
 {
 	const struct weft_img_chain *chain = d->chain ? weft_img_at(d->chain) : NULL;
@@ -108,6 +71,7 @@ static int grpc_write(struct down *d, uint32_t status, const char *body, size_t 
 		      size_t extra_len, bool close)
 {
 	struct worker *w = d->worker;
+	char *message = len ? weft_grpc_message(body, len) : NULL;
 	int r = buf_printf(w, &d->out, "HTTP/1.1 200 OK\r\n");
 
 	if (!r)
@@ -115,9 +79,14 @@ static int grpc_write(struct down *d, uint32_t status, const char *body, size_t 
 	if (!r)
 		r = buf_printf(w, &d->out,
 			       "content-type: application/grpc\r\ngrpc-status: %d\r\ncontent-length: 0\r\n",
-			       grpc_status(status));
-	if (!r)
-		r = grpc_message(w, &d->out, body, len);
+			       weft_grpc_status(status));
+	if (!r && message)
+		r = buf_add(w, &d->out, "grpc-message: ", 14);
+	if (!r && message)
+		r = buf_add(w, &d->out, message, strlen(message));
+	if (!r && message)
+		r = buf_add(w, &d->out, "\r\n", 2);
+	free(message);
 	return r ? r : head_end(w, d, close);
 }
 
