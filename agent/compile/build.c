@@ -100,20 +100,24 @@ struct weft_img_str weft_build_str(struct weft_build *b, const char *s)
 	return weft_build_bytes(b, s ? s : "", s ? strlen(s) : 0);
 }
 
-uint32_t weft_build_state(struct weft_build *b, enum weft_cell_kind kind, const char *fmt, ...)
+uint32_t weft_build_state(struct weft_build *b, enum weft_cell_kind kind, uint64_t content, const char *fmt,
+			  ...)
 {
-	char *key = NULL;
+	char *name = NULL, *key = NULL;
 	uint32_t id = 0;
 	va_list args;
 	int n;
 
 	va_start(args, fmt);
-	n = vasprintf(&key, fmt, args);
+	n = vasprintf(&name, fmt, args);
 	va_end(args);
-	if (n < 0 || weft_names_get(b->states, key, (uint32_t)kind << WEFT_ID_KIND_SHIFT, &id))
+	if (n < 0)
+		name = NULL;
+	if (!name || asprintf(&key, "%016llx %s", (unsigned long long)content, name) < 0 ||
+	    weft_names_get(b->states, key, (uint32_t)kind << WEFT_ID_KIND_SHIFT, &id))
 		fail_memory(b);
-	if (n >= 0)
-		free(key);
+	free(key);
+	free(name);
 	words_put(b, &b->live, id);
 	return id;
 }

@@ -76,9 +76,9 @@ const char *weft_field(char *buf, const char *parent, const char *fmt, ...)
 uint32_t weft_build_put(struct weft_build *b, const void *bytes, size_t len);
 struct weft_img_str weft_build_str(struct weft_build *b, const char *s);
 struct weft_img_str weft_build_bytes(struct weft_build *b, const void *bytes, size_t len);
-/* State id of (kind, name, content). */
-uint32_t weft_build_state(struct weft_build *b, enum weft_cell_kind kind, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
+/* State id of (kind, content, name); the name is what dump shows. */
+uint32_t weft_build_state(struct weft_build *b, enum weft_cell_kind kind, uint64_t content, const char *fmt,
+			  ...) __attribute__((format(printf, 4, 5)));
 uint32_t weft_build_cluster_id(struct weft_build *b, const char *name);
 
 /*

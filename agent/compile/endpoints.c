@@ -164,7 +164,7 @@ static void host_add(struct weft_build *b, const cluster *c, const lb_endpoint *
 	out->weight = weft_u32(e->load_balancing_weight, 1);
 	out->health = (uint32_t)e->health_status;
 	out->hostname = weft_build_str(b, e->endpoint->hostname);
-	out->cell = weft_build_state(b, WEFT_CELL_ENDPOINT, "%s %s:%u", c->name, a->address, a->port_value);
+	out->cell = weft_build_state(b, WEFT_CELL_ENDPOINT, 0, "%s %s:%u", c->name, a->address, a->port_value);
 	h->priority[h->n] = priority;
 	h->health[h->n] = health_of(e);
 	h->n++;

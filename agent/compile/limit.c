@@ -87,8 +87,7 @@ uint32_t weft_build_rate_limit(struct weft_build *b, const http_limit *l, const 
 	if (text.status < 400)
 		text.status = 429;
 	out.bucket.stat_prefix = weft_build_str(b, l->stat_prefix);
-	out.stats = weft_build_state(b, WEFT_CELL_BUCKET, "http %s %s %016llx", b->resource, field,
-				     (unsigned long long)b->hash);
+	out.stats = weft_build_state(b, WEFT_CELL_BUCKET, b->hash, "http %s %s", b->resource, field);
 	if (l->token_bucket) {
 		out.flags |= WEFT_RATE_HAS_BUCKET;
 		bucket_fill(b, l->token_bucket, weft_field(at, field, "token_bucket"), &out.bucket);
@@ -117,11 +116,11 @@ uint32_t weft_build_conn_limit(struct weft_build *b, const network_limit *l, con
 	bucket_fill(b, l->token_bucket, field, &out);
 	/* share_key: one bucket for all filters of equal configuration with the key */
 	if (l->share_key && *l->share_key)
-		out.cell = weft_build_state(b, WEFT_CELL_BUCKET, "shared %s %u %llu", l->share_key,
-					    out.max_tokens, (unsigned long long)out.cost);
+		out.cell = weft_build_state(b, WEFT_CELL_BUCKET, out.cost, "shared %s %u", l->share_key,
+					    out.max_tokens);
 	else
-		out.cell = weft_build_state(b, WEFT_CELL_BUCKET, "network %s %s %016llx", b->resource,
-					    field, (unsigned long long)b->hash);
+		out.cell = weft_build_state(b, WEFT_CELL_BUCKET, b->hash, "network %s %s", b->resource,
+					    field);
 	return weft_build_put(b, &out, sizeof(out));
 }
 

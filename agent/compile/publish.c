@@ -620,6 +620,8 @@ const char *weft_compiler_state_name(const struct weft_compiler *c, uint32_t id,
 {
 	static const char *const kinds[] = {"bucket", "cluster", "endpoint", ""};
 
+	const char *key = weft_names_text(c->states, id), *name = key ? strchr(key, ' ') : NULL;
+
 	*ret_kind = kinds[WEFT_ID_KIND(id)];
-	return weft_names_text(c->states, id);
+	return name ? name + 1 : NULL; /* weft_build_state(): content, name */
 }
