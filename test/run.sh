@@ -28,6 +28,7 @@ while [ $# -gt 0 ]; do
 	shift
 done
 logs=$top/build/logs
+rm -rf "$logs"
 mkdir -p "$logs"
 summary=()
 failed=0
@@ -35,6 +36,9 @@ failed=0
 finish() {
 	echo
 	printf '%s\n' "${summary[@]}"
+	echo
+	# ctest's own closing lines
+	grep -hE '^[0-9]+% tests passed' "$logs"/*.log
 	[ $failed = 0 ] && echo "all passed" || echo "FAILED; logs are in $logs"
 	exit $failed
 }

@@ -68,6 +68,7 @@ static const struct {
 	{508, "Loop Detected"},
 	{510, "Not Extended"},
 	{511, "Network Authentication Required"},
+	{599, "Last Unassigned Server Error Code"},
 };
 
 const char *weft_status_phrase(uint32_t status)
@@ -99,11 +100,16 @@ static char *value_literal(struct weft_build *b, const char *value, const char *
 	return out;
 }
 
+/* HeaderAppendAction; ADD_IF_ABSENT (1) adds as well: see lines_write(). */
+#define ACTION_ADD 0
+#define ACTION_OVERWRITE 2
+#define ACTION_OVERWRITE_IF_EXISTS 3
+
 /* HeaderValueOption with the deprecated `append`: false overwrites. */
 static uint32_t append_action(const Envoy__Config__Core__V3__HeaderValueOption *o)
 {
 	if (o->append)
-		return o->append->value ? 0 : 2;
+		return o->append->value ? ACTION_ADD : ACTION_OVERWRITE;
 	return (uint32_t)o->append_action;
 }
 
@@ -113,29 +119,81 @@ static void name_lower(char *s)
 		*s = (char)tolower((unsigned char)*s);
 }
 
-/*
- * One header of a local reply. There is nothing in it yet with this name but what the reply itself sets, so the
- * actions differ only in "if it exists": OVERWRITE_IF_EXISTS adds nothing.
- */
-static void add_write(struct weft_build *b, FILE *f, const Envoy__Config__Core__V3__HeaderValueOption *o,
-		      const char *field)
-{
-	const char *text = o->header && o->header->value ? o->header->value : "";
-	char *name = o->header ? strdup(o->header->key) : NULL;
-	char *value = value_literal(b, text, field);
+/* ---- headers that rules add to a local reply ---- */
 
-	if (!name || !value)
+struct line {
+	char *name, *value;
+	uint32_t action;
+};
+
+/* Those that the codec and the connection manager set themselves. */
+static bool of_reply(const char *name)
+{
+	static const char *const names[] = {"content-length", "content-type",	   "date", "server",
+					    "connection",     "transfer-encoding", NULL};
+
+	for (int i = 0; names[i]; i++) {
+		if (!strcmp(name, names[i]))
+			return true;
+	}
+	return false;
+}
+
+static void line_read(struct weft_build *b, const Envoy__Config__Core__V3__HeaderValueOption *o,
+		      const char *field, struct line *ret)
+{
+	ret->action = append_action(o);
+	ret->name = o->header ? strdup(o->header->key) : NULL;
+	ret->value = value_literal(b, o->header && o->header->value ? o->header->value : "", field);
+	if (!ret->name || !ret->value) {
 		b->err = b->err ? b->err : -ENOMEM;
-	else
-		name_lower(name);
-	if (!b->err && (!strcmp(name, "content-length") || !strcmp(name, "content-type") ||
-			!strcmp(name, "date") || !strcmp(name, "server") || !strcmp(name, "connection") ||
-			!strcmp(name, "transfer-encoding")))
-		weft_build_fail(b, field, "unsupported: changes %s of a local reply", name);
-	if (!b->err && append_action(o) != 3 && (*value || o->keep_empty_value))
-		fprintf(f, "%s: %s\r\n", name, value);
-	free(name);
-	free(value);
+		return;
+	}
+	name_lower(ret->name);
+	if (of_reply(ret->name))
+		weft_build_fail(b, field, "unsupported: changes %s of a local reply", ret->name);
+	/* nothing of a rule's name is there before: OVERWRITE_IF_EXISTS never adds */
+	if (ret->action == ACTION_OVERWRITE_IF_EXISTS || (!*ret->value && !o->keep_empty_value)) {
+		free(ret->name);
+		ret->name = NULL;
+	}
+}
+
+/* True when a later line overwrites this one. */
+static bool overwritten(const struct line *l, size_t n, size_t i)
+{
+	for (size_t j = i + 1; j < n; j++) {
+		if (l[j].name && l[j].action == ACTION_OVERWRITE && !strcmp(l[j].name, l[i].name))
+			return true;
+	}
+	return false;
+}
+
+/* As Envoy: what overwrites is put first, then what is added, each in configured order (seen in 1.40). */
+static void lines_write(struct weft_build *b, FILE *f, const struct weft_reply_text *t)
+{
+	struct line *l = calloc(t->n_add + 1, sizeof(*l));
+	char field[WEFT_FIELD_MAX];
+
+	if (!l) {
+		b->err = b->err ? b->err : -ENOMEM;
+		return;
+	}
+	for (size_t i = 0; i < t->n_add; i++)
+		line_read(b, t->add[i], weft_field(field, "", "%s[%zu]", t->add_field, i), &l[i]);
+	for (int adds = 0; adds < 2 && !b->err; adds++) {
+		for (size_t i = 0; i < t->n_add; i++) {
+			if (!l[i].name || (l[i].action == ACTION_OVERWRITE) == adds)
+				continue;
+			if (adds || !overwritten(l, t->n_add, i))
+				fprintf(f, "%s: %s\r\n", l[i].name, l[i].value);
+		}
+	}
+	for (size_t i = 0; i < t->n_add; i++) {
+		free(l[i].name);
+		free(l[i].value);
+	}
+	free(l);
 }
 
 struct parts {
@@ -143,19 +201,17 @@ struct parts {
 	size_t len, date_off, insert_off, head_len;
 };
 
-static void head_write(struct weft_build *b, FILE *f, const struct weft_reply_text *t, bool has_length,
-		       struct parts *p)
+/* Lines in Envoy's order: the reply's own, then date and server, and last the length of an empty body. */
+static void head_write(struct weft_build *b, FILE *f, const struct weft_reply_text *t, struct parts *p)
 {
-	char field[WEFT_FIELD_MAX];
+	/* RFC 9110 8.6, 15.4.5: no length where none is sent */
+	bool no_length = t->status == 204 || (t->status == 304 && !t->body_len);
 
 	fprintf(f, "HTTP/1.1 %u %s\r\n%s", t->status, weft_status_phrase(t->status),
 		t->extra ? t->extra : "");
-	for (size_t i = 0; i < t->n_add; i++)
-		add_write(b, f, t->add[i], weft_field(field, "", "%s[%zu]", t->add_field, i));
-	if (has_length)
-		fprintf(f, "content-length: %zu\r\n", t->body_len);
-	if (t->body_len)
-		fprintf(f, "content-type: text/plain\r\n");
+	lines_write(b, f, t);
+	if (!no_length && t->body_len)
+		fprintf(f, "content-length: %zu\r\ncontent-type: text/plain\r\n", t->body_len);
 	fflush(f);
 	p->date_off = p->len + strlen("date: ");
 	fprintf(f, "date: %*s\r\n", (int)WEFT_DATE_LEN, "");
@@ -163,6 +219,8 @@ static void head_write(struct weft_build *b, FILE *f, const struct weft_reply_te
 		fprintf(f, "server: %s\r\n", b->server_name);
 	fflush(f);
 	p->insert_off = p->len;
+	if (!no_length && !t->body_len)
+		fprintf(f, "content-length: 0\r\n");
 	fprintf(f, "\r\n");
 	fflush(f);
 	p->head_len = p->len;
@@ -170,8 +228,8 @@ static void head_write(struct weft_build *b, FILE *f, const struct weft_reply_te
 
 uint32_t weft_build_reply(struct weft_build *b, const struct weft_reply_text *t)
 {
-	/* RFC 9110 6.4.1, 8.6: these have no content and no length */
-	bool has_length = t->status != 204;
+	/* RFC 9110 6.4.1: a client reads none; Envoy sends it all the same and breaks the connection's framing */
+	bool no_body = t->status == 204 || t->status == 304;
 	struct weft_img_reply r = {.status = (uint16_t)t->status};
 	struct parts p = {0};
 	FILE *f = open_memstream(&p.data, &p.len);
@@ -181,8 +239,8 @@ uint32_t weft_build_reply(struct weft_build *b, const struct weft_reply_text *t)
 		b->err = b->err ? b->err : -ENOMEM;
 		return 0;
 	}
-	head_write(b, f, t, has_length, &p);
-	if (has_length && t->status != 304)
+	head_write(b, f, t, &p);
+	if (!no_body)
 		fwrite(t->body, 1, t->body_len, f);
 	if (fclose(f))
 		b->err = b->err ? b->err : -ENOMEM;
