@@ -34,7 +34,7 @@ int weft_compiler_check(struct weft_compiler *c, const struct weft_snapshot *sna
 
 /*
  * Accepted without effect (Istio's own filters, fields that do not change traffic): "Listener/x", field, reason.
- * Filled by the last publish or check.
+ * Of what is in force, or of the last check.
  */
 const struct weft_diag *weft_compiler_not_applied(const struct weft_compiler *c);
 

@@ -220,7 +220,11 @@ static void filter_build(struct weft_build *b, const http_filter *f, const char 
 		router_fill(b, msg, at, ret);
 	else if (!strcmp(type, FILTERS "local_ratelimit.v3.LocalRateLimit"))
 		filter_add(b, f, msg, at, list, ret);
-	else if (!filter_idle(b, type, msg, at))
+	else if (filter_idle(b, type, msg, at))
+		; /* noted */
+	else if (f->disabled) /* only an override could enable it, and that is refused */
+		weft_build_note(b, at, "disabled");
+	else
 		weft_build_fail(b, at, "unsupported: %s", type);
 	if (msg)
 		protobuf_c_message_free_unpacked(msg, NULL);

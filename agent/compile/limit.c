@@ -130,16 +130,21 @@ typedef Envoy__Config__Route__V3__Route__TypedPerFilterConfigEntry map_entry;
 static bool override_fill(struct weft_build *b, const Google__Protobuf__Any *any, const char *field,
 			  bool optional, struct weft_img_override *ret);
 
+/* FilterConfig: disabled, then its config is ignored; else it must have one. As Envoy, both. */
 static bool wrapped_fill(struct weft_build *b, const Envoy__Config__Route__V3__FilterConfig *c,
 			 const char *field, struct weft_img_override *ret)
 {
 	char at[WEFT_FIELD_MAX];
 
 	ret->disabled = c->disabled != 0;
-	if (!c->config)
+	if (c->disabled)
 		return true;
-	return override_fill(b, c->config, weft_field(at, field, "config"), c->is_optional, ret) ||
-	       c->disabled;
+	weft_field(at, field, "config");
+	if (!c->config) {
+		weft_build_fail(b, at, "missing");
+		return false;
+	}
+	return override_fill(b, c->config, at, c->is_optional, ret);
 }
 
 /* An override of a filter without effect has none itself. */

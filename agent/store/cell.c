@@ -78,6 +78,7 @@ static uint32_t cell_make(struct weft_store *s, struct weft_dir_ent *e, uint32_t
 	__atomic_store_n(&e->cell, cell, __ATOMIC_RELAXED);
 	__atomic_store_n(&e->key, (uint64_t)pod << 32 | id, __ATOMIC_RELEASE);
 	s->per_pod[pod]++;
+	s->leaving[pod] = false; /* a new pod of this id */
 	s->cells_used++;
 	return cell;
 }
@@ -142,6 +143,7 @@ static void dir_remove(struct weft_store *s, struct weft_dir_ent *e)
 	s->dead[s->n_dead++] = (struct weft_dead_cell){
 		.entry = (uint32_t)(e - dir_at(s, 0)),
 		.cell = e->cell,
+		.id = (uint32_t)e->key,
 		.epoch = weft_store_epoch(s) + 1,
 	};
 	__atomic_store_n(&e->key, DELETED, __ATOMIC_RELEASE);
@@ -149,15 +151,30 @@ static void dir_remove(struct weft_store *s, struct weft_dir_ent *e)
 	s->cells_used--;
 }
 
-void weft_store_cells_drop(struct weft_store *s, uint32_t pod)
+/* Lock held. */
+static void pod_drop(struct weft_store *s, uint32_t pod)
 {
-	pthread_mutex_lock(&s->lock);
+	bool left = false;
+
 	for (uint32_t i = 0; i < state_head(s)->n_dir; i++) {
 		struct weft_dir_ent *e = dir_at(s, i);
 
-		if (e->key >> 32 == pod && !cell_busy(s, (uint32_t)e->key, e->cell))
+		if (e->key >> 32 != pod)
+			continue;
+		if (cell_busy(s, (uint32_t)e->key, e->cell))
+			left = true;
+		else
 			dir_remove(s, e);
 	}
+	s->leaving[pod] = left;
+}
+
+void weft_store_cells_drop(struct weft_store *s, uint32_t pod)
+{
+	if (!pod || pod > WEFT_PODS_MAX)
+		return;
+	pthread_mutex_lock(&s->lock);
+	pod_drop(s, pod);
 	pthread_mutex_unlock(&s->lock);
 }
 
@@ -175,7 +192,7 @@ void weft_store_cells_retain(struct weft_store *s, const uint32_t *live, size_t 
 		struct weft_dir_ent *e = dir_at(s, i);
 		uint32_t id = (uint32_t)e->key;
 
-		if (e->key >> 32 && !bsearch(&id, live, n, sizeof(id), compare_ids) &&
+		if (e->key >> 32 && !(n && bsearch(&id, live, n, sizeof(id), compare_ids)) &&
 		    !cell_busy(s, id, e->cell))
 			dir_remove(s, e);
 	}
@@ -215,6 +232,18 @@ void weft_cells_synchronized(struct weft_store *s)
 }
 
 /*
+ * Entries that were deleted and are followed by an empty one end a probe just as well when empty themselves. Entries
+ * whose cell still waits keep their mark: their index is remembered. Lock held.
+ */
+static void dir_empty_from(struct weft_store *s, uint32_t i)
+{
+	while (!dir_at(s, i + 1)->key && dir_at(s, i)->key == DELETED && !dir_at(s, i)->cell) {
+		__atomic_store_n(&dir_at(s, i)->key, 0, __ATOMIC_RELEASE);
+		i--;
+	}
+}
+
+/*
  * A cell is given out again when no program run and no reader that began before its removal is left, and, places
  * taken meanwhile by such a latecomer being given back, nothing holds it.
  */
@@ -226,13 +255,18 @@ void weft_cells_reclaim(struct weft_store *s, uint32_t oldest)
 	for (size_t i = 0; i < s->n_dead; i++) {
 		struct weft_dead_cell *d = &s->dead[i];
 
-		if (d->synchronized && d->epoch <= oldest) {
+		if (d->synchronized && d->epoch <= oldest && !cell_busy(s, d->id, d->cell)) {
 			dir_at(s, d->entry)->cell = 0;
 			s->cell_free[s->n_cell_free++] = d->cell;
+			dir_empty_from(s, d->entry);
 		} else {
 			s->dead[kept++] = *d;
 		}
 	}
 	s->n_dead = kept;
+	for (uint32_t pod = 1; pod <= WEFT_PODS_MAX; pod++) {
+		if (s->leaving[pod])
+			pod_drop(s, pod);
+	}
 	pthread_mutex_unlock(&s->lock);
 }

@@ -255,6 +255,7 @@ static void commit_one(struct weft_store *s, struct weft_object *o, void *arg)
 	} else if (!o->replaced) {
 		o->replaced = *epoch;
 	}
+	s->n_replaced += o->replaced != 0;
 }
 
 int weft_store_commit(struct weft_store *s, uint32_t root_off)
@@ -267,6 +268,7 @@ int weft_store_commit(struct weft_store *s, uint32_t root_off)
 		return -EINVAL;
 	__atomic_store_n(&weft_store_head(s)->root, (uint64_t)epoch << 32 | root_off,
 			 __ATOMIC_SEQ_CST);
+	s->n_replaced = 0;
 	each(s, commit_one, &epoch);
 	s->tx = 0;
 	s->publishes++;
@@ -316,23 +318,28 @@ static void reclaim_one(struct weft_store *s, struct weft_object *o, void *arg)
 {
 	const struct reclaim *c = arg;
 
-	if (o->replaced && o->synchronized && o->replaced <= c->oldest && (!s->tx || o->mark != s->tx))
+	if (o->replaced && o->synchronized && o->replaced <= c->oldest && (!s->tx || o->mark != s->tx)) {
 		object_free(s, o);
+		s->n_replaced--;
+	}
 }
 
 void weft_store_reclaim(struct weft_store *s)
 {
 	struct reclaim c = {.any = weft_cells_waiting(s)};
 
-	each(s, waiting_one, &c);
+	if (s->n_replaced)
+		each(s, waiting_one, &c);
 	if (c.any && s->mem.synchronize && s->mem.synchronize(s->mem.ctx))
 		return; /* no grace period, nothing freed: tried again next time */
 	if (c.any) {
-		each(s, synchronized_one, NULL);
+		if (s->n_replaced)
+			each(s, synchronized_one, NULL);
 		weft_cells_synchronized(s);
 	}
 	c.oldest = weft_readers_oldest(s);
-	each(s, reclaim_one, &c);
+	if (s->n_replaced)
+		each(s, reclaim_one, &c);
 	weft_cells_reclaim(s, c.oldest);
 }
 

@@ -24,6 +24,7 @@ struct weft_object {
 struct weft_dead_cell {
 	uint32_t entry; /* of the directory */
 	uint32_t cell;
+	uint32_t id; /* says what is in the cell */
 	uint32_t epoch; /* readers at or after this one cannot know it */
 	bool synchronized;
 };
@@ -34,6 +35,7 @@ struct weft_store {
 	struct weft_arena *arena;
 	struct weft_object **by_hash, **by_off;
 	size_t n_object, n_bucket; /* n_bucket: power of two */
+	size_t n_replaced;	   /* objects that wait for the end of their grace */
 	uint32_t tx;		   /* number of the transaction, 0: none open */
 	uint32_t last_tx;
 	uint64_t publishes, full;
@@ -45,6 +47,7 @@ struct weft_store {
 	struct weft_dead_cell *dead;
 	size_t n_dead, cap_dead;
 	uint32_t per_pod[WEFT_PODS_MAX + 1];
+	bool leaving[WEFT_PODS_MAX + 1]; /* dropped, but cells of it were still in use */
 	uint64_t cells_used;
 };
 

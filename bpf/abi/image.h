@@ -268,7 +268,7 @@ struct weft_img_reply {
 	__u16 status;
 	__u16 flags;	  /* WEFT_REPLY_CLOSES: Envoy closes the connection after it */
 	__u32 date_off;	  /* in data */
-	__u32 insert_off; /* in data: where further header lines go (behind the last of its own but Content-Length: 0) */
+	__u32 insert_off; /* in data: where further lines go; only Content-Length: 0 follows */
 	__u32 head_len;	  /* of data, with the blank line: what a HEAD request gets */
 	__u32 len;	  /* of data */
 	__u32 data;	  /* offset of the bytes */
