@@ -141,8 +141,8 @@ static void istio_sample(void **state)
 
 	(void)state;
 	for (int i = 0; i < WEFT_XDS__MAX; i++) {
-		const uint8_t *p = buf, *any, *value;
-		size_t len, any_len, value_len, count = 0;
+		const uint8_t *p = buf, *any, *value = NULL;
+		size_t len, any_len, value_len = 0, count = 0;
 		char path[256];
 		FILE *f;
 
