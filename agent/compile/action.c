@@ -219,7 +219,7 @@ static void duration_check(struct weft_build *b, const route_action *a, const ch
 }
 
 uint32_t weft_build_forward(struct weft_build *b, const route_action *a,
-			    const Envoy__Config__Route__V3__VirtualHost *vhost, const char *field)
+			    const struct weft_route_scope *scope, const char *field)
 {
 	static const char *const known[] = {
 		"cluster", "weighted_clusters", "cluster_not_found_response_code", "timeout", "idle_timeout",
@@ -241,8 +241,8 @@ uint32_t weft_build_forward(struct weft_build *b, const route_action *a,
 		out.flags |= WEFT_FORWARD_PRIORITY_HIGH;
 	if (a->retry_policy)
 		retry_fill(b, a->retry_policy, weft_field(at, field, "retry_policy"), &out);
-	else if (vhost->retry_policy)
-		retry_fill(b, vhost->retry_policy, "retry_policy", &out);
+	else if (scope->vhost->retry_policy)
+		retry_fill(b, scope->vhost->retry_policy, weft_field(at, scope->field, "retry_policy"), &out);
 	upgrades_fill(b, a, field, &out);
 	return weft_build_put(b, &out, sizeof(out));
 }

@@ -6,6 +6,8 @@
 
 #include "agent/compile/parts.h"
 #include "envoy/extensions/load_balancing_policies/least_request/v3/least_request.pb-c.h"
+#include "envoy/extensions/load_balancing_policies/random/v3/random.pb-c.h"
+#include "envoy/extensions/load_balancing_policies/round_robin/v3/round_robin.pb-c.h"
 #include "envoy/extensions/upstreams/http/v3/http_protocol_options.pb-c.h"
 #include "xds/any.h"
 
@@ -15,6 +17,9 @@
 #define CHOICES_MAX 8u
 
 typedef Envoy__Config__Cluster__V3__Cluster cluster;
+typedef Envoy__Extensions__LoadBalancingPolicies__LeastRequest__V3__LeastRequest least_request;
+typedef Envoy__Extensions__LoadBalancingPolicies__RoundRobin__V3__RoundRobin round_robin;
+typedef Envoy__Extensions__LoadBalancingPolicies__Random__V3__Random random_policy;
 
 static const char *const handled[] = {
 	"name", "type", "eds_cluster_config", "connect_timeout", "per_connection_buffer_limit_bytes",
@@ -34,7 +39,7 @@ static const char *const noted[] = {
 	"wait_for_warm_on_init", "per_connection_buffer_high_watermark_timeout", "ring_hash_lb_config",
 	"maglev_lb_config", NULL};
 
-static void type_fill(struct weft_build *b, const cluster *c, struct weft_img_cluster *ret)
+static void type_fill(const cluster *c, struct weft_img_cluster *ret)
 {
 	Envoy__Config__Cluster__V3__Cluster__DiscoveryType type =
 		ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__STATIC;
@@ -52,8 +57,8 @@ static void type_fill(struct weft_build *b, const cluster *c, struct weft_img_cl
 	case ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__ORIGINAL_DST:
 		ret->type = WEFT_CLUSTER_ORIGINAL_DST;
 		break;
-	default:
-		weft_build_fail(b, "type", "unsupported: DNS clusters");
+	default: /* DNS: addresses are literals, or refused one by one (endpoints.c) */
+		ret->type = WEFT_CLUSTER_ENDPOINTS;
 	}
 }
 
@@ -69,21 +74,48 @@ static void choices_fill(struct weft_build *b, const Google__Protobuf__UInt32Val
 static void least_fill(struct weft_build *b, const ProtobufCMessage *msg, const char *field,
 		       struct weft_img_cluster *ret)
 {
-	static const char *const known[] = {"choice_count", NULL};
-	static const char *const quiet[] = {"locality_lb_config", NULL};
+	static const char *const known[] = {"choice_count", "locality_lb_config", NULL};
 	char at[WEFT_FIELD_MAX];
 
-	weft_build_fields(b, msg, field, known, quiet);
-	choices_fill(b,
-		     ((const Envoy__Extensions__LoadBalancingPolicies__LeastRequest__V3__LeastRequest *)(const void *)msg)
-			     ->choice_count,
+	weft_build_fields(b, msg, field, known, NULL);
+	choices_fill(b, ((const least_request *)(const void *)msg)->choice_count,
 		     weft_field(at, field, "choice_count"), ret);
+}
+
+/* Zone awareness needs the bootstrap's local cluster, which there is none of; weights of localities are not kept. */
+static void locality_check(struct weft_build *b, const Envoy__Extensions__LoadBalancingPolicies__Common__V3__LocalityLbConfig *l,
+			   const char *field)
+{
+	static const char *const quiet[] = {"zone_aware_lb_config", NULL};
+	char at[WEFT_FIELD_MAX];
+
+	if (l)
+		weft_build_fields(b, &l->base, weft_field(at, field, "locality_lb_config"), NULL, quiet);
+}
+
+static void policy_take(struct weft_build *b, const char *type, const ProtobufCMessage *msg, const char *field,
+			struct weft_img_cluster *ret)
+{
+	static const char *const known[] = {"locality_lb_config", NULL};
+
+	if (!strcmp(type, POLICIES "round_robin.v3.RoundRobin")) {
+		weft_build_fields(b, msg, field, known, NULL);
+		locality_check(b, ((const round_robin *)(const void *)msg)->locality_lb_config, field);
+	} else if (!strcmp(type, POLICIES "random.v3.Random")) {
+		weft_build_fields(b, msg, field, known, NULL);
+		locality_check(b, ((const random_policy *)(const void *)msg)->locality_lb_config, field);
+		ret->lb = WEFT_LB_RANDOM;
+	} else if (!strcmp(type, POLICIES "least_request.v3.LeastRequest")) {
+		least_fill(b, msg, field, ret);
+		locality_check(b, ((const least_request *)(const void *)msg)->locality_lb_config, field);
+	} else {
+		weft_build_fail(b, field, "unsupported: %s", type);
+	}
 }
 
 /* The first policy that is known counts (xds-envoy.md 3.9). */
 static void policy_extension(struct weft_build *b, const cluster *c, struct weft_img_cluster *ret)
 {
-	static const char *const quiet[] = {"locality_lb_config", NULL};
 	char at[WEFT_FIELD_MAX];
 
 	for (size_t i = 0; i < c->load_balancing_policy->n_policies; i++) {
@@ -96,15 +128,10 @@ static void policy_extension(struct weft_build *b, const cluster *c, struct weft
 		weft_field(at, "load_balancing_policy", "policies[%zu]", i);
 		if (type)
 			r = weft_any_unpack(e->typed_config, b->resource, at, b->diag, &msg);
-		if (!r && !strcmp(type, POLICIES "round_robin.v3.RoundRobin"))
-			weft_build_fields(b, msg, at, NULL, quiet);
-		else if (!r && !strcmp(type, POLICIES "random.v3.Random")) {
-			weft_build_fields(b, msg, at, NULL, quiet);
-			ret->lb = WEFT_LB_RANDOM;
-		} else if (!r && !strcmp(type, POLICIES "least_request.v3.LeastRequest"))
-			least_fill(b, msg, at, ret);
+		if (!r)
+			policy_take(b, type, msg, at, ret);
 		else if (r != -ENOENT)
-			weft_build_fail(b, at, "unsupported: %s", type ? type : "");
+			b->err = b->err ? b->err : r;
 		free(type);
 		if (msg)
 			protobuf_c_message_free_unpacked(msg, NULL);
@@ -311,7 +338,7 @@ uint32_t weft_build_cluster(struct weft_build *b, const cluster *c)
 
 	weft_build_fields(b, &c->base, "", handled, noted);
 	out.name = weft_build_str(b, c->name);
-	type_fill(b, c, &out);
+	type_fill(c, &out);
 	policy_fill(b, c, &out);
 	original_dst_fill(b, c, &out);
 	thresholds_fill(b, c->circuit_breakers, &out);

@@ -10,6 +10,7 @@
 
 #include "agent/compile/parts.h"
 #include "agent/compile/schedule.h"
+#include "bpf/engine/engine.h"
 #include "xds/any.h"
 
 /* Hosts of one assignment: schedules index them with 16 bits. */
@@ -27,6 +28,8 @@ struct hosts {
 	uint32_t *priority;
 	enum health *health;
 	size_t n;
+	uint32_t *by_addr; /* host + 1, open addressing, at most half full */
+	uint32_t mask;
 };
 
 struct share {
@@ -127,13 +130,22 @@ static void transport_check(struct weft_build *b, const cluster *c, const lb_end
 
 /* ---- hosts ---- */
 
-static bool known_host(const struct hosts *h, const struct weft_sockaddr *addr, uint32_t priority)
+/* Whether an earlier host of this priority has the address; else it is remembered as host n. */
+static bool known_host(struct hosts *h, const struct weft_sockaddr *addr, uint32_t priority)
 {
-	for (size_t i = 0; i < h->n; i++) {
-		if (h->priority[i] == priority && !memcmp(&h->v[i].addr, addr, sizeof(*addr)))
+	uint32_t i = weft_hash_addr(&addr->addr, addr->port) + priority * 0x9e3779b1u;
+
+	for (;; i++) {
+		uint32_t *place = &h->by_addr[i & h->mask];
+
+		if (!*place) {
+			*place = (uint32_t)h->n + 1;
+			return false;
+		}
+		if (h->priority[*place - 1] == priority &&
+		    !memcmp(&h->v[*place - 1].addr, addr, sizeof(*addr)))
 			return true;
 	}
-	return false;
 }
 
 static void host_add(struct weft_build *b, const cluster *c, const lb_endpoint *e, uint32_t priority,
@@ -153,7 +165,10 @@ static void host_add(struct weft_build *b, const cluster *c, const lb_endpoint *
 	}
 	a = e->endpoint->address->socket_address;
 	if (!weft_ip_parse(a->address, a->port_value, &out->addr)) {
-		weft_build_fail(b, field, "\"%s\" is not an IP address", a->address);
+		weft_build_fail(b, field, c->type > 0 && !c->eds_cluster_config ?
+						  "unsupported: DNS name \"%s\"" :
+						  "\"%s\" is not an IP address",
+				a->address);
 		return;
 	}
 	if (e->endpoint->n_additional_addresses)
@@ -170,7 +185,8 @@ static void host_add(struct weft_build *b, const cluster *c, const lb_endpoint *
 	h->n++;
 }
 
-static void hosts_fill(struct weft_build *b, const cluster *c, const assignment *a, struct hosts *h)
+static void hosts_fill(struct weft_build *b, const cluster *c, const assignment *a, const char *field,
+		       struct hosts *h)
 {
 	char at[WEFT_FIELD_MAX];
 
@@ -178,11 +194,11 @@ static void hosts_fill(struct weft_build *b, const cluster *c, const assignment 
 		const Envoy__Config__Endpoint__V3__LocalityLbEndpoints *l = a->endpoints[i];
 
 		if (l->lb_config_case)
-			weft_build_fail(b, weft_field(at, "", "endpoints[%zu]", i),
+			weft_build_fail(b, weft_field(at, field, "endpoints[%zu]", i),
 					"unsupported: load_balancer_endpoints, LEDS");
 		for (size_t j = 0; j < l->n_lb_endpoints; j++)
 			host_add(b, c, l->lb_endpoints[j], l->priority,
-				 weft_field(at, "", "endpoints[%zu].lb_endpoints[%zu]", i, j), h);
+				 weft_field(at, field, "endpoints[%zu].lb_endpoints[%zu]", i, j), h);
 	}
 }
 
@@ -340,34 +356,48 @@ static void sets_fill(struct weft_build *b, const cluster *c, const assignment *
 		ret->set = weft_build_put(b, list.v, list.n * sizeof(*list.v));
 }
 
-static void policy_check(struct weft_build *b, const assignment *a)
+static void policy_check(struct weft_build *b, const assignment *a, const char *field)
 {
 	static const char *const known[] = {"overprovisioning_factor", NULL};
+	char at[WEFT_FIELD_MAX];
 
 	if (a->n_named_endpoints)
-		weft_build_fail(b, "named_endpoints", "unsupported");
+		weft_build_fail(b, weft_field(at, field, "named_endpoints"), "unsupported");
 	if (a->policy)
-		weft_build_fields(b, &a->policy->base, "policy", known, NULL);
+		weft_build_fields(b, &a->policy->base, weft_field(at, field, "policy"), known, NULL);
+}
+
+static bool hosts_alloc(struct hosts *h, size_t n)
+{
+	uint32_t size = 4;
+
+	while (size < 2 * n)
+		size *= 2;
+	h->mask = size - 1;
+	h->by_addr = calloc(size, sizeof(*h->by_addr));
+	h->v = calloc(n + 1, sizeof(*h->v));
+	h->priority = calloc(n + 1, sizeof(*h->priority));
+	h->health = calloc(n + 1, sizeof(*h->health));
+	return h->by_addr && h->v && h->priority && h->health;
 }
 
 uint32_t weft_build_endpoints(struct weft_build *b, const cluster *c, const assignment *a)
 {
+	const char *field = a == c->load_assignment ? "load_assignment" : "";
 	struct weft_img_endpoints out = {0};
 	struct hosts h = {0};
+	char at[WEFT_FIELD_MAX];
 	size_t n = 0;
 
 	for (size_t i = 0; i < a->n_endpoints; i++)
 		n += a->endpoints[i]->n_lb_endpoints;
 	if (n > HOSTS_MAX) {
-		weft_build_fail(b, "endpoints", "more than %d endpoints", HOSTS_MAX);
+		weft_build_fail(b, weft_field(at, field, "endpoints"), "more than %d endpoints", HOSTS_MAX);
 		return 0;
 	}
-	h.v = calloc(n + 1, sizeof(*h.v));
-	h.priority = calloc(n + 1, sizeof(*h.priority));
-	h.health = calloc(n + 1, sizeof(*h.health));
-	if (h.v && h.priority && h.health) {
-		policy_check(b, a);
-		hosts_fill(b, c, a, &h);
+	if (hosts_alloc(&h, n)) {
+		policy_check(b, a, field);
+		hosts_fill(b, c, a, field, &h);
 		out.n = (uint32_t)h.n;
 		if (h.n)
 			out.endpoint = weft_build_put(b, h.v, h.n * sizeof(*h.v));
@@ -378,5 +408,6 @@ uint32_t weft_build_endpoints(struct weft_build *b, const cluster *c, const assi
 	free(h.v);
 	free(h.priority);
 	free(h.health);
+	free(h.by_addr);
 	return weft_build_put(b, &out, sizeof(out));
 }

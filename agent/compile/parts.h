@@ -31,6 +31,7 @@ uint32_t weft_build_route_config(struct weft_build *b,
 struct weft_route_scope {
 	struct weft_names_local *headers; /* interned header names of the route configuration */
 	const Envoy__Config__Route__V3__VirtualHost *vhost;
+	const char *field; /* path of the virtual host */
 };
 /* weft_img_route with this index. Path: *ret_kind and *ret_path say where it goes in the trie. */
 enum weft_path_kind { WEFT_PATH_PREFIX, WEFT_PATH_EXACT, WEFT_PATH_SEPARATED };
@@ -48,7 +49,7 @@ uint32_t weft_build_redirect(struct weft_build *b, const Envoy__Config__Route__V
 			     uint32_t matched_len, const char *field);
 /* weft_img_forward. */
 uint32_t weft_build_forward(struct weft_build *b, const Envoy__Config__Route__V3__RouteAction *a,
-			    const Envoy__Config__Route__V3__VirtualHost *vhost, const char *field);
+			    const struct weft_route_scope *scope, const char *field);
 
 /* Conditions. Slot of a header name: pseudo headers have fixed ones, others are interned. */
 struct weft_names_local {

@@ -86,7 +86,7 @@ static void action_fill(struct weft_build *b, const route *r, const struct weft_
 	switch (r->action_case) {
 	case ENVOY__CONFIG__ROUTE__V3__ROUTE__ACTION_ROUTE:
 		out->action_kind = WEFT_ACTION_FORWARD;
-		out->action = weft_build_forward(b, r->route, scope->vhost, weft_field(at, field, "route"));
+		out->action = weft_build_forward(b, r->route, scope, weft_field(at, field, "route"));
 		break;
 	case ENVOY__CONFIG__ROUTE__V3__ROUTE__ACTION_DIRECT_RESPONSE:
 		out->action_kind = WEFT_ACTION_DIRECT;

@@ -24,7 +24,7 @@ static uint32_t vhost_build(struct weft_build *b, const virtual_host *v, struct 
 	static const char *const quiet[] = {"virtual_clusters", "metadata", "per_request_buffer_limit_bytes",
 					    "request_body_buffer_limit", NULL};
 	struct weft_route_built *routes = calloc(v->n_routes + 1, sizeof(*routes));
-	struct weft_route_scope scope = {.headers = names, .vhost = v};
+	struct weft_route_scope scope = {.headers = names, .vhost = v, .field = field};
 	struct weft_img_vhost out = {.n_route = (uint32_t)v->n_routes};
 	char at[WEFT_FIELD_MAX];
 

@@ -177,29 +177,37 @@ static uint32_t child_mask(const struct node *n)
 	return 255;
 }
 
+/* Depth is at most that of the longest path: what a frame needs beyond a few words is on the heap. */
 static uint32_t node_build(struct weft_build *b, const struct weft_route_built *routes, struct node *n,
 			   uint32_t inherited, const struct weft_img_accept *outer)
 {
 	struct {
 		struct weft_img_node head;
-		uint32_t child[256];
-	} out = {0};
+		uint32_t child[];
+	} *out;
 	struct weft_img_accept through, exact;
-	uint32_t mask = child_mask(n);
+	uint32_t mask = child_mask(n), off;
 
-	out.head.len = (uint16_t)n->len;
-	out.head.child_mask = (uint16_t)mask;
+	out = calloc(1, sizeof(*out) + (mask + 1) * sizeof(*out->child));
+	if (!out) {
+		b->err = b->err ? b->err : -ENOMEM;
+		return 0;
+	}
+	out->head.len = (uint16_t)n->len;
+	out->head.child_mask = (uint16_t)mask;
 	if (n->len)
-		out.head.label = weft_build_put(b, n->label, n->len);
-	memcpy(&out.head.label8, n->label, n->len < 8 ? n->len : 8);
-	out.head.accept = accept_build(b, routes, &n->through, inherited, outer, &through);
-	out.head.accept_exact = accept_build(b, routes, &n->exact, out.head.accept, &through, &exact);
-	if (out.head.accept_exact == out.head.accept)
-		out.head.accept_exact = 0;
+		out->head.label = weft_build_put(b, n->label, n->len);
+	memcpy(&out->head.label8, n->label, n->len < 8 ? n->len : 8);
+	out->head.accept = accept_build(b, routes, &n->through, inherited, outer, &through);
+	out->head.accept_exact = accept_build(b, routes, &n->exact, out->head.accept, &through, &exact);
+	if (out->head.accept_exact == out->head.accept)
+		out->head.accept_exact = 0;
 	for (struct node *c = n->child; c && !b->err; c = c->next)
-		out.child[(uint8_t)c->label[0] & mask] =
-			node_build(b, routes, c, out.head.accept, &through);
-	return weft_build_put(b, &out, sizeof(out.head) + (mask + 1) * sizeof(*out.child));
+		out->child[(uint8_t)c->label[0] & mask] =
+			node_build(b, routes, c, out->head.accept, &through);
+	off = weft_build_put(b, out, sizeof(out->head) + (mask + 1) * sizeof(*out->child));
+	free(out);
+	return off;
 }
 
 uint32_t weft_build_trie(struct weft_build *b, const struct weft_route_built *routes, size_t n)
