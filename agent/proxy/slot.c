@@ -104,7 +104,7 @@ bool slot_record(struct down *d, struct weft_req *req, struct weft_ctx *ctx, uin
 void slot_give_back(struct down *d)
 {
 	struct weft_slot *slot = d->slot ? weft_slot_at(d->slot) : NULL;
-	uint64_t want, give;
+	__u64 want, give;
 
 	if (!slot || d->state != DOWN_HEAD || d->eof || buf_len(&d->in) || buf_len(&d->out))
 		return;
