@@ -36,7 +36,7 @@ REQ
 echo "$answer" | head -n 1
 echo "$answer" | grep -q '^HTTP/1.1 403' || fail "no 403 from the rule"
 weft-agent dump stats --admin /run/weft.sock --json >/tmp/stats.json || fail "dump stats"
-grep -o '"kernel": *{[^}]*}' /tmp/stats.json | grep -q '"direct_response": *1' || {
+tr -d ' \n' </tmp/stats.json | grep -q '"kernel":{[^}]*"direct_response":1[,}]' || {
 	cat /tmp/stats.json
 	fail "the kernel did not answer it"
 }
