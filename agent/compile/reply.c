@@ -240,7 +240,7 @@ uint32_t weft_build_reply(struct weft_build *b, const struct weft_reply_text *t)
 		return 0;
 	}
 	head_write(b, f, t, &p);
-	if (!no_body)
+	if (!no_body && t->body_len)
 		fwrite(t->body, 1, t->body_len, f);
 	if (fclose(f))
 		b->err = b->err ? b->err : -ENOMEM;
