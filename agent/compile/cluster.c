@@ -231,6 +231,43 @@ static void common_http(struct weft_build *b, const Envoy__Config__Core__V3__Htt
 		weft_u32(o->max_requests_per_connection, ret->max_requests_per_connection);
 }
 
+/* The codec of upstream connections: what concerns only requests that come in acts there in Envoy neither. */
+static void codec_check(struct weft_build *b, const Envoy__Config__Core__V3__Http1ProtocolOptions *o,
+			const char *field)
+{
+	static const char *const quiet[] = {"allow_absolute_url", "accept_http_10", "default_host_for_http_10",
+					    "use_balsa_parser", NULL};
+
+	if (o)
+		weft_build_fields(b, &o->base, field, NULL, quiet);
+}
+
+static void codecs_check(struct weft_build *b,
+			 const Envoy__Extensions__Upstreams__Http__V3__HttpProtocolOptions *o,
+			 const char *field)
+{
+	char at[WEFT_FIELD_MAX];
+
+	switch (o->upstream_protocol_options_case) {
+	case ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__UPSTREAM_PROTOCOL_OPTIONS_EXPLICIT_HTTP_CONFIG:
+		if (o->explicit_http_config->protocol_config_case ==
+		    ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__EXPLICIT_HTTP_CONFIG__PROTOCOL_CONFIG_HTTP_PROTOCOL_OPTIONS)
+			codec_check(b, o->explicit_http_config->http_protocol_options,
+				    weft_field(at, field, "explicit_http_config.http_protocol_options"));
+		break;
+	case ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__UPSTREAM_PROTOCOL_OPTIONS_USE_DOWNSTREAM_PROTOCOL_CONFIG:
+		codec_check(b, o->use_downstream_protocol_config->http_protocol_options,
+			    weft_field(at, field, "use_downstream_protocol_config.http_protocol_options"));
+		break;
+	case ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__UPSTREAM_PROTOCOL_OPTIONS_AUTO_CONFIG:
+		codec_check(b, o->auto_config->http_protocol_options,
+			    weft_field(at, field, "auto_config.http_protocol_options"));
+		break;
+	default:
+		break;
+	}
+}
+
 /* HTTP/1.1 upstream: explicitly, or because downstream is. */
 static void protocol_fill(struct weft_build *b,
 			  const Envoy__Extensions__Upstreams__Http__V3__HttpProtocolOptions *o,
@@ -244,6 +281,7 @@ static void protocol_fill(struct weft_build *b,
 	weft_build_fields(b, &o->base, field, known, quiet);
 	common_http(b, o->common_http_protocol_options,
 		    weft_field(at, field, "common_http_protocol_options"), ret);
+	codecs_check(b, o, field);
 	if (o->upstream_protocol_options_case ==
 		    ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__UPSTREAM_PROTOCOL_OPTIONS_EXPLICIT_HTTP_CONFIG &&
 	    o->explicit_http_config->protocol_config_case !=
@@ -344,6 +382,7 @@ uint32_t weft_build_cluster(struct weft_build *b, const cluster *c)
 	thresholds_fill(b, c->circuit_breakers, &out);
 	out.max_requests_per_connection = weft_u32(c->max_requests_per_connection, 0);
 	common_http(b, c->common_http_protocol_options, "common_http_protocol_options", &out);
+	codec_check(b, c->http_protocol_options, "http_protocol_options");
 	extensions_fill(b, c, &out);
 	lb_common_check(b, c->common_lb_config);
 	transport_check(b, c->transport_socket);

@@ -293,7 +293,10 @@ static void set_fill(struct weft_build *b, const struct hosts *h, uint32_t prior
 	}
 	if (host && weight)
 		n = weft_schedule_make(weight, ret->n_host, &order);
-	if (n < 0) {
+	if (n == -E2BIG) {
+		weft_build_fail(b, "endpoints", "more than %u endpoints of different weights in one priority",
+				WEFT_SCHEDULE_MAX);
+	} else if (n < 0) {
 		b->err = b->err ? b->err : n;
 	} else if (ret->n_host) {
 		ret->host = weft_build_put(b, host, ret->n_host * sizeof(*host));

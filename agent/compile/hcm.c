@@ -63,18 +63,18 @@ static uint32_t flags_of(struct weft_build *b, const manager *m, const char *fie
 	return f;
 }
 
+/* The codec's options; its own setting on malformed messages counts, if there is one, not the manager's. */
 static uint32_t http1_flags(struct weft_build *b, const Envoy__Config__Core__V3__Http1ProtocolOptions *o,
-			    const char *field)
+			    uint32_t f, const char *field)
 {
 	static const char *const known[] = {"allow_absolute_url", "accept_http_10", "enable_trailers",
 					    "allow_chunked_length", "allow_custom_methods",
 					    "override_stream_error_on_invalid_http_message", NULL};
 	static const char *const quiet[] = {"use_balsa_parser", NULL};
-	uint32_t f = 0;
 	char at[WEFT_FIELD_MAX];
 
 	if (!o)
-		return 0;
+		return f;
 	weft_build_fields(b, &o->base, field, known, quiet);
 	if (o->accept_http_10)
 		weft_build_fail(b, weft_field(at, field, "accept_http_10"), "unsupported");
@@ -82,6 +82,8 @@ static uint32_t http1_flags(struct weft_build *b, const Envoy__Config__Core__V3_
 	flag(&f, WEFT_HCM_ENABLE_TRAILERS, o->enable_trailers);
 	flag(&f, WEFT_HCM_ALLOW_CHUNKED_LENGTH, o->allow_chunked_length);
 	flag(&f, WEFT_HCM_CUSTOM_METHODS, o->allow_custom_methods);
+	if (o->override_stream_error_on_invalid_http_message)
+		f &= ~WEFT_HCM_STREAM_ERROR;
 	flag(&f, WEFT_HCM_STREAM_ERROR,
 	     weft_bool(o->override_stream_error_on_invalid_http_message, false));
 	return f;

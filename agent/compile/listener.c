@@ -36,12 +36,14 @@ bool weft_listener_inbound(const listener *l)
 
 /* ---- network filters ---- */
 
-static uint32_t targets_build(struct weft_build *b, const tcp_proxy *t)
+static uint32_t targets_build(struct weft_build *b, const tcp_proxy *t, const char *field)
 {
+	static const char *const known[] = {"name", "weight", NULL};
 	struct {
 		struct weft_img_targets head;
 		struct weft_img_target target[WEFT_TARGETS_MAX];
 	} out = {0};
+	char at[WEFT_FIELD_MAX];
 
 	if (t->cluster_specifier_case ==
 	    ENVOY__EXTENSIONS__FILTERS__NETWORK__TCP_PROXY__V3__TCP_PROXY__CLUSTER_SPECIFIER_CLUSTER) {
@@ -55,6 +57,9 @@ static uint32_t targets_build(struct weft_build *b, const tcp_proxy *t)
 		for (size_t i = 0; i < t->weighted_clusters->n_clusters && i < WEFT_TARGETS_MAX; i++) {
 			const char *name = t->weighted_clusters->clusters[i]->name;
 
+			weft_build_fields(b, &t->weighted_clusters->clusters[i]->base,
+					  weft_field(at, field, "weighted_clusters.clusters[%zu]", i),
+					  known, NULL);
 			out.head.total += t->weighted_clusters->clusters[i]->weight;
 			out.target[i].name = weft_build_str(b, name);
 			out.target[i].cluster = weft_build_cluster_id(b, name);
@@ -84,7 +89,7 @@ static void tcp_proxy_fill(struct weft_build *b, const tcp_proxy *t, const char 
 		weft_build_fail(b, weft_field(at, field, "weighted_clusters.clusters"), "more than %u",
 				WEFT_TARGETS_MAX);
 	ret->kind = WEFT_CHAIN_TCP;
-	ret->target = targets_build(b, t);
+	ret->target = targets_build(b, t, field);
 	ret->stat_prefix_off = prefix.off;
 	ret->stat_prefix_len = prefix.len;
 	ret->idle_timeout_ms =

@@ -13,12 +13,14 @@ static const uint32_t per_unit[] = {100, 10000, 1000000}; /* FractionalPercent.D
 
 static void match_check(struct weft_build *b, const route_match *m, const char *field)
 {
-	static const char *const known[] = {"prefix", "path", "path_separated_prefix", "case_sensitive",
-					    "runtime_fraction", "headers", NULL};
+	static const char *const known[] = {"prefix", "path", "path_separated_prefix", "safe_regex",
+					    "case_sensitive", "runtime_fraction", "headers", NULL};
 	const Envoy__Config__Core__V3__RuntimeFractionalPercent *f = m->runtime_fraction;
 	char at[WEFT_FIELD_MAX];
 
 	weft_build_fields(b, &m->base, field, known, NULL);
+	if (m->path_specifier_case == ENVOY__CONFIG__ROUTE__V3__ROUTE_MATCH__PATH_SPECIFIER_SAFE_REGEX)
+		weft_build_fail(b, weft_field(at, field, "safe_regex"), "unsupported: regular expressions");
 	if (!weft_bool(m->case_sensitive, true))
 		weft_build_fail(b, weft_field(at, field, "case_sensitive"), "unsupported: false");
 	if (f && f->default_value && f->default_value->numerator < per_unit[f->default_value->denominator])
@@ -41,7 +43,7 @@ static void path_fill(const route_match *m, struct weft_route_built *ret)
 		ret->kind = WEFT_PATH_SEPARATED;
 		ret->path = m->path_separated_prefix;
 		break;
-	default: /* refused by match_check() */
+	default: /* refused by match_check(), by name or as a field */
 		break;
 	}
 }

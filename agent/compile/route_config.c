@@ -149,9 +149,7 @@ uint32_t weft_build_route_config(struct weft_build *b, const route_config *rc, c
 	static const char *const known[] = {"name", "virtual_hosts", "validate_clusters",
 					    "max_direct_response_body_size_bytes",
 					    "ignore_port_in_host_matching", "typed_per_filter_config", NULL};
-	/* internal_only_headers are removed from external requests only, and pods are internal */
-	static const char *const quiet[] = {"metadata", "most_specific_header_mutations_wins",
-					    "internal_only_headers", NULL};
+	static const char *const quiet[] = {"metadata", "most_specific_header_mutations_wins", NULL};
 	struct weft_names_local names = {0};
 	struct weft_img_route_config out = {0};
 

@@ -85,8 +85,10 @@ int weft_schedule_make(const uint32_t *weight, size_t n, uint16_t **ret)
 
 	for (size_t i = 1; i < n; i++)
 		equal = equal && weight[i] == weight[0];
-	if (equal || n > WEFT_SCHEDULE_MAX)
+	if (equal)
 		return 0;
+	if (n > WEFT_SCHEDULE_MAX)
+		return -E2BIG;
 	heap = calloc(n, sizeof(*heap));
 	if (!heap)
 		return -ENOMEM;

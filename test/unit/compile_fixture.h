@@ -74,34 +74,31 @@ static inline void conf_close(struct conf *c)
 	weft_diag_clear(&c->diag);
 }
 
-static inline struct weft_snapshot *conf_snapshot(const char *yaml)
+static inline int conf_load(const char *yaml, struct weft_diag *diag, struct weft_snapshot **ret)
 {
-	_cleanup_diag_ struct weft_diag diag = WEFT_DIAG_INIT;
 	char path[] = "/tmp/weft-compile-XXXXXX.yaml";
-	struct weft_snapshot *s = NULL;
 	int fd = mkstemps(path, 5), r;
 
 	assert_true(fd >= 0);
 	assert_int_equal(write(fd, yaml, strlen(yaml)), (ssize_t)strlen(yaml));
 	close(fd);
-	r = weft_file_load(path, 0, &diag, &s);
+	r = weft_file_load(path, 0, diag, ret);
 	unlink(path);
-	for (size_t i = 0; r && i < diag.n; i++)
-		print_message("%s: %s: %s\n", diag.entries[i].resource, diag.entries[i].field,
-			      diag.entries[i].reason);
-	assert_int_equal(r, 0);
-	return s;
+	return r;
 }
 
-/* Publishes view 0 anew; causes in c->diag. */
+/* Publishes view 0 anew; causes of a refusal, by validation or by the compiler, in c->diag. */
 static inline int conf_set(struct conf *c, const char *yaml)
 {
-	struct weft_snapshot *s = conf_snapshot(yaml);
-	struct weft_view_input in = {.snapshot = s};
+	struct weft_snapshot *s = NULL;
+	struct weft_view_input in;
 	int r;
 
 	weft_diag_clear(&c->diag);
-	r = weft_compiler_publish(c->compiler, &in, 1, &c->diag);
+	r = conf_load(yaml, &c->diag, &s);
+	in.snapshot = s;
+	if (!r)
+		r = weft_compiler_publish(c->compiler, &in, 1, &c->diag);
 	if (r) {
 		weft_snapshot_free(s);
 		return r;
