@@ -323,8 +323,8 @@ uint32_t weft_build_hcm(struct weft_build *b, const manager *m, const char *fiel
 	out.server_name = weft_build_str(b, b->server_name);
 	out.server_header = b->server_header;
 	out.via = weft_build_str(b, m->via);
-	out.flags = flags_of(b, m, field) |
-		    http1_flags(b, m->http_protocol_options, weft_field(at, field, "http_protocol_options"));
+	out.flags = http1_flags(b, m->http_protocol_options, flags_of(b, m, field),
+				weft_field(at, field, "http_protocol_options"));
 	common_fill(b, m->common_http_protocol_options,
 		    weft_field(at, field, "common_http_protocol_options"), &out);
 	out.max_head = weft_u32(m->max_request_headers_kb, 60) * 1024;
