@@ -188,6 +188,12 @@ static long weft_prefix_step(__u32 i, void *p)
 	return 0;
 }
 
+/* Lengths to try in a host of len bytes: one is left for the star, and no domain is longer. */
+WEFT_INLINE __u32 weft_affix_steps(__u32 len)
+{
+	return len < WEFT_HOST_LEN_MAX ? len - 1 : WEFT_HOST_LEN_MAX - 1;
+}
+
 /* Longest "*.foo" (longest "foo.*") that leaves at least one character for the star. 0: none. */
 WEFT_INLINE __u32 weft_suffix_find(struct weft_req *req, __u32 rc, __u32 tab, __u32 off, __u32 len)
 {
@@ -195,7 +201,7 @@ WEFT_INLINE __u32 weft_suffix_find(struct weft_req *req, __u32 rc, __u32 tab, __
 
 	if (!req)
 		return 0;
-	WEFT_LOOP((len - 1) & (WEFT_HOST_LEN_MAX - 1), weft_suffix_step, &a);
+	WEFT_LOOP(weft_affix_steps(len), weft_suffix_step, &a);
 	return a.best;
 }
 
@@ -205,7 +211,7 @@ WEFT_INLINE __u32 weft_prefix_find(struct weft_req *req, __u32 rc, __u32 tab, __
 
 	if (!req)
 		return 0;
-	WEFT_LOOP((len - 1) & (WEFT_HOST_LEN_MAX - 1), weft_prefix_step, &a);
+	WEFT_LOOP(weft_affix_steps(len), weft_prefix_step, &a);
 	return a.best;
 }
 
@@ -223,9 +229,13 @@ WEFT_GLOBAL __u32 weft_vhost_find(struct weft_req *req, __u32 rc)
 
 	if (flags & WEFT_RC_IGNORE_PORT)
 		len = weft_host_no_port(req, off, len);
-	if (hosts && len && len < WEFT_HOST_LEN_MAX) {
-		v = weft_tab_find(req, hosts, weft_host_hash(req, off, len), off,
-				  (__u32)WEFT_KIND_HOST << 16 | len);
+	if (hosts && len >= WEFT_HOST_LEN_MAX)
+		weft_hand(req, WEFT_HANDED_UNUSUAL);
+	if (hosts && len) {
+		v = 0;
+		if (len < WEFT_HOST_LEN_MAX)
+			v = weft_tab_find(req, hosts, weft_host_hash(req, off, len), off,
+					  (__u32)WEFT_KIND_HOST << 16 | len);
 		if (v) {
 			WEFT_TRACE(req, "virtual_host", "exact domain");
 			return v;

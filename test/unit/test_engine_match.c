@@ -61,6 +61,29 @@ static void domains(void **state)
 	assert_int_equal(r->req.dec.outcome, WEFT_OUTCOME_NO_ROUTE);
 }
 
+/* Longer than any domain of the table: wildcards fit all the same, not the host of "*". */
+static void long_hosts(void **state)
+{
+	char host[600];
+
+	(void)state;
+	fix_world_open(&w);
+	add_host("*", (const char *const[]){ "*", NULL }, "/");
+	add_host("s", (const char *const[]){ "*.shop.example", NULL }, "/");
+	add_host("p", (const char *const[]){ "www.*", NULL }, "/");
+	fix_publish(&w);
+	for (size_t n = WEFT_HOST_LEN_MAX - 2; n < 520; n++) {
+		memset(host, 'a', n);
+		strcpy(host + n - strlen(".shop.example"), ".shop.example");
+		assert_int_equal(vhost(host, "/"), 's');
+		memset(host, 'a', n);
+		host[n] = '\0';
+		assert_int_equal(vhost(host, "/"), '*');
+		memcpy(host, "www.", 4);
+		assert_int_equal(vhost(host, "/"), 'p');
+	}
+}
+
 static void ports(void **state)
 {
 	struct weft_img_route_config *rc;
@@ -206,7 +229,7 @@ static void first_match_wins(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(domains), cmocka_unit_test(ports),
+		cmocka_unit_test(domains), cmocka_unit_test(long_hosts), cmocka_unit_test(ports),
 		cmocka_unit_test(conditions), cmocka_unit_test(first_match_wins),
 	};
 
