@@ -330,18 +330,16 @@ int getpeername6(struct bpf_sock_addr *c)
 }
 
 /*
- * close() of a socket that TCP does not know (any more): connect() failed before the first SYN. All others give back
- * in sockops, when TCP lets go of them.
+ * close() of a socket that TCP does not know (any more): connect() failed before the first SYN, or the SYN waits for a
+ * send (TCP_FASTOPEN_CONNECT). All others give back in sockops, when TCP lets go of them.
  */
 SEC("cgroup/sock_release")
 int sock_release(struct bpf_sock *s)
 {
 	struct weft_sock *w;
 
-	if (s->state != BPF_TCP_CLOSE)
-		return WEFT_ALLOW;
 	w = bpf_sk_storage_get(&sk, s, NULL, 0);
-	if (w)
+	if (w && (s->state == BPF_TCP_CLOSE || !(w->flags & WEFT_SOCK_WATCHED)))
 		weft_sock_put_places(w);
 	return WEFT_ALLOW;
 }

@@ -144,7 +144,8 @@ int sock_ops(struct bpf_sock_ops *c)
 		t = bpf_skc_to_tcp_sock(s);
 		if (t)
 			w->seq = t->write_seq + 1; /* behind the SYN */
-		bpf_sock_ops_cb_flags_set(c, BPF_SOCK_OPS_STATE_CB_FLAG);
+		if (!bpf_sock_ops_cb_flags_set(c, BPF_SOCK_OPS_STATE_CB_FLAG))
+			w->flags |= WEFT_SOCK_WATCHED;
 		break;
 	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
 		t = bpf_skc_to_tcp_sock(s);

@@ -216,3 +216,4 @@ static_assert(sizeof(struct weft_sock) == 64, "weft_sock");
 #define WEFT_SOCK_MPTCP 4u
 #define WEFT_SOCK_ORIG 8u	 /* the orig map was given an entry */
 #define WEFT_SOCK_LIMITS_PAID 16u /* see WEFT_ORIG_LIMITS_PAID */
+#define WEFT_SOCK_WATCHED 32u	 /* sockops will see its end */

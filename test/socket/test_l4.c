@@ -4,6 +4,7 @@
 #include "world.h"
 
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -99,6 +100,25 @@ static void failed_connect_gives_back(void **state)
 	fix_image_publish(&world.image);
 }
 
+/* TCP_FASTOPEN_CONNECT puts the SYN off until the first send: here there is none, and TCP never heard of it. */
+static void unsent_connect_gives_back(void **state)
+{
+	struct sockaddr_in a = vip4(3);
+	int one = 1;
+
+	(void)state;
+	for (int i = 0; i < 2 * FIX_L4_MAX; i++) {
+		int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+		assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &one, sizeof(one)), 0);
+		assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &one, sizeof(one)), 0);
+		assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+		assert_int_equal(places(FIX_CELL_TCP), 1);
+		close(fd);
+		places_are(0);
+	}
+}
+
 static void refusals(void **state)
 {
 	uint64_t n = world_class(WEFT_CLASS_REFUSED);
@@ -157,6 +177,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(breaker_is_exact), cmocka_unit_test(failed_connect_gives_back),
+		cmocka_unit_test(unsent_connect_gives_back),
 		cmocka_unit_test(refusals),	    cmocka_unit_test(connection_limit),
 		cmocka_unit_test(name_of_the_peer), cmocka_unit_test(no_cell_is_captured),
 	};
