@@ -41,6 +41,7 @@ struct weft_state_head {
 	__u64 slots_used;
 	__u64 decisions_honoured; /* the agent used the kernel's decision */
 	__u64 decisions_dropped;  /* it did not: number, epoch or hash differ */
+	__u64 head_key[WEFT_HEAD_MAX / 8]; /* of weft_hash_head(): random bits, one word for each of a head's */
 };
 
 static_assert(WEFT_OUTCOME__MAX <= 32 && WEFT_HANDED__MAX <= 32 && WEFT_CLASS__MAX <= 8, "counters");

@@ -73,6 +73,7 @@ enum weft_parse {
 /* The context of a decision. Fill pod, view, dst, src, now_ns, flags; weft_ctx_begin() fills the rest. */
 #define WEFT_CTX_KERNEL (1u << 0)  /* look at breakers, hand over what only the agent can do */
 #define WEFT_CTX_EXPLAIN (1u << 1) /* take no token, move no cursor, count nothing */
+#define WEFT_CTX_LIMITS_PAID (1u << 2) /* connection limits gave their tokens already */
 
 /* Buckets of one downstream connection (local_rate_limit_per_downstream_connection); zero at accept. */
 struct weft_conn_limits {
@@ -199,7 +200,10 @@ struct weft_tcp {
  */
 void weft_engine_bind(void *img, __u32 img_mask, void *state, __u32 state_mask);
 
-/* Writes magic, offsets and both free lists into a zeroed state of `size` bytes. -ENOSPC when it does not fit. */
+/*
+ * Writes magic, offsets, both free lists and the key of heads' hashes into a zeroed state of `size` bytes. -ENOSPC when
+ * it does not fit, -EIO without random bits.
+ */
 int weft_state_layout(void *state, __u32 size, __u32 n_slot, __u32 n_cell, __u32 n_head);
 
 /* Hashes, the same words as in programs; used by agent/compile for tables. */
@@ -208,7 +212,7 @@ __u32 weft_hash_host(const void *lower, __u32 len);   /* exact domains */
 __u32 weft_hash_suffix(const void *lower, __u32 len); /* from the last byte to the first */
 __u32 weft_hash_prefix(const void *lower, __u32 len); /* from the first byte */
 __u32 weft_hash_addr(const struct weft_addr *addr, __u32 port);
-__u64 weft_hash_head(const void *head, __u32 len);
+__u64 weft_hash_head(const void *head, __u32 len); /* keyed by the state; 0 above WEFT_HEAD_MAX */
 /* Slot of (pod, state id) in weft_state_head.dir before masking; probed linearly, WEFT_DIR_PROBES at most. */
 __u32 weft_hash_cell(__u32 pod, __u32 id);
 

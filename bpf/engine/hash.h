@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * Hashes of names and addresses. Not keyed: tables are filled by configuration only, a client can at most
+ * Hashes of names and addresses, and of heads. The first are not keyed: tables are filled by configuration only, a client can at most
  * make one look-up compare WEFT_TAB_PROBES entries.
  */
 
@@ -18,6 +18,17 @@ WEFT_INLINE __u64 weft_mix(__u64 h, __u64 w)
 WEFT_INLINE __u32 weft_name_end(__u64 h, __u64 rest, __u32 len)
 {
 	return (__u32)(weft_mix(h, rest) ^ len);
+}
+
+/*
+ * A head's word in weft_hash_head(), the sum of these and the length (NH): who does not know the key finds two heads of
+ * one hash by chance only, once in 2^32. The hash stands between a client and a decision on other bytes than its own.
+ */
+WEFT_INLINE __u64 weft_head_term(__u64 w, __u64 key)
+{
+	__u32 a = (__u32)w + (__u32)key, b = (__u32)(w >> 32) + (__u32)(key >> 32);
+
+	return (__u64)a * b;
 }
 
 WEFT_INLINE __u32 weft_addr_hash(const struct weft_addr *addr, __u32 port)

@@ -446,23 +446,30 @@ WEFT_INLINE void weft_parse_reset(struct weft_req *req)
 	req->n_text = 0;
 }
 
-/* Hash of head[0..len), before anything in it is changed. */
+/* Hash of head[0..len), before anything in it is changed; 0 of one that no program judges. */
 WEFT_GLOBAL int weft_head_hash(struct weft_req *req, __u32 len)
 {
 	__u64 h = len;
 
 	if (!req)
 		return 0;
-	WEFT_FOR(i, WEFT_HEAD_WORDS + 1) {
+	WEFT_STATE_BASE(0);
+	struct weft_state_head *s = WEFT_STATE(struct weft_state_head, 0);
+
+	req->hash = 0;
+	if (len > WEFT_HEAD_MAX)
+		return 0;
+	for (__u32 i = 0; i < WEFT_HEAD_WORDS; i++) {
 		__u32 o = i * 8;
 
 		if (o + 8 > len) {
 			if (o < len)
-				h = weft_mix(h, weft_load64(weft_head_at(req, o)) &
-							weft_word_keep(len - o));
+				h += weft_head_term(weft_load64(weft_head_at(req, o)) &
+							    weft_word_keep(len - o),
+						    s->head_key[i]);
 			break;
 		}
-		h = weft_mix(h, weft_load64(weft_head_at(req, o)));
+		h += weft_head_term(weft_load64(weft_head_at(req, o)), s->head_key[i]);
 	}
 	req->hash = h;
 	return 0;

@@ -88,11 +88,14 @@ __u32 weft_hash_addr(const struct weft_addr *addr, __u32 port)
 
 __u64 weft_hash_head(const void *head, __u32 len)
 {
+	const __u64 *key = weft_state_head()->head_key;
 	const __u8 *p = head;
 	__u64 h = len;
 
+	if (len > WEFT_HEAD_MAX)
+		return 0;
 	for (__u32 o = 0; o < len; o += 8)
-		h = weft_mix(h, weft_word_at(p + o, len - o));
+		h += weft_head_term(weft_word_at(p + o, len - o), key[o / 8]);
 	return h;
 }
 
@@ -107,6 +110,16 @@ static __u32 weft_align(__u64 n)
 {
 	return (__u32)((n + 4095) & ~4095ull);
 }
+
+/* The key of the heads' hash, in the pieces that getrandom() gives whole. */
+static int weft_head_key_make(struct weft_state_head *h)
+{
+	for (size_t i = 0; i < sizeof(h->head_key); i += 256)
+		if (getrandom((__u8 *)h->head_key + i, 256, 0) != 256)
+			return -EIO;
+	return 0;
+}
+static_assert(sizeof(((struct weft_state_head *)0)->head_key) % 256 == 0, "pieces");
 
 int weft_state_layout(void *state, __u32 size, __u32 n_slot, __u32 n_cell, __u32 n_head)
 {
@@ -145,7 +158,7 @@ int weft_state_layout(void *state, __u32 size, __u32 n_slot, __u32 n_cell, __u32
 		memcpy(p, &next, sizeof(next));
 		h->head_free = i;
 	}
-	return 0;
+	return weft_head_key_make(h);
 }
 
 void weft_slot_put(__u32 slot)

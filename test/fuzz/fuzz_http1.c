@@ -12,6 +12,7 @@
 #include "bpf/engine/engine.h"
 
 #define CAP 8192u
+#define STATE (1u << 16)
 
 static struct weft_req req, whole;
 static __u8 buf[CAP + 512], first[CAP + 512];
@@ -82,6 +83,18 @@ static void check_full(const uint8_t *data, size_t n, uint8_t setting)
 	need(!memcmp(buf, first, whole.head_len));
 }
 
+/* The parser asks the state for the key of the hash, the image for nothing. */
+static void bind_once(void)
+{
+	static __u8 *state;
+
+	if (state)
+		return;
+	state = calloc(1, STATE + WEFT_STATE_SLACK);
+	need(state && !weft_state_layout(state, STATE, 2, 2, 2));
+	weft_engine_bind(NULL, 0, state, STATE - 1);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -90,6 +103,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size < 2 || size > 2048)
 		return 0;
+	bind_once();
 	setting = *data++;
 	size--;
 	verdict = parse(&whole, first, data, size, setting);

@@ -326,10 +326,49 @@ static void odd_paths(void **state)
 	free(r);
 }
 
+/*
+ * The hash says that the bytes which the kernel judged are the bytes which the agent got. Flips of the highest bits go
+ * through sums and products unchanged: no client may know of two heads that look alike.
+ */
+static void no_twin_heads(void **state)
+{
+	__u8 head[WEFT_HEAD_MAX], twin[WEFT_HEAD_MAX];
+	__u64 whole = 0;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(head); i++)
+		head[i] = (__u8)(i * 7);
+	for (__u32 bits = 1; bits < 8; bits++)
+		for (__u32 at = 7; at + 8 < 512; at++) {
+			memcpy(twin, head, sizeof(head));
+			twin[at] = (__u8)(twin[at] ^ 0x80);
+			twin[at + 8] = (__u8)(twin[at + 8] ^ (bits & 1) << 7);
+			twin[at + 4] = (__u8)(twin[at + 4] ^ (bits >> 1 & 1) << 7);
+			twin[at + 1] = (__u8)(twin[at + 1] ^ (bits >> 2) << 7);
+			assert_int_not_equal(weft_hash_head(head, 520), weft_hash_head(twin, 520));
+		}
+	/* nor is it the same wherever weft runs */
+	for (int i = 0; i < 4; i++) {
+		fix_close();
+		fix_open();
+		assert_int_not_equal(weft_hash_head(head, 520), whole);
+		whole = weft_hash_head(head, 520);
+	}
+	/* length and every byte count, up to the longest head that a program judges */
+	for (__u32 len = 1; len < WEFT_HEAD_MAX; len++)
+		assert_int_not_equal(weft_hash_head(head, len), weft_hash_head(head, len + 1));
+	whole = weft_hash_head(head, sizeof(head));
+	for (size_t i = 0; i < sizeof(head); i++) {
+		head[i] = (__u8)~head[i];
+		assert_int_not_equal(weft_hash_head(head, sizeof(head)), whole);
+		head[i] = (__u8)~head[i];
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_head), cmocka_unit_test(every_cut), cmocka_unit_test(limits),
+		cmocka_unit_test(no_twin_heads), cmocka_unit_test(every_head), cmocka_unit_test(every_cut), cmocka_unit_test(limits),
 		cmocka_unit_test(settings), cmocka_unit_test(odd_paths),
 	};
 
