@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Endpoints: health, priorities, panic (xds-envoy.md 3.8), weights, transport socket matches. */
+#include "test/unit/compile_fixture.h"
+
+#define EDS(more) CLUSTER("c", more "type: EDS, eds_cluster_config: {eds_config: {ads: {}}}")
+#define CLA(more) "- {" T("config.endpoint.v3.ClusterLoadAssignment") ", cluster_name: c, " more "}\n"
+
+static json_t *view(struct conf *c, const char *yaml)
+{
+	json_t *list;
+
+	conf_ok(c, yaml);
+	list = weft_image_json_view(c->store, 0, "endpoints");
+	assert_int_equal(json_array_size(list), 1);
+	return list;
+}
+
+/* hosts: one letter per host and priority, e.g. "HHU/D": H healthy, U unhealthy, D degraded. */
+static char *yaml_of(const char *hosts, const char *more)
+{
+	char *out = NULL;
+	size_t len;
+	FILE *f = open_memstream(&out, &len);
+	int priority = 0, n = 0;
+
+	fprintf(f, "%s- {" T("config.endpoint.v3.ClusterLoadAssignment") ", cluster_name: c, endpoints: [{priority: 0, lb_endpoints: [", more);
+	for (; *hosts; hosts++) {
+		if (*hosts == '/')
+			fprintf(f, "]}, {priority: %d, lb_endpoints: [", ++priority);
+		else
+			fprintf(f, "{health_status: %s, endpoint: {address: {socket_address: {address: 10.0.0.%d, port_value: 80}}}}, ",
+				*hosts == 'H' ? "HEALTHY" : *hosts == 'D' ? "DEGRADED" : *hosts == 'X' ? "DRAINING" : "UNHEALTHY", ++n);
+	}
+	fputs("]}]}\n", f);
+	fclose(f);
+	return out;
+}
+
+/* want: "load_end:host,host load_end:..." */
+static void sets_are(const char *hosts, const char *cluster, const char *want)
+{
+	char got[512] = "", *yaml = yaml_of(hosts, cluster);
+	json_t *list, *set, *host;
+	struct conf c;
+	size_t i, k;
+
+	conf_open(&c);
+	list = view(&c, yaml);
+	json_array_foreach(json_object_get(json_array_get(list, 0), "sets"), i, set)
+	{
+		sprintf(got + strlen(got), "%s%d:", i ? " " : "", (int)json_integer_value(json_object_get(set, "load_end")));
+		json_array_foreach(json_object_get(set, "hosts"), k, host)
+			sprintf(got + strlen(got), "%s%d", k ? "," : "", (int)json_integer_value(host));
+	}
+	if (strcmp(got, want))
+		fail_msg("%s: wanted %s, got %s", hosts, want, got);
+	json_decref(list);
+	free(yaml);
+	conf_close(&c);
+}
+
+static void test_priorities(void **state)
+{
+	(void)state;
+	sets_are("HH", EDS(""), "100:0,1");
+	sets_are("HUX", EDS(""), "100:0,1,2"); /* 46 % of 100, below 50 % healthy: panic, all hosts */
+	sets_are("HHU", EDS(""), "100:0,1"); /* 93 %, and all load is here */
+	sets_are("HHHU/HH", EDS(""), "100:0,1,2"); /* 105 % */
+	sets_are("HHUU/HH", EDS(""), "70:0,1 100:4,5");
+	sets_are("UU/HH", EDS(""), "100:2,3");
+	sets_are("HU/D", EDS(""), "70:0 100:2"); /* degraded takes what healthy leaves */
+	sets_are("D", EDS(""), "100:0");
+}
+
+static void test_panic(void **state)
+{
+	(void)state;
+	/* nobody is healthy: all in panic, shared by plain counts */
+	sets_are("UUU/U", EDS(""), "75:0,1,2 100:3");
+	sets_are("U", EDS("common_lb_config: {healthy_panic_threshold: {value: 0}}, "), "100:");
+	/* P0 25 % healthy, P1 too: N = 70; both are in panic */
+	sets_are("HUUU/HUUU", EDS(""), "50:0,1,2,3 100:4,5,6,7");
+	sets_are("HUUU/HUUU", EDS("common_lb_config: {healthy_panic_threshold: {value: 20}}, "), "50:0 100:4");
+}
+
+static void test_no_endpoints(void **state)
+{
+	struct conf c;
+	json_t *list;
+
+	(void)state;
+	conf_open(&c);
+	list = view(&c, EDS("") CLA(""));
+	assert_int_equal(json_array_size(json_object_get(json_array_get(list, 0), "endpoints")), 0);
+	json_decref(list);
+	conf_close(&c);
+}
+
+#define AT(ip, more) "{endpoint: {address: " ADDRESS(ip, 80) "}" more "}, "
+static void test_same_address_counts_once(void **state)
+{
+	struct conf c;
+	json_t *list, *hosts;
+
+	(void)state;
+	conf_open(&c);
+	list = view(&c, EDS("") CLA("endpoints: [{lb_endpoints: [" AT("10.0.0.1", ", load_balancing_weight: 7") AT("10.0.0.1", "") "]}, "
+				    "{lb_endpoints: [" AT("10.0.0.1", "") "]}, {priority: 1, lb_endpoints: [" AT("10.0.0.1", "") AT("::ffff:10.0.0.1", "") "]}]"));
+	hosts = json_object_get(json_array_get(list, 0), "endpoints");
+	assert_int_equal(json_array_size(hosts), 2);
+	assert_int_equal(json_integer_value(json_object_get(json_array_get(hosts, 0), "weight")), 7);
+	json_decref(list);
+	conf_close(&c);
+}
+
+static void test_weights(void **state)
+{
+	struct conf c;
+	json_t *list, *set;
+	char *text;
+
+	(void)state;
+	conf_open(&c);
+	list = view(&c, EDS("") CLA("endpoints: [{lb_endpoints: [" AT("10.0.0.1", ", load_balancing_weight: 1") AT("10.0.0.2", ", load_balancing_weight: 2") "]}]"));
+	set = json_array_get(json_object_get(json_array_get(list, 0), "sets"), 0);
+	text = json_dumps(json_object_get(set, "schedule"), JSON_COMPACT);
+	assert_string_equal(text, "[1,0,1]");
+	free(text);
+	json_decref(list);
+	conf_close(&c);
+}
+
+#define TLS_MATCH                                                                                  \
+	"transport_socket_matches: [{name: tls, match: {tlsMode: istio}, transport_socket: {name: t, typed_config: {" \
+	T("extensions.transport_sockets.tls.v3.UpstreamTlsContext") "}}}, {name: plain, match: {}, transport_socket: " \
+	"{name: r, typed_config: {" T("extensions.transport_sockets.raw_buffer.v3.RawBuffer") "}}}], "
+#define LABEL(mode) ", metadata: {filter_metadata: {envoy.transport_socket_match: {tlsMode: " mode "}}}"
+static void test_transport_matches(void **state)
+{
+	(void)state;
+	conf_accepted(EDS(TLS_MATCH) CLA("endpoints: [{lb_endpoints: [" AT("10.0.0.1", "") AT("10.0.0.2", LABEL("disabled")) "]}]"));
+	/* what is to be spoken to in TLS is never spoken to in clear text */
+	conf_refused(EDS(TLS_MATCH) CLA("endpoints: [{lb_endpoints: [" AT("10.0.0.1", "") AT("10.0.0.2", LABEL("istio")) "]}]"),
+		     "ClusterLoadAssignment/c", "endpoints[0].lb_endpoints[1]", "transport socket match \"tls\"");
+}
+
+static void test_refused(void **state)
+{
+	(void)state;
+	conf_refused(EDS("") CLA("policy: {drop_overloads: [{category: a, drop_percentage: {numerator: 1}}]}"), "ClusterLoadAssignment/c",
+		     "policy.drop_overloads", "unsupported");
+	conf_refused(EDS("") CLA("policy: {weighted_priority_health: true}"), "ClusterLoadAssignment/c",
+		     "policy.weighted_priority_health", "unsupported");
+	conf_refused(EDS("") CLA("endpoints: [{lb_endpoints: [{endpoint_name: x}]}]"), "ClusterLoadAssignment/c",
+		     "endpoints[0].lb_endpoints[0]", "");
+	conf_refused(EDS("") CLA("endpoints: [{lb_endpoints: [" AT("a.b", "") "]}]"), "ClusterLoadAssignment/c",
+		     "endpoints[0].lb_endpoints[0]", "IP address");
+}
+
+static void test_many_priorities(void **state)
+{
+	char *yaml = yaml_of("HUUUUUUUUUUUUUUUUUUU/HUUUUUUUUUUUUUUUUUUU/HUUUUUUUUUUUUUUUUUUU/HUUUUUUUUUUUUUUUUUUU/HUUUUUUUUUUUUUUUUUUU/"
+			     "HUUUUUUUUUUUUUUUUUUU/HUUUUUUUUUUUUUUUUUUU/HUUUUUUUUUUUUUUUUUUU/HUUUUUUUUUUUUUUUUUUU", EDS(""));
+
+	(void)state;
+	conf_refused(yaml, "ClusterLoadAssignment/c", "endpoints", "more than 8 priorities");
+	free(yaml);
+}
+
+/* As many as there may be, in a time that does not grow with their square. */
+static void test_many_endpoints(void **state)
+{
+	enum { N = 20000 };
+	char *out = NULL;
+	size_t len;
+	FILE *f = open_memstream(&out, &len);
+	struct conf c;
+
+	(void)state;
+	fputs(EDS("") "- {" T("config.endpoint.v3.ClusterLoadAssignment") ", cluster_name: c, endpoints: [{lb_endpoints: [", f);
+	for (int i = 0; i < N; i++)
+		fprintf(f, "{endpoint: {address: {socket_address: {address: 10.%d.%d.%d, port_value: 80}}}},", i >> 16, i >> 8 & 255, i & 255);
+	fputs("]}]}\n", f);
+	fclose(f);
+	conf_open(&c);
+	conf_ok(&c, out);
+	free(out);
+	conf_close(&c);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_priorities),     cmocka_unit_test(test_panic),
+		cmocka_unit_test(test_no_endpoints),   cmocka_unit_test(test_same_address_counts_once),
+		cmocka_unit_test(test_weights),	       cmocka_unit_test(test_transport_matches),
+		cmocka_unit_test(test_refused),	       cmocka_unit_test(test_many_priorities),
+		cmocka_unit_test(test_many_endpoints),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
