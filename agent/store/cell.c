@@ -126,8 +126,8 @@ static bool cell_busy(const struct weft_store *s, uint32_t id, uint32_t cell)
 	return false;
 }
 
-/* Takes an entry out of the directory. The cell and the entry wait. Lock held. */
-static void dir_remove(struct weft_store *s, struct weft_dir_ent *e)
+/* Takes an entry out of the directory. The cell and the entry wait. False: no memory. Lock held. */
+static bool dir_remove(struct weft_store *s, struct weft_dir_ent *e)
 {
 	uint32_t pod = (uint32_t)(e->key >> 32);
 
@@ -136,7 +136,7 @@ static void dir_remove(struct weft_store *s, struct weft_dir_ent *e)
 		struct weft_dead_cell *bigger = reallocarray(s->dead, cap, sizeof(*bigger));
 
 		if (!bigger)
-			return; /* stays in use; tried again with the next change */
+			return false; /* stays in use; tried again with the next change */
 		s->dead = bigger;
 		s->cap_dead = cap;
 	}
@@ -149,9 +149,10 @@ static void dir_remove(struct weft_store *s, struct weft_dir_ent *e)
 	__atomic_store_n(&e->key, DELETED, __ATOMIC_RELEASE);
 	s->per_pod[pod]--;
 	s->cells_used--;
+	return true;
 }
 
-/* Lock held. */
+/* Whoever holds places of a cell knows it by its offset; the next pod of this id must not find it. Lock held. */
 static void pod_drop(struct weft_store *s, uint32_t pod)
 {
 	bool left = false;
@@ -161,10 +162,7 @@ static void pod_drop(struct weft_store *s, uint32_t pod)
 
 		if (e->key >> 32 != pod)
 			continue;
-		if (cell_busy(s, (uint32_t)e->key, e->cell))
-			left = true;
-		else
-			dir_remove(s, e);
+		left = !dir_remove(s, e) || left;
 	}
 	s->leaving[pod] = left;
 }

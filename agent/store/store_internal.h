@@ -47,7 +47,7 @@ struct weft_store {
 	struct weft_dead_cell *dead;
 	size_t n_dead, cap_dead;
 	uint32_t per_pod[WEFT_PODS_MAX + 1];
-	bool leaving[WEFT_PODS_MAX + 1]; /* dropped, but cells of it were still in use */
+	bool leaving[WEFT_PODS_MAX + 1]; /* dropped, but for want of memory not wholly */
 	uint64_t cells_used;
 };
 

@@ -127,23 +127,52 @@ static void test_retain(void **state)
 	assert_int_equal(used(s), 0);
 }
 
-/* A connection's place is given back to the cell it was taken from, however long that takes. */
+/*
+ * A connection's place is given back to the cell it was taken from, however long that takes; a new pod of the old one's
+ * id does not find that cell, nor does anybody get it meanwhile.
+ */
 static void test_held_cell_stays(void **state)
 {
 	struct weft_store *s = *state;
-	uint32_t a = weft_store_cell(s, 1, CLUSTER(1));
+	uint32_t a = weft_store_cell(s, 1, CLUSTER(1)), b = 0, n = 0;
 	struct weft_cell_cluster *c = weft_cell_cluster(a);
+	struct weft_store_stats st;
 
 	assert_true(weft_place_take(&c->cx_active[0], 8));
 	weft_store_cells_drop(s, 1);
-	assert_int_equal(weft_cell_find(1, CLUSTER(1)), a);
 	publish(s);
 	weft_store_reclaim(s);
-	assert_int_equal(weft_cell_find(1, CLUSTER(1)), a);
+	assert_int_equal(weft_cell_find(1, CLUSTER(1)), 0);
+	b = weft_store_cell(s, 1, CLUSTER(1));
+	assert_int_not_equal(b, 0);
+	assert_int_not_equal(b, a);
+	assert_int_equal(weft_cell_cluster(b)->cx_active[0], 0);
+	weft_store_stats(s, &st);
+	for (uint32_t i = 1; i <= st.cells; i++) {
+		uint32_t cell = weft_store_cell(s, 2 + i % 8, BUCKET(i));
+
+		assert_int_not_equal(cell, a);
+		n += cell != 0;
+	}
+	assert_int_equal(n, st.cells - 3); /* index 0, a and b */
+	assert_int_equal(c->cx_active[0], 1);
 	weft_place_put(&c->cx_active[0]);
 	weft_store_reclaim(s);
+	assert_int_equal(weft_store_cell(s, 1, CLUSTER(2)), a);
+}
+
+/* What is no longer in force stays where it is found while it is in use: its users may take further places. */
+static void test_retained_while_held(void **state)
+{
+	struct weft_store *s = *state;
+	uint32_t a = weft_store_cell(s, 1, CLUSTER(1));
+
+	assert_true(weft_place_take(&weft_cell_cluster(a)->cx_active[0], 8));
+	weft_store_cells_retain(s, NULL, 0);
+	assert_int_equal(weft_cell_find(1, CLUSTER(1)), a);
+	weft_place_put(&weft_cell_cluster(a)->cx_active[0]);
+	weft_store_cells_retain(s, NULL, 0);
 	assert_int_equal(weft_cell_find(1, CLUSTER(1)), 0);
-	assert_int_equal(used(s), 0);
 }
 
 /* Taken by one who had found the cell before it was dropped. */
@@ -280,7 +309,8 @@ int main(void)
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 		TEST(test_made_once),	      TEST(test_full),
 		TEST(test_drop_by_pod),	      TEST(test_retain),
-		TEST(test_held_cell_stays),   TEST(test_place_taken_late),
+		TEST(test_held_cell_stays),   TEST(test_retained_while_held),
+		TEST(test_place_taken_late),
 		TEST(test_reader_holds_off_reuse), TEST(test_churn),
 		TEST(test_each),	      TEST(test_threads_get_the_same),
 		cmocka_unit_test(test_quota_of_a_pod), cmocka_unit_test(test_directory_spreads),
