@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "agent/compile/reply.h"
 #include "agent/proxy/internal.h"
 
 static bool is_token(uint8_t c)
@@ -20,7 +21,7 @@ static size_t head_end(const uint8_t *in, size_t n)
 {
 	const uint8_t *p = in, *end = in + n;
 
-	while ((p = memchr(p, '\n', (size_t)(end - p)))) {
+	while (p < end && (p = memchr(p, '\n', (size_t)(end - p)))) {
 		p++;
 		if (p < end && *p == '\n')
 			return (size_t)(p + 1 - in);
@@ -30,19 +31,26 @@ static size_t head_end(const uint8_t *in, size_t n)
 	return 0;
 }
 
+static bool is_digit(uint8_t c)
+{
+	return c >= '0' && c <= '9';
+}
+
 static int status_parse(const uint8_t *p, size_t n, struct response *ret)
 {
-	if (n < 12 || memcmp(p, "HTTP/1.", 7) || (p[7] != '0' && p[7] != '1') || p[8] != ' ')
+	size_t i = 8;
+
+	/* any version of one digit each, as Envoy; only 1.1 keeps the connection by itself */
+	if (n < 12 || memcmp(p, "HTTP/", 5) || !is_digit(p[5]) || p[6] != '.' || !is_digit(p[7]) || p[8] != ' ')
 		return -EBADMSG;
-	ret->http10 = p[7] == '0';
+	ret->http10 = p[5] != '1' || p[7] != '1';
 	ret->keep_alive = !ret->http10;
-	ret->status = 0;
-	for (int i = 9; i < 12; i++) {
-		if (p[i] < '0' || p[i] > '9')
-			return -EBADMSG;
-		ret->status = ret->status * 10 + (uint32_t)(p[i] - '0');
-	}
-	if (ret->status < 100 || (n > 12 && p[12] != ' ' && p[12] != '\r' && p[12] != '\n'))
+	while (i < n && p[i] == ' ')
+		i++;
+	if (n - i < 3 || !is_digit(p[i]) || !is_digit(p[i + 1]) || !is_digit(p[i + 2]))
+		return -EBADMSG;
+	ret->status = (uint32_t)((p[i] - '0') * 100 + (p[i + 1] - '0') * 10 + p[i + 2] - '0');
+	if (ret->status < 100 || (n > i + 3 && p[i + 3] != ' '))
 		return -EBADMSG;
 	return 0;
 }
@@ -112,12 +120,35 @@ static int field_meaning(const uint8_t *head, const struct head_field *f, struct
 			ret->keep_alive = false;
 		else if (ret->http10 && list_has(v, f->value_len, "keep-alive"))
 			ret->keep_alive = true;
+	} else if (name_is(head, f, "grpc-status")) {
+		ret->has_grpc_status = f->value_len == 1 || f->value_len == 2;
+		ret->grpc_status = 0;
+		for (uint32_t i = 0; ret->has_grpc_status && i < f->value_len; i++) {
+			ret->has_grpc_status = is_digit(v[i]);
+			ret->grpc_status = ret->grpc_status * 10 + (uint32_t)(v[i] - '0');
+		}
+	} else if (name_is(head, f, "x-envoy-ratelimited")) {
+		ret->rate_limited = true;
 	} else if (name_is(head, f, "date")) {
 		ret->has_date = true;
 	} else if (name_is(head, f, "server")) {
 		ret->has_server = true;
 	}
 	return 0;
+}
+
+/* CR and LF inside a value go (folded lines, stray CR), as in Envoy 1.40. Where the value then ends. */
+static uint32_t unfold(uint8_t *head, uint32_t at, uint32_t end)
+{
+	uint32_t to = at;
+
+	if (!memchr(head + at, '\r', end - at) && !memchr(head + at, '\n', end - at))
+		return end;
+	for (uint32_t i = at; i < end; i++) {
+		if (head[i] != '\r' && head[i] != '\n')
+			head[to++] = head[i];
+	}
+	return to;
 }
 
 static int field_parse(uint8_t *head, uint32_t at, uint32_t end, struct response *ret)
@@ -136,6 +167,7 @@ static int field_parse(uint8_t *head, uint32_t at, uint32_t end, struct response
 		return -EBADMSG;
 	*f = (struct head_field){.name = at, .name_len = p - at};
 	p++;
+	e = unfold(head, p, e);
 	while (p < e && (head[p] == ' ' || head[p] == '\t'))
 		p++;
 	while (e > p && (head[e - 1] == ' ' || head[e - 1] == '\t'))
@@ -150,6 +182,19 @@ static int field_parse(uint8_t *head, uint32_t at, uint32_t end, struct response
 	return field_meaning(head, f, ret);
 }
 
+/* The line feed that ends the line at `at`, and the lines folded into it. */
+static uint32_t line_end(const uint8_t *in, uint32_t at, uint32_t len, bool folds)
+{
+	uint32_t lf = at;
+
+	for (;;) {
+		lf = (uint32_t)((const uint8_t *)memchr(in + lf, '\n', len - lf) - in);
+		if (!folds || lf == at || lf + 1 >= len || (in[lf + 1] != ' ' && in[lf + 1] != '\t'))
+			return lf;
+		lf++;
+	}
+}
+
 int response_parse(uint8_t *in, size_t n, struct response *ret)
 {
 	size_t len = head_end(in, n);
@@ -161,7 +206,7 @@ int response_parse(uint8_t *in, size_t n, struct response *ret)
 		return -E2BIG;
 	*ret = (struct response){.len = (uint32_t)len};
 	for (bool first = true; at < len; first = false) {
-		uint32_t lf = (uint32_t)((uint8_t *)memchr(in + at, '\n', len - at) - in), end = lf;
+		uint32_t lf = line_end(in, at, (uint32_t)len, !first), end = lf;
 		int r = 0;
 
 		if (end > at && in[end - 1] == '\r')
@@ -174,83 +219,117 @@ int response_parse(uint8_t *in, size_t n, struct response *ret)
 			return r;
 		at = lf + 1;
 	}
-	return ret->chunked && ret->has_length ? -EBADMSG : 0;
+	if (ret->chunked && ret->has_length)
+		return -EBADMSG;
+	/* no body, so nothing may announce one (Envoy 1.40 refuses it) */
+	return ret->status == 204 && (ret->chunked || (ret->has_length && ret->length)) ? -EBADMSG : 0;
 }
 
 /* Connection-specific lines do not go on; framing and identity are written anew. */
-static bool passes(const uint8_t *head, const struct head_field *f, bool upgraded)
+static bool passes(const struct exchange *x, const uint8_t *head, const struct head_field *f,
+		   const struct response *r)
 {
-	static const char *const dropped[] = {"keep-alive", "proxy-connection", "transfer-encoding"};
+	bool upgraded = r->status == 101;
 
-	for (size_t i = 0; i < sizeof(dropped) / sizeof(*dropped); i++) {
-		if (name_is(head, f, dropped[i]))
+	switch (head[f->name]) {
+	case 'c':
+		if (name_is(head, f, "connection"))
+			return upgraded;
+		return r->status != 204 || !name_is(head, f, "content-length");
+	case 'k':
+		return !name_is(head, f, "keep-alive");
+	case 'p':
+		return !name_is(head, f, "proxy-connection");
+	case 's':
+		return x->hcm->server_header != WEFT_SERVER_OVERWRITE || !name_is(head, f, "server");
+	case 't':
+		return !name_is(head, f, "transfer-encoding");
+	case 'u':
+		return upgraded || !name_is(head, f, "upgrade");
+	case 'x':
+		if (x->hcm->flags & WEFT_HCM_REQUEST_ID_IN_RESPONSE && name_is(head, f, "x-request-id"))
 			return false;
+		if (x->attempt_count_back && name_is(head, f, "x-envoy-attempt-count"))
+			return false;
+		return x->hcm->flags & WEFT_HCM_SUPPRESS_ENVOY_HEADERS ||
+		       !name_is(head, f, "x-envoy-upstream-service-time");
+	default:
+		return true;
 	}
-	return upgraded || (!name_is(head, f, "connection") && !name_is(head, f, "upgrade"));
 }
 
-static int field_add(struct worker *w, struct buf *b, const uint8_t *head, const struct head_field *f)
-{
-	int r = buf_room(w, b, f->name_len + f->value_len + 4);
-
-	if (r)
-		return r;
-	memcpy(b->data + b->end, head + f->name, f->name_len);
-	b->end += f->name_len;
-	memcpy(b->data + b->end, ": ", 2);
-	b->end += 2;
-	memcpy(b->data + b->end, head + f->value, f->value_len);
-	b->end += f->value_len;
-	memcpy(b->data + b->end, "\r\n", 2);
-	b->end += 2;
-	return 0;
-}
-
-static int identity_add(struct worker *w, struct exchange *x, const struct response *r, struct buf *b)
+static int own_add(struct worker *w, struct exchange *x, const struct response *r, struct buf *b)
 {
 	const struct weft_img_hcm *h = x->hcm;
-	const struct weft_state_head *s = weft_state_head();
 	int e = 0;
 
-	if (!r->has_date)
-		e = buf_printf(w, b, "date: %.29s\r\n", s->date[s->date_which & 1]);
-	if (!e && (h->server_header == WEFT_SERVER_OVERWRITE ||
-		   (h->server_header == WEFT_SERVER_APPEND_IF_ABSENT && !r->has_server)))
-		e = buf_printf(w, b, "server: %.*s\r\n", (int)h->server_name.len,
-			       (const char *)weft_img_at(h->server_name.off));
-	if (!e && h->via.len)
-		e = buf_printf(w, b, "via: %.*s\r\n", (int)h->via.len,
-			       (const char *)weft_img_at(h->via.off));
-	if (!e && !(h->flags & WEFT_HCM_SUPPRESS_ENVOY_HEADERS))
+	/* a response that came before the request's end has no time of its own (Envoy 1.40) */
+	if (!(h->flags & WEFT_HCM_SUPPRESS_ENVOY_HEADERS) && x->req_done && !x->upgrade)
 		e = buf_printf(w, b, "x-envoy-upstream-service-time: %llu\r\n",
 			       (unsigned long long)(w->now_ms - x->upstream_ms));
+	if (!e && x->attempt_count_back)
+		e = buf_printf(w, b, "x-envoy-attempt-count: %u\r\n", x->attempts);
+	if (!e && h->flags & WEFT_HCM_REQUEST_ID_IN_RESPONSE && x->id_len)
+		e = line_add(w, b, "x-request-id", 12, buf_at(&x->head) + x->id_at, x->id_len);
+	if (!e && h->via.len)
+		e = line_add(w, b, "via", 3, weft_img_at(h->via.off), h->via.len);
+	if (!e && (h->server_header == WEFT_SERVER_OVERWRITE ||
+		   (h->server_header == WEFT_SERVER_APPEND_IF_ABSENT && !r->has_server)))
+		e = line_add(w, b, "server", 6, weft_img_at(h->server_name.off), h->server_name.len);
 	return e;
 }
 
-int response_build(struct worker *w, struct exchange *x, const uint8_t *head, const struct response *r)
+/* How the body goes on, and what becomes of the connection. */
+static int framing_add(struct worker *w, struct exchange *x, const struct response *r, struct buf *b)
 {
-	struct buf *b = &x->down->out;
-	bool upgraded = r->status == 101, overwrite = x->hcm->server_header == WEFT_SERVER_OVERWRITE;
-	const uint8_t *line = memchr(head, ' ', r->len), *end = memchr(head, '\n', r->len);
-	int e = buf_add(w, b, "HTTP/1.1", 8);
+	bool head_only = x->head_method && !r->has_length && r->status != 204 && r->status != 304;
+	int e = 0;
 
-	if (end > line && end[-1] == '\r')
-		end--;
-	if (!e)
-		e = buf_add(w, b, line, (size_t)(end - line));
-	if (!e)
-		e = buf_add(w, b, "\r\n", 2);
-	for (uint32_t i = 0; !e && i < r->n; i++) {
-		if (!passes(head, &r->field[i], upgraded) ||
-		    (overwrite && name_is(head, &r->field[i], "server")))
-			continue;
-		e = field_add(w, b, head, &r->field[i]);
-	}
-	if (!e)
-		e = identity_add(w, x, r, b);
-	if (!e && x->chunked_out)
+	if (x->chunked_out || head_only)
 		e = buf_add(w, b, "transfer-encoding: chunked\r\n", 28);
 	if (!e && x->resp_close)
 		e = buf_add(w, b, "connection: close\r\n", 19);
 	return e ? e : buf_add(w, b, "\r\n", 2);
+}
+
+static int status_add(struct worker *w, struct buf *b, uint32_t status)
+{
+	return buf_printf(w, b, "HTTP/1.1 %u %s\r\n", status, weft_status_phrase(status));
+}
+
+int response_build(struct worker *w, struct exchange *x, const uint8_t *head, const struct response *r)
+{
+	const struct weft_state_head *s = weft_state_head();
+	struct buf *b = &x->down->out;
+	int e = status_add(w, b, r->status);
+
+	for (uint32_t i = 0; !e && i < r->n; i++) {
+		const struct head_field *f = &r->field[i];
+
+		if (passes(x, head, f, r))
+			e = line_add(w, b, head + f->name, f->name_len, head + f->value, f->value_len);
+	}
+	if (!e && !r->has_date)
+		e = line_add(w, b, "date", 4, s->date[s->date_which & 1], WEFT_DATE_LEN);
+	if (!e)
+		e = own_add(w, x, r, b);
+	return e ? e : framing_add(w, x, r, b);
+}
+
+int response_interim(struct worker *w, struct buf *out, const uint8_t *head, const struct response *r)
+{
+	static const char *const dropped[] = {"connection", "content-length", "keep-alive",
+					      "proxy-connection", "transfer-encoding", "upgrade"};
+	int e = status_add(w, out, r->status);
+
+	for (uint32_t i = 0; !e && i < r->n; i++) {
+		const struct head_field *f = &r->field[i];
+		bool drop = false;
+
+		for (size_t k = 0; k < sizeof(dropped) / sizeof(*dropped); k++)
+			drop = drop || name_is(head, f, dropped[k]);
+		if (!drop)
+			e = line_add(w, out, head + f->name, f->name_len, head + f->value, f->value_len);
+	}
+	return e ? e : buf_add(w, out, "\r\n", 2);
 }
