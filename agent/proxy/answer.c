@@ -17,6 +17,10 @@ static void framing_set(struct exchange *x, const struct response *r)
 	else
 		body_init(&x->resp_body, BODY_CLOSE, 0);
 	x->chunked_out = x->resp_body.kind == BODY_CHUNKED || x->resp_body.kind == BODY_CLOSE;
+	/* the rest of a request that is answered early is not waited for; what follows an upgrade that was
+	 * refused may be anything */
+	if (!x->req_done || x->upgrade)
+		x->resp_close = true;
 	x->up_keep = r->keep_alive && x->resp_body.kind != BODY_CLOSE;
 }
 
@@ -34,14 +38,15 @@ static void status_count(const struct exchange *x, uint32_t status)
 		COUNT(weft_cell_endpoint(x->cell_endpoint)->rq_error, 1);
 }
 
-/* 100 goes on only when the client's Expect did; other interim answers are for the proxy. */
+/* They go on only with proxy_100_continue: else the proxy itself has said that the client may continue. */
 static int interim(struct exchange *x, const struct response *r)
 {
 	struct down *d = x->down;
 
-	if (r->status == 100 && x->hcm->flags & WEFT_HCM_PROXY_100_CONTINUE && x->req_flags & WEFT_REQ_EXPECT)
-		return buf_add(d->worker, &d->out, "HTTP/1.1 100 Continue\r\n\r\n", 25);
-	return 0;
+	if (!(x->hcm->flags & WEFT_HCM_PROXY_100_CONTINUE) || (r->status != 100 && r->status != 102 &&
+							       r->status != 103 && r->status != 104))
+		return 0;
+	return response_interim(d->worker, &d->out, buf_at(&x->up->in), r);
 }
 
 /* 1: the head is through; 0: more bytes are needed, or the exchange has gone another way. */
@@ -51,14 +56,20 @@ static int head_take(struct exchange *x, bool eof)
 	struct worker *w = d->worker;
 	struct upstream *u = x->up;
 	struct response *r = &w->resp;
+	bool sent = false;
 
 	for (;;) {
 		int e = response_parse(buf_at(&u->in), buf_len(&u->in), r);
 
-		if (e == -EAGAIN && !eof)
+		if (e == -EAGAIN && !eof) {
+			if (sent)
+				down_flush(d);
 			return 0;
+		}
 		if (e) {
-			exchange_failed(x, e == -EAGAIN ? FAIL_TERMINATION : FAIL_PROTOCOL);
+			/* half a head is a protocol error (Envoy 1.40) */
+			exchange_failed(x, e == -EAGAIN && !buf_len(&u->in) ? FAIL_TERMINATION :
+									       FAIL_PROTOCOL);
 			return 0;
 		}
 		if (r->status == 101 || r->status >= 200)
@@ -68,15 +79,17 @@ static int head_take(struct exchange *x, bool eof)
 			return 0;
 		}
 		buf_consume(w, &u->in, r->len);
+		sent = true;
 	}
 	if (r->status == 101 && !x->upgrade) {
 		exchange_failed(x, FAIL_PROTOCOL);
 		return 0;
 	}
 	status_count(x, r->status);
-	if (r->status != 101 && exchange_retry(x, FAIL_TERMINATION, r->status))
+	if (r->status != 101 && exchange_retry(x, FAIL_TERMINATION, r))
 		return 0;
 	timer_clear(&x->per_try);
+	timer_clear(&x->try_idle);
 	framing_set(x, r);
 	if (r->status == 101)
 		x->chunked_out = x->resp_close = false;
@@ -135,8 +148,7 @@ static void complete(struct exchange *x)
 {
 	struct upstream *u = x->up;
 	bool reusable = x->up_keep && x->req_sent && !buf_len(&u->out) && !buf_len(&u->in) && !u->eof;
-	/* the rest of a request that is answered early is not waited for */
-	bool close = x->resp_close || !x->req_done;
+	bool close = x->resp_close;
 
 	exchange_unlink_upstream(x, reusable);
 	exchange_finish(x, close);

@@ -19,7 +19,7 @@ static void reply_end(struct exchange *x, uint32_t status, const char *body)
 		exchange_finish(x, true);
 		return;
 	}
-	local_text(d, status, body, NULL, close);
+	local_attempts(x, status, body, close);
 	if (!d->dead)
 		exchange_finish(x, close);
 }
@@ -50,13 +50,22 @@ static void life_over(struct worker *w, struct timer *t)
 	struct exchange *x = OF(t, life);
 
 	COUNT(w->stats.timeouts, 1);
-	reply_end(x, x->req_done ? 504 : 408, "downstream duration timeout");
+	if (x->down->state == DOWN_TUNNEL)
+		down_close(x->down);
+	else
+		reply_end(x, x->req_done ? 504 : 408, "downstream duration timeout");
 }
 
 static void per_try_over(struct worker *w, struct timer *t)
 {
 	COUNT(w->stats.timeouts, 1);
 	exchange_failed(OF(t, per_try), FAIL_PER_TRY);
+}
+
+static void try_idle_over(struct worker *w, struct timer *t)
+{
+	COUNT(w->stats.timeouts, 1);
+	exchange_failed(OF(t, try_idle), FAIL_PER_TRY);
 }
 
 static void backoff_over(struct worker *w, struct timer *t)
@@ -72,12 +81,14 @@ void exchange_timers(struct exchange *x)
 	x->total.fire = total_over;
 	x->idle.fire = idle_over;
 	x->per_try.fire = per_try_over;
+	x->try_idle.fire = try_idle_over;
 	x->backoff.fire = backoff_over;
 	x->life.fire = life_over;
 	x->idle_ms = x->forward->idle_timeout_ms == WEFT_TIMEOUT_INHERIT ? x->hcm->stream_idle_ms :
 									    x->forward->idle_timeout_ms;
+	/* the request's time counts from its first byte */
 	if (x->hcm->request_ms)
-		timer_set(w, &x->total, w->now_ms + x->hcm->request_ms);
+		timer_set(w, &x->total, x->start_ms + x->hcm->request_ms);
 	if (x->hcm->max_stream_ms)
 		timer_set(w, &x->life, w->now_ms + x->hcm->max_stream_ms);
 	exchange_touch(x);
@@ -85,8 +96,12 @@ void exchange_timers(struct exchange *x)
 
 void exchange_touch(struct exchange *x)
 {
+	struct worker *w = x->down->worker;
+
 	if (x->idle_ms)
-		timer_set(x->down->worker, &x->idle, x->down->worker->now_ms + x->idle_ms);
+		timer_set(w, &x->idle, w->now_ms + x->idle_ms);
+	if (x->forward->per_try_idle_ms && x->up && !x->up->connecting)
+		timer_set(w, &x->try_idle, w->now_ms + x->forward->per_try_idle_ms);
 }
 
 /* The route's timeout counts from the end of the request (xds-envoy.md 3.6). */
@@ -119,15 +134,24 @@ static int body_push(struct exchange *x)
 	return 0;
 }
 
-/* More than may be kept: from here on the exchange cannot be tried again (retry_or_shadow_abandoned). */
-static void keep_check(struct exchange *x)
+/*
+ * More than may be kept: from here on the exchange cannot be tried again (retry_or_shadow_abandoned). true: it was
+ * answered.
+ */
+static bool keep_check(struct exchange *x)
 {
 	if (!x->keep_body || buf_len(&x->body) <= x->cluster->buffer_limit)
-		return;
+		return false;
+	/* the attempt at hand failed and nobody takes the bytes (xds-envoy.md 3.5) */
+	if (x->backoff.at) {
+		reply_end(x, 507, "exceeded request buffer limit while retrying upstream");
+		return true;
+	}
 	x->keep_body = false;
 	x->retry_off = true;
 	buf_consume(x->down->worker, &x->body, x->body_sent);
 	x->body_sent = 0;
+	return false;
 }
 
 static int body_append(struct exchange *x, const uint8_t *data, size_t len)
@@ -175,7 +199,8 @@ void exchange_request_data(struct exchange *x)
 		return;
 	}
 	exchange_touch(x);
-	keep_check(x);
+	if (!r && keep_check(x))
+		return;
 	if (!r && x->up && !x->up->connecting)
 		r = body_push(x);
 	if (r) {
@@ -241,9 +266,8 @@ void exchange_attempt(struct exchange *x)
 		exchange_failed(x, FAIL_NO_HOST);
 		return;
 	}
-	if (x->forward->per_try_ms &&
-	    (!x->forward->timeout_ms || x->forward->per_try_ms < x->forward->timeout_ms))
-		timer_set(w, &x->per_try, w->now_ms + x->forward->per_try_ms);
+	if (x->per_try_ms)
+		timer_set(w, &x->per_try, w->now_ms + x->per_try_ms);
 	x->upstream_ms = w->now_ms;
 	pool_request(x);
 }
@@ -263,17 +287,41 @@ void exchange_connected(struct exchange *x, struct upstream *u)
 		exchange_failed(x, FAIL_OVERFLOW);
 		return;
 	}
+	exchange_touch(x);
 	upstream_flush(u);
 	down_watch(x->down);
 }
 
 /* ---- retries (xds-envoy.md 3.7) ---- */
 
-static bool status_retriable(const struct exchange *x, uint32_t status)
+/* gRPC statuses that stand in the response's head. */
+static bool grpc_retriable(uint32_t on, const struct response *r)
 {
-	uint32_t on = x->forward->retry_on;
+	static const struct {
+		uint32_t bit, status;
+	} kinds[] = {{WEFT_RETRY_CANCELLED, 1},
+		     {WEFT_RETRY_DEADLINE_EXCEEDED, 4},
+		     {WEFT_RETRY_RESOURCE_EXHAUSTED, 8},
+		     {WEFT_RETRY_INTERNAL, 13},
+		     {WEFT_RETRY_UNAVAILABLE, 14}};
+
+	for (size_t i = 0; r->has_grpc_status && i < sizeof(kinds) / sizeof(*kinds); i++) {
+		if (on & kinds[i].bit && r->grpc_status == kinds[i].status)
+			return true;
+	}
+	return false;
+}
+
+static bool response_retriable(const struct exchange *x, const struct response *r)
+{
+	uint32_t on = x->forward->retry_on, status = r->status;
 	const uint32_t *codes = x->forward->n_retry_status ? weft_img_at(x->forward->retry_status) : NULL;
 
+	/* what a rate limit refused is tried again only where that is asked for */
+	if (r->rate_limited)
+		return on & WEFT_RETRY_ENVOY_RATELIMITED;
+	if (grpc_retriable(on, r))
+		return true;
 	if ((on & WEFT_RETRY_5XX && status >= 500) ||
 	    (on & WEFT_RETRY_GATEWAY_ERROR && status >= 502 && status <= 504) ||
 	    (on & WEFT_RETRY_RETRIABLE_4XX && status == 409))
@@ -310,14 +358,14 @@ static uint64_t backoff_ms(struct exchange *x)
 	return cap ? worker_random(x->down->worker) % cap : 0;
 }
 
-bool exchange_retry(struct exchange *x, enum fail_why why, uint32_t status)
+bool exchange_retry(struct exchange *x, enum fail_why why, const struct response *r)
 {
 	struct worker *w = x->down->worker;
 	struct weft_cell_cluster *c;
 
 	if (!x->retries_left || x->retry_off || x->resp_started)
 		return false;
-	if (status ? !status_retriable(x, status) : !reset_retriable(x, why))
+	if (r ? !response_retriable(x, r) : !reset_retriable(x, why))
 		return false;
 	c = weft_cell_cluster(x->cell_cluster);
 	if (x->has_retry)
@@ -333,6 +381,7 @@ bool exchange_retry(struct exchange *x, enum fail_why why, uint32_t status)
 		x->tried[x->n_tried++] = x->endpoint;
 	exchange_unlink_upstream(x, false);
 	timer_clear(&x->per_try);
+	timer_clear(&x->try_idle);
 	timer_set(w, &x->backoff, w->now_ms + backoff_ms(x));
 	down_watch(x->down);
 	return true;
@@ -366,12 +415,12 @@ static void failure_reply(struct exchange *x, enum fail_why why)
 								     WEFT_REPLY_NO_UPSTREAM],
 			    close);
 	} else if (why == FAIL_PER_TRY) {
-		local_text(d, 504, "upstream request timeout", NULL, close);
+		local_attempts(x, 504, "upstream request timeout", close);
 	} else {
 		snprintf(body, sizeof(body),
 			 "upstream connect error or disconnect/reset before headers. %sreset reason: %s",
 			 x->attempts > 1 ? "retried and the latest " : "", reset_text(why));
-		local_text(d, why == FAIL_PROTOCOL ? 502 : 503, body, NULL, close);
+		local_attempts(x, why == FAIL_PROTOCOL ? 502 : 503, body, close);
 	}
 	if (!d->dead)
 		exchange_finish(x, close);
@@ -385,6 +434,6 @@ void exchange_failed(struct exchange *x, enum fail_why why)
 		exchange_finish(x, true);
 		return;
 	}
-	if (!exchange_retry(x, why, 0))
+	if (!exchange_retry(x, why, NULL))
 		failure_reply(x, why);
 }

@@ -22,6 +22,20 @@ static bool ctx_init(struct down *d, struct weft_ctx *ctx)
 	return !weft_ctx_begin(ctx) && !weft_listener_find(ctx);
 }
 
+/* An offset kept from an earlier look may be something else by now: it counts for its own epoch only. */
+const struct weft_img_chain *down_chain(struct down *d)
+{
+	struct weft_ctx ctx = {.pod = d->pod->id, .view = d->pod->view, .dst = d->dst, .src = d->client};
+
+	if (weft_ctx_begin(&ctx))
+		return NULL;
+	if (d->chain_epoch != ctx.epoch) {
+		d->chain = weft_listener_find(&ctx) ? 0 : weft_chain_find(&ctx, (enum weft_proto)d->proto);
+		d->chain_epoch = ctx.epoch;
+	}
+	return d->chain ? weft_img_at(d->chain) : NULL;
+}
+
 /* ---- closing ---- */
 
 void down_close(struct down *d)
@@ -52,22 +66,37 @@ static void linger_over(struct worker *w, struct timer *t)
 	down_close(of_timer(t));
 }
 
+static uint32_t delayed_close_ms(struct down *d)
+{
+	const struct weft_img_chain *chain;
+	uint32_t ms = 0;
+
+	image_enter(d);
+	chain = down_chain(d);
+	if (chain && chain->kind == WEFT_CHAIN_HTTP)
+		ms = ((const struct weft_img_hcm *)weft_img_at(chain->target))->delayed_close_ms;
+	image_leave(d);
+	return ms;
+}
+
 /*
  * All is said: FIN goes out, and what the client still sends is read and dropped for a while, so that a RST does
  * not take the answer from it (Envoy's delayed_close_timeout).
  */
 static void linger(struct down *d)
 {
-	if (d->eof) {
+	uint32_t ms = delayed_close_ms(d);
+
+	if (d->eof || !ms) {
 		down_close(d);
 		return;
 	}
 	shutdown(d->watch.fd, SHUT_WR);
 	d->state = DOWN_CLOSING;
-	d->drain = true;
+	d->lingering = true;
 	buf_free(d->worker, &d->in);
 	d->timer.fire = linger_over;
-	timer_set(d->worker, &d->timer, d->worker->now_ms + 1000);
+	timer_set(d->worker, &d->timer, d->worker->now_ms + ms);
 	down_watch(d);
 }
 
@@ -75,6 +104,7 @@ static void linger(struct down *d)
 
 void down_flush(struct down *d)
 {
+	uint64_t sent = d->sent;
 	int r;
 
 	if (d->dead)
@@ -84,10 +114,19 @@ void down_flush(struct down *d)
 		down_close(d);
 		return;
 	}
-	if (!r && d->state == DOWN_CLOSING && !d->drain)
+	if (!r && d->state == DOWN_CLOSING && !d->lingering) {
 		linger(d);
-	else
-		down_watch(d);
+		return;
+	}
+	if (r && d->state == DOWN_CLOSING && d->sent != sent) {
+		/* a client that takes nothing of the last reply is not waited for much longer */
+		uint32_t ms = delayed_close_ms(d);
+
+		d->timer.fire = linger_over;
+		if (ms)
+			timer_set(d->worker, &d->timer, d->worker->now_ms + ms);
+	}
+	down_watch(d);
 }
 
 /* Reads unless nothing may be taken in; writes when something waits. */
@@ -106,14 +145,19 @@ void down_watch(struct down *d)
 		full = x->req_done ? buf_len(&d->in) >= PROXY_BUF : waits >= PROXY_HIGH_WATER;
 	} else if (d->state == DOWN_TUNNEL) {
 		full = d->relay && (d->relay->connecting || buf_len(&d->relay->out) >= PROXY_HIGH_WATER);
+	} else if (d->state == DOWN_HEAD) {
+		/* a client that takes no answers is not asked for more requests */
+		full = buf_len(&d->out) >= PROXY_HIGH_WATER;
 	}
 	if (!full && !d->eof)
 		events |= EPOLLIN;
 	if (buf_len(&d->out))
 		events |= EPOLLOUT;
-	if (!d->eof)
+	/* an exchange ends with its client; elsewhere the end is read in its turn, and would only wake in vain */
+	if (!d->eof && d->state == DOWN_EXCHANGE)
 		events |= EPOLLRDHUP;
-	if (watch_set(d->worker, &d->watch, events ? events : EPOLLHUP))
+	/* without interest it is off the list: EPOLLHUP would wake the loop again and again */
+	if (watch_set(d->worker, &d->watch, events))
 		down_close(d);
 }
 
@@ -133,25 +177,53 @@ static void life_over(struct worker *w, struct timer *t)
 	if (d->state == DOWN_HEAD && !buf_len(&d->in))
 		down_close(d);
 	else
-		d->drain = true; /* after the exchange at hand */
+		d->drain = true; /* after the exchange at hand, which says so if it still can */
+	if (d->drain && d->x && !d->x->resp_started)
+		d->x->resp_close = true;
+}
+
+/* Which deadline of an incomplete head comes first; all count from its first byte. 0: none. */
+static uint32_t head_deadline(struct down *d, const struct weft_img_hcm *h)
+{
+	const struct {
+		uint32_t ms;
+		const char *why;
+	} all[] = {{h->request_headers_ms, "request header timeout"},
+		   {h->request_ms, "request timeout"},
+		   {h->stream_idle_ms, "stream timeout"}};
+	uint32_t ms = 0;
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
+		if (all[i].ms && (!ms || all[i].ms < ms)) {
+			ms = all[i].ms;
+			d->head_why = all[i].why;
+		}
+	}
+	return ms;
 }
 
 /* Waits for the next head: idle, or (bytes are there) for the rest of it. */
 static void head_wait(struct down *d)
 {
-	const struct weft_img_chain *chain = d->chain ? weft_img_at(d->chain) : NULL;
+	const struct weft_img_chain *chain = down_chain(d);
 	const struct weft_img_hcm *h;
+	uint64_t from = d->worker->now_ms;
 	uint32_t ms;
 
 	if (!chain || chain->kind != WEFT_CHAIN_HTTP)
 		return;
 	h = weft_img_at(chain->target);
-	ms = buf_len(&d->in) ? h->request_headers_ms : h->idle_ms;
-	if (buf_len(&d->in) && d->timer.at && d->timer.fire != idle_over)
-		return; /* counts from the first byte */
-	d->timer.fire = buf_len(&d->in) ? local_head_timeout : idle_over;
+	ms = h->idle_ms;
+	d->timer.fire = idle_over;
+	if (buf_len(&d->in)) {
+		if (!d->head_ms)
+			d->head_ms = from;
+		from = d->head_ms;
+		ms = head_deadline(d, h);
+		d->timer.fire = local_head_timeout;
+	}
 	if (ms)
-		timer_set(d->worker, &d->timer, d->worker->now_ms + ms);
+		timer_set(d->worker, &d->timer, from + ms);
 	else
 		timer_clear(&d->timer);
 }
@@ -161,13 +233,12 @@ void down_next(struct down *d, bool close)
 	if (d->dead)
 		return;
 	d->state = close || d->drain ? DOWN_CLOSING : DOWN_HEAD;
-	d->drain = false;
 	down_flush(d);
 	if (d->dead || d->state != DOWN_HEAD)
 		return;
 	slot_give_back(d);
-	if (d->eof && !buf_len(&d->in)) {
-		down_close(d);
+	if (d->eof) {
+		down_close(d); /* the rest of a request will not come */
 		return;
 	}
 	image_enter(d);
@@ -237,21 +308,18 @@ static void http_start(struct down *d, const struct weft_img_chain *chain)
 /* What the connection is, is known: its chain takes it. */
 static void classify(struct down *d, enum weft_proto proto)
 {
-	const struct weft_img_chain *chain = NULL;
-	struct weft_ctx ctx;
+	const struct weft_img_chain *chain;
 
 	timer_clear(&d->timer);
 	d->proto = proto;
+	d->chain_epoch = 0; /* epochs count from 1 */
 	image_enter(d);
-	if (ctx_init(d, &ctx))
-		d->chain = weft_chain_find(&ctx, proto);
-	if (d->chain)
-		chain = weft_img_at(d->chain);
+	chain = down_chain(d);
 	if (!chain) {
 		local_count(WEFT_OUTCOME_REFUSED_NO_CHAIN);
 		down_close(d);
 	} else if (chain->kind == WEFT_CHAIN_TCP) {
-		tcp_start(d, d->chain);
+		tcp_start(d, chain);
 	} else {
 		http_start(d, chain);
 	}
@@ -307,7 +375,8 @@ void down_advance(struct down *d)
 	case DOWN_HEAD:
 		/* pipelined requests one after the other, each when the one before is answered */
 		d->advancing = true;
-		while (!d->dead && d->state == DOWN_HEAD && buf_len(&d->in)) {
+		while (!d->dead && d->state == DOWN_HEAD && buf_len(&d->in) &&
+		       buf_len(&d->out) < PROXY_HIGH_WATER) {
 			size_t before = buf_len(&d->in);
 
 			exchange_start(d);
@@ -346,7 +415,10 @@ static void end_seen(struct down *d)
 		sniff(d);
 		return;
 	}
-	down_close(d);
+	if (d->state == DOWN_CLOSING && buf_len(&d->out))
+		down_watch(d); /* the last reply still goes out */
+	else
+		down_close(d);
 }
 
 void down_event(struct down *d, uint32_t events)
@@ -361,6 +433,8 @@ void down_event(struct down *d, uint32_t events)
 			exchange_resume(d->x);
 		else if (d->state == DOWN_TUNNEL)
 			tcp_move(d);
+		else if (d->state == DOWN_HEAD && buf_len(&d->in))
+			down_advance(d);
 		else if (d->state == DOWN_HEAD)
 			slot_give_back(d);
 	}

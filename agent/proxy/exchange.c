@@ -21,7 +21,7 @@ static struct exchange *exchange_new(struct down *d)
 		return NULL;
 	memset(x, 0, sizeof(*x));
 	x->down = d;
-	x->start_ms = w->now_ms;
+	x->start_ms = d->head_ms ? d->head_ms : w->now_ms;
 	d->x = x;
 	return x;
 }
@@ -62,6 +62,7 @@ void exchange_end(struct exchange *x)
 	exchange_places_put(x);
 	timer_remove(&x->total);
 	timer_remove(&x->per_try);
+	timer_remove(&x->try_idle);
 	timer_remove(&x->idle);
 	timer_remove(&x->backoff);
 	timer_remove(&x->life);
@@ -90,6 +91,10 @@ void exchange_finish(struct exchange *x, bool close)
 {
 	struct down *d = x->down;
 
+	if (d->state == DOWN_TUNNEL) {
+		down_close(d); /* nothing follows an upgrade */
+		return;
+	}
 	exchange_end(x);
 	go_on(d, close);
 }
@@ -100,6 +105,8 @@ static void consume(struct down *d, size_t n)
 {
 	d->handled += n;
 	d->looked = 0;
+	d->parses = 0;
+	d->head_ms = 0;
 	buf_consume(d->worker, &d->in, n);
 }
 
@@ -223,9 +230,14 @@ static void answer(struct down *d, struct weft_req *req, struct weft_ctx *ctx, b
 		close = true;
 		local_text(d, 403, "", NULL, true);
 	} else {
+		uint32_t epoch = d->x->epoch;
+
 		local_count(outcome);
+		/* the reply stands in the image: its pin stays until it is written */
+		d->x->pinned = false;
 		exchange_end(d->x);
 		local_decision(d, req, ctx, close);
+		weft_reader_leave(d->worker->reader, epoch);
 		return;
 	}
 	if (d->dead)
@@ -262,56 +274,53 @@ static void forward(struct exchange *x, struct weft_req *req, const struct weft_
 	x->priority = x->forward->flags & WEFT_FORWARD_PRIORITY_HIGH ? 1 : 0;
 	x->upgrade = req->flags & WEFT_REQ_UPGRADE;
 	x->attempt_count = vhost->flags & WEFT_VHOST_ATTEMPT_COUNT;
+	x->attempt_count_back = vhost->flags & WEFT_VHOST_ATTEMPT_COUNT_RESPONSE;
+	/* one that is not below the route's timeout is none (xds-envoy.md 3.6) */
+	if (!x->forward->timeout_ms || x->forward->per_try_ms < x->forward->timeout_ms)
+		x->per_try_ms = x->forward->per_try_ms;
 	x->retries_left = x->forward->flags & WEFT_FORWARD_HAS_RETRY ? x->forward->num_retries : 0;
 	x->keep_body = x->retries_left != 0;
 	x->cell_cluster = worker_cell(w, d->pod->id, x->cluster->cell);
 	body_prepare(x, req);
 	COUNT(w->stats.exchanges, 1);
-	d->exchanges++;
 	if (!x->cell_cluster || request_build(w, x, req)) {
 		exchange_failed(x, FAIL_OVERFLOW);
 		return;
 	}
-	if (req->flags & WEFT_REQ_EXPECT && !(x->hcm->flags & WEFT_HCM_PROXY_100_CONTINUE) &&
-	    !x->req_body.done) {
-		if (buf_add(w, &d->out, "HTTP/1.1 100 Continue\r\n\r\n", 25)) {
-			down_close(d);
-			return;
-		}
-		down_flush(d);
-		if (d->dead)
-			return;
-	}
+	down_flush(d); /* 100 Continue */
+	if (d->dead)
+		return;
 	exchange_timers(x);
 	exchange_request_data(x);
 	if (!d->dead && d->x == x)
 		exchange_attempt(x);
 }
 
-/* The decision on a complete head. The epoch that image_enter() pinned goes to the exchange. */
-static void judge(struct down *d, struct weft_req *req, struct weft_ctx *ctx)
+/* The decision on a complete head. The pin of `epoch` goes to the exchange. */
+static void judge(struct down *d, struct weft_req *req, struct weft_ctx *ctx, uint32_t epoch)
 {
 	const struct weft_img_hcm *h = weft_img_at(req->dec.hcm);
 	struct exchange *x = exchange_new(d);
 	bool decided, kernel = false;
 
 	if (!x) {
-		image_leave(d);
+		weft_reader_leave(d->worker->reader, epoch);
 		down_close(d);
 		return;
 	}
 	x->pinned = true;
-	x->epoch = d->look;
+	x->epoch = epoch;
 	x->hcm = h;
 	x->req_flags = req->flags;
 	x->head_method = req->flags & WEFT_REQ_HEAD_METHOD;
 	x->client_close = req->flags & WEFT_REQ_CLOSE;
-	x->resp_close = x->client_close;
+	x->resp_close = x->client_close || d->drain;
 	request_prepare(d->worker, x, req);
 	decided = decide(d, req, ctx, &kernel);
 	consume(d, req->head_len);
 	timer_clear(&d->timer);
-	if (h->max_requests && d->exchanges + 1 >= h->max_requests)
+	d->exchanges++;
+	if (h->max_requests && d->exchanges >= h->max_requests)
 		x->resp_close = d->drain = true;
 	if (decided && req->dec.outcome == WEFT_OUTCOME_FORWARD) {
 		if (!kernel)
@@ -323,17 +332,44 @@ static void judge(struct down *d, struct weft_req *req, struct weft_ctx *ctx)
 	answer(d, req, ctx, decided);
 }
 
+/* A blank line ends within [from, n). */
+static bool ends(const uint8_t *in, size_t from, size_t n)
+{
+	const uint8_t *p = in + (from > 3 ? from - 3 : 0), *end = in + n;
+
+	while ((p = memchr(p, '\n', (size_t)(end - p)))) {
+		p++;
+		if ((p < end && *p == '\n') || (p + 1 < end && *p == '\r' && p[1] == '\n'))
+			return true;
+	}
+	return false;
+}
+
 /*
  * A head is parsed at its first bytes (they may be no HTTP at all), and again when a line has ended since; so that one
- * that comes byte by byte is not gone through each time.
+ * that comes byte by byte is not gone through each time. One that comes in very many pieces is looked at when it is
+ * complete, or has grown by a page.
  */
 static bool worth_parsing(struct down *d)
 {
 	size_t n = buf_len(&d->in), from = d->looked < n ? d->looked : 0;
-	bool worth = !from || n > WEFT_HEAD_MAX || memchr(buf_at(&d->in) + from, '\n', n - from);
+	bool worth = !from || from / PROXY_HEAD_STEP != n / PROXY_HEAD_STEP;
 
+	if (!worth && d->parses < PROXY_HEAD_PARSES_MAX)
+		worth = memchr(buf_at(&d->in) + from, '\n', n - from);
+	else if (!worth)
+		worth = ends(buf_at(&d->in), from, n);
 	d->looked = n;
+	d->parses += worth;
 	return worth;
+}
+
+/* Envoy says it before anything else is judged (1.40), a request without body included. */
+static void say_continue(struct down *d, const struct weft_req *req)
+{
+	if (req->flags & WEFT_REQ_EXPECT && !(req->hcm_flags & WEFT_HCM_PROXY_100_CONTINUE) &&
+	    buf_add(d->worker, &d->out, "HTTP/1.1 100 Continue\r\n\r\n", 25))
+		down_close(d);
 }
 
 void exchange_start(struct down *d)
@@ -346,6 +382,7 @@ void exchange_start(struct down *d)
 			       .src = d->client,
 			       .now_ns = w->now_ns};
 	size_t n = buf_len(&d->in);
+	uint32_t epoch;
 	int r = -ENOENT;
 
 	if (!worth_parsing(d))
@@ -353,13 +390,15 @@ void exchange_start(struct down *d)
 	if (!d->limits)
 		d->limits = calloc(1, sizeof(*d->limits));
 	ctx.conn = d->limits;
-	image_enter(d);
+	/* a pin of its own: it may go to the exchange, which outlives the look that a caller has */
+	epoch = weft_reader_enter(w->reader);
 	if (!weft_ctx_begin(&ctx) && !weft_listener_find(&ctx)) {
 		d->chain = weft_chain_find(&ctx, d->proto);
+		d->chain_epoch = ctx.epoch;
 		r = weft_req_begin(req, &ctx, d->chain);
 	}
 	if (r || !d->limits) {
-		image_leave(d);
+		weft_reader_leave(w->reader, epoch);
 		down_close(d); /* the listener is gone, or is no longer for HTTP */
 		return;
 	}
@@ -369,11 +408,13 @@ void exchange_start(struct down *d)
 	req->head = w->head;
 	req->len = (uint32_t)n;
 	r = weft_http1_parse(req);
-	if (!r && path_prepare(d, req)) {
-		judge(d, req, &ctx);
+	if (!r || r == WEFT_PARSE_NO_HOST)
+		say_continue(d, req);
+	if (!r && !d->dead && path_prepare(d, req)) {
+		judge(d, req, &ctx, epoch);
 		return;
 	}
-	if (r && r != WEFT_PARSE_MORE)
+	if (r && r != WEFT_PARSE_MORE && !d->dead)
 		codec_error(d, req, r);
-	image_leave(d);
+	weft_reader_leave(w->reader, epoch);
 }

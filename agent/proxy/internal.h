@@ -77,7 +77,9 @@ struct head_field {
 struct response {
 	uint32_t status;
 	uint32_t len; /* of the head */
+	uint32_t grpc_status; /* when has_grpc_status */
 	bool http10, keep_alive, has_length, chunked, has_date, has_server;
+	bool has_grpc_status, rate_limited; /* x-envoy-ratelimited */
 	uint64_t length;
 	uint32_t n;
 	struct head_field field[PROXY_RESPONSE_FIELDS_MAX];
@@ -118,7 +120,7 @@ int timers_wait(const struct worker *w);
 
 /* ---- what epoll tells about ---- */
 
-enum watch_kind { WATCH_WAKE, WATCH_LISTENER, WATCH_DOWN, WATCH_UPSTREAM, WATCH_RELAY };
+enum watch_kind { WATCH_WAKE, WATCH_LISTENER, WATCH_DOWN, WATCH_UPSTREAM };
 struct watch {
 	enum watch_kind kind;
 	int fd;
@@ -136,6 +138,7 @@ struct listener {
 	TAILQ_ENTRY(listener) link;
 	struct pod *pod;
 	struct weft_sockaddr addr;
+	struct timer pause; /* no descriptor was left: tries again */
 };
 
 /* A pod on one worker. */
@@ -169,19 +172,27 @@ struct down {
 	struct timer life;	/* max_connection_duration */
 	uint64_t received, sent; /* bytes on the socket */
 	size_t looked;		 /* bytes of the head that the parser has seen */
+	uint64_t head_ms;	 /* when its first byte came, 0: not yet */
 	uint64_t handled;	 /* bytes of it that exchanges have consumed */
 	uint32_t slot, gen;	 /* 0: no slot */
 	uint32_t exchanges, record; /* record: last kernel record used */
 	uint32_t chain;		 /* for what the connection looks like; of `chain_epoch` */
+	uint32_t chain_epoch;
 	uint32_t proto;		 /* enum weft_proto */
-	uint32_t look;		 /* epoch pinned for a short look */
+	uint32_t look, looks;	 /* epoch pinned for short looks, and how many are nested */
 	uint32_t attempts;	 /* TCP: connects left */
 	uint64_t idle_ms;	 /* TCP, tunnel */
-	bool limits_paid, eof, drain, dead, shut;
+	uint32_t parses;	 /* of the head at hand */
+	const char *head_why;	 /* which of its deadlines comes first */
+	bool limits_paid, eof, dead, shut;
+	bool drain;	/* closes after the exchange at hand */
+	bool lingering; /* FIN was sent; what still comes is dropped */
 	bool advancing; /* down_advance() is on the stack: it goes on with what waits */
 	struct weft_conn_limits *limits; /* of this connection; made on first use */
 };
 
+/* Its chain in the image that is in force, NULL: none. Under image_enter(). */
+const struct weft_img_chain *down_chain(struct down *d);
 /* Accepted and known: finds its chain, or waits for what tells it. */
 void down_open(struct down *d);
 void down_event(struct down *d, uint32_t events);
@@ -220,7 +231,6 @@ struct exchange {
 	bool keep_body;	   /* body is kept for a retry */
 	bool chunked_out;  /* towards the client */
 	bool chunked_req;  /* towards the upstream */
-	bool sent_continue;
 	uint32_t retries_left, attempts;
 	struct body req_body, resp_body;
 	struct buf head; /* the request head for upstream, without attempt count and blank line */
@@ -231,14 +241,17 @@ struct exchange {
 	struct weft_sockaddr endpoint;
 	uint32_t cluster_id;
 	uint64_t start_ms, upstream_ms;
-	struct timer total, per_try, idle, backoff, life;
+	struct timer total, per_try, try_idle, idle, backoff, life;
 	bool resp_head;	   /* the head of the response is known */
 	bool up_keep;	   /* the upstream connection may be used again after it */
 	bool client_close; /* asked for by the client */
 	bool retry_off;	   /* the body is no longer there to be sent again */
 	bool counted;	   /* the kernel has counted the outcome */
 	bool attempt_count;
+	bool attempt_count_back; /* x-envoy-attempt-count in the response */
+	uint32_t per_try_ms;
 	uint64_t idle_ms;
+	uint32_t id_at, id_len; /* x-request-id in `head` */
 	char request_id[37];
 };
 
@@ -276,7 +289,7 @@ void exchange_timers(struct exchange *x);
 /* Marks that something moved (stream idle timeout). */
 void exchange_touch(struct exchange *x);
 /* True when the failure is retried (and the retry is under way). */
-bool exchange_retry(struct exchange *x, enum fail_why why, uint32_t status);
+bool exchange_retry(struct exchange *x, enum fail_why why, const struct response *r);
 void exchange_unlink_upstream(struct exchange *x, bool reusable);
 void exchange_places_put(struct exchange *x);
 
@@ -285,6 +298,10 @@ int request_build(struct worker *w, struct exchange *x, struct weft_req *req);
 void request_prepare(struct worker *w, struct exchange *x, struct weft_req *req);
 /* The head for the client into d->out. */
 int response_build(struct worker *w, struct exchange *x, const uint8_t *head, const struct response *r);
+/* An interim one (1xx) goes on with its fields. */
+int response_interim(struct worker *w, struct buf *out, const uint8_t *head, const struct response *r);
+/* "name: value" CRLF of any length. */
+int line_add(struct worker *w, struct buf *b, const void *name, size_t n, const void *value, size_t len);
 
 /* ---- replies made here (local.c) ---- */
 
@@ -292,6 +309,8 @@ int response_build(struct worker *w, struct exchange *x, const uint8_t *head, co
 void local_decision(struct down *d, struct weft_req *req, struct weft_ctx *ctx, bool close);
 /* Status and text of the proxy's own. x may be NULL. extra: header lines. */
 void local_text(struct down *d, uint32_t status, const char *body, const char *extra, bool close);
+/* The same with x-envoy-attempt-count where the virtual host asks for it. */
+void local_attempts(struct exchange *x, uint32_t status, const char *body, bool close);
 /* From a reply of the image. */
 void local_image(struct down *d, uint32_t reply, bool close);
 void local_count(enum weft_outcome outcome);
@@ -309,7 +328,9 @@ struct upstream {
 	struct down *relay; /* tunnel, TCP */
 	struct buf in, out;
 	struct timer timer; /* connect, idle */
+	struct timer life;  /* max_connection_duration */
 	bool connecting, idle, eof, orphan;
+	bool worn; /* not to be used again: a write failed, or it is too old */
 	uint32_t requests, max_requests;
 	uint64_t since_ms, sent, idle_ms;
 	struct weft_sockaddr addr;
@@ -326,7 +347,10 @@ struct pool {
 	struct weft_sockaddr addr;
 	TAILQ_HEAD(, upstream) idle, busy;
 	TAILQ_HEAD(, exchange) waiting;
-	uint32_t n_idle, n_busy, n_connecting;
+	uint32_t n_idle, n_busy, n_connecting, n_waiting;
+	uint32_t cluster_id; /* in its pod's view */
+	bool original_dst;   /* its address is in no endpoint list */
+	bool leaving;	     /* the endpoint is no longer in the cluster */
 	bool checked; /* in worker.pool_checks */
 	TAILQ_ENTRY(pool) check;
 };
@@ -337,21 +361,29 @@ void pool_request(struct exchange *x);
 void pool_cancel(struct exchange *x);
 /* The connection is free again, or must go. */
 void pool_return(struct upstream *u, bool reusable);
+/* A pool without connections and requests is forgotten, when the callers up the stack are through with it. */
+void pool_drop(struct worker *w, struct pool *p);
 /* Forgets pools that have become empty; at a turn's end, when nobody holds one. */
 void pool_checks_run(struct worker *w);
 void pool_pod_close(struct worker *w, struct pod *p);
+/* After a publish: connections to endpoints that are no longer there are let go. */
+void pool_endpoints_check(struct worker *w);
+/* A connection could not be made: all that wait for one fail. */
+void pool_connect_failed(struct pool *p, enum fail_why why);
 
 /* Opens a connection in the pod's namespace. NULL: *ret_err. */
 struct upstream *upstream_open(struct worker *w, struct pod *pod, const struct weft_sockaddr *to,
 			       uint32_t timeout_ms, int *ret_err);
 void upstream_event(struct upstream *u, uint32_t events);
+/* It takes no new request when it is ms old; 0: no limit. */
+void upstream_life(struct upstream *u, uint32_t ms);
 void upstream_flush(struct upstream *u);
 void upstream_watch(struct upstream *u);
 void upstream_close(struct upstream *u);
 
 /* ---- tcp.c ---- */
 
-void tcp_start(struct down *d, uint32_t chain);
+void tcp_start(struct down *d, const struct weft_img_chain *chain);
 void tcp_connected(struct upstream *u);
 void tcp_failed(struct upstream *u);
 /* Either side has something: moves bytes both ways. */
@@ -387,7 +419,7 @@ struct command {
 struct worker {
 	struct weft_proxy *proxy;
 	pthread_t thread;
-	bool started, stop;
+	bool started, stop, woken;
 	int epoll, home_netns;
 	struct watch wake;
 	pthread_mutex_t lock; /* commands */
@@ -404,6 +436,8 @@ struct worker {
 	TAILQ_HEAD(, upstream) up_graves;
 	TAILQ_HEAD(, pool) pool_checks; /* may be empty: looked at at the turn's end */
 	struct worker_stats stats;
+	struct timer endpoints; /* looks whether a new image has left some out */
+	uint32_t endpoints_epoch;
 	struct weft_req req;
 	struct response resp;
 	uint8_t head[WEFT_NATIVE_HEAD_MAX + PROXY_HEAD_ROOM]; /* the head at hand: the engine changes it in place */
@@ -422,20 +456,23 @@ uint32_t worker_cell(struct worker *w, uint32_t pod, uint32_t id);
 /* Runs fn on the worker and waits. */
 void worker_call(struct worker *w, void (*fn)(struct worker *w, void *arg), void *arg);
 void listener_event(struct worker *w, struct listener *l);
+void listener_close(struct worker *w, struct listener *l);
 /* Opens the same ports for each worker's pod (SO_REUSEPORT), in the pod's namespace. -errno. */
 int listeners_open(struct weft_proxy *p, const struct weft_proxy_pod *pod, struct pod **pods,
 		   uint16_t port4[WEFT_LISTEN_PORTS], uint16_t port6[WEFT_LISTEN_PORTS]);
 /* socket() inside the pod's namespace. fd or -errno. */
 int netns_socket(struct worker *w, int netns_fd, int family);
 
-/* A short look at the image outside an exchange. */
+/* A short look at the image outside an exchange. Looks nest: the outermost pins. */
 static inline void image_enter(struct down *d)
 {
-	d->look = weft_reader_enter(d->worker->reader);
+	if (!d->looks++)
+		d->look = weft_reader_enter(d->worker->reader);
 }
 static inline void image_leave(struct down *d)
 {
-	weft_reader_leave(d->worker->reader, d->look);
+	if (!--d->looks)
+		weft_reader_leave(d->worker->reader, d->look);
 }
 
 #define COUNT(word, n) __atomic_fetch_add(&(word), (uint64_t)(n), __ATOMIC_RELAXED)

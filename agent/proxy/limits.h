@@ -14,6 +14,12 @@
  * before routing, and the engine's reads by words (bpf/engine/engine.h).
  */
 #define PROXY_HEAD_ROOM (3u * 65536u + 4096u)
+/*
+ * A head is gone through at each of its lines' ends, but this often at most (Envoy's 100 fields and some folded lines);
+ * then when it is complete or has grown by a step. What a slow sender costs stays in proportion to its bytes.
+ */
+#define PROXY_HEAD_PARSES_MAX 128u
+#define PROXY_HEAD_STEP 8192u
 /* Response heads: Envoy's max_response_headers_kb and count. */
 #define PROXY_RESPONSE_HEAD_MAX 61440u
 #define PROXY_RESPONSE_FIELDS_MAX 100u
@@ -27,6 +33,10 @@
 #define PROXY_POOL_IDLE_MAX 256u
 /* Connections accepted in one turn of the loop, so that others are served too. */
 #define PROXY_ACCEPT_BATCH 64
+/* When no descriptor is left, the next try to accept. */
+#define PROXY_ACCEPT_PAUSE_MS 100u
+/* How soon connections to an endpoint that left its cluster are closed. */
+#define PROXY_ENDPOINTS_MS 1000u
 /* Events of one turn. */
 #define PROXY_EVENTS 256
 /* Timers are looked at this often: Envoy's are of millisecond kind, a proxy's deadlines are not. */

@@ -173,6 +173,31 @@ static void accepted(struct worker *w, struct listener *l, int fd, const struct 
 	down_open(d);
 }
 
+static void pause_over(struct worker *w, struct timer *t)
+{
+	struct listener *l = (struct listener *)((char *)t - offsetof(struct listener, pause));
+
+	watch_set(w, &l->watch, EPOLLIN);
+}
+
+/* Out of descriptors or memory: the connections that wait would wake the loop without end. */
+static void accept_failed(struct worker *w, struct listener *l, int err)
+{
+	if (err == EAGAIN)
+		return;
+	watch_set(w, &l->watch, 0);
+	l->pause.fire = pause_over;
+	timer_set(w, &l->pause, w->now_ms + PROXY_ACCEPT_PAUSE_MS);
+}
+
+void listener_close(struct worker *w, struct listener *l)
+{
+	TAILQ_REMOVE(&l->pod->listeners, l, link);
+	timer_remove(&l->pause);
+	watch_close(w, &l->watch);
+	free(l);
+}
+
 void listener_event(struct worker *w, struct listener *l)
 {
 	for (int i = 0; i < PROXY_ACCEPT_BATCH; i++) {
@@ -182,8 +207,10 @@ void listener_event(struct worker *w, struct listener *l)
 
 		if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
 			continue;
-		if (fd < 0)
+		if (fd < 0) {
+			accept_failed(w, l, errno);
 			return;
+		}
 		accepted(w, l, fd, &peer);
 	}
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "agent/compile/reply.h"
 #include "agent/proxy/grpc.h"
 #include "agent/proxy/internal.h"
 
@@ -14,44 +15,18 @@ void local_count(enum weft_outcome outcome)
 	COUNT(weft_state_head()->outcome[1][outcome], 1);
 }
 
-static const char *phrase(uint32_t status)
+static int server_line(struct worker *w, struct down *d, struct buf *out)
 {
-	switch (status) {
-	case 400:
-		return "Bad Request";
-	case 403:
-		return "Forbidden";
-	case 404:
-		return "Not Found";
-	case 408:
-		return "Request Timeout";
-	case 426:
-		return "Upgrade Required";
-	case 431:
-		return "Request Header Fields Too Large";
-	case 501:
-		return "Not Implemented";
-	case 502:
-		return "Bad Gateway";
-	case 503:
-		return "Service Unavailable";
-	case 504:
-		return "Gateway Timeout";
-	default:
-		return "Internal Server Error";
+	const struct weft_img_hcm *h = d->x ? d->x->hcm : NULL;
+
+	if (!d->x) { /* of a head that never became an exchange */
+		const struct weft_img_chain *chain = down_chain(d);
+
+		h = chain && chain->kind == WEFT_CHAIN_HTTP ? weft_img_at(chain->target) : NULL;
 	}
-}
-
-static int server_line(struct worker *w, const struct down *d, struct buf *out)
-{
-	const struct weft_img_chain *chain = d->chain ? weft_img_at(d->chain) : NULL;
-	const struct weft_img_hcm *h =
-		chain && chain->kind == WEFT_CHAIN_HTTP ? weft_img_at(chain->target) : NULL;
-
 	if (!h || h->server_header == WEFT_SERVER_PASS)
 		return 0;
-	return buf_printf(w, out, "server: %.*s\r\n", (int)h->server_name.len,
-			  (const char *)weft_img_at(h->server_name.off));
+	return line_add(w, out, "server", 6, weft_img_at(h->server_name.off), h->server_name.len);
 }
 
 /* Ends the head; the connection header when it will close. */
@@ -95,7 +70,7 @@ static int text_write(struct down *d, uint32_t status, const char *body, const c
 {
 	struct worker *w = d->worker;
 	size_t len = strlen(body);
-	int r = buf_printf(w, &d->out, "HTTP/1.1 %u %s\r\n%scontent-length: %zu\r\n", status, phrase(status),
+	int r = buf_printf(w, &d->out, "HTTP/1.1 %u %s\r\n%scontent-length: %zu\r\n", status, weft_status_phrase(status),
 			   extra ? extra : "", len);
 
 	if (!r && len)
@@ -119,6 +94,14 @@ void local_text(struct down *d, uint32_t status, const char *body, const char *e
 		r = text_write(d, status, body, extra, close, x && x->head_method);
 	if (r)
 		down_close(d);
+}
+
+void local_attempts(struct exchange *x, uint32_t status, const char *body, bool close)
+{
+	char line[48];
+
+	snprintf(line, sizeof(line), "x-envoy-attempt-count: %u\r\n", x->attempts);
+	local_text(x->down, status, body, x->attempt_count_back && x->attempts ? line : NULL, close);
 }
 
 /* Lines of a plain reply that a gRPC reply has too: those that rules added, and a redirect's location. */
@@ -224,7 +207,7 @@ void local_head_timeout(struct worker *w, struct timer *t)
 
 	COUNT(w->stats.timeouts, 1);
 	image_enter(d);
-	local_text(d, 408, "Request Timeout", NULL, true);
+	local_text(d, 408, d->head_why, NULL, true);
 	image_leave(d);
 	if (!d->dead)
 		down_next(d, true);

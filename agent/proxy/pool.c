@@ -33,6 +33,8 @@ static struct pool *pool_find(struct exchange *x)
 	p->cell_cluster = x->cell_cluster;
 	p->priority = x->priority;
 	p->addr = x->endpoint;
+	p->cluster_id = x->cluster_id;
+	p->original_dst = x->cluster->type == WEFT_CLUSTER_ORIGINAL_DST;
 	TAILQ_INIT(&p->idle);
 	TAILQ_INIT(&p->busy);
 	TAILQ_INIT(&p->waiting);
@@ -45,8 +47,7 @@ static bool pool_empty(const struct pool *p)
 	return !p->n_idle && !p->n_busy && TAILQ_EMPTY(&p->waiting);
 }
 
-/* A pool without connections and requests is forgotten, when the callers up the stack are through with it. */
-static void pool_drop(struct worker *w, struct pool *p)
+void pool_drop(struct worker *w, struct pool *p)
 {
 	if (!pool_empty(p) || p->checked)
 		return;
@@ -172,8 +173,11 @@ static bool open_one(struct pool *p, struct exchange *x, int *ret_err)
 	u->cell_endpoint = x->cell_endpoint;
 	if (u->cell_endpoint)
 		__atomic_fetch_add(&weft_cell_endpoint(u->cell_endpoint)->cx_active, 1, __ATOMIC_RELAXED);
+	if (u->cell_endpoint)
+		COUNT(weft_cell_endpoint(u->cell_endpoint)->cx_total, 1);
 	u->idle_ms = x->cluster->idle_timeout_ms;
 	u->max_requests = x->cluster->max_requests_per_connection;
+	upstream_life(u, x->cluster->max_connection_ms);
 	TAILQ_INSERT_TAIL(&p->busy, u, link);
 	p->n_busy++;
 	p->n_connecting++;
@@ -183,6 +187,7 @@ static bool open_one(struct pool *p, struct exchange *x, int *ret_err)
 static void unpend(struct pool *p, struct exchange *x)
 {
 	TAILQ_REMOVE(&p->waiting, x, link);
+	p->n_waiting--;
 	x->pool = NULL;
 	if (x->has_pending)
 		weft_place_put(&cell(p)->rq_pending[p->priority]);
@@ -192,11 +197,23 @@ static void unpend(struct pool *p, struct exchange *x)
 /* Those that still wait get connections, as far as they may be opened. */
 static void reopen(struct pool *p)
 {
-	struct exchange *x = TAILQ_FIRST(&p->waiting);
 	int err = 0;
 
-	if (x && !p->n_connecting && !open_one(p, x, &err) && err)
-		exchange_failed(x, FAIL_CONNECT);
+	while (p->n_waiting > p->n_connecting && open_one(p, TAILQ_FIRST(&p->waiting), &err))
+		;
+	if (err && p->n_waiting > p->n_connecting)
+		pool_connect_failed(p, FAIL_CONNECT);
+}
+
+/* All that wait are told (Envoy's purgePendingStreams), those that come to wait meanwhile are not. */
+void pool_connect_failed(struct pool *p, enum fail_why why)
+{
+	for (uint32_t n = p->n_waiting; n && !TAILQ_EMPTY(&p->waiting); n--) {
+		struct exchange *x = TAILQ_FIRST(&p->waiting);
+
+		unpend(p, x);
+		exchange_failed(x, why);
+	}
 }
 
 void pool_cancel(struct exchange *x)
@@ -239,7 +256,8 @@ void pool_request(struct exchange *x)
 	x->has_pending = true;
 	x->pool = p;
 	TAILQ_INSERT_TAIL(&p->waiting, x, link);
-	if (!open_one(p, x, &err) && err)
+	p->n_waiting++;
+	if (p->n_waiting > p->n_connecting && !open_one(p, x, &err) && err)
 		exchange_failed(x, FAIL_CONNECT); /* leaves the queue by pool_cancel() */
 }
 
@@ -249,15 +267,10 @@ void pool_return(struct upstream *u, bool reusable)
 	struct exchange *x;
 
 	u->x = NULL;
-	if (u->max_requests && u->requests >= u->max_requests)
+	if (u->eof || u->worn || (u->max_requests && u->requests >= u->max_requests))
 		reusable = false;
-	if (!reusable || u->eof || p->pod->closing || p->n_idle >= PROXY_POOL_IDLE_MAX) {
-		upstream_close(u);
-		reopen(p);
-		pool_drop(u->worker, p);
-		return;
-	}
-	while ((x = TAILQ_FIRST(&p->waiting))) {
+	/* who waits is served even where connections are no longer kept; the one that waits longest first */
+	while (reusable && (x = TAILQ_FIRST(&p->waiting))) {
 		unpend(p, x);
 		if (activate(p, x)) {
 			attach(p, u, x);
@@ -265,7 +278,71 @@ void pool_return(struct upstream *u, bool reusable)
 		}
 		exchange_failed(x, FAIL_OVERFLOW);
 	}
-	idle_put(p, u);
+	if (reusable && !p->leaving && !p->pod->closing && p->n_idle < PROXY_POOL_IDLE_MAX) {
+		idle_put(p, u);
+		return;
+	}
+	upstream_close(u);
+	reopen(p);
+	pool_drop(u->worker, p);
+}
+
+/* ---- endpoints that leave their cluster ---- */
+
+/* The address is still among the cluster's endpoints, and the cluster the same. Under a pin. */
+static bool endpoint_stays(const struct weft_ctx *ctx, const struct pool *p)
+{
+	const struct weft_img_view *v = weft_img_at(ctx->view_off);
+	const struct weft_img_cluster_ref *ref;
+	const struct weft_img_endpoints *set;
+	const struct weft_img_endpoint *e;
+
+	if (p->cluster_id >= v->n_cluster)
+		return false;
+	ref = (const struct weft_img_cluster_ref *)weft_img_at(v->cluster) + p->cluster_id;
+	if (!ref->cluster || weft_cell_find(ctx->pod, ((const struct weft_img_cluster *)weft_img_at(
+							       ref->cluster))->cell) != p->cell_cluster)
+		return false;
+	if (p->original_dst || !ref->endpoints)
+		return p->original_dst;
+	set = weft_img_at(ref->endpoints);
+	e = weft_img_at(set->endpoint);
+	for (uint32_t i = 0; i < set->n; i++) {
+		if (!memcmp(&e[i].addr, &p->addr, sizeof(p->addr)))
+			return true;
+	}
+	return false;
+}
+
+static void pod_check(struct worker *w, struct pod *pod)
+{
+	struct weft_ctx ctx = {.pod = pod->id, .view = pod->view};
+	struct pool *p, *next;
+
+	if (weft_ctx_begin(&ctx))
+		return;
+	for (p = TAILQ_FIRST(&pod->pools); p; p = next) {
+		struct upstream *u;
+
+		next = TAILQ_NEXT(p, link);
+		p->leaving = !endpoint_stays(&ctx, p);
+		while (p->leaving && (u = TAILQ_FIRST(&p->idle)))
+			upstream_close(u);
+		pool_drop(w, p);
+	}
+}
+
+void pool_endpoints_check(struct worker *w)
+{
+	uint32_t epoch = weft_reader_enter(w->reader);
+	struct pod *pod;
+
+	if (epoch != w->endpoints_epoch) {
+		TAILQ_FOREACH(pod, &w->pods, link)
+			pod_check(w, pod);
+	}
+	w->endpoints_epoch = epoch;
+	weft_reader_leave(w->reader, epoch);
 }
 
 void pool_pod_close(struct worker *w, struct pod *pod)

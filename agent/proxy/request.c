@@ -10,7 +10,7 @@ static bool span_is(const struct weft_req *req, struct weft_span s, const char *
 	return s.len == strlen(text) && !memcmp(req->head + s.off, text, s.len);
 }
 
-static int line_add(struct worker *w, struct buf *b, const void *name, size_t n, const void *value, size_t len)
+int line_add(struct worker *w, struct buf *b, const void *name, size_t n, const void *value, size_t len)
 {
 	int r = buf_room(w, b, n + len + 4);
 
@@ -24,18 +24,48 @@ static int line_add(struct worker *w, struct buf *b, const void *name, size_t n,
 	return 0;
 }
 
-/* Hop-by-hop lines, and those written anew below. */
-static bool passes(const struct weft_req *req, const struct weft_field *f)
+static bool span_in(const struct weft_req *req, struct weft_span s, const char *const *list)
 {
-	static const char *const dropped[] = {"host", "connection", "keep-alive", "proxy-connection", "te",
-					      "transfer-encoding", "expect", "x-envoy-attempt-count",
-					      "x-envoy-expected-rq-timeout-ms"};
-
-	for (size_t i = 0; i < sizeof(dropped) / sizeof(*dropped); i++) {
-		if (span_is(req, f->name, dropped[i]))
-			return false;
+	for (; *list; list++) {
+		if (span_is(req, s, *list))
+			return true;
 	}
-	return req->flags & WEFT_REQ_UPGRADE || !span_is(req, f->name, "upgrade");
+	return false;
+}
+
+/* Hop-by-hop lines, those written anew below, and what Envoy takes from no client of another mesh (1.40). */
+static bool passes(const struct exchange *x, const struct weft_req *req, const struct weft_field *f)
+{
+	static const char *const hop[] = {"host", "connection", "keep-alive", "proxy-connection", "te",
+					  "transfer-encoding", "x-forwarded-client-cert", NULL};
+	static const char *const envoy[] = {
+		"x-envoy-upstream-rq-timeout-ms", "x-envoy-upstream-rq-per-try-timeout-ms",
+		"x-envoy-upstream-rq-timeout-alt-response", "x-envoy-upstream-alt-stat-name",
+		"x-envoy-upstream-stream-duration-ms", "x-envoy-expected-rq-timeout-ms",
+		"x-envoy-max-retries", "x-envoy-retry-on", "x-envoy-retry-grpc-on",
+		"x-envoy-retriable-status-codes", "x-envoy-retriable-header-names", "x-envoy-internal",
+		"x-envoy-force-trace", "x-envoy-ip-tags", "x-envoy-original-url",
+		"x-envoy-hedge-on-per-try-timeout", NULL};
+
+	switch (req->head[f->name.off]) {
+	case 'h':
+	case 'c':
+	case 'k':
+	case 'p':
+	case 't':
+		return !span_in(req, f->name, hop);
+	case 'e':
+		return !(req->flags & WEFT_REQ_EXPECT) || x->hcm->flags & WEFT_HCM_PROXY_100_CONTINUE ||
+		       !span_is(req, f->name, "expect");
+	case 'u':
+		return req->flags & WEFT_REQ_UPGRADE || !span_is(req, f->name, "upgrade");
+	case 'x':
+		if (x->attempt_count && span_is(req, f->name, "x-envoy-attempt-count"))
+			return false;
+		return !span_in(req, f->name, hop) && !span_in(req, f->name, envoy);
+	default:
+		return true;
+	}
 }
 
 static const struct weft_field *field_find(const struct weft_req *req, const char *name)
@@ -120,7 +150,11 @@ static int fields_add(struct worker *w, struct exchange *x, const struct weft_re
 	for (uint32_t i = 0; !r && i < req->n_field; i++) {
 		const struct weft_field *f = &req->field[i];
 
-		if (passes(req, f) && !overwritten(req, f, list, n))
+		if (!x->id_len && f->name.len == 12 && span_is(req, f->name, "x-request-id")) {
+			x->id_at = (uint32_t)buf_len(&x->head) + 14;
+			x->id_len = f->value.len;
+		}
+		if (passes(x, req, f) && !overwritten(req, f, list, n))
 			r = line_add(w, &x->head, req->head + f->name.off, f->name.len,
 				     req->head + f->value.off, f->value.len);
 	}
@@ -135,7 +169,7 @@ static int fields_add(struct worker *w, struct exchange *x, const struct weft_re
 static int own_add(struct worker *w, struct exchange *x, const struct weft_req *req)
 {
 	const struct weft_img_hcm *h = x->hcm;
-	uint32_t timeout = x->forward->per_try_ms ? x->forward->per_try_ms : x->forward->timeout_ms;
+	uint32_t timeout = x->per_try_ms ? x->per_try_ms : x->forward->timeout_ms;
 	struct buf *b = &x->head;
 	int r = 0;
 
@@ -145,13 +179,15 @@ static int own_add(struct worker *w, struct exchange *x, const struct weft_req *
 		r = buf_printf(w, b, "connection: Upgrade\r\n");
 	if (!r && !field_find(req, "x-forwarded-proto"))
 		r = buf_printf(w, b, "x-forwarded-proto: http\r\n");
-	if (!r && h->flags & WEFT_HCM_GENERATE_REQUEST_ID && !field_find(req, "x-request-id"))
-		r = buf_printf(w, b, "x-request-id: %s\r\n", x->request_id);
+	if (!r && h->flags & WEFT_HCM_GENERATE_REQUEST_ID && !field_find(req, "x-request-id")) {
+		x->id_at = (uint32_t)buf_len(b) + 14;
+		x->id_len = 36;
+		r = line_add(w, b, "x-request-id", 12, x->request_id, 36);
+	}
 	if (!r && timeout && !(h->flags & WEFT_HCM_SUPPRESS_ENVOY_HEADERS))
 		r = buf_printf(w, b, "x-envoy-expected-rq-timeout-ms: %u\r\n", timeout);
 	if (!r && h->via.len)
-		r = buf_printf(w, b, "via: %.*s\r\n", (int)h->via.len,
-			       (const char *)weft_img_at(h->via.off));
+		r = line_add(w, b, "via", 3, weft_img_at(h->via.off), h->via.len);
 	return r;
 }
 

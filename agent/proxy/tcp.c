@@ -19,56 +19,72 @@ static void touch(struct down *d)
 		timer_set(d->worker, &d->timer, d->worker->now_ms + d->idle_ms);
 }
 
-static bool attempt(struct down *d)
+/* 0 under way, -EAGAIN: this endpoint cannot be reached, or another error: refused. */
+static int attempt_once(struct down *d)
 {
 	struct worker *w = d->worker;
 	struct weft_ctx ctx = {.pod = d->pod->id,
 			       .view = d->pod->view,
 			       .dst = d->dst,
 			       .src = d->client,
-			       .now_ns = w->now_ns};
+			       .now_ns = w->now_ns,
+			       .flags = d->limits_paid ? WEFT_CTX_LIMITS_PAID : 0};
+	const struct weft_img_chain *chain = down_chain(d);
 	const struct weft_img_cluster *c;
 	struct weft_tcp tcp = {0};
 	struct upstream *u;
 	int err = -EAGAIN;
 
-	if (weft_ctx_begin(&ctx) || weft_listener_find(&ctx))
-		return false;
+	if (!chain || chain->kind != WEFT_CHAIN_TCP || weft_ctx_begin(&ctx) || weft_listener_find(&ctx))
+		return -ENOENT;
 	for (int i = 0; err == -EAGAIN && i < 8; i++) {
 		err = weft_tcp_choose(&ctx, d->chain, &tcp);
 		if (err == -EAGAIN && !worker_cell(w, d->pod->id, tcp.need))
-			return false;
+			return -ENOSPC;
 	}
+	d->limits_paid = true; /* once for a connection, however often it is tried */
 	if (err || tcp.outcome != WEFT_OUTCOME_FORWARD) {
 		local_count(err ? WEFT_OUTCOME_REFUSED_OVERFLOW : (enum weft_outcome)tcp.outcome);
-		return false;
+		return -ECONNREFUSED;
 	}
+	d->attempts--;
 	c = weft_img_at(tcp.cluster);
 	u = upstream_open(w, d->pod, &tcp.addr, c->connect_timeout_ms, &err);
 	if (!u) {
 		weft_place_put(&weft_cell_cluster(tcp.cell)->cx_active[0]);
 		COUNT(weft_cell_cluster(tcp.cell)->cx_connect_fail, 1);
 		if (tcp.cell_endpoint)
-			weft_place_put(&weft_cell_endpoint(tcp.cell_endpoint)->cx_active);
-		return false;
+			COUNT(weft_cell_endpoint(tcp.cell_endpoint)->cx_fail, 1);
+		return -EAGAIN;
+	}
+	COUNT(weft_cell_cluster(tcp.cell)->cx_total, 1);
+	if (tcp.cell_endpoint) {
+		__atomic_fetch_add(&weft_cell_endpoint(tcp.cell_endpoint)->cx_active, 1, __ATOMIC_RELAXED);
+		COUNT(weft_cell_endpoint(tcp.cell_endpoint)->cx_total, 1);
 	}
 	u->has_place = tcp.cell != 0;
 	u->cell_cluster = tcp.cell;
 	u->cell_endpoint = tcp.cell_endpoint;
 	u->relay = d;
 	d->relay = u;
-	d->attempts--;
-	return true;
+	return 0;
 }
 
-void tcp_start(struct down *d, uint32_t chain)
+/* As often as max_connect_attempts says. false: given up. */
+static bool attempt(struct down *d)
 {
-	const struct weft_img_chain *c = weft_img_at(chain);
+	int r = -EAGAIN;
 
+	while (r == -EAGAIN && d->attempts)
+		r = attempt_once(d);
+	return !r;
+}
+
+void tcp_start(struct down *d, const struct weft_img_chain *chain)
+{
 	d->state = DOWN_TUNNEL;
-	d->chain = chain;
-	d->attempts = c->max_connect_attempts;
-	d->idle_ms = c->idle_timeout_ms;
+	d->attempts = chain->max_connect_attempts ? chain->max_connect_attempts : 1;
+	d->idle_ms = chain->idle_timeout_ms;
 	COUNT(d->worker->stats.tcp_total, 1);
 	if (!attempt(d)) {
 		down_close(d);
@@ -83,14 +99,13 @@ void tcp_start(struct down *d, uint32_t chain)
 void tcp_failed(struct upstream *u)
 {
 	struct down *d = u->relay;
-	bool again = false;
+	bool again;
 
 	u->relay = NULL;
 	d->relay = NULL;
 	upstream_close(u);
 	image_enter(d);
-	if (d->attempts)
-		again = attempt(d);
+	again = attempt(d);
 	image_leave(d);
 	if (!again)
 		down_close(d);

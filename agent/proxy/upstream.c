@@ -19,19 +19,39 @@ static struct upstream *of_timer(struct timer *t)
 static void connect_failed(struct upstream *u, enum fail_why why)
 {
 	struct pool *p = u->pool;
-	struct exchange *x;
 
 	COUNT(u->worker->stats.upstream_fail, 1);
 	if (u->cell_cluster)
 		COUNT(weft_cell_cluster(u->cell_cluster)->cx_connect_fail, 1);
+	if (u->cell_endpoint)
+		COUNT(weft_cell_endpoint(u->cell_endpoint)->cx_fail, 1);
 	if (u->relay) {
 		tcp_failed(u);
 		return;
 	}
 	upstream_close(u);
-	x = p ? TAILQ_FIRST(&p->waiting) : NULL;
-	if (x)
-		exchange_failed(x, why);
+	if (p) {
+		pool_connect_failed(p, why);
+		pool_drop(u->worker, p);
+	}
+}
+
+static void life_over(struct worker *w, struct timer *t)
+{
+	struct upstream *u = (struct upstream *)((char *)t - offsetof(struct upstream, life));
+
+	u->worn = true; /* after the exchange at hand */
+	if (!u->idle)
+		return;
+	upstream_close(u);
+	pool_drop(w, u->pool);
+}
+
+void upstream_life(struct upstream *u, uint32_t ms)
+{
+	u->life.fire = life_over;
+	if (ms)
+		timer_set(u->worker, &u->life, u->worker->now_ms + ms);
 }
 
 static void connect_over(struct worker *w, struct timer *t)
@@ -125,6 +145,7 @@ void upstream_close(struct upstream *u)
 	if (u->cell_endpoint)
 		weft_place_put(&weft_cell_endpoint(u->cell_endpoint)->cx_active);
 	timer_remove(&u->timer);
+	timer_remove(&u->life);
 	watch_close(w, &u->watch);
 	buf_free(w, &u->in);
 	buf_free(w, &u->out);
@@ -151,7 +172,10 @@ void upstream_watch(struct upstream *u)
 		events |= EPOLLIN | EPOLLRDHUP;
 	if (buf_len(&u->out))
 		events |= EPOLLOUT;
-	if (watch_set(u->worker, &u->watch, events ? events : EPOLLHUP) && u->x)
+	/* see down_watch() */
+	if (!events && !(u->eof && u->shut))
+		events = EPOLLHUP;
+	if (watch_set(u->worker, &u->watch, events) && u->x)
 		exchange_failed(u->x, FAIL_TERMINATION);
 }
 
@@ -168,6 +192,7 @@ void upstream_flush(struct upstream *u)
 	if (r && r != -EAGAIN) {
 		/* the response may have come before the reset: what is there is read first */
 		buf_free(u->worker, &u->out);
+		u->worn = true;
 		if (!u->x && !u->relay)
 			upstream_close(u);
 		else
@@ -213,7 +238,11 @@ static void readable(struct upstream *u)
 	if (n <= 0)
 		u->eof = true;
 	if (!u->x) {
+		struct pool *p = u->pool;
+
 		upstream_close(u); /* idle: it closes, or says what nobody asked for */
+		if (p)
+			pool_drop(u->worker, p);
 		return;
 	}
 	exchange_response_data(u->x, n <= 0);

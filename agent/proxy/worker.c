@@ -68,6 +68,7 @@ static void commands_run(struct worker *w)
 {
 	uint64_t n;
 
+	w->woken = false;
 	if (read(w->wake.fd, &n, sizeof(n)) < 0 && errno != EAGAIN)
 		return;
 	pthread_mutex_lock(&w->lock);
@@ -107,7 +108,7 @@ static void dispatch(struct worker *w, struct watch *watch, uint32_t events)
 		return; /* closed earlier in this turn */
 	switch (watch->kind) {
 	case WATCH_WAKE:
-		commands_run(w);
+		w->woken = true;
 		break;
 	case WATCH_LISTENER:
 		listener_event(w, (struct listener *)watch);
@@ -117,8 +118,6 @@ static void dispatch(struct worker *w, struct watch *watch, uint32_t events)
 		break;
 	case WATCH_UPSTREAM:
 		upstream_event((struct upstream *)watch, events);
-		break;
-	case WATCH_RELAY:
 		break;
 	}
 }
@@ -141,17 +140,35 @@ static void graves_clear(struct worker *w)
 	}
 }
 
+static void endpoints_look(struct worker *w, struct timer *t)
+{
+	pool_endpoints_check(w);
+	timer_set(w, t, w->now_ms + PROXY_ENDPOINTS_MS);
+}
+
 static void *worker_main(void *arg)
 {
 	struct epoll_event events[PROXY_EVENTS];
 	struct worker *w = arg;
 
+	w->endpoints.fire = endpoints_look;
+	timer_set(w, &w->endpoints, w->now_ms + PROXY_ENDPOINTS_MS);
 	while (!w->stop) {
 		int n = epoll_wait(w->epoll, events, PROXY_EVENTS, timers_wait(w));
 
 		clock_read(w);
-		for (int i = 0; i < n; i++)
-			dispatch(w, events[i].data.ptr, events[i].events);
+		/* upstream first: a pooled connection that has ended is gone before a request takes it */
+		for (int i = 0; i < n; i++) {
+			if (((struct watch *)events[i].data.ptr)->kind == WATCH_UPSTREAM)
+				dispatch(w, events[i].data.ptr, events[i].events);
+		}
+		for (int i = 0; i < n; i++) {
+			if (((struct watch *)events[i].data.ptr)->kind != WATCH_UPSTREAM)
+				dispatch(w, events[i].data.ptr, events[i].events);
+		}
+		/* last: a pod that is taken away takes its listeners with it */
+		if (w->woken)
+			commands_run(w);
 		timers_run(w);
 		graves_clear(w);
 	}
@@ -164,11 +181,8 @@ static void pod_close(struct worker *w, struct pod *p)
 	struct listener *l;
 	struct down *d;
 
-	while ((l = TAILQ_FIRST(&p->listeners))) {
-		TAILQ_REMOVE(&p->listeners, l, link);
-		watch_close(w, &l->watch);
-		free(l);
-	}
+	while ((l = TAILQ_FIRST(&p->listeners)))
+		listener_close(w, l);
 	while ((d = TAILQ_FIRST(&p->downs)))
 		down_close(d);
 	pool_pod_close(w, p);
@@ -286,7 +300,6 @@ void weft_proxy_free(struct weft_proxy *p)
 
 /* ---- pods ---- */
 
-
 static void pod_link(struct worker *w, void *arg)
 {
 	struct pod *p = arg;
@@ -320,11 +333,8 @@ static void pod_unlink(struct worker *w, void *arg)
 		return;
 	r->found = true;
 	p->closing = true;
-	for (struct listener *l; (l = TAILQ_FIRST(&p->listeners));) {
-		TAILQ_REMOVE(&p->listeners, l, link);
-		watch_close(w, &l->watch);
-		free(l);
-	}
+	for (struct listener *l; (l = TAILQ_FIRST(&p->listeners));)
+		listener_close(w, l);
 	if (!r->drain_ms || TAILQ_EMPTY(&p->downs)) {
 		pod_close(w, p);
 		return;
@@ -332,7 +342,6 @@ static void pod_unlink(struct worker *w, void *arg)
 	p->drain.fire = pod_drained;
 	timer_set(w, &p->drain, w->now_ms + r->drain_ms);
 }
-
 
 static void pod_discard(struct pod *p)
 {

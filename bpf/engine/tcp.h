@@ -11,6 +11,8 @@ WEFT_GLOBAL int weft_conn_limits_run(struct weft_ctx *ctx, __u32 chain, __u32 *r
 {
 	if (!ctx || !ret_need)
 		return 1;
+	if (ctx->flags & WEFT_CTX_LIMITS_PAID)
+		return 0;
 	WEFT_IMG_BASE(1);
 	__u32 n = WEFT_IMG(struct weft_img_chain, chain)->n_conn_limit;
 
