@@ -187,7 +187,7 @@ void weft_build_fields(struct weft_build *b, const ProtobufCMessage *msg, const 
 			continue;
 		weft_field(buf, field, "%s", f->name);
 		if (listed(noted, f->name))
-			weft_build_note(b, buf, "no effect");
+			weft_build_note(b, buf, "not applied");
 		else
 			weft_build_fail(b, buf, "unsupported");
 	}
