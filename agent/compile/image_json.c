@@ -33,7 +33,8 @@ static json_t *reply_json(uint32_t off)
 
 	if (!off)
 		return json_null();
-	return json_pack("{s:i, s:o, s:b, s:o}", "status", (int)r->status, "body",
+	return json_pack("{s:i, s:o, s:o, s:b, s:o}", "status", (int)r->status, "head",
+			 text((struct weft_img_str){r->data, r->head_len}), "body",
 			 text((struct weft_img_str){r->data + r->head_len, r->len - r->head_len}), "closes",
 			 r->flags & WEFT_REPLY_CLOSES, "details", text(r->details));
 }
