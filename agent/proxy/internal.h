@@ -302,6 +302,8 @@ int response_build(struct worker *w, struct exchange *x, const uint8_t *head, co
 int response_interim(struct worker *w, struct buf *out, const uint8_t *head, const struct response *r);
 /* "name: value" CRLF of any length. */
 int line_add(struct worker *w, struct buf *b, const void *name, size_t n, const void *value, size_t len);
+/* The same with a decimal number. */
+int line_add_number(struct worker *w, struct buf *b, const void *name, size_t n, uint64_t value);
 
 /* ---- replies made here (local.c) ---- */
 

@@ -24,6 +24,17 @@ int line_add(struct worker *w, struct buf *b, const void *name, size_t n, const 
 	return 0;
 }
 
+int line_add_number(struct worker *w, struct buf *b, const void *name, size_t n, uint64_t value)
+{
+	char text[20];
+	size_t at = sizeof(text);
+
+	do
+		text[--at] = (char)('0' + value % 10);
+	while (value /= 10);
+	return line_add(w, b, name, n, text + at, sizeof(text) - at);
+}
+
 static bool span_in(const struct weft_req *req, struct weft_span s, const char *const *list)
 {
 	for (; *list; list++) {
@@ -178,14 +189,14 @@ static int own_add(struct worker *w, struct exchange *x, const struct weft_req *
 	if (!r && req->flags & WEFT_REQ_UPGRADE)
 		r = buf_printf(w, b, "connection: Upgrade\r\n");
 	if (!r && !field_find(req, "x-forwarded-proto"))
-		r = buf_printf(w, b, "x-forwarded-proto: http\r\n");
+		r = line_add(w, b, "x-forwarded-proto", 17, "http", 4);
 	if (!r && h->flags & WEFT_HCM_GENERATE_REQUEST_ID && !field_find(req, "x-request-id")) {
 		x->id_at = (uint32_t)buf_len(b) + 14;
 		x->id_len = 36;
 		r = line_add(w, b, "x-request-id", 12, x->request_id, 36);
 	}
 	if (!r && timeout && !(h->flags & WEFT_HCM_SUPPRESS_ENVOY_HEADERS))
-		r = buf_printf(w, b, "x-envoy-expected-rq-timeout-ms: %u\r\n", timeout);
+		r = line_add_number(w, b, "x-envoy-expected-rq-timeout-ms", 30, timeout);
 	if (!r && h->via.len)
 		r = line_add(w, b, "via", 3, weft_img_at(h->via.off), h->via.len);
 	return r;

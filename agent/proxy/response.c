@@ -204,7 +204,8 @@ int response_parse(uint8_t *in, size_t n, struct response *ret)
 		return n > PROXY_RESPONSE_HEAD_MAX ? -E2BIG : -EAGAIN;
 	if (len > PROXY_RESPONSE_HEAD_MAX)
 		return -E2BIG;
-	*ret = (struct response){.len = (uint32_t)len};
+	memset(ret, 0, offsetof(struct response, field)); /* n says how many of the fields count */
+	ret->len = (uint32_t)len;
 	for (bool first = true; at < len; first = false) {
 		uint32_t lf = line_end(in, at, (uint32_t)len, !first), end = lf;
 		int r = 0;
@@ -265,10 +266,9 @@ static int own_add(struct worker *w, struct exchange *x, const struct response *
 
 	/* a response that came before the request's end has no time of its own (Envoy 1.40) */
 	if (!(h->flags & WEFT_HCM_SUPPRESS_ENVOY_HEADERS) && x->req_done && !x->upgrade)
-		e = buf_printf(w, b, "x-envoy-upstream-service-time: %llu\r\n",
-			       (unsigned long long)(w->now_ms - x->upstream_ms));
+		e = line_add_number(w, b, "x-envoy-upstream-service-time", 29, w->now_ms - x->upstream_ms);
 	if (!e && x->attempt_count_back)
-		e = buf_printf(w, b, "x-envoy-attempt-count: %u\r\n", x->attempts);
+		e = line_add_number(w, b, "x-envoy-attempt-count", 21, x->attempts);
 	if (!e && h->flags & WEFT_HCM_REQUEST_ID_IN_RESPONSE && x->id_len)
 		e = line_add(w, b, "x-request-id", 12, buf_at(&x->head) + x->id_at, x->id_len);
 	if (!e && h->via.len)
@@ -294,7 +294,18 @@ static int framing_add(struct worker *w, struct exchange *x, const struct respon
 
 static int status_add(struct worker *w, struct buf *b, uint32_t status)
 {
-	return buf_printf(w, b, "HTTP/1.1 %u %s\r\n", status, weft_status_phrase(status));
+	const char *phrase = weft_status_phrase(status);
+	char line[] = "HTTP/1.1 000 ";
+	int r;
+
+	/* three digits, as status_parse() has seen to */
+	line[9] = (char)('0' + status / 100 % 10);
+	line[10] = (char)('0' + status / 10 % 10);
+	line[11] = (char)('0' + status % 10);
+	r = buf_add(w, b, line, sizeof(line) - 1);
+	if (!r)
+		r = buf_add(w, b, phrase, strlen(phrase));
+	return r ? r : buf_add(w, b, "\r\n", 2);
 }
 
 int response_build(struct worker *w, struct exchange *x, const uint8_t *head, const struct response *r)
