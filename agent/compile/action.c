@@ -16,7 +16,8 @@ typedef Envoy__Config__Route__V3__WeightedCluster weighted_cluster;
 
 /* ---- clusters ---- */
 
-static void weight_fill(struct weft_build *b, const Envoy__Config__Route__V3__WeightedCluster__ClusterWeight *w,
+static void weight_fill(struct weft_build *b,
+			const Envoy__Config__Route__V3__WeightedCluster__ClusterWeight *w,
 			const char *field, struct weft_img_target *ret)
 {
 	static const char *const known[] = {"name", "weight", "typed_per_filter_config", NULL};
@@ -25,14 +26,15 @@ static void weight_fill(struct weft_build *b, const Envoy__Config__Route__V3__We
 	ret->name = weft_build_str(b, w->name);
 	ret->cluster = weft_build_cluster_id(b, w->name);
 	ret->weight = weft_u32(w->weight, 0);
-	ret->override = weft_build_overrides(b, w->n_typed_per_filter_config, w->typed_per_filter_config,
-					     field, &ret->n_override);
+	ret->override = weft_build_overrides(b, w->n_typed_per_filter_config,
+					     w->typed_per_filter_config, field, &ret->n_override);
 }
 
 static uint32_t weighted_build(struct weft_build *b, const weighted_cluster *w, const char *field)
 {
 	static const char *const known[] = {"clusters", NULL};
-	/* total_weight is ignored by Envoy; runtime_key_prefix acts only with a runtime that has such keys */
+	/* total_weight is ignored by Envoy; runtime_key_prefix acts only with a runtime that has
+	 * such keys */
 	static const char *const quiet[] = {"total_weight", "runtime_key_prefix", NULL};
 	struct {
 		struct weft_img_targets head;
@@ -42,11 +44,13 @@ static uint32_t weighted_build(struct weft_build *b, const weighted_cluster *w, 
 
 	weft_build_fields(b, &w->base, field, known, quiet);
 	if (w->n_clusters > WEFT_TARGETS_MAX) {
-		weft_build_fail(b, weft_field(at, field, "clusters"), "more than %u", WEFT_TARGETS_MAX);
+		weft_build_fail(b, weft_field(at, field, "clusters"), "more than %u",
+				WEFT_TARGETS_MAX);
 		return 0;
 	}
 	for (size_t i = 0; i < w->n_clusters; i++) {
-		weight_fill(b, w->clusters[i], weft_field(at, field, "clusters[%zu]", i), &out.target[i]);
+		weight_fill(b, w->clusters[i], weft_field(at, field, "clusters[%zu]", i),
+			    &out.target[i]);
 		out.head.total += out.target[i].weight;
 		out.target[i].end = out.head.total;
 		out.head.n++;
@@ -68,7 +72,8 @@ static uint32_t targets_build(struct weft_build *b, const route_action *a, const
 		one.target.cluster = weft_build_cluster_id(b, a->cluster);
 		return weft_build_put(b, &one, sizeof(one));
 	case ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__CLUSTER_SPECIFIER_WEIGHTED_CLUSTERS:
-		return weighted_build(b, a->weighted_clusters, weft_field(at, field, "weighted_clusters"));
+		return weighted_build(b, a->weighted_clusters,
+				      weft_field(at, field, "weighted_clusters"));
 	default:
 		return 0; /* refused by weft_build_fields() */
 	}
@@ -133,10 +138,15 @@ static void predicates_fill(struct weft_build *b, const retry_policy *p, const c
 static void retry_fill(struct weft_build *b, const retry_policy *p, const char *field,
 		       struct weft_img_forward *ret)
 {
-	static const char *const known[] = {"retry_on", "num_retries", "per_try_timeout",
-					    "per_try_idle_timeout", "retry_host_predicate",
-					    "host_selection_retry_max_attempts", "retriable_status_codes",
-					    "retry_back_off", NULL};
+	static const char *const known[] = {"retry_on",
+					    "num_retries",
+					    "per_try_timeout",
+					    "per_try_idle_timeout",
+					    "retry_host_predicate",
+					    "host_selection_retry_max_attempts",
+					    "retriable_status_codes",
+					    "retry_back_off",
+					    NULL};
 	char at[WEFT_FIELD_MAX];
 
 	weft_build_fields(b, &p->base, field, known, NULL);
@@ -147,19 +157,20 @@ static void retry_fill(struct weft_build *b, const retry_policy *p, const char *
 		weft_build_ms(b, p->per_try_timeout, 0, weft_field(at, field, "per_try_timeout"));
 	ret->per_try_idle_ms = weft_build_ms(b, p->per_try_idle_timeout, 0,
 					     weft_field(at, field, "per_try_idle_timeout"));
-	ret->host_attempts = p->host_selection_retry_max_attempts > 0 ?
-				     (uint32_t)p->host_selection_retry_max_attempts :
-				     1;
+	ret->host_attempts = p->host_selection_retry_max_attempts > 0
+				     ? (uint32_t)p->host_selection_retry_max_attempts
+				     : 1;
 	predicates_fill(b, p, field, ret);
 	ret->backoff_base_ms = 25;
 	if (p->retry_back_off)
-		ret->backoff_base_ms = weft_build_ms(b, p->retry_back_off->base_interval, 25,
-						     weft_field(at, field, "retry_back_off.base_interval"));
+		ret->backoff_base_ms =
+			weft_build_ms(b, p->retry_back_off->base_interval, 25,
+				      weft_field(at, field, "retry_back_off.base_interval"));
 	ret->backoff_max_ms = ret->backoff_base_ms * 10;
 	if (p->retry_back_off)
-		ret->backoff_max_ms = weft_build_ms(b, p->retry_back_off->max_interval,
-						    ret->backoff_base_ms * 10,
-						    weft_field(at, field, "retry_back_off.max_interval"));
+		ret->backoff_max_ms =
+			weft_build_ms(b, p->retry_back_off->max_interval, ret->backoff_base_ms * 10,
+				      weft_field(at, field, "retry_back_off.max_interval"));
 	ret->n_retry_status = (uint32_t)p->n_retriable_status_codes;
 	if (ret->n_retry_status)
 		ret->retry_status = weft_build_put(b, p->retriable_status_codes,
@@ -182,8 +193,9 @@ static void upgrades_fill(struct weft_build *b, const route_action *a, const cha
 		char *type = strdup(a->upgrade_configs[i]->upgrade_type);
 
 		if (a->upgrade_configs[i]->connect_config)
-			weft_build_fail(b, weft_field(at, field, "upgrade_configs[%zu].connect_config", i),
-					"unsupported");
+			weft_build_fail(
+				b, weft_field(at, field, "upgrade_configs[%zu].connect_config", i),
+				"unsupported");
 		for (char *p = type; p && *p; p++)
 			*p = (char)tolower((unsigned char)*p);
 		if (type) {
@@ -200,7 +212,8 @@ static void upgrades_fill(struct weft_build *b, const route_action *a, const cha
 	free(list);
 }
 
-/* max_stream_duration acts on every request only by its first field; the others need grpc-timeout. */
+/* max_stream_duration acts on every request only by its first field; the others need grpc-timeout.
+ */
 static void duration_check(struct weft_build *b, const route_action *a, const char *field)
 {
 	char at[WEFT_FIELD_MAX];
@@ -221,12 +234,21 @@ static void duration_check(struct weft_build *b, const route_action *a, const ch
 uint32_t weft_build_forward(struct weft_build *b, const route_action *a,
 			    const struct weft_route_scope *scope, const char *field)
 {
-	static const char *const known[] = {
-		"cluster", "weighted_clusters", "cluster_not_found_response_code", "timeout", "idle_timeout",
-		"retry_policy", "priority", "upgrade_configs", "max_grpc_timeout", "max_stream_duration", NULL};
+	static const char *const known[] = {"cluster",
+					    "weighted_clusters",
+					    "cluster_not_found_response_code",
+					    "timeout",
+					    "idle_timeout",
+					    "retry_policy",
+					    "priority",
+					    "upgrade_configs",
+					    "max_grpc_timeout",
+					    "max_stream_duration",
+					    NULL};
 	/* hash_policy acts with hashing policies only, and those are refused at the cluster */
-	static const char *const quiet[] = {"hash_policy", "grpc_timeout_offset", "flush_timeout",
-					    "early_data_policy", "include_vh_rate_limits", NULL};
+	static const char *const quiet[] = {
+		"hash_policy",	     "grpc_timeout_offset",    "flush_timeout",
+		"early_data_policy", "include_vh_rate_limits", NULL};
 	struct weft_img_forward out = {0};
 	char at[WEFT_FIELD_MAX];
 
@@ -242,19 +264,22 @@ uint32_t weft_build_forward(struct weft_build *b, const route_action *a,
 	if (a->retry_policy)
 		retry_fill(b, a->retry_policy, weft_field(at, field, "retry_policy"), &out);
 	else if (scope->vhost->retry_policy)
-		retry_fill(b, scope->vhost->retry_policy, weft_field(at, scope->field, "retry_policy"), &out);
+		retry_fill(b, scope->vhost->retry_policy,
+			   weft_field(at, scope->field, "retry_policy"), &out);
 	upgrades_fill(b, a, field, &out);
 	return weft_build_put(b, &out, sizeof(out));
 }
 
-uint32_t weft_build_redirect(struct weft_build *b, const Envoy__Config__Route__V3__RedirectAction *r,
+uint32_t weft_build_redirect(struct weft_build *b,
+			     const Envoy__Config__Route__V3__RedirectAction *r,
 			     uint32_t matched_len, const char *field)
 {
 	static const char *const known[] = {"https_redirect", "scheme_redirect", "host_redirect",
-					    "port_redirect", "path_redirect", "prefix_rewrite",
-					    "response_code", "strip_query", NULL};
+					    "port_redirect",  "path_redirect",	 "prefix_rewrite",
+					    "response_code",  "strip_query",	 NULL};
 	static const uint32_t codes[] = {301, 302, 303, 307, 308};
-	struct weft_reply_text text = {.status = codes[r->response_code], .details = "direct_response"};
+	struct weft_reply_text text = {.status = codes[r->response_code],
+				       .details = "direct_response"};
 	struct weft_img_redirect out = {.port = r->port_redirect, .matched_len = matched_len};
 	char at[WEFT_FIELD_MAX];
 
@@ -267,10 +292,12 @@ uint32_t weft_build_redirect(struct weft_build *b, const Envoy__Config__Route__V
 	    ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__SCHEME_REWRITE_SPECIFIER_HTTPS_REDIRECT) {
 		if (r->https_redirect)
 			out.flags |= WEFT_REDIRECT_HTTPS;
-	} else if (r->scheme_rewrite_specifier_case ==
-		   ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__SCHEME_REWRITE_SPECIFIER_SCHEME_REDIRECT) {
+	} else if (
+		r->scheme_rewrite_specifier_case ==
+		ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__SCHEME_REWRITE_SPECIFIER_SCHEME_REDIRECT) {
 		if (strlen(r->scheme_redirect) > 20)
-			weft_build_fail(b, weft_field(at, field, "scheme_redirect"), "more than 20 bytes");
+			weft_build_fail(b, weft_field(at, field, "scheme_redirect"),
+					"more than 20 bytes");
 		out.scheme = weft_build_str(b, r->scheme_redirect);
 	}
 	switch (r->path_rewrite_specifier_case) {

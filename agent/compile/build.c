@@ -100,8 +100,8 @@ struct weft_img_str weft_build_str(struct weft_build *b, const char *s)
 	return weft_build_bytes(b, s ? s : "", s ? strlen(s) : 0);
 }
 
-uint32_t weft_build_state(struct weft_build *b, enum weft_cell_kind kind, uint64_t content, const char *fmt,
-			  ...)
+uint32_t weft_build_state(struct weft_build *b, enum weft_cell_kind kind, uint64_t content,
+			  const char *fmt, ...)
 {
 	char *name = NULL, *key = NULL;
 	uint32_t id = 0;

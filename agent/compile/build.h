@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * What the parts of the compiler share. A resource is compiled with one weft_build; its first error sticks, so that
- * the parts return offsets and need no check at each step: the caller looks at `err` once at the end.
+ * What the parts of the compiler share. A resource is compiled with one weft_build; its first error
+ * sticks, so that the parts return offsets and need no check at each step: the caller looks at
+ * `err` once at the end.
  */
 
 #include <protobuf-c/protobuf-c.h>
@@ -31,8 +32,8 @@ struct weft_names;
 /* Longest field path that is named in an error. */
 #define WEFT_FIELD_MAX 512
 
-
-/* A route configuration by name, with what its local replies need of the connection manager that uses it. */
+/* A route configuration by name, with what its local replies need of the connection manager that
+ * uses it. */
 struct weft_rds_ref {
 	uint32_t id; /* in the view's table */
 	char *name;
@@ -50,10 +51,10 @@ struct weft_build {
 	char *resource;			  /* "Listener/main" */
 	uint64_t hash;			  /* of the resource: part of state keys */
 	int err;			  /* first error, 0 none */
-	struct weft_words objects;	  /* offsets put: kept alive while the resource is in force */
-	struct weft_words cluster_refs;	  /* ids of clusters that must exist (validate_clusters) */
-	struct weft_words live;		  /* state ids in use */
-	struct weft_words inline_rc;	  /* pairs: route configuration id, offset */
+	struct weft_words objects;	/* offsets put: kept alive while the resource is in force */
+	struct weft_words cluster_refs; /* ids of clusters that must exist (validate_clusters) */
+	struct weft_words live;		/* state ids in use */
+	struct weft_words inline_rc;	/* pairs: route configuration id, offset */
 	struct weft_rds_ref *rds;
 	size_t n_rds;
 	/* of the connection manager or route configuration at hand */
@@ -77,18 +78,20 @@ uint32_t weft_build_put(struct weft_build *b, const void *bytes, size_t len);
 struct weft_img_str weft_build_str(struct weft_build *b, const char *s);
 struct weft_img_str weft_build_bytes(struct weft_build *b, const void *bytes, size_t len);
 /* State id of (kind, content, name); the name is what dump shows. */
-uint32_t weft_build_state(struct weft_build *b, enum weft_cell_kind kind, uint64_t content, const char *fmt,
-			  ...) __attribute__((format(printf, 4, 5)));
+uint32_t weft_build_state(struct weft_build *b, enum weft_cell_kind kind, uint64_t content,
+			  const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 uint32_t weft_build_cluster_id(struct weft_build *b, const char *name);
 
 /*
- * Every field of msg that is set must be in `handled` (the code below acts on it) or in `noted` (without effect, and
- * listed so); any other is refused as unsupported. Both are lists of names, NULL-terminated; noted may be NULL.
+ * Every field of msg that is set must be in `handled` (the code below acts on it) or in `noted`
+ * (without effect, and listed so); any other is refused as unsupported. Both are lists of names,
+ * NULL-terminated; noted may be NULL.
  */
 void weft_build_fields(struct weft_build *b, const ProtobufCMessage *msg, const char *field,
 		       const char *const *handled, const char *const *noted);
 
-/* Durations in milliseconds, rounded up; refuses negative and over 49 days. unset: value when NULL. */
+/* Durations in milliseconds, rounded up; refuses negative and over 49 days. unset: value when NULL.
+ */
 uint32_t weft_build_ms(struct weft_build *b, const Google__Protobuf__Duration *d, uint32_t unset,
 		       const char *field);
 static inline uint32_t weft_u32(const Google__Protobuf__UInt32Value *v, uint32_t unset)

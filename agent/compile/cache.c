@@ -78,7 +78,8 @@ struct weft_compiled *weft_cache_find(struct weft_cache *c, const char *key)
 	return NULL;
 }
 
-struct weft_compiled *weft_cache_add(struct weft_cache *c, const char *key, struct weft_build *b, uint32_t off)
+struct weft_compiled *weft_cache_add(struct weft_cache *c, const char *key, struct weft_build *b,
+				     uint32_t off)
 {
 	size_t i = slot(key);
 	struct weft_compiled **list = reallocarray(c->bucket[i], c->n[i] + 1, sizeof(*list));
@@ -106,8 +107,8 @@ struct weft_compiled *weft_cache_add(struct weft_cache *c, const char *key, stru
 	return e;
 }
 
-void weft_cache_prune(struct weft_cache *c, bool (*drop)(const struct weft_compiled *e, uint64_t serial),
-		      uint64_t serial)
+void weft_cache_prune(struct weft_cache *c,
+		      bool (*drop)(const struct weft_compiled *e, uint64_t serial), uint64_t serial)
 {
 	for (size_t i = 0; i < BUCKETS; i++) {
 		size_t kept = 0;
@@ -122,7 +123,8 @@ void weft_cache_prune(struct weft_cache *c, bool (*drop)(const struct weft_compi
 	}
 }
 
-void weft_cache_each(struct weft_cache *c, void (*fn)(struct weft_compiled *e, void *arg), void *arg)
+void weft_cache_each(struct weft_cache *c, void (*fn)(struct weft_compiled *e, void *arg),
+		     void *arg)
 {
 	for (size_t i = 0; i < BUCKETS; i++) {
 		for (size_t j = 0; j < c->n[i]; j++)

@@ -6,7 +6,7 @@
 #include "agent/compile/build.h"
 
 struct weft_compiled {
-	char *key; /* kind, name, content */
+	char *key;     /* kind, name, content */
 	uint64_t used; /* last publish that needed it */
 	uint64_t made; /* publish that made it: forgotten if that one fails */
 	uint32_t off;
@@ -21,10 +21,13 @@ int weft_cache_new(struct weft_cache **ret);
 void weft_cache_free(struct weft_cache *c);
 struct weft_compiled *weft_cache_find(struct weft_cache *c, const char *key);
 /* Takes over what the build collected. NULL on -ENOMEM. */
-struct weft_compiled *weft_cache_add(struct weft_cache *c, const char *key, struct weft_build *b, uint32_t off);
+struct weft_compiled *weft_cache_add(struct weft_cache *c, const char *key, struct weft_build *b,
+				     uint32_t off);
 /* Drops entries for which drop() is true. */
-void weft_cache_prune(struct weft_cache *c, bool (*drop)(const struct weft_compiled *e, uint64_t serial),
+void weft_cache_prune(struct weft_cache *c,
+		      bool (*drop)(const struct weft_compiled *e, uint64_t serial),
 		      uint64_t serial);
-void weft_cache_each(struct weft_cache *c, void (*fn)(struct weft_compiled *e, void *arg), void *arg);
+void weft_cache_each(struct weft_cache *c, void (*fn)(struct weft_compiled *e, void *arg),
+		     void *arg);
 /* Frees what a build collected (and nothing took over). */
 void weft_build_clear(struct weft_build *b);

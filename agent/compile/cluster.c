@@ -21,23 +21,57 @@ typedef Envoy__Extensions__LoadBalancingPolicies__LeastRequest__V3__LeastRequest
 typedef Envoy__Extensions__LoadBalancingPolicies__RoundRobin__V3__RoundRobin round_robin;
 typedef Envoy__Extensions__LoadBalancingPolicies__Random__V3__Random random_policy;
 
-static const char *const handled[] = {
-	"name", "type", "eds_cluster_config", "connect_timeout", "per_connection_buffer_limit_bytes",
-	"lb_policy", "load_assignment", "max_requests_per_connection", "circuit_breakers",
-	"common_http_protocol_options", "http_protocol_options", "typed_extension_protocol_options",
-	"common_lb_config", "transport_socket", "transport_socket_matches", "least_request_lb_config",
-	"round_robin_lb_config", "original_dst_lb_config", "load_balancing_policy",
-	"upstream_http_protocol_options", "filters", NULL};
+static const char *const handled[] = {"name",
+				      "type",
+				      "eds_cluster_config",
+				      "connect_timeout",
+				      "per_connection_buffer_limit_bytes",
+				      "lb_policy",
+				      "load_assignment",
+				      "max_requests_per_connection",
+				      "circuit_breakers",
+				      "common_http_protocol_options",
+				      "http_protocol_options",
+				      "typed_extension_protocol_options",
+				      "common_lb_config",
+				      "transport_socket",
+				      "transport_socket_matches",
+				      "least_request_lb_config",
+				      "round_robin_lb_config",
+				      "original_dst_lb_config",
+				      "load_balancing_policy",
+				      "upstream_http_protocol_options",
+				      "filters",
+				      NULL};
 /* Names, statistics, DNS and checks: what they would do to traffic is listed in the README. */
-static const char *const noted[] = {
-	"alt_stat_name", "metadata", "outlier_detection", "health_checks", "cleanup_interval",
-	"upstream_bind_config", "upstream_connection_options", "close_connections_on_host_health_failure",
-	"ignore_health_on_host_removal", "lrs_server", "lrs_report_endpoint_metrics",
-	"track_timeout_budgets", "track_cluster_stats", "preconnect_policy", "dns_refresh_rate",
-	"dns_jitter", "dns_failure_refresh_rate", "respect_dns_ttl", "dns_lookup_family",
-	"dns_resolvers", "use_tcp_for_dns_lookups", "dns_resolution_config", "typed_dns_resolver_config",
-	"wait_for_warm_on_init", "per_connection_buffer_high_watermark_timeout", "ring_hash_lb_config",
-	"maglev_lb_config", NULL};
+static const char *const noted[] = {"alt_stat_name",
+				    "metadata",
+				    "outlier_detection",
+				    "health_checks",
+				    "cleanup_interval",
+				    "upstream_bind_config",
+				    "upstream_connection_options",
+				    "close_connections_on_host_health_failure",
+				    "ignore_health_on_host_removal",
+				    "lrs_server",
+				    "lrs_report_endpoint_metrics",
+				    "track_timeout_budgets",
+				    "track_cluster_stats",
+				    "preconnect_policy",
+				    "dns_refresh_rate",
+				    "dns_jitter",
+				    "dns_failure_refresh_rate",
+				    "respect_dns_ttl",
+				    "dns_lookup_family",
+				    "dns_resolvers",
+				    "use_tcp_for_dns_lookups",
+				    "dns_resolution_config",
+				    "typed_dns_resolver_config",
+				    "wait_for_warm_on_init",
+				    "per_connection_buffer_high_watermark_timeout",
+				    "ring_hash_lb_config",
+				    "maglev_lb_config",
+				    NULL};
 
 static void type_fill(const cluster *c, struct weft_img_cluster *ret)
 {
@@ -62,8 +96,8 @@ static void type_fill(const cluster *c, struct weft_img_cluster *ret)
 	}
 }
 
-static void choices_fill(struct weft_build *b, const Google__Protobuf__UInt32Value *n, const char *field,
-			 struct weft_img_cluster *ret)
+static void choices_fill(struct weft_build *b, const Google__Protobuf__UInt32Value *n,
+			 const char *field, struct weft_img_cluster *ret)
 {
 	ret->lb = WEFT_LB_LEAST_REQUEST;
 	ret->choice_count = weft_u32(n, 2);
@@ -82,32 +116,39 @@ static void least_fill(struct weft_build *b, const ProtobufCMessage *msg, const 
 		     weft_field(at, field, "choice_count"), ret);
 }
 
-/* Zone awareness needs the bootstrap's local cluster, which there is none of; weights of localities are not kept. */
-static void locality_check(struct weft_build *b, const Envoy__Extensions__LoadBalancingPolicies__Common__V3__LocalityLbConfig *l,
-			   const char *field)
+/* Zone awareness needs the bootstrap's local cluster, which there is none of; weights of localities
+ * are not kept. */
+static void
+locality_check(struct weft_build *b,
+	       const Envoy__Extensions__LoadBalancingPolicies__Common__V3__LocalityLbConfig *l,
+	       const char *field)
 {
 	static const char *const quiet[] = {"zone_aware_lb_config", NULL};
 	char at[WEFT_FIELD_MAX];
 
 	if (l)
-		weft_build_fields(b, &l->base, weft_field(at, field, "locality_lb_config"), NULL, quiet);
+		weft_build_fields(b, &l->base, weft_field(at, field, "locality_lb_config"), NULL,
+				  quiet);
 }
 
-static void policy_take(struct weft_build *b, const char *type, const ProtobufCMessage *msg, const char *field,
-			struct weft_img_cluster *ret)
+static void policy_take(struct weft_build *b, const char *type, const ProtobufCMessage *msg,
+			const char *field, struct weft_img_cluster *ret)
 {
 	static const char *const known[] = {"locality_lb_config", NULL};
 
 	if (!strcmp(type, POLICIES "round_robin.v3.RoundRobin")) {
 		weft_build_fields(b, msg, field, known, NULL);
-		locality_check(b, ((const round_robin *)(const void *)msg)->locality_lb_config, field);
+		locality_check(b, ((const round_robin *)(const void *)msg)->locality_lb_config,
+			       field);
 	} else if (!strcmp(type, POLICIES "random.v3.Random")) {
 		weft_build_fields(b, msg, field, known, NULL);
-		locality_check(b, ((const random_policy *)(const void *)msg)->locality_lb_config, field);
+		locality_check(b, ((const random_policy *)(const void *)msg)->locality_lb_config,
+			       field);
 		ret->lb = WEFT_LB_RANDOM;
 	} else if (!strcmp(type, POLICIES "least_request.v3.LeastRequest")) {
 		least_fill(b, msg, field, ret);
-		locality_check(b, ((const least_request *)(const void *)msg)->locality_lb_config, field);
+		locality_check(b, ((const least_request *)(const void *)msg)->locality_lb_config,
+			       field);
 	} else {
 		weft_build_fail(b, field, "unsupported: %s", type);
 	}
@@ -151,17 +192,19 @@ static void policy_fill(struct weft_build *b, const cluster *c, struct weft_img_
 	switch (c->lb_policy) {
 	case ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_POLICY__ROUND_ROBIN:
 		ret->lb = WEFT_LB_ROUND_ROBIN;
-		if (c->lb_config_case == ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_CONFIG_ROUND_ROBIN_LB_CONFIG)
-			weft_build_fields(b, &c->round_robin_lb_config->base, "round_robin_lb_config", NULL,
-					  NULL);
+		if (c->lb_config_case ==
+		    ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_CONFIG_ROUND_ROBIN_LB_CONFIG)
+			weft_build_fields(b, &c->round_robin_lb_config->base,
+					  "round_robin_lb_config", NULL, NULL);
 		break;
 	case ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_POLICY__LEAST_REQUEST:
 		ret->lb = WEFT_LB_LEAST_REQUEST;
-		if (c->lb_config_case == ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_CONFIG_LEAST_REQUEST_LB_CONFIG) {
+		if (c->lb_config_case ==
+		    ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_CONFIG_LEAST_REQUEST_LB_CONFIG) {
 			static const char *const known[] = {"choice_count", NULL};
 
-			weft_build_fields(b, &c->least_request_lb_config->base, "least_request_lb_config",
-					  known, NULL);
+			weft_build_fields(b, &c->least_request_lb_config->base,
+					  "least_request_lb_config", known, NULL);
 			choices_fill(b, c->least_request_lb_config->choice_count,
 				     "least_request_lb_config.choice_count", ret);
 		}
@@ -174,15 +217,18 @@ static void policy_fill(struct weft_build *b, const cluster *c, struct weft_img_
 			break;
 		/* fall through */
 	default:
-		weft_build_fail(b, "lb_policy", "unsupported: only ROUND_ROBIN, LEAST_REQUEST, RANDOM");
+		weft_build_fail(b, "lb_policy",
+				"unsupported: only ROUND_ROBIN, LEAST_REQUEST, RANDOM");
 	}
 }
 
-static void thresholds_fill(struct weft_build *b, const Envoy__Config__Cluster__V3__CircuitBreakers *cb,
+static void thresholds_fill(struct weft_build *b,
+			    const Envoy__Config__Cluster__V3__CircuitBreakers *cb,
 			    struct weft_img_cluster *ret)
 {
-	static const char *const known[] = {"priority", "max_connections", "max_pending_requests",
-					    "max_requests", "max_retries", NULL};
+	static const char *const known[] = {
+		"priority",	"max_connections", "max_pending_requests",
+		"max_requests", "max_retries",	   NULL};
 	static const char *const quiet[] = {"track_remaining", NULL};
 	bool seen[WEFT_PRIORITY__MAX] = {false};
 	char at[WEFT_FIELD_MAX];
@@ -194,10 +240,12 @@ static void thresholds_fill(struct weft_build *b, const Envoy__Config__Cluster__
 	if (cb->n_per_host_thresholds)
 		weft_build_fail(b, "circuit_breakers.per_host_thresholds", "unsupported");
 	for (size_t i = 0; i < cb->n_thresholds; i++) {
-		const Envoy__Config__Cluster__V3__CircuitBreakers__Thresholds *t = cb->thresholds[i];
+		const Envoy__Config__Cluster__V3__CircuitBreakers__Thresholds *t =
+			cb->thresholds[i];
 		int p = t->priority == ENVOY__CONFIG__CORE__V3__ROUTING_PRIORITY__HIGH;
 
-		weft_build_fields(b, &t->base, weft_field(at, "circuit_breakers", "thresholds[%zu]", i), known,
+		weft_build_fields(b, &t->base,
+				  weft_field(at, "circuit_breakers", "thresholds[%zu]", i), known,
 				  quiet);
 		if (seen[p])
 			continue; /* the first of a priority counts */
@@ -223,20 +271,21 @@ static void common_http(struct weft_build *b, const Envoy__Config__Core__V3__Htt
 	if (!o)
 		return;
 	weft_build_fields(b, &o->base, field, known, quiet);
-	ret->idle_timeout_ms =
-		weft_build_ms(b, o->idle_timeout, ret->idle_timeout_ms, weft_field(at, field, "idle_timeout"));
+	ret->idle_timeout_ms = weft_build_ms(b, o->idle_timeout, ret->idle_timeout_ms,
+					     weft_field(at, field, "idle_timeout"));
 	ret->max_connection_ms = weft_build_ms(b, o->max_connection_duration, 0,
 					       weft_field(at, field, "max_connection_duration"));
 	ret->max_requests_per_connection =
 		weft_u32(o->max_requests_per_connection, ret->max_requests_per_connection);
 }
 
-/* The codec of upstream connections: what concerns only requests that come in acts there in Envoy neither. */
-static void codec_check(struct weft_build *b, const Envoy__Config__Core__V3__Http1ProtocolOptions *o,
-			const char *field)
+/* The codec of upstream connections: what concerns only requests that come in acts there in Envoy
+ * neither. */
+static void codec_check(struct weft_build *b,
+			const Envoy__Config__Core__V3__Http1ProtocolOptions *o, const char *field)
 {
-	static const char *const quiet[] = {"allow_absolute_url", "accept_http_10", "default_host_for_http_10",
-					    "use_balsa_parser", NULL};
+	static const char *const quiet[] = {"allow_absolute_url", "accept_http_10",
+					    "default_host_for_http_10", "use_balsa_parser", NULL};
 
 	if (o)
 		weft_build_fields(b, &o->base, field, NULL, quiet);
@@ -253,11 +302,13 @@ static void codecs_check(struct weft_build *b,
 		if (o->explicit_http_config->protocol_config_case ==
 		    ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__EXPLICIT_HTTP_CONFIG__PROTOCOL_CONFIG_HTTP_PROTOCOL_OPTIONS)
 			codec_check(b, o->explicit_http_config->http_protocol_options,
-				    weft_field(at, field, "explicit_http_config.http_protocol_options"));
+				    weft_field(at, field,
+					       "explicit_http_config.http_protocol_options"));
 		break;
 	case ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__UPSTREAM_PROTOCOL_OPTIONS_USE_DOWNSTREAM_PROTOCOL_CONFIG:
 		codec_check(b, o->use_downstream_protocol_config->http_protocol_options,
-			    weft_field(at, field, "use_downstream_protocol_config.http_protocol_options"));
+			    weft_field(at, field,
+				       "use_downstream_protocol_config.http_protocol_options"));
 		break;
 	case ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__UPSTREAM_PROTOCOL_OPTIONS_AUTO_CONFIG:
 		codec_check(b, o->auto_config->http_protocol_options,
@@ -316,13 +367,18 @@ static void extensions_fill(struct weft_build *b, const cluster *c, struct weft_
 	}
 }
 
-static void lb_common_check(struct weft_build *b, const Envoy__Config__Cluster__V3__Cluster__CommonLbConfig *l)
+static void lb_common_check(struct weft_build *b,
+			    const Envoy__Config__Cluster__V3__Cluster__CommonLbConfig *l)
 {
 	/* zone-aware routing needs the bootstrap's local cluster, which there is none of */
-	static const char *const known[] = {"healthy_panic_threshold", "zone_aware_lb_config", NULL};
-	static const char *const quiet[] = {"update_merge_window", "ignore_new_hosts_until_first_hc",
+	static const char *const known[] = {"healthy_panic_threshold", "zone_aware_lb_config",
+					    NULL};
+	static const char *const quiet[] = {"update_merge_window",
+					    "ignore_new_hosts_until_first_hc",
 					    "close_connections_on_host_set_change",
-					    "consistent_hashing_lb_config", "override_host_status", NULL};
+					    "consistent_hashing_lb_config",
+					    "override_host_status",
+					    NULL};
 
 	if (!l)
 		return;
@@ -339,13 +395,16 @@ static void filters_check(struct weft_build *b, const cluster *c)
 	char at[WEFT_FIELD_MAX];
 
 	for (size_t i = 0; i < c->n_filters; i++) {
-		char *type = c->filters[i]->typed_config ? weft_any_type(c->filters[i]->typed_config) : NULL;
+		char *type = c->filters[i]->typed_config
+				     ? weft_any_type(c->filters[i]->typed_config)
+				     : NULL;
 
 		weft_field(at, "", "filters[%zu]", i);
 		if (type && weft_any_harmless(type))
 			weft_build_note(b, at, "filter without effect");
 		else
-			weft_build_fail(b, at, "unsupported: %s", type ? type : c->filters[i]->name);
+			weft_build_fail(b, at, "unsupported: %s",
+					type ? type : c->filters[i]->name);
 		free(type);
 	}
 }
@@ -354,13 +413,16 @@ static void original_dst_fill(struct weft_build *b, const cluster *c, struct wef
 {
 	static const char *const known[] = {"upstream_port_override", NULL};
 
-	if (c->lb_config_case != ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_CONFIG_ORIGINAL_DST_LB_CONFIG)
+	if (c->lb_config_case !=
+	    ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_CONFIG_ORIGINAL_DST_LB_CONFIG)
 		return;
-	weft_build_fields(b, &c->original_dst_lb_config->base, "original_dst_lb_config", known, NULL);
+	weft_build_fields(b, &c->original_dst_lb_config->base, "original_dst_lb_config", known,
+			  NULL);
 	ret->port_override = weft_u32(c->original_dst_lb_config->upstream_port_override, 0);
 }
 
-/* TLS upstream is not there: a cluster that always speaks it cannot be served. Matches: endpoints.c. */
+/* TLS upstream is not there: a cluster that always speaks it cannot be served. Matches:
+ * endpoints.c. */
 static void transport_check(struct weft_build *b, const Envoy__Config__Core__V3__TransportSocket *s)
 {
 	char *type = s && s->typed_config ? weft_any_type(s->typed_config) : NULL;

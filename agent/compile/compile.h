@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Snapshot -> image objects. Pure: no I/O, no kernel; main thread. What cannot be represented exactly is
- * refused with the resource, the field and the reason.
+ * Snapshot -> image objects. Pure: no I/O, no kernel; main thread. What cannot be represented
+ * exactly is refused with the resource, the field and the reason.
  */
 
 #include <jansson.h>
@@ -13,7 +13,8 @@
 
 struct weft_compiler;
 
-/* Keeps the ids of clusters, route configurations and state across publishes, and compiled resources. */
+/* Keeps the ids of clusters, route configurations and state across publishes, and compiled
+ * resources. */
 int weft_compiler_new(struct weft_store *store, struct weft_compiler **ret);
 void weft_compiler_free(struct weft_compiler *c);
 
@@ -22,8 +23,8 @@ struct weft_view_input {
 };
 
 /*
- * Compiles views 0..n-1 and publishes them at once. 0; or -EINVAL (causes in diag), -ENOSPC: image full (cause in
- * diag); then what was in force stays. Only changed resources are compiled.
+ * Compiles views 0..n-1 and publishes them at once. 0; or -EINVAL (causes in diag), -ENOSPC: image
+ * full (cause in diag); then what was in force stays. Only changed resources are compiled.
  */
 int weft_compiler_publish(struct weft_compiler *c, const struct weft_view_input *views, size_t n,
 			  struct weft_diag *diag);
@@ -33,16 +34,19 @@ int weft_compiler_check(struct weft_compiler *c, const struct weft_snapshot *sna
 			struct weft_diag *diag);
 
 /*
- * Accepted without effect (Istio's own filters, fields that do not change traffic): "Listener/x", field, reason.
- * Of what is in force, or of the last check.
+ * Accepted without effect (Istio's own filters, fields that do not change traffic): "Listener/x",
+ * field, reason. Of what is in force, or of the last check.
  */
 const struct weft_diag *weft_compiler_not_applied(const struct weft_compiler *c);
 
-/* What a state id stands for, for dump: kind ("bucket", "cluster", "endpoint") and name. NULL unknown. */
+/* What a state id stands for, for dump: kind ("bucket", "cluster", "endpoint") and name. NULL
+ * unknown. */
 const char *weft_compiler_state_name(const struct weft_compiler *c, uint32_t id,
 				     const char **ret_kind);
 
-/* The published image as JSON, by walking it from the root (golden tests, dump image). Caller owns. */
+/* The published image as JSON, by walking it from the root (golden tests, dump image). Caller owns.
+ */
 json_t *weft_image_json(const struct weft_store *s);
-/* Objects of one kind, as the kernel holds them, of a view: listeners, routes, clusters, endpoints. */
+/* Objects of one kind, as the kernel holds them, of a view: listeners, routes, clusters, endpoints.
+ */
 json_t *weft_image_json_view(const struct weft_store *s, uint32_t view, const char *what);

@@ -20,7 +20,8 @@ static char *lower_dup(struct weft_build *b, const char *s)
 	return copy;
 }
 
-/* Pseudo headers have slots of their own; `host` is another name of :authority (xds-envoy.md 3.3). */
+/* Pseudo headers have slots of their own; `host` is another name of :authority (xds-envoy.md 3.3).
+ */
 static uint8_t slot_get(struct weft_build *b, const char *name, struct weft_names_local *names,
 			const char *field)
 {
@@ -45,9 +46,10 @@ static uint8_t slot_get(struct weft_build *b, const char *name, struct weft_name
 			names->name[names->n++] = low;
 			low = NULL;
 		} else if (i == names->n) {
-			weft_build_fail(b, field,
-					"more than %u header names in one table, or a name over %u bytes",
-					WEFT_NAMES_MAX - WEFT_VALUE__HEADERS, WEFT_NAME_LEN_MAX - 1);
+			weft_build_fail(
+				b, field,
+				"more than %u header names in one table, or a name over %u bytes",
+				WEFT_NAMES_MAX - WEFT_VALUE__HEADERS, WEFT_NAME_LEN_MAX - 1);
 			i = 0;
 		}
 		i += WEFT_VALUE__HEADERS;
@@ -56,7 +58,8 @@ static uint8_t slot_get(struct weft_build *b, const char *name, struct weft_name
 	return (uint8_t)i;
 }
 
-static void text_set(struct weft_build *b, struct weft_img_cond *c, enum weft_cond_kind kind, const char *text)
+static void text_set(struct weft_build *b, struct weft_img_cond *c, enum weft_cond_kind kind,
+		     const char *text)
 {
 	char *low = c->flags & WEFT_COND_IGNORE_CASE ? lower_dup(b, text) : NULL;
 	struct weft_img_str s = weft_build_str(b, low ? low : text);
@@ -107,7 +110,8 @@ static void cond_fill(struct weft_build *b, const matcher *m, struct weft_names_
 	switch (m->header_match_specifier_case) {
 	case ENVOY__CONFIG__ROUTE__V3__HEADER_MATCHER__HEADER_MATCH_SPECIFIER_EXACT_MATCH:
 		/* the deprecated form: "" fits any value (xds-envoy.md 3.3) */
-		text_set(b, c, *m->exact_match ? WEFT_COND_EXACT : WEFT_COND_PREFIX, m->exact_match);
+		text_set(b, c, *m->exact_match ? WEFT_COND_EXACT : WEFT_COND_PREFIX,
+			 m->exact_match);
 		break;
 	case ENVOY__CONFIG__ROUTE__V3__HEADER_MATCHER__HEADER_MATCH_SPECIFIER_PREFIX_MATCH:
 		text_set(b, c, WEFT_COND_PREFIX, m->prefix_match);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Endpoint sets. Health comes from EDS alone here, so that priorities, overprovisioning and panic (xds-envoy.md 3.8) can
- * be worked out once: the image holds, per priority with load, the hosts that may be chosen.
+ * Endpoint sets. Health comes from EDS alone here, so that priorities, overprovisioning and panic
+ * (xds-envoy.md 3.8) can be worked out once: the image holds, per priority with load, the hosts
+ * that may be chosen.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -34,7 +35,7 @@ struct hosts {
 
 struct share {
 	uint32_t total, healthy, degraded;
-	uint32_t h, d;		   /* availability in percent */
+	uint32_t h, d;		      /* availability in percent */
 	uint32_t load, degraded_load; /* of 100 */
 	bool panic;
 };
@@ -98,7 +99,8 @@ static bool value_equal(const Google__Protobuf__Value *a, const Google__Protobuf
 	return same;
 }
 
-static bool socket_matches(const Google__Protobuf__Struct *match, const Google__Protobuf__Struct *have)
+static bool socket_matches(const Google__Protobuf__Struct *match,
+			   const Google__Protobuf__Struct *have)
 {
 	for (size_t i = 0; match && i < match->n_fields; i++) {
 		if (!value_equal(match->fields[i]->value, struct_get(have, match->fields[i]->key)))
@@ -108,7 +110,8 @@ static bool socket_matches(const Google__Protobuf__Struct *match, const Google__
 }
 
 /* The first match's transport socket is used; one that is not clear text cannot be. */
-static void transport_check(struct weft_build *b, const cluster *c, const lb_endpoint *e, const char *field)
+static void transport_check(struct weft_build *b, const cluster *c, const lb_endpoint *e,
+			    const char *field)
 {
 	const Google__Protobuf__Struct *have = match_metadata(e);
 
@@ -120,8 +123,10 @@ static void transport_check(struct weft_build *b, const cluster *c, const lb_end
 		if (!socket_matches(c->transport_socket_matches[i]->match, have))
 			continue;
 		type = s && s->typed_config ? weft_any_type(s->typed_config) : NULL;
-		if (type && strcmp(type, "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"))
-			weft_build_fail(b, field, "unsupported: transport socket match \"%s\" is %s",
+		if (type &&
+		    strcmp(type, "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"))
+			weft_build_fail(b, field,
+					"unsupported: transport socket match \"%s\" is %s",
 					c->transport_socket_matches[i]->name, type);
 		free(type);
 		return;
@@ -148,26 +153,29 @@ static bool known_host(struct hosts *h, const struct weft_sockaddr *addr, uint32
 	}
 }
 
-static void host_add(struct weft_build *b, const cluster *c, const lb_endpoint *e, uint32_t priority,
-		     const char *field, struct hosts *h)
+static void host_add(struct weft_build *b, const cluster *c, const lb_endpoint *e,
+		     uint32_t priority, const char *field, struct hosts *h)
 {
-	static const char *const known[] = {"endpoint", "health_status", "metadata", "load_balancing_weight",
-					    NULL};
+	static const char *const known[] = {"endpoint", "health_status", "metadata",
+					    "load_balancing_weight", NULL};
 	const Envoy__Config__Core__V3__SocketAddress *a;
 	struct weft_img_endpoint *out = &h->v[h->n];
 
 	weft_build_fields(b, &e->base, field, known, NULL);
-	if (e->host_identifier_case != ENVOY__CONFIG__ENDPOINT__V3__LB_ENDPOINT__HOST_IDENTIFIER_ENDPOINT ||
+	if (e->host_identifier_case !=
+		    ENVOY__CONFIG__ENDPOINT__V3__LB_ENDPOINT__HOST_IDENTIFIER_ENDPOINT ||
 	    !e->endpoint->address ||
-	    e->endpoint->address->address_case != ENVOY__CONFIG__CORE__V3__ADDRESS__ADDRESS_SOCKET_ADDRESS) {
+	    e->endpoint->address->address_case !=
+		    ENVOY__CONFIG__CORE__V3__ADDRESS__ADDRESS_SOCKET_ADDRESS) {
 		weft_build_fail(b, field, "unsupported: endpoint without socket_address");
 		return;
 	}
 	a = e->endpoint->address->socket_address;
 	if (!weft_ip_parse(a->address, a->port_value, &out->addr)) {
-		weft_build_fail(b, field, c->type > 0 && !c->eds_cluster_config ?
-						  "unsupported: DNS name \"%s\"" :
-						  "\"%s\" is not an IP address",
+		weft_build_fail(b, field,
+				c->type > 0 && !c->eds_cluster_config
+					? "unsupported: DNS name \"%s\""
+					: "\"%s\" is not an IP address",
 				a->address);
 		return;
 	}
@@ -179,14 +187,15 @@ static void host_add(struct weft_build *b, const cluster *c, const lb_endpoint *
 	out->weight = weft_u32(e->load_balancing_weight, 1);
 	out->health = (uint32_t)e->health_status;
 	out->hostname = weft_build_str(b, e->endpoint->hostname);
-	out->cell = weft_build_state(b, WEFT_CELL_ENDPOINT, 0, "%s %s:%u", c->name, a->address, a->port_value);
+	out->cell = weft_build_state(b, WEFT_CELL_ENDPOINT, 0, "%s %s:%u", c->name, a->address,
+				     a->port_value);
 	h->priority[h->n] = priority;
 	h->health[h->n] = health_of(e);
 	h->n++;
 }
 
-static void hosts_fill(struct weft_build *b, const cluster *c, const assignment *a, const char *field,
-		       struct hosts *h)
+static void hosts_fill(struct weft_build *b, const cluster *c, const assignment *a,
+		       const char *field, struct hosts *h)
 {
 	char at[WEFT_FIELD_MAX];
 
@@ -198,7 +207,8 @@ static void hosts_fill(struct weft_build *b, const cluster *c, const assignment 
 					"unsupported: load_balancer_endpoints, LEDS");
 		for (size_t j = 0; j < l->n_lb_endpoints; j++)
 			host_add(b, c, l->lb_endpoints[j], l->priority,
-				 weft_field(at, field, "endpoints[%zu].lb_endpoints[%zu]", i, j), h);
+				 weft_field(at, field, "endpoints[%zu].lb_endpoints[%zu]", i, j),
+				 h);
 	}
 }
 
@@ -245,7 +255,8 @@ static void loads_fill(struct share *s, size_t n, uint32_t factor, uint32_t thre
 	}
 	total = min_u32(100, sum);
 	for (size_t i = 0; i < n; i++) {
-		uint32_t usable = s[i].total ? 100 * (s[i].healthy + s[i].degraded) / s[i].total : 0;
+		uint32_t usable =
+			s[i].total ? 100 * (s[i].healthy + s[i].degraded) / s[i].total : 0;
 
 		s[i].panic = total < 100 && s[i].total && usable < threshold;
 		panics += s[i].panic;
@@ -268,7 +279,9 @@ static void loads_fill(struct share *s, size_t n, uint32_t factor, uint32_t thre
 		left -= s[i].degraded_load;
 	}
 	for (size_t i = 0; left && i < n; i++) {
-		uint32_t *load = s[i].load ? &s[i].load : s[i].degraded_load ? &s[i].degraded_load : NULL;
+		uint32_t *load = s[i].load	      ? &s[i].load
+				 : s[i].degraded_load ? &s[i].degraded_load
+						      : NULL;
 
 		if (load) {
 			*load += left;
@@ -281,7 +294,8 @@ static void loads_fill(struct share *s, size_t n, uint32_t factor, uint32_t thre
 static void set_fill(struct weft_build *b, const struct hosts *h, uint32_t priority, bool panic,
 		     enum health want, struct weft_img_host_set *ret)
 {
-	uint32_t *host = calloc(h->n + 1, sizeof(*host)), *weight = calloc(h->n + 1, sizeof(*weight));
+	uint32_t *host = calloc(h->n + 1, sizeof(*host)),
+		 *weight = calloc(h->n + 1, sizeof(*weight));
 	uint16_t *order = NULL;
 	int n = -ENOMEM;
 
@@ -294,7 +308,8 @@ static void set_fill(struct weft_build *b, const struct hosts *h, uint32_t prior
 	if (host && weight)
 		n = weft_schedule_make(weight, ret->n_host, &order);
 	if (n == -E2BIG) {
-		weft_build_fail(b, "endpoints", "more than %u endpoints of different weights in one priority",
+		weft_build_fail(b, "endpoints",
+				"more than %u endpoints of different weights in one priority",
 				WEFT_SCHEDULE_MAX);
 	} else if (n < 0) {
 		b->err = b->err ? b->err : n;
@@ -314,13 +329,14 @@ struct set_list {
 	uint32_t n, end;
 };
 
-static void set_add(struct weft_build *b, const struct hosts *h, uint32_t priority, uint32_t load, bool panic,
-		    enum health want, struct set_list *l)
+static void set_add(struct weft_build *b, const struct hosts *h, uint32_t priority, uint32_t load,
+		    bool panic, enum health want, struct set_list *l)
 {
 	if (!load)
 		return;
 	if (l->n == WEFT_PRIORITIES_MAX) {
-		weft_build_fail(b, "endpoints", "more than %u priorities with load", WEFT_PRIORITIES_MAX);
+		weft_build_fail(b, "endpoints", "more than %u priorities with load",
+				WEFT_PRIORITIES_MAX);
 		return;
 	}
 	l->end += load;
@@ -329,8 +345,8 @@ static void set_add(struct weft_build *b, const struct hosts *h, uint32_t priori
 	l->n++;
 }
 
-static void sets_fill(struct weft_build *b, const cluster *c, const assignment *a, const struct hosts *h,
-		      struct weft_img_endpoints *ret)
+static void sets_fill(struct weft_build *b, const cluster *c, const assignment *a,
+		      const struct hosts *h, struct weft_img_endpoints *ret)
 {
 	struct share s[PRIORITY_LIMIT] = {0};
 	struct set_list list = {0};
@@ -367,7 +383,8 @@ static void policy_check(struct weft_build *b, const assignment *a, const char *
 	if (a->n_named_endpoints)
 		weft_build_fail(b, weft_field(at, field, "named_endpoints"), "unsupported");
 	if (a->policy)
-		weft_build_fields(b, &a->policy->base, weft_field(at, field, "policy"), known, NULL);
+		weft_build_fields(b, &a->policy->base, weft_field(at, field, "policy"), known,
+				  NULL);
 }
 
 static bool hosts_alloc(struct hosts *h, size_t n)
@@ -395,7 +412,8 @@ uint32_t weft_build_endpoints(struct weft_build *b, const cluster *c, const assi
 	for (size_t i = 0; i < a->n_endpoints; i++)
 		n += a->endpoints[i]->n_lb_endpoints;
 	if (n > HOSTS_MAX) {
-		weft_build_fail(b, weft_field(at, field, "endpoints"), "more than %d endpoints", HOSTS_MAX);
+		weft_build_fail(b, weft_field(at, field, "endpoints"), "more than %d endpoints",
+				HOSTS_MAX);
 		return 0;
 	}
 	if (hosts_alloc(&h, n)) {

@@ -14,26 +14,60 @@
 
 #define FILTERS "envoy.extensions.filters.http."
 
-typedef Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager manager;
+typedef Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager
+	manager;
 typedef Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpFilter http_filter;
 
 /* Fields that the code below turns into the object. */
-static const char *const handled[] = {
-	"codec_type", "stat_prefix", "http_filters", "common_http_protocol_options",
-	"http_protocol_options", "server_name", "server_header_transformation",
-	"max_request_headers_kb", "stream_idle_timeout", "request_timeout", "request_headers_timeout",
-	"delayed_close_timeout", "via", "generate_request_id", "preserve_external_request_id",
-	"always_set_request_id_in_response", "proxy_100_continue", "upgrade_configs", "normalize_path",
-	"merge_slashes", "path_with_escaped_slashes_action", "strip_matching_host_port",
-	"strip_any_host_port", "strip_trailing_host_dot", "stream_error_on_invalid_http_message", "rds",
-	"route_config", "use_remote_address", "add_user_agent", NULL};
+static const char *const handled[] = {"codec_type",
+				      "stat_prefix",
+				      "http_filters",
+				      "common_http_protocol_options",
+				      "http_protocol_options",
+				      "server_name",
+				      "server_header_transformation",
+				      "max_request_headers_kb",
+				      "stream_idle_timeout",
+				      "request_timeout",
+				      "request_headers_timeout",
+				      "delayed_close_timeout",
+				      "via",
+				      "generate_request_id",
+				      "preserve_external_request_id",
+				      "always_set_request_id_in_response",
+				      "proxy_100_continue",
+				      "upgrade_configs",
+				      "normalize_path",
+				      "merge_slashes",
+				      "path_with_escaped_slashes_action",
+				      "strip_matching_host_port",
+				      "strip_any_host_port",
+				      "strip_trailing_host_dot",
+				      "stream_error_on_invalid_http_message",
+				      "rds",
+				      "route_config",
+				      "use_remote_address",
+				      "add_user_agent",
+				      NULL};
 /* What does not change what a client or an upstream sees of an HTTP/1.1 exchange. */
-static const char *const noted[] = {
-	"tracing", "access_log", "access_log_flush_interval", "flush_access_log_on_new_request",
-	"access_log_options", "http2_protocol_options", "http3_protocol_options", "drain_timeout",
-	"drain_timeout_jitter", "http1_safe_max_connection_duration", "stream_flush_timeout",
-	"request_id_extension", "internal_address_config", "append_local_overload",
-	"add_proxy_protocol_connection_state", "set_current_client_cert_details", "skip_xff_append", NULL};
+static const char *const noted[] = {"tracing",
+				    "access_log",
+				    "access_log_flush_interval",
+				    "flush_access_log_on_new_request",
+				    "access_log_options",
+				    "http2_protocol_options",
+				    "http3_protocol_options",
+				    "drain_timeout",
+				    "drain_timeout_jitter",
+				    "http1_safe_max_connection_duration",
+				    "stream_flush_timeout",
+				    "request_id_extension",
+				    "internal_address_config",
+				    "append_local_overload",
+				    "add_proxy_protocol_connection_state",
+				    "set_current_client_cert_details",
+				    "skip_xff_append",
+				    NULL};
 
 static void flag(uint32_t *flags, uint32_t bit, bool on)
 {
@@ -63,13 +97,19 @@ static uint32_t flags_of(struct weft_build *b, const manager *m, const char *fie
 	return f;
 }
 
-/* The codec's options; its own setting on malformed messages counts, if there is one, not the manager's. */
-static uint32_t http1_flags(struct weft_build *b, const Envoy__Config__Core__V3__Http1ProtocolOptions *o,
-			    uint32_t f, const char *field)
+/* The codec's options; its own setting on malformed messages counts, if there is one, not the
+ * manager's. */
+static uint32_t http1_flags(struct weft_build *b,
+			    const Envoy__Config__Core__V3__Http1ProtocolOptions *o, uint32_t f,
+			    const char *field)
 {
-	static const char *const known[] = {"allow_absolute_url", "accept_http_10", "enable_trailers",
-					    "allow_chunked_length", "allow_custom_methods",
-					    "override_stream_error_on_invalid_http_message", NULL};
+	static const char *const known[] = {"allow_absolute_url",
+					    "accept_http_10",
+					    "enable_trailers",
+					    "allow_chunked_length",
+					    "allow_custom_methods",
+					    "override_stream_error_on_invalid_http_message",
+					    NULL};
 	static const char *const quiet[] = {"use_balsa_parser", NULL};
 	char at[WEFT_FIELD_MAX];
 
@@ -92,10 +132,13 @@ static uint32_t http1_flags(struct weft_build *b, const Envoy__Config__Core__V3_
 static void common_fill(struct weft_build *b, const Envoy__Config__Core__V3__HttpProtocolOptions *o,
 			const char *field, struct weft_img_hcm *ret)
 {
-	static const char *const known[] = {"idle_timeout", "max_connection_duration",
-					    "max_headers_count", "max_stream_duration",
+	static const char *const known[] = {"idle_timeout",
+					    "max_connection_duration",
+					    "max_headers_count",
+					    "max_stream_duration",
 					    "headers_with_underscores_action",
-					    "max_requests_per_connection", NULL};
+					    "max_requests_per_connection",
+					    NULL};
 	char at[WEFT_FIELD_MAX];
 
 	ret->idle_ms = 3600000;
@@ -103,11 +146,12 @@ static void common_fill(struct weft_build *b, const Envoy__Config__Core__V3__Htt
 	if (!o)
 		return;
 	weft_build_fields(b, &o->base, field, known, NULL);
-	ret->idle_ms = weft_build_ms(b, o->idle_timeout, 3600000, weft_field(at, field, "idle_timeout"));
+	ret->idle_ms =
+		weft_build_ms(b, o->idle_timeout, 3600000, weft_field(at, field, "idle_timeout"));
 	ret->max_connection_ms = weft_build_ms(b, o->max_connection_duration, 0,
 					       weft_field(at, field, "max_connection_duration"));
-	ret->max_stream_ms =
-		weft_build_ms(b, o->max_stream_duration, 0, weft_field(at, field, "max_stream_duration"));
+	ret->max_stream_ms = weft_build_ms(b, o->max_stream_duration, 0,
+					   weft_field(at, field, "max_stream_duration"));
 	ret->max_headers = weft_u32(o->max_headers_count, 100);
 	if (ret->max_headers > WEFT_NATIVE_HEADERS_MAX)
 		weft_build_fail(b, weft_field(at, field, "max_headers_count"), "more than %u",
@@ -117,7 +161,8 @@ static void common_fill(struct weft_build *b, const Envoy__Config__Core__V3__Htt
 }
 
 /* Lists of lower-case strings: struct weft_img_str[n]. */
-static void upgrades_fill(struct weft_build *b, const manager *m, const char *field, struct weft_img_hcm *ret)
+static void upgrades_fill(struct weft_build *b, const manager *m, const char *field,
+			  struct weft_img_hcm *ret)
 {
 	struct weft_img_str *list = calloc(m->n_upgrade_configs + 1, sizeof(*list));
 	char at[WEFT_FIELD_MAX];
@@ -145,11 +190,13 @@ static void upgrades_fill(struct weft_build *b, const manager *m, const char *fi
 static bool filter_idle(struct weft_build *b, const char *type, const ProtobufCMessage *msg,
 			const char *field)
 {
-	if (!strcmp(type, FILTERS "cors.v3.Cors") || !strcmp(type, FILTERS "grpc_stats.v3.FilterConfig")) {
+	if (!strcmp(type, FILTERS "cors.v3.Cors") ||
+	    !strcmp(type, FILTERS "grpc_stats.v3.FilterConfig")) {
 		weft_build_note(b, field, "filter without effect");
 		return true;
 	}
-	if (!strcmp(type, FILTERS "fault.v3.HTTPFault") && !protobuf_c_message_get_packed_size(msg)) {
+	if (!strcmp(type, FILTERS "fault.v3.HTTPFault") &&
+	    !protobuf_c_message_get_packed_size(msg)) {
 		weft_build_note(b, field, "filter without effect: no fault is configured");
 		return true;
 	}
@@ -160,9 +207,13 @@ static void router_fill(struct weft_build *b, const ProtobufCMessage *msg, const
 			struct weft_img_hcm *ret)
 {
 	static const char *const known[] = {"suppress_envoy_headers", NULL};
-	static const char *const quiet[] = {"dynamic_stats", "start_child_span", "upstream_log",
-					    "upstream_log_options", "suppress_grpc_request_failure_code_stats",
-					    "reject_connect_request_early_data", NULL};
+	static const char *const quiet[] = {"dynamic_stats",
+					    "start_child_span",
+					    "upstream_log",
+					    "upstream_log_options",
+					    "suppress_grpc_request_failure_code_stats",
+					    "reject_connect_request_early_data",
+					    NULL};
 	const Envoy__Extensions__Filters__Http__Router__V3__Router *r = (const void *)msg;
 
 	weft_build_fields(b, msg, field, known, quiet);
@@ -223,7 +274,7 @@ static void filter_build(struct weft_build *b, const http_filter *f, const char 
 	else if (!strcmp(type, FILTERS "local_ratelimit.v3.LocalRateLimit"))
 		filter_add(b, f, msg, at, list, ret);
 	else if (filter_idle(b, type, msg, at))
-		; /* noted */
+		;	      /* noted */
 	else if (f->disabled) /* only an override could enable it, and that is refused */
 		weft_build_note(b, at, "disabled");
 	else
@@ -233,15 +284,16 @@ static void filter_build(struct weft_build *b, const http_filter *f, const char 
 	free(type);
 }
 
-static void filters_fill(struct weft_build *b, const manager *m, const char *field, struct weft_img_hcm *ret)
+static void filters_fill(struct weft_build *b, const manager *m, const char *field,
+			 struct weft_img_hcm *ret)
 {
 	struct weft_img_filter list[WEFT_FILTERS_MAX] = {0};
 	char at[WEFT_FIELD_MAX];
 
 	ret->flags |= WEFT_HCM_NO_ROUTER; /* until a router is found */
 	for (size_t i = 0; i < m->n_http_filters; i++)
-		filter_build(b, m->http_filters[i], weft_field(at, field, "http_filters[%zu]", i), list,
-			     ret);
+		filter_build(b, m->http_filters[i], weft_field(at, field, "http_filters[%zu]", i),
+			     list, ret);
 	if (ret->n_filter)
 		ret->filter = weft_build_put(b, list, ret->n_filter * sizeof(*list));
 }
@@ -270,7 +322,8 @@ static void rds_add(struct weft_build *b, const char *name, struct weft_img_hcm 
 	free(key);
 }
 
-static void routes_fill(struct weft_build *b, const manager *m, const char *field, struct weft_img_hcm *ret)
+static void routes_fill(struct weft_build *b, const manager *m, const char *field,
+			struct weft_img_hcm *ret)
 {
 	char at[WEFT_FIELD_MAX], *key = NULL;
 	uint32_t off;
@@ -285,9 +338,11 @@ static void routes_fill(struct weft_build *b, const manager *m, const char *fiel
 			b->err = b->err ? b->err : -ENOMEM;
 		free(key);
 		b->validate_clusters = weft_bool(m->route_config->validate_clusters, true);
-		off = weft_build_route_config(b, m->route_config, weft_field(at, field, "route_config"));
+		off = weft_build_route_config(b, m->route_config,
+					      weft_field(at, field, "route_config"));
 		b->validate_clusters = false;
-		if (weft_words_add(&b->inline_rc, ret->route_config) || weft_words_add(&b->inline_rc, off))
+		if (weft_words_add(&b->inline_rc, ret->route_config) ||
+		    weft_words_add(&b->inline_rc, off))
 			b->err = b->err ? b->err : -ENOMEM;
 		break;
 	default:
@@ -303,7 +358,8 @@ static void codec_check(struct weft_build *b, const manager *m, const char *fiel
 		    ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__CODEC_TYPE__AUTO &&
 	    m->codec_type !=
 		    ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__CODEC_TYPE__HTTP1)
-		weft_build_fail(b, weft_field(at, field, "codec_type"), "unsupported: HTTP/2, HTTP/3");
+		weft_build_fail(b, weft_field(at, field, "codec_type"),
+				"unsupported: HTTP/2, HTTP/3");
 	if (m->path_with_escaped_slashes_action >
 	    ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__PATH_WITH_ESCAPED_SLASHES_ACTION__KEEP_UNCHANGED)
 		weft_build_fail(b, weft_field(at, field, "path_with_escaped_slashes_action"),

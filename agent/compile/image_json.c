@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The published image as JSON, by walking it from the root: what the kernel holds, not what the agent meant. */
+/* The published image as JSON, by walking it from the root: what the kernel holds, not what the
+ * agent meant. */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,8 +22,8 @@ static json_t *address(const struct weft_addr *a, uint32_t port)
 	bool v4 = !a->w[0] && !a->w[1] && a->w[2] == htonl(0xffff);
 	char ip[INET6_ADDRSTRLEN];
 
-	if (!inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? (const void *)&a->w[3] : (const void *)a->w, ip,
-		       sizeof(ip)))
+	if (!inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? (const void *)&a->w[3] : (const void *)a->w,
+		       ip, sizeof(ip)))
 		return json_null();
 	return json_sprintf(v4 ? "%s:%u" : "[%s]:%u", ip, port);
 }
@@ -35,8 +36,8 @@ static json_t *reply_json(uint32_t off)
 		return json_null();
 	return json_pack("{s:i, s:o, s:o, s:b, s:o}", "status", (int)r->status, "head",
 			 text((struct weft_img_str){r->data, r->head_len}), "body",
-			 text((struct weft_img_str){r->data + r->head_len, r->len - r->head_len}), "closes",
-			 r->flags & WEFT_REPLY_CLOSES, "details", text(r->details));
+			 text((struct weft_img_str){r->data + r->head_len, r->len - r->head_len}),
+			 "closes", r->flags & WEFT_REPLY_CLOSES, "details", text(r->details));
 }
 
 static json_t *bucket_json(const struct weft_img_bucket *b)
@@ -50,9 +51,10 @@ static json_t *limit_json(uint32_t off)
 	const struct weft_img_rate_limit *l = weft_img_at(off);
 
 	return json_pack("{s:o?, s:i, s:i, s:b, s:o}", "bucket",
-			 l->flags & WEFT_RATE_HAS_BUCKET ? bucket_json(&l->bucket) : NULL, "enabled_ppm",
-			 (int)l->enabled, "enforced_ppm", (int)l->enforced, "per_connection",
-			 l->flags & WEFT_RATE_PER_CONNECTION, "reply", reply_json(l->reply));
+			 l->flags & WEFT_RATE_HAS_BUCKET ? bucket_json(&l->bucket) : NULL,
+			 "enabled_ppm", (int)l->enabled, "enforced_ppm", (int)l->enforced,
+			 "per_connection", l->flags & WEFT_RATE_PER_CONNECTION, "reply",
+			 reply_json(l->reply));
 }
 
 static json_t *overrides_json(uint32_t off, uint32_t n)
@@ -61,8 +63,9 @@ static json_t *overrides_json(uint32_t off, uint32_t n)
 	json_t *list = json_array();
 
 	for (uint32_t i = 0; i < n; i++)
-		json_array_append_new(list, json_pack("{s:b, s:o?}", "disabled", o[i].disabled, "rate_limit",
-						      o[i].config ? limit_json(o[i].config) : NULL));
+		json_array_append_new(
+			list, json_pack("{s:b, s:o?}", "disabled", o[i].disabled, "rate_limit",
+					o[i].config ? limit_json(o[i].config) : NULL));
 	return list;
 }
 
@@ -76,40 +79,42 @@ static json_t *targets_json(uint32_t off)
 
 	for (uint32_t i = 0; i < t->n; i++)
 		json_array_append_new(list,
-				      json_pack("{s:o, s:i, s:o}", "name", text(e[i].name), "weight",
-						(int)e[i].weight, "overrides",
+				      json_pack("{s:o, s:i, s:o}", "name", text(e[i].name),
+						"weight", (int)e[i].weight, "overrides",
 						overrides_json(e[i].override, e[i].n_override)));
 	return list;
 }
 
 static json_t *cond_json(const struct weft_img_cond *c)
 {
-	static const char *const kinds[] = {"", "present", "exact", "prefix", "suffix", "contains", "range",
-					    "separated"};
+	static const char *const kinds[] = {"",	      "present",  "exact", "prefix",
+					    "suffix", "contains", "range", "separated"};
 
 	return json_pack("{s:s, s:i, s:o, s:I, s:I, s:b, s:b, s:b}", "kind",
-			 kinds[c->kind < sizeof(kinds) / sizeof(*kinds) ? c->kind : 0], "slot", (int)c->slot,
-			 "text", text((struct weft_img_str){c->str, c->len}), "start", (json_int_t)c->start,
-			 "end", (json_int_t)c->end, "invert", c->flags & WEFT_COND_INVERT,
-			 "missing_as_empty", c->flags & WEFT_COND_MISSING_AS_EMPTY, "ignore_case",
+			 kinds[c->kind < sizeof(kinds) / sizeof(*kinds) ? c->kind : 0], "slot",
+			 (int)c->slot, "text", text((struct weft_img_str){c->str, c->len}), "start",
+			 (json_int_t)c->start, "end", (json_int_t)c->end, "invert",
+			 c->flags & WEFT_COND_INVERT, "missing_as_empty",
+			 c->flags & WEFT_COND_MISSING_AS_EMPTY, "ignore_case",
 			 c->flags & WEFT_COND_IGNORE_CASE);
 }
 
 static json_t *forward_json(const struct weft_img_forward *f)
 {
-	return json_pack("{s:o, s:I, s:I, s:i, s:i, s:i, s:b}", "clusters", targets_json(f->targets),
-			 "timeout_ms", (json_int_t)f->timeout_ms, "idle_timeout_ms",
-			 f->idle_timeout_ms == WEFT_TIMEOUT_INHERIT ? -1 : (json_int_t)f->idle_timeout_ms,
-			 "retry_on", (int)f->retry_on, "num_retries", (int)f->num_retries, "per_try_ms",
-			 (int)f->per_try_ms, "priority_high", f->flags & WEFT_FORWARD_PRIORITY_HIGH);
+	return json_pack(
+		"{s:o, s:I, s:I, s:i, s:i, s:i, s:b}", "clusters", targets_json(f->targets),
+		"timeout_ms", (json_int_t)f->timeout_ms, "idle_timeout_ms",
+		f->idle_timeout_ms == WEFT_TIMEOUT_INHERIT ? -1 : (json_int_t)f->idle_timeout_ms,
+		"retry_on", (int)f->retry_on, "num_retries", (int)f->num_retries, "per_try_ms",
+		(int)f->per_try_ms, "priority_high", f->flags & WEFT_FORWARD_PRIORITY_HIGH);
 }
 
 static json_t *redirect_json(const struct weft_img_redirect *r)
 {
-	return json_pack("{s:o, s:o, s:o, s:o, s:i, s:b, s:b}", "reply", reply_json(r->reply), "scheme",
-			 text(r->scheme), "host", text(r->host), "path", text(r->path), "port", (int)r->port,
-			 "https", r->flags & WEFT_REDIRECT_HTTPS, "strip_query",
-			 r->flags & WEFT_REDIRECT_STRIP_QUERY);
+	return json_pack("{s:o, s:o, s:o, s:o, s:i, s:b, s:b}", "reply", reply_json(r->reply),
+			 "scheme", text(r->scheme), "host", text(r->host), "path", text(r->path),
+			 "port", (int)r->port, "https", r->flags & WEFT_REDIRECT_HTTPS,
+			 "strip_query", r->flags & WEFT_REDIRECT_STRIP_QUERY);
 }
 
 static json_t *route_json(uint32_t off)
@@ -126,8 +131,8 @@ static json_t *route_json(uint32_t off)
 		action = json_pack("{s:o}", "direct_response", reply_json(r->action));
 	else if (r->action_kind == WEFT_ACTION_REDIRECT)
 		action = json_pack("{s:o}", "redirect", redirect_json(weft_img_at(r->action)));
-	return json_pack("{s:i, s:o, s:o, s:o?, s:o}", "index", (int)r->index, "name", text(r->name),
-			 "conditions", conds, "action", action, "overrides",
+	return json_pack("{s:i, s:o, s:o, s:o?, s:o}", "index", (int)r->index, "name",
+			 text(r->name), "conditions", conds, "action", action, "overrides",
 			 overrides_json(r->override, r->n_override));
 }
 
@@ -137,7 +142,8 @@ struct routes {
 	uint32_t n;
 };
 
-static void route_place(struct routes *all, uint32_t index, uint32_t off, const char *path, const char *kind)
+static void route_place(struct routes *all, uint32_t index, uint32_t off, const char *path,
+			const char *kind)
 {
 	if (index >= all->n)
 		return;
@@ -149,8 +155,8 @@ static void route_place(struct routes *all, uint32_t index, uint32_t off, const 
 			      json_pack("{s:o}", kind, json_sprintf("%s", path)));
 }
 
-static void accept_walk(struct routes *all, uint32_t off, const struct weft_img_accept *outer, const char *path,
-			const char *kind)
+static void accept_walk(struct routes *all, uint32_t off, const struct weft_img_accept *outer,
+			const char *path, const char *kind)
 {
 	const struct weft_img_accept *a = weft_img_at(off);
 	const struct weft_img_candidate *c = (const void *)(a + 1);
@@ -163,7 +169,8 @@ static void accept_walk(struct routes *all, uint32_t off, const struct weft_img_
 }
 
 #define PATH_SHOWN 8300
-static void node_walk(struct routes *all, uint32_t off, const struct weft_img_accept *outer, char *path, size_t len)
+static void node_walk(struct routes *all, uint32_t off, const struct weft_img_accept *outer,
+		      char *path, size_t len)
 {
 	const struct weft_img_node *n = weft_img_at(off);
 	const uint32_t *child = (const void *)(n + 1);
@@ -224,7 +231,8 @@ static json_t *domains_json(const struct weft_img_route_config *rc)
 			continue;
 		host = weft_img_at(e[i].val);
 		v[n++] = json_pack("{s:o, s:o}", "domain",
-				   json_sprintf("%s%.*s%s", e[i].kind == WEFT_KIND_HOST_SUFFIX ? "*" : "",
+				   json_sprintf("%s%.*s%s",
+						e[i].kind == WEFT_KIND_HOST_SUFFIX ? "*" : "",
 						(int)e[i].len, (const char *)weft_img_at(e[i].str),
 						e[i].kind == WEFT_KIND_HOST_PREFIX ? "*" : ""),
 				   "virtual_host", text(host->name));
@@ -269,11 +277,12 @@ static json_t *vhosts_json(const struct weft_img_route_config *rc)
 static json_t *route_config_json(uint32_t off)
 {
 	const struct weft_img_route_config *rc = weft_img_at(off);
-	json_t *star = rc->star ? text(((const struct weft_img_vhost *)weft_img_at(rc->star))->name) : NULL;
+	json_t *star = rc->star ? text(((const struct weft_img_vhost *)weft_img_at(rc->star))->name)
+				: NULL;
 
 	return json_pack("{s:o, s:o, s:o?, s:o, s:b, s:o}", "name", text(rc->name), "domains",
-			 domains_json(rc), "star", star, "virtual_hosts", vhosts_json(rc), "ignore_port",
-			 rc->flags & WEFT_RC_IGNORE_PORT, "overrides",
+			 domains_json(rc), "star", star, "virtual_hosts", vhosts_json(rc),
+			 "ignore_port", rc->flags & WEFT_RC_IGNORE_PORT, "overrides",
 			 overrides_json(rc->override, rc->n_override));
 }
 
@@ -304,9 +313,10 @@ static json_t *cluster_json(uint32_t off)
 	static const char *const policies[] = {"round_robin", "least_request", "random"};
 	const struct weft_img_cluster *c = weft_img_at(off);
 
-	return json_pack("{s:o, s:s, s:s, s:i, s:o, s:o}", "name", text(c->name), "type", types[c->type & 3],
-			 "lb_policy", policies[c->lb % 3], "connect_timeout_ms", (int)c->connect_timeout_ms,
-			 "default", threshold_json(&c->threshold[WEFT_PRIORITY_DEFAULT]), "high",
+	return json_pack("{s:o, s:s, s:s, s:i, s:o, s:o}", "name", text(c->name), "type",
+			 types[c->type & 3], "lb_policy", policies[c->lb % 3], "connect_timeout_ms",
+			 (int)c->connect_timeout_ms, "default",
+			 threshold_json(&c->threshold[WEFT_PRIORITY_DEFAULT]), "high",
 			 threshold_json(&c->threshold[WEFT_PRIORITY_HIGH]));
 }
 
@@ -324,8 +334,9 @@ static json_t *sets_json(const struct weft_img_endpoints *e)
 			json_array_append_new(hosts, json_integer(host[j]));
 		for (uint32_t j = 0; j < s[i].n_schedule; j++)
 			json_array_append_new(schedule, json_integer(order[j]));
-		json_array_append_new(list, json_pack("{s:i, s:o, s:o}", "load_end", (int)s[i].load_end,
-						      "hosts", hosts, "schedule", schedule));
+		json_array_append_new(list,
+				      json_pack("{s:i, s:o, s:o}", "load_end", (int)s[i].load_end,
+						"hosts", hosts, "schedule", schedule));
 	}
 	return list;
 }
@@ -338,22 +349,25 @@ static json_t *endpoints_json(const struct weft_img_cluster_ref *ref)
 
 	for (uint32_t i = 0; i < e->n; i++)
 		json_array_append_new(list, json_pack("{s:o, s:I, s:i}", "address",
-						      address(&v[i].addr.addr, v[i].addr.port), "weight",
-						      (json_int_t)v[i].weight, "health", (int)v[i].health));
+						      address(&v[i].addr.addr, v[i].addr.port),
+						      "weight", (json_int_t)v[i].weight, "health",
+						      (int)v[i].health));
 	return json_pack("{s:o, s:o, s:o}", "name",
-			 text(((const struct weft_img_cluster *)weft_img_at(ref->cluster))->name), "endpoints",
-			 list, "sets", sets_json(e));
+			 text(((const struct weft_img_cluster *)weft_img_at(ref->cluster))->name),
+			 "endpoints", list, "sets", sets_json(e));
 }
 
 static json_t *clusters_list(const struct weft_img_view *view, bool endpoints)
 {
-	const struct weft_img_cluster_ref *ref = view->n_cluster ? weft_img_at(view->cluster) : NULL;
+	const struct weft_img_cluster_ref *ref =
+		view->n_cluster ? weft_img_at(view->cluster) : NULL;
 	json_t *list = json_array();
 
 	for (uint32_t i = 0; i < view->n_cluster; i++) {
 		if (!ref[i].cluster || (endpoints && !ref[i].endpoints))
 			continue;
-		json_array_append_new(list, endpoints ? endpoints_json(&ref[i]) : cluster_json(ref[i].cluster));
+		json_array_append_new(list, endpoints ? endpoints_json(&ref[i])
+						      : cluster_json(ref[i].cluster));
 	}
 	return list;
 }
@@ -368,13 +382,14 @@ static json_t *hcm_json(const struct weft_img_hcm *h, const struct weft_img_view
 	json_t *filters = json_array();
 
 	for (uint32_t i = 0; i < h->n_filter; i++)
-		json_array_append_new(filters, json_pack("{s:b, s:o}", "disabled", f[i].disabled, "rate_limit",
-							 limit_json(f[i].config)));
-	return json_pack("{s:o, s:o, s:i, s:o?, s:o, s:i, s:i}", "stat_prefix", text(h->stat_prefix),
-			 "server_name", text(h->server_name), "flags", (int)h->flags, "route_config",
-			 at ? text(((const struct weft_img_route_config *)weft_img_at(at))->name) : NULL,
-			 "filters", filters, "max_request_headers", (int)h->max_head, "max_headers_count",
-			 (int)h->max_headers);
+		json_array_append_new(filters, json_pack("{s:b, s:o}", "disabled", f[i].disabled,
+							 "rate_limit", limit_json(f[i].config)));
+	return json_pack(
+		"{s:o, s:o, s:i, s:o?, s:o, s:i, s:i}", "stat_prefix", text(h->stat_prefix),
+		"server_name", text(h->server_name), "flags", (int)h->flags, "route_config",
+		at ? text(((const struct weft_img_route_config *)weft_img_at(at))->name) : NULL,
+		"filters", filters, "max_request_headers", (int)h->max_head, "max_headers_count",
+		(int)h->max_headers);
 }
 
 static json_t *chain_json(uint32_t off, const struct weft_img_view *view)
@@ -387,8 +402,8 @@ static json_t *chain_json(uint32_t off, const struct weft_img_view *view)
 	for (uint32_t i = 0; i < c->n_conn_limit; i++)
 		json_array_append_new(limits, bucket_json(weft_img_at(c->conn_limit[i])));
 	if (c->kind == WEFT_CHAIN_TCP)
-		return json_pack("{s:o, s:o, s:o}", "name", text(c->name), "connection_limits", limits,
-				 "tcp_proxy", targets_json(c->target));
+		return json_pack("{s:o, s:o, s:o}", "name", text(c->name), "connection_limits",
+				 limits, "tcp_proxy", targets_json(c->target));
 	return json_pack("{s:o, s:o, s:o}", "name", text(c->name), "connection_limits", limits,
 			 "http_connection_manager", hcm_json(weft_img_at(c->target), view));
 }
@@ -404,10 +419,11 @@ static json_t *groups_json(const struct weft_img_listener *l, const struct weft_
 
 		for (unsigned int c = 0; c < WEFT_PROTO__MAX; c++) {
 			if (!c || g[i].chain[c] != g[i].chain[0])
-				json_object_set_new(chains, columns[c], chain_json(g[i].chain[c], view));
+				json_object_set_new(chains, columns[c],
+						    chain_json(g[i].chain[c], view));
 		}
-		json_array_append_new(list, json_pack("{s:i, s:o}", "destination_port", (int)g[i].port,
-						      "chains", chains));
+		json_array_append_new(list, json_pack("{s:i, s:o}", "destination_port",
+						      (int)g[i].port, "chains", chains));
 	}
 	return list;
 }
@@ -430,10 +446,11 @@ static json_t *listener_json(uint32_t off, const struct weft_img_view *view)
 
 	places_append(places, view->listener, off);
 	places_append(places, view->wildcard, off);
-	return json_pack("{s:o, s:o, s:b, s:b, s:b, s:o}", "name", text(l->name), "addresses", places,
-			 "use_original_dst", off == view->fallback, "inspects_http",
+	return json_pack("{s:o, s:o, s:b, s:b, s:b, s:o}", "name", text(l->name), "addresses",
+			 places, "use_original_dst", off == view->fallback, "inspects_http",
 			 l->flags & WEFT_LISTENER_INSPECT_HTTP, "inspects_tls",
-			 l->flags & WEFT_LISTENER_INSPECT_TLS, "filter_chains", groups_json(l, view));
+			 l->flags & WEFT_LISTENER_INSPECT_TLS, "filter_chains",
+			 groups_json(l, view));
 }
 
 static int compare_names(const void *a, const void *b)

@@ -37,8 +37,8 @@ static uint32_t ppm(const Envoy__Config__Core__V3__RuntimeFractionalPercent *p)
 }
 
 /* Cost of a token in 1/16 ns, rounded to nearest: weft_img_bucket. */
-static void bucket_fill(struct weft_build *b, const Envoy__Type__V3__TokenBucket *t, const char *field,
-			struct weft_img_bucket *ret)
+static void bucket_fill(struct weft_build *b, const Envoy__Type__V3__TokenBucket *t,
+			const char *field, struct weft_img_bucket *ret)
 {
 	uint64_t tokens = weft_u32(t->tokens_per_fill, 1), interval;
 
@@ -52,7 +52,8 @@ static void bucket_fill(struct weft_build *b, const Envoy__Type__V3__TokenBucket
 	ret->max_tokens = t->max_tokens;
 	ret->cost = (interval + tokens / 2) / tokens;
 	if (!ret->cost)
-		ret->cost = 1; /* sixteen tokens in a nanosecond: no limit that could be told from none */
+		ret->cost = 1; /* sixteen tokens in a nanosecond: no limit that could be told from
+				  none */
 	if (ret->max_tokens && ret->cost > ((1ull << 62) - 1) / ret->max_tokens)
 		weft_build_fail(b, field, "takes more than 9 years to fill");
 	ret->full = ret->cost * ret->max_tokens;
@@ -60,13 +61,20 @@ static void bucket_fill(struct weft_build *b, const Envoy__Type__V3__TokenBucket
 
 uint32_t weft_build_rate_limit(struct weft_build *b, const http_limit *l, const char *field)
 {
-	static const char *const handled[] = {
-		"stat_prefix", "status", "token_bucket", "filter_enabled", "filter_enforced",
-		"request_headers_to_add_when_not_enforced", "response_headers_to_add",
-		"local_rate_limit_per_downstream_connection", "always_consume_default_token_bucket",
-		"rate_limited_as_resource_exhausted", NULL};
+	static const char *const handled[] = {"stat_prefix",
+					      "status",
+					      "token_bucket",
+					      "filter_enabled",
+					      "filter_enforced",
+					      "request_headers_to_add_when_not_enforced",
+					      "response_headers_to_add",
+					      "local_rate_limit_per_downstream_connection",
+					      "always_consume_default_token_bucket",
+					      "rate_limited_as_resource_exhausted",
+					      NULL};
 	/* These act on descriptors only, and without descriptors there are none. */
-	static const char *const noted[] = {"stage", "vh_rate_limits", "max_dynamic_descriptors", NULL};
+	static const char *const noted[] = {"stage", "vh_rate_limits", "max_dynamic_descriptors",
+					    NULL};
 	static const char body[] = "local_rate_limited";
 	struct weft_img_rate_limit out = {.enabled = ppm(l->filter_enabled),
 					  .enforced = ppm(l->filter_enforced)};
@@ -87,7 +95,8 @@ uint32_t weft_build_rate_limit(struct weft_build *b, const http_limit *l, const 
 	if (text.status < 400)
 		text.status = 429;
 	out.bucket.stat_prefix = weft_build_str(b, l->stat_prefix);
-	out.stats = weft_build_state(b, WEFT_CELL_BUCKET, b->hash, "http %s %s", b->resource, field);
+	out.stats =
+		weft_build_state(b, WEFT_CELL_BUCKET, b->hash, "http %s %s", b->resource, field);
 	if (l->token_bucket) {
 		out.flags |= WEFT_RATE_HAS_BUCKET;
 		bucket_fill(b, l->token_bucket, weft_field(at, field, "token_bucket"), &out.bucket);
@@ -116,11 +125,11 @@ uint32_t weft_build_conn_limit(struct weft_build *b, const network_limit *l, con
 	bucket_fill(b, l->token_bucket, field, &out);
 	/* share_key: one bucket for all filters of equal configuration with the key */
 	if (l->share_key && *l->share_key)
-		out.cell = weft_build_state(b, WEFT_CELL_BUCKET, out.cost, "shared %s %u", l->share_key,
-					    out.max_tokens);
+		out.cell = weft_build_state(b, WEFT_CELL_BUCKET, out.cost, "shared %s %u",
+					    l->share_key, out.max_tokens);
 	else
-		out.cell = weft_build_state(b, WEFT_CELL_BUCKET, b->hash, "network %s %s", b->resource,
-					    field);
+		out.cell = weft_build_state(b, WEFT_CELL_BUCKET, b->hash, "network %s %s",
+					    b->resource, field);
 	return weft_build_put(b, &out, sizeof(out));
 }
 
@@ -150,8 +159,8 @@ static bool wrapped_fill(struct weft_build *b, const Envoy__Config__Route__V3__F
 /* An override of a filter without effect has none itself. */
 static bool known_empty(const char *type)
 {
-	static const char *const names[] = {"envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
-					    NULL};
+	static const char *const names[] = {
+		"envoy.extensions.filters.http.grpc_stats.v3.FilterConfig", NULL};
 
 	for (int i = 0; names[i]; i++) {
 		if (!strcmp(names[i], type))

@@ -11,10 +11,10 @@
 uint32_t weft_filter_key(const char *name);
 
 /* weft_img_rate_limit. */
-uint32_t weft_build_rate_limit(
-	struct weft_build *b,
-	const Envoy__Extensions__Filters__Http__LocalRatelimit__V3__LocalRateLimit *l,
-	const char *field);
+uint32_t
+weft_build_rate_limit(struct weft_build *b,
+		      const Envoy__Extensions__Filters__Http__LocalRatelimit__V3__LocalRateLimit *l,
+		      const char *field);
 /* weft_img_bucket; 0 when runtime_enabled is off. */
 uint32_t weft_build_conn_limit(
 	struct weft_build *b,
@@ -22,8 +22,8 @@ uint32_t weft_build_conn_limit(
 	const char *field);
 
 /*
- * typed_per_filter_config of one level; entries are protobuf-c map entries {key, value}. Returns the offset of
- * weft_img_override[*ret_n], 0 when none has an effect.
+ * typed_per_filter_config of one level; entries are protobuf-c map entries {key, value}. Returns
+ * the offset of weft_img_override[*ret_n], 0 when none has an effect.
  */
 uint32_t weft_build_overrides(struct weft_build *b, size_t n, void *entries, const char *field,
 			      uint32_t *ret_n);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Listeners and filter chains. Envoy's chain match is worked out here for all that a connection can look like. */
+/* Listeners and filter chains. Envoy's chain match is worked out here for all that a connection can
+ * look like. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +25,7 @@ enum transport { ANY, RAW, TLS };
 struct spec {
 	uint32_t port; /* 0: any */
 	enum transport transport;
-	uint32_t alpn; /* bit per column; 0: any */
+	uint32_t alpn;	 /* bit per column; 0: any */
 	bool other_alpn; /* names protocols that no column stands for */
 	uint32_t off;
 };
@@ -54,12 +55,14 @@ static uint32_t targets_build(struct weft_build *b, const tcp_proxy *t, const ch
 		out.target[0].weight = 1;
 		out.target[0].end = 1;
 	} else {
-		for (size_t i = 0; i < t->weighted_clusters->n_clusters && i < WEFT_TARGETS_MAX; i++) {
+		for (size_t i = 0; i < t->weighted_clusters->n_clusters && i < WEFT_TARGETS_MAX;
+		     i++) {
 			const char *name = t->weighted_clusters->clusters[i]->name;
 
-			weft_build_fields(b, &t->weighted_clusters->clusters[i]->base,
-					  weft_field(at, field, "weighted_clusters.clusters[%zu]", i),
-					  known, NULL);
+			weft_build_fields(
+				b, &t->weighted_clusters->clusters[i]->base,
+				weft_field(at, field, "weighted_clusters.clusters[%zu]", i), known,
+				NULL);
 			out.head.total += t->weighted_clusters->clusters[i]->weight;
 			out.target[i].name = weft_build_str(b, name);
 			out.target[i].cluster = weft_build_cluster_id(b, name);
@@ -74,11 +77,12 @@ static uint32_t targets_build(struct weft_build *b, const tcp_proxy *t, const ch
 static void tcp_proxy_fill(struct weft_build *b, const tcp_proxy *t, const char *field,
 			   struct weft_img_chain *ret)
 {
-	static const char *const known[] = {"stat_prefix", "cluster", "weighted_clusters",
-					    "idle_timeout", "max_connect_attempts", NULL};
-	static const char *const quiet[] = {"access_log", "access_log_flush_interval",
-					    "flush_access_log_on_connected", "access_log_options",
-					    "check_drain_close", NULL};
+	static const char *const known[] = {"stat_prefix",	    "cluster",
+					    "weighted_clusters",    "idle_timeout",
+					    "max_connect_attempts", NULL};
+	static const char *const quiet[] = {
+		"access_log",	      "access_log_flush_interval", "flush_access_log_on_connected",
+		"access_log_options", "check_drain_close",	   NULL};
 	char at[WEFT_FIELD_MAX];
 	struct weft_img_str prefix = weft_build_str(b, t->stat_prefix);
 
@@ -86,8 +90,8 @@ static void tcp_proxy_fill(struct weft_build *b, const tcp_proxy *t, const char 
 	if (t->cluster_specifier_case ==
 		    ENVOY__EXTENSIONS__FILTERS__NETWORK__TCP_PROXY__V3__TCP_PROXY__CLUSTER_SPECIFIER_WEIGHTED_CLUSTERS &&
 	    t->weighted_clusters->n_clusters > WEFT_TARGETS_MAX)
-		weft_build_fail(b, weft_field(at, field, "weighted_clusters.clusters"), "more than %u",
-				WEFT_TARGETS_MAX);
+		weft_build_fail(b, weft_field(at, field, "weighted_clusters.clusters"),
+				"more than %u", WEFT_TARGETS_MAX);
 	ret->kind = WEFT_CHAIN_TCP;
 	ret->target = targets_build(b, t, field);
 	ret->stat_prefix_off = prefix.off;
@@ -163,8 +167,8 @@ static void transport_check(struct weft_build *b, const Envoy__Config__Core__V3_
 
 static uint32_t chain_build(struct weft_build *b, const filter_chain *c, const char *field)
 {
-	static const char *const known[] = {"filter_chain_match", "filters", "transport_socket", "name",
-					    NULL};
+	static const char *const known[] = {"filter_chain_match", "filters", "transport_socket",
+					    "name", NULL};
 	static const char *const quiet[] = {"metadata", "transport_socket_connect_timeout", NULL};
 	struct weft_img_chain out = {0};
 	char at[WEFT_FIELD_MAX];
@@ -221,8 +225,8 @@ static void match_fill(struct weft_build *b, const Envoy__Config__Listener__V3__
 }
 
 /* At each level the most specific chains stay, and there is no way back (xds-envoy.md 3.1). */
-static uint32_t column_resolve(const struct spec *s, size_t n, uint32_t port, enum weft_proto column,
-			       uint32_t fallback)
+static uint32_t column_resolve(const struct spec *s, size_t n, uint32_t port,
+			       enum weft_proto column, uint32_t fallback)
 {
 	enum transport want = column == WEFT_PROTO_TLS ? TLS : RAW;
 	bool by_transport = false;
@@ -335,17 +339,39 @@ static void chains_fill(struct weft_build *b, const listener *l, struct weft_img
 
 uint32_t weft_build_listener(struct weft_build *b, const listener *l)
 {
-	static const char *const known[] = {
-		"name", "address", "additional_addresses", "filter_chains", "use_original_dst",
-		"default_filter_chain", "per_connection_buffer_limit_bytes", "listener_filters",
-		"listener_filters_timeout", "continue_on_listener_filters_timeout", "traffic_direction", NULL};
+	static const char *const known[] = {"name",
+					    "address",
+					    "additional_addresses",
+					    "filter_chains",
+					    "use_original_dst",
+					    "default_filter_chain",
+					    "per_connection_buffer_limit_bytes",
+					    "listener_filters",
+					    "listener_filters_timeout",
+					    "continue_on_listener_filters_timeout",
+					    "traffic_direction",
+					    NULL};
 	/* How Envoy's own socket is opened: there is none. */
-	static const char *const quiet[] = {
-		"stat_prefix", "metadata", "deprecated_v1", "drain_type", "transparent", "freebind",
-		"socket_options", "tcp_fast_open_queue_length", "connection_balance_config", "reuse_port",
-		"enable_reuse_port", "access_log", "tcp_backlog_size",
-		"max_connections_to_accept_per_socket_event", "bind_to_port", "enable_mptcp",
-		"ignore_global_conn_limit", "bypass_overload_manager", "tcp_keepalive", NULL};
+	static const char *const quiet[] = {"stat_prefix",
+					    "metadata",
+					    "deprecated_v1",
+					    "drain_type",
+					    "transparent",
+					    "freebind",
+					    "socket_options",
+					    "tcp_fast_open_queue_length",
+					    "connection_balance_config",
+					    "reuse_port",
+					    "enable_reuse_port",
+					    "access_log",
+					    "tcp_backlog_size",
+					    "max_connections_to_accept_per_socket_event",
+					    "bind_to_port",
+					    "enable_mptcp",
+					    "ignore_global_conn_limit",
+					    "bypass_overload_manager",
+					    "tcp_keepalive",
+					    NULL};
 	struct weft_img_listener out = {0};
 
 	weft_build_fields(b, &l->base, "", known, quiet);

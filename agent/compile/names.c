@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Stable numbers for names. A number is never given again to another name, so that an old image, a cell or a pool
- * that still carries it cannot be taken for something else.
+ * Stable numbers for names. A number is never given again to another name, so that an old image, a
+ * cell or a pool that still carries it cannot be taken for something else.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -94,7 +94,8 @@ int weft_names_get(struct weft_names *n, const char *name, uint32_t high_bits, u
 		return -ENOMEM;
 	p = &n->bucket[slot(n, name)];
 	/* from 1: 0 is "none" */
-	n->entry[n->n] = (struct entry){.name = copy, .id = high_bits | (uint32_t)(n->n + 1), .next = *p};
+	n->entry[n->n] =
+		(struct entry){.name = copy, .id = high_bits | (uint32_t)(n->n + 1), .next = *p};
 	*p = ++n->n;
 	*ret = n->entry[n->n - 1].id;
 	return 0;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* One function per resource or part of one; each gives the offset of its object, 0 after an error. */
+/* One function per resource or part of one; each gives the offset of its object, 0 after an error.
+ */
 
 #include "agent/compile/build.h"
 #include "envoy/config/cluster/v3/cluster.pb-c.h"
@@ -19,7 +20,8 @@ uint32_t weft_build_listener(struct weft_build *b, const Envoy__Config__Listener
 /* weft_img_hcm. */
 uint32_t weft_build_hcm(
 	struct weft_build *b,
-	const Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager *m,
+	const Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager
+		*m,
 	const char *field);
 
 /* weft_img_route_config; field "" for a resource of its own. */
@@ -41,11 +43,12 @@ struct weft_route_built {
 	const char *path;
 	bool conditional;
 };
-void weft_build_route(struct weft_build *b, const Envoy__Config__Route__V3__Route *r, uint32_t index,
-		      struct weft_route_scope *scope, const char *field,
+void weft_build_route(struct weft_build *b, const Envoy__Config__Route__V3__Route *r,
+		      uint32_t index, struct weft_route_scope *scope, const char *field,
 		      struct weft_route_built *ret);
 /* weft_img_redirect of a route whose path specifier matched matched_len bytes. */
-uint32_t weft_build_redirect(struct weft_build *b, const Envoy__Config__Route__V3__RedirectAction *r,
+uint32_t weft_build_redirect(struct weft_build *b,
+			     const Envoy__Config__Route__V3__RedirectAction *r,
 			     uint32_t matched_len, const char *field);
 /* weft_img_forward. */
 uint32_t weft_build_forward(struct weft_build *b, const Envoy__Config__Route__V3__RouteAction *a,

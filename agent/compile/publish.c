@@ -106,11 +106,13 @@ static int root_build(struct weft_compiler *c, const struct weft_view_input *vie
 	root->head.epoch = weft_store_epoch(c->store) + 1;
 	root->head.n_view = (uint32_t)n;
 	for (size_t i = 0; i < n; i++) {
-		r = views[i].snapshot ? weft_view_build(c, views[i].snapshot, diag, &root->view[i]) : 0;
+		r = views[i].snapshot ? weft_view_build(c, views[i].snapshot, diag, &root->view[i])
+				      : 0;
 		err = err ? err : r;
 	}
 	if (!err)
-		err = weft_store_put(c->store, root, sizeof(*root) + n * sizeof(*root->view), ret_root);
+		err = weft_store_put(c->store, root, sizeof(*root) + n * sizeof(*root->view),
+				     ret_root);
 	if (err == -ENOSPC)
 		weft_diag_add(diag, err, "", "", "the image is full");
 	free(root);
@@ -159,7 +161,8 @@ const struct weft_diag *weft_compiler_not_applied(const struct weft_compiler *c)
 	return &c->notes;
 }
 
-const char *weft_compiler_state_name(const struct weft_compiler *c, uint32_t id, const char **ret_kind)
+const char *weft_compiler_state_name(const struct weft_compiler *c, uint32_t id,
+				     const char **ret_kind)
 {
 	static const char *const kinds[] = {"bucket", "cluster", "endpoint", ""};
 

@@ -80,7 +80,8 @@ const char *weft_status_phrase(uint32_t status)
 	return "Unknown";
 }
 
-/* The literal value: %% is a percent sign, other commands of the substitution formatter are refused. */
+/* The literal value: %% is a percent sign, other commands of the substitution formatter are
+ * refused. */
 static char *value_literal(struct weft_build *b, const char *value, const char *field)
 {
 	char *out = malloc(strlen(value) + 1), *p = out;
@@ -169,7 +170,8 @@ static bool overwritten(const struct line *l, size_t n, size_t i)
 	return false;
 }
 
-/* As Envoy: what overwrites is put first, then what is added, each in configured order (seen in 1.40). */
+/* As Envoy: what overwrites is put first, then what is added, each in configured order (seen
+ * in 1.40). */
 static void lines_write(struct weft_build *b, FILE *f, const struct weft_reply_text *t)
 {
 	struct line *l = calloc(t->n_add + 1, sizeof(*l));
@@ -201,8 +203,10 @@ struct parts {
 	size_t len, date_off, insert_off, head_len;
 };
 
-/* Lines in Envoy's order: the reply's own, then date and server, and last the length of an empty body. */
-static void head_write(struct weft_build *b, FILE *f, const struct weft_reply_text *t, struct parts *p)
+/* Lines in Envoy's order: the reply's own, then date and server, and last the length of an empty
+ * body. */
+static void head_write(struct weft_build *b, FILE *f, const struct weft_reply_text *t,
+		       struct parts *p)
 {
 	/* RFC 9110 8.6, 15.4.5: no length where none is sent */
 	bool no_length = t->status == 204 || (t->status == 304 && !t->body_len);
@@ -228,7 +232,8 @@ static void head_write(struct weft_build *b, FILE *f, const struct weft_reply_te
 
 uint32_t weft_build_reply(struct weft_build *b, const struct weft_reply_text *t)
 {
-	/* RFC 9110 6.4.1: a client reads none; Envoy sends it all the same and breaks the connection's framing */
+	/* RFC 9110 6.4.1: a client reads none; Envoy sends it all the same and breaks the
+	 * connection's framing */
 	bool no_body = t->status == 204 || t->status == 304;
 	struct weft_img_reply r = {.status = (uint16_t)t->status};
 	struct parts p = {0};
@@ -273,13 +278,12 @@ void weft_build_std_replies(struct weft_build *b, bool suppress_envoy_headers,
 					    .body = unhealthy,
 					    .body_len = sizeof(unhealthy) - 1,
 					    .details = "no_healthy_upstream"},
-		[WEFT_REPLY_OVERFLOW] = {.status = 503,
-					 .body = overflow,
-					 .body_len = sizeof(overflow) - 1,
-					 .extra = suppress_envoy_headers ?
-							  NULL :
-							  "x-envoy-overloaded: true\r\n",
-					 .details = "upstream_reset_before_response_started{overflow}"},
+		[WEFT_REPLY_OVERFLOW] =
+			{.status = 503,
+			 .body = overflow,
+			 .body_len = sizeof(overflow) - 1,
+			 .extra = suppress_envoy_headers ? NULL : "x-envoy-overloaded: true\r\n",
+			 .details = "upstream_reset_before_response_started{overflow}"},
 	};
 
 	for (int i = 0; i < WEFT_REPLY__MAX; i++)
@@ -308,7 +312,9 @@ uint32_t weft_build_headers(struct weft_build *b, size_t n,
 		char *name = strdup(add[i]->header ? add[i]->header->key : ""), *value;
 
 		weft_field(at, "", "%s[%zu]", field, i);
-		value = value_literal(b, add[i]->header && add[i]->header->value ? add[i]->header->value : "", at);
+		value = value_literal(
+			b, add[i]->header && add[i]->header->value ? add[i]->header->value : "",
+			at);
 		if (name && value && (*value || add[i]->keep_empty_value)) {
 			name_lower(name);
 			out->name = weft_build_str(b, name);

@@ -10,11 +10,11 @@ struct weft_reply_text {
 	uint32_t status;
 	const void *body;
 	size_t body_len;
-	const char *details;	 /* Envoy's response code details */
-	const char *extra;	 /* further header lines, each with its line end, or NULL */
-	size_t n_add;		 /* response_headers_to_add */
+	const char *details; /* Envoy's response code details */
+	const char *extra;   /* further header lines, each with its line end, or NULL */
+	size_t n_add;	     /* response_headers_to_add */
 	Envoy__Config__Core__V3__HeaderValueOption **add;
-	const char *add_field;	 /* field path of `add` */
+	const char *add_field; /* field path of `add` */
 	bool closes;
 };
 /* weft_img_reply. Uses b->server_name and b->server_header. */

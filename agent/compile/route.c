@@ -13,18 +13,28 @@ static const uint32_t per_unit[] = {100, 10000, 1000000}; /* FractionalPercent.D
 
 static void match_check(struct weft_build *b, const route_match *m, const char *field)
 {
-	static const char *const known[] = {"prefix", "path", "path_separated_prefix", "safe_regex",
-					    "case_sensitive", "runtime_fraction", "headers", NULL};
+	static const char *const known[] = {"prefix",
+					    "path",
+					    "path_separated_prefix",
+					    "safe_regex",
+					    "case_sensitive",
+					    "runtime_fraction",
+					    "headers",
+					    NULL};
 	const Envoy__Config__Core__V3__RuntimeFractionalPercent *f = m->runtime_fraction;
 	char at[WEFT_FIELD_MAX];
 
 	weft_build_fields(b, &m->base, field, known, NULL);
-	if (m->path_specifier_case == ENVOY__CONFIG__ROUTE__V3__ROUTE_MATCH__PATH_SPECIFIER_SAFE_REGEX)
-		weft_build_fail(b, weft_field(at, field, "safe_regex"), "unsupported: regular expressions");
+	if (m->path_specifier_case ==
+	    ENVOY__CONFIG__ROUTE__V3__ROUTE_MATCH__PATH_SPECIFIER_SAFE_REGEX)
+		weft_build_fail(b, weft_field(at, field, "safe_regex"),
+				"unsupported: regular expressions");
 	if (!weft_bool(m->case_sensitive, true))
 		weft_build_fail(b, weft_field(at, field, "case_sensitive"), "unsupported: false");
-	if (f && f->default_value && f->default_value->numerator < per_unit[f->default_value->denominator])
-		weft_build_fail(b, weft_field(at, field, "runtime_fraction"), "unsupported below 100 %%");
+	if (f && f->default_value &&
+	    f->default_value->numerator < per_unit[f->default_value->denominator])
+		weft_build_fail(b, weft_field(at, field, "runtime_fraction"),
+				"unsupported below 100 %%");
 }
 
 static void path_fill(const route_match *m, struct weft_route_built *ret)
@@ -48,7 +58,8 @@ static void path_fill(const route_match *m, struct weft_route_built *ret)
 	}
 }
 
-static uint32_t direct_build(struct weft_build *b, const Envoy__Config__Route__V3__DirectResponseAction *d,
+static uint32_t direct_build(struct weft_build *b,
+			     const Envoy__Config__Route__V3__DirectResponseAction *d,
 			     const char *field)
 {
 	static const char *const known[] = {"status", "body", NULL};
@@ -73,26 +84,31 @@ static uint32_t direct_build(struct weft_build *b, const Envoy__Config__Route__V
 		}
 	}
 	if (text.body_len > WEFT_BODY_MAX)
-		weft_build_fail(b, weft_field(at, field, "body"), "more than %u bytes", WEFT_BODY_MAX);
+		weft_build_fail(b, weft_field(at, field, "body"), "more than %u bytes",
+				WEFT_BODY_MAX);
 	else if (text.body_len > b->max_body)
 		weft_build_fail(b, weft_field(at, field, "body"),
-				"response body size is %zu bytes; maximum is %u", text.body_len, b->max_body);
+				"response body size is %zu bytes; maximum is %u", text.body_len,
+				b->max_body);
 	return weft_build_reply(b, &text);
 }
 
 static void action_fill(struct weft_build *b, const route *r, const struct weft_route_scope *scope,
-			const struct weft_route_built *built, const char *field, struct weft_img_route *out)
+			const struct weft_route_built *built, const char *field,
+			struct weft_img_route *out)
 {
 	char at[WEFT_FIELD_MAX];
 
 	switch (r->action_case) {
 	case ENVOY__CONFIG__ROUTE__V3__ROUTE__ACTION_ROUTE:
 		out->action_kind = WEFT_ACTION_FORWARD;
-		out->action = weft_build_forward(b, r->route, scope, weft_field(at, field, "route"));
+		out->action =
+			weft_build_forward(b, r->route, scope, weft_field(at, field, "route"));
 		break;
 	case ENVOY__CONFIG__ROUTE__V3__ROUTE__ACTION_DIRECT_RESPONSE:
 		out->action_kind = WEFT_ACTION_DIRECT;
-		out->action = direct_build(b, r->direct_response, weft_field(at, field, "direct_response"));
+		out->action = direct_build(b, r->direct_response,
+					   weft_field(at, field, "direct_response"));
 		break;
 	case ENVOY__CONFIG__ROUTE__V3__ROUTE__ACTION_REDIRECT:
 		out->action_kind = WEFT_ACTION_REDIRECT;
@@ -104,13 +120,20 @@ static void action_fill(struct weft_build *b, const route *r, const struct weft_
 	}
 }
 
-void weft_build_route(struct weft_build *b, const route *r, uint32_t index, struct weft_route_scope *scope,
-		      const char *field, struct weft_route_built *ret)
+void weft_build_route(struct weft_build *b, const route *r, uint32_t index,
+		      struct weft_route_scope *scope, const char *field,
+		      struct weft_route_built *ret)
 {
-	static const char *const known[] = {"name", "match", "route", "redirect", "direct_response",
-					    "typed_per_filter_config", NULL};
-	static const char *const quiet[] = {"metadata", "decorator", "tracing", "stat_prefix",
-					    "per_request_buffer_limit_bytes", "request_body_buffer_limit", NULL};
+	static const char *const known[] = {
+		"name", "match", "route", "redirect", "direct_response", "typed_per_filter_config",
+		NULL};
+	static const char *const quiet[] = {"metadata",
+					    "decorator",
+					    "tracing",
+					    "stat_prefix",
+					    "per_request_buffer_limit_bytes",
+					    "request_body_buffer_limit",
+					    NULL};
 	struct weft_img_route out = {.index = index};
 	char at[WEFT_FIELD_MAX];
 
@@ -121,8 +144,8 @@ void weft_build_route(struct weft_build *b, const route *r, uint32_t index, stru
 	out.name = weft_build_str(b, r->name);
 	out.cond = weft_build_conds(b, r->match->n_headers, r->match->headers, scope->headers, at);
 	out.n_cond = (uint32_t)r->match->n_headers;
-	out.override = weft_build_overrides(b, r->n_typed_per_filter_config, r->typed_per_filter_config, field,
-					    &out.n_override);
+	out.override = weft_build_overrides(b, r->n_typed_per_filter_config,
+					    r->typed_per_filter_config, field, &out.n_override);
 	action_fill(b, r, scope, ret, field, &out);
 	ret->conditional = out.n_cond != 0;
 	ret->off = weft_build_put(b, &out, sizeof(out));

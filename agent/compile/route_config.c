@@ -15,13 +15,19 @@ typedef Envoy__Config__Route__V3__VirtualHost virtual_host;
 /* Envoy's default of max_direct_response_body_size_bytes. */
 #define BODY_DEFAULT 4096u
 
-static uint32_t vhost_build(struct weft_build *b, const virtual_host *v, struct weft_names_local *names,
-			    const char *field)
+static uint32_t vhost_build(struct weft_build *b, const virtual_host *v,
+			    struct weft_names_local *names, const char *field)
 {
-	static const char *const known[] = {"name", "domains", "routes", "retry_policy",
-					    "typed_per_filter_config", "include_request_attempt_count",
-					    "include_attempt_count_in_response", NULL};
-	static const char *const quiet[] = {"virtual_clusters", "metadata", "per_request_buffer_limit_bytes",
+	static const char *const known[] = {"name",
+					    "domains",
+					    "routes",
+					    "retry_policy",
+					    "typed_per_filter_config",
+					    "include_request_attempt_count",
+					    "include_attempt_count_in_response",
+					    NULL};
+	static const char *const quiet[] = {"virtual_clusters", "metadata",
+					    "per_request_buffer_limit_bytes",
 					    "request_body_buffer_limit", NULL};
 	struct weft_route_built *routes = calloc(v->n_routes + 1, sizeof(*routes));
 	struct weft_route_scope scope = {.headers = names, .vhost = v, .field = field};
@@ -38,8 +44,8 @@ static uint32_t vhost_build(struct weft_build *b, const virtual_host *v, struct 
 		out.flags |= WEFT_VHOST_ATTEMPT_COUNT;
 	if (v->include_attempt_count_in_response)
 		out.flags |= WEFT_VHOST_ATTEMPT_COUNT_RESPONSE;
-	out.override = weft_build_overrides(b, v->n_typed_per_filter_config, v->typed_per_filter_config, field,
-					    &out.n_override);
+	out.override = weft_build_overrides(b, v->n_typed_per_filter_config,
+					    v->typed_per_filter_config, field, &out.n_override);
 	for (size_t i = 0; i < v->n_routes && b->err != -ENOMEM && b->err != -ENOSPC; i++)
 		weft_build_route(b, v->routes[i], (uint32_t)i, &scope,
 				 weft_field(at, field, "routes[%zu]", i), &routes[i]);
@@ -134,11 +140,12 @@ static void hosts_fill(struct weft_build *b, const route_config *rc, struct weft
 	}
 	for (size_t i = 0; i < rc->n_virtual_hosts && b->err != -ENOMEM && b->err != -ENOSPC; i++) {
 		const virtual_host *v = rc->virtual_hosts[i];
-		uint32_t off = vhost_build(b, v, names, weft_field(at, field, "virtual_hosts[%zu]", i));
+		uint32_t off =
+			vhost_build(b, v, names, weft_field(at, field, "virtual_hosts[%zu]", i));
 
 		for (size_t j = 0; j < v->n_domains; j++)
-			domain_add(b, v->domains[j], off, weft_field(domain, at, "domains[%zu]", j), &d,
-				   out);
+			domain_add(b, v->domains[j], off, weft_field(domain, at, "domains[%zu]", j),
+				   &d, out);
 	}
 	out->hosts = weft_build_tab(b, d.key, d.n);
 	free(d.key);
@@ -146,10 +153,15 @@ static void hosts_fill(struct weft_build *b, const route_config *rc, struct weft
 
 uint32_t weft_build_route_config(struct weft_build *b, const route_config *rc, const char *field)
 {
-	static const char *const known[] = {"name", "virtual_hosts", "validate_clusters",
+	static const char *const known[] = {"name",
+					    "virtual_hosts",
+					    "validate_clusters",
 					    "max_direct_response_body_size_bytes",
-					    "ignore_port_in_host_matching", "typed_per_filter_config", NULL};
-	static const char *const quiet[] = {"metadata", "most_specific_header_mutations_wins", NULL};
+					    "ignore_port_in_host_matching",
+					    "typed_per_filter_config",
+					    NULL};
+	static const char *const quiet[] = {"metadata", "most_specific_header_mutations_wins",
+					    NULL};
 	struct weft_names_local names = {0};
 	struct weft_img_route_config out = {0};
 
@@ -162,8 +174,8 @@ uint32_t weft_build_route_config(struct weft_build *b, const route_config *rc, c
 	out.name = weft_build_str(b, rc->name);
 	if (rc->ignore_port_in_host_matching)
 		out.flags |= WEFT_RC_IGNORE_PORT;
-	out.override = weft_build_overrides(b, rc->n_typed_per_filter_config, rc->typed_per_filter_config,
-					    field, &out.n_override);
+	out.override = weft_build_overrides(b, rc->n_typed_per_filter_config,
+					    rc->typed_per_filter_config, field, &out.n_override);
 	hosts_fill(b, rc, &names, field, &out);
 	headers_fill(b, &names, &out);
 	for (uint32_t i = 0; i < names.n; i++)

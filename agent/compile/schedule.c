@@ -93,7 +93,8 @@ int weft_schedule_make(const uint32_t *weight, size_t n, uint16_t **ret)
 	if (!heap)
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++)
-		heap[i] = (struct turn){.k = 1, .weight = weight[i], .order = i, .host = (uint16_t)i};
+		heap[i] =
+			(struct turn){.k = 1, .weight = weight[i], .order = i, .host = (uint16_t)i};
 	period = reduce(heap, n);
 	out = calloc(period, sizeof(*out));
 	if (!out) {

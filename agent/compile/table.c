@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Open-addressed tables of the image: grown until every key lies within WEFT_TAB_PROBES of its place. */
+/* Open-addressed tables of the image: grown until every key lies within WEFT_TAB_PROBES of its
+ * place. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,8 @@
 /* Beyond this a table does not get sparser: so many keys of equal hash are an attack. */
 #define TAB_SIZE_MAX (1u << 24)
 
-static bool tab_fill(struct weft_img_ent *e, uint32_t size, const struct weft_tab_key *keys, size_t n)
+static bool tab_fill(struct weft_img_ent *e, uint32_t size, const struct weft_tab_key *keys,
+		     size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		uint32_t k = 0;
@@ -30,7 +32,8 @@ static bool tab_fill(struct weft_img_ent *e, uint32_t size, const struct weft_ta
 	return true;
 }
 
-static bool addr_fill(struct weft_img_addr_ent *e, uint32_t size, const struct weft_addr_key *keys, size_t n)
+static bool addr_fill(struct weft_img_addr_ent *e, uint32_t size, const struct weft_addr_key *keys,
+		      size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		uint32_t hash = weft_hash_addr(&keys[i].addr.addr, keys[i].addr.port), k = 0;
@@ -67,8 +70,8 @@ static uint32_t build(struct weft_build *b, const struct weft_tab_key *keys,
 			return 0;
 		}
 		t->mask = size - 1;
-		fits = keys ? tab_fill((void *)(t + 1), size, keys, n) :
-			      addr_fill((void *)(t + 1), size, addrs, n);
+		fits = keys ? tab_fill((void *)(t + 1), size, keys, n)
+			    : addr_fill((void *)(t + 1), size, addrs, n);
 		if (fits)
 			off = weft_build_put(b, t, sizeof(*t) + size * each);
 		free(t);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The paths of a virtual host as one compressed trie. Each node knows the candidates of a request that comes through
- * or ends there: the lowest route that needs no further test, and the conditional ones before it, in configured
- * order; those of enclosing prefixes hang behind (`up`), so that nothing is stored twice.
+ * The paths of a virtual host as one compressed trie. Each node knows the candidates of a request
+ * that comes through or ends there: the lowest route that needs no further test, and the
+ * conditional ones before it, in configured order; those of enclosing prefixes hang behind (`up`),
+ * so that nothing is stored twice.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -16,7 +17,7 @@
 struct node {
 	const char *label;
 	size_t len;
-	struct node *child, *next; /* first child, next sibling */
+	struct node *child, *next;	  /* first child, next sibling */
 	struct weft_words through, exact; /* route indexes, ascending */
 };
 
@@ -55,7 +56,8 @@ static size_t common(const char *a, size_t n, const char *c, size_t m)
 	return i;
 }
 
-/* Cuts a node after `at` bytes of its label: the rest, with all it holds, becomes its only child. */
+/* Cuts a node after `at` bytes of its label: the rest, with all it holds, becomes its only child.
+ */
 static bool node_split(struct weft_build *b, struct node *n, size_t at)
 {
 	struct node *rest = node_new(b, n->label + at, n->len - at);
@@ -116,9 +118,9 @@ static int compare_words(const void *a, const void *b)
 }
 
 /* weft_img_accept of the list on top of what the enclosing prefixes gave. */
-static uint32_t accept_build(struct weft_build *b, const struct weft_route_built *routes, struct weft_words *list,
-			     uint32_t inherited, const struct weft_img_accept *outer,
-			     struct weft_img_accept *ret)
+static uint32_t accept_build(struct weft_build *b, const struct weft_route_built *routes,
+			     struct weft_words *list, uint32_t inherited,
+			     const struct weft_img_accept *outer, struct weft_img_accept *ret)
 {
 	struct {
 		struct weft_img_accept head;
@@ -152,7 +154,8 @@ static uint32_t accept_build(struct weft_build *b, const struct weft_route_built
 	ret->n = (uint32_t)n;
 	out->head = *ret;
 	for (size_t i = 0; i < n; i++)
-		out->c[i] = (struct weft_img_candidate){.index = list->v[i], .route = routes[list->v[i]].off};
+		out->c[i] = (struct weft_img_candidate){.index = list->v[i],
+							.route = routes[list->v[i]].off};
 	off = weft_build_put(b, out, sizeof(*out) + n * sizeof(*out->c));
 	free(out);
 	return off;
@@ -177,9 +180,10 @@ static uint32_t child_mask(const struct node *n)
 	return 255;
 }
 
-/* Depth is at most that of the longest path: what a frame needs beyond a few words is on the heap. */
-static uint32_t node_build(struct weft_build *b, const struct weft_route_built *routes, struct node *n,
-			   uint32_t inherited, const struct weft_img_accept *outer)
+/* Depth is at most that of the longest path: what a frame needs beyond a few words is on the heap.
+ */
+static uint32_t node_build(struct weft_build *b, const struct weft_route_built *routes,
+			   struct node *n, uint32_t inherited, const struct weft_img_accept *outer)
 {
 	struct {
 		struct weft_img_node head;
@@ -199,7 +203,8 @@ static uint32_t node_build(struct weft_build *b, const struct weft_route_built *
 		out->head.label = weft_build_put(b, n->label, n->len);
 	memcpy(&out->head.label8, n->label, n->len < 8 ? n->len : 8);
 	out->head.accept = accept_build(b, routes, &n->through, inherited, outer, &through);
-	out->head.accept_exact = accept_build(b, routes, &n->exact, out->head.accept, &through, &exact);
+	out->head.accept_exact =
+		accept_build(b, routes, &n->exact, out->head.accept, &through, &exact);
 	if (out->head.accept_exact == out->head.accept)
 		out->head.accept_exact = 0;
 	for (struct node *c = n->child; c && !b->err; c = c->next)
@@ -221,7 +226,8 @@ uint32_t weft_build_trie(struct weft_build *b, const struct weft_route_built *ro
 		size_t len = strlen(routes[i].path);
 
 		if (len > PATH_MAX_LEN) {
-			weft_build_fail(b, "virtual_hosts", "a path of more than %d bytes", PATH_MAX_LEN);
+			weft_build_fail(b, "virtual_hosts", "a path of more than %d bytes",
+					PATH_MAX_LEN);
 			break;
 		}
 		route_add(b, root, routes[i].path, len, (uint32_t)i,

@@ -18,7 +18,7 @@ struct view {
 	struct weft_compiler *c;
 	const struct weft_snapshot *s;
 	struct weft_diag *diag;
-	struct weft_build b; /* for the tables */
+	struct weft_build b;		      /* for the tables */
 	struct weft_img_cluster_ref *cluster; /* by id */
 	uint32_t *route_config;		      /* by id */
 	size_t cap_cluster, cap_rc;
@@ -39,7 +39,8 @@ static int err_first(int old, int new)
 	return old ? old : new;
 }
 
-static void build_init(struct view *v, struct weft_build *b, const char *type, const char *name, uint64_t hash)
+static void build_init(struct view *v, struct weft_build *b, const char *type, const char *name,
+		       uint64_t hash)
 {
 	*b = (struct weft_build){
 		.store = v->c->store,
@@ -87,8 +88,8 @@ static uint32_t run_routes(struct weft_build *b, const struct job *j)
 	return weft_build_route_config(b, (const void *)j->res->msg, "");
 }
 
-static struct weft_compiled *compile(struct view *v, const char *key, const struct job *job, const char *name,
-				     uint64_t hash)
+static struct weft_compiled *compile(struct view *v, const char *key, const struct job *job,
+				     const char *name, uint64_t hash)
 {
 	struct weft_diag notes = WEFT_DIAG_INIT;
 	struct weft_compiled *e = NULL;
@@ -223,7 +224,8 @@ static void clusters_fill(struct view *v)
 /* ---- route configurations ---- */
 
 /* validate_clusters: every cluster that is named must be there. */
-static void clusters_check(struct view *v, const struct weft_resource *res, const struct weft_compiled *l)
+static void clusters_check(struct view *v, const struct weft_resource *res,
+			   const struct weft_compiled *l)
 {
 	for (size_t i = 0; i < l->cluster_refs.n; i++) {
 		uint32_t id = l->cluster_refs.v[i];
@@ -321,8 +323,8 @@ static bool is_any(const struct weft_sockaddr *a)
 }
 
 /* One address of a listener in its table; two listeners cannot share one. */
-static void place_put(struct view *v, const struct weft_resource *res, const struct weft_sockaddr *addr,
-		      uint32_t off, const char *field)
+static void place_put(struct view *v, const struct weft_resource *res,
+		      const struct weft_sockaddr *addr, uint32_t off, const char *field)
 {
 	bool any = is_any(addr);
 	struct weft_addr_key **list = any ? &v->wild : &v->exact;
@@ -333,7 +335,8 @@ static void place_put(struct view *v, const struct weft_resource *res, const str
 
 	for (size_t i = 0; i < *n; i++) {
 		if (!memcmp(&(*list)[i].addr, addr, sizeof(*addr))) {
-			fail(v, res->name, field, "address is already used by listener %s", (*names)[i]);
+			fail(v, res->name, field, "address is already used by listener %s",
+			     (*names)[i]);
 			return;
 		}
 	}
@@ -465,11 +468,12 @@ static uint32_t view_put(struct view *v)
 	out.names = weft_build_tab(&v->b, v->name, v->n_name);
 	out.n_route_config = (uint32_t)v->cap_rc;
 	if (v->cap_rc)
-		out.route_config =
-			weft_build_put(&v->b, v->route_config, v->cap_rc * sizeof(*v->route_config));
+		out.route_config = weft_build_put(&v->b, v->route_config,
+						  v->cap_rc * sizeof(*v->route_config));
 	out.n_cluster = (uint32_t)v->cap_cluster;
 	if (v->cap_cluster)
-		out.cluster = weft_build_put(&v->b, v->cluster, v->cap_cluster * sizeof(*v->cluster));
+		out.cluster =
+			weft_build_put(&v->b, v->cluster, v->cap_cluster * sizeof(*v->cluster));
 	return weft_build_put(&v->b, &out, sizeof(out));
 }
 

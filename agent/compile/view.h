@@ -9,11 +9,12 @@ struct weft_compiler {
 	struct weft_store *store;
 	struct weft_names *clusters, *route_configs, *states;
 	struct weft_cache *cache;
-	struct weft_diag notes; /* of what is in force, or of the last check */
+	struct weft_diag notes;	     /* of what is in force, or of the last check */
 	struct weft_diag next_notes; /* while it is put together */
-	uint64_t serial; /* of publishes and checks */
+	uint64_t serial;	     /* of publishes and checks */
 };
 
-/* weft_img_view of a snapshot. 0, -EINVAL (causes in diag), -ENOSPC, -ENOMEM. In a transaction of the store. */
+/* weft_img_view of a snapshot. 0, -EINVAL (causes in diag), -ENOSPC, -ENOMEM. In a transaction of
+ * the store. */
 int weft_view_build(struct weft_compiler *c, const struct weft_snapshot *s, struct weft_diag *diag,
 		    uint32_t *ret_off);

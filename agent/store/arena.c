@@ -5,7 +5,8 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-/* Free runs by the logarithm of their length: the first that fits of the smallest class that can. */
+/* Free runs by the logarithm of their length: the first that fits of the smallest class that can.
+ */
 #define BINS 32
 
 struct run {

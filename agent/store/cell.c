@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Cells of the state and the directory that finds them. Programs and workers only read the directory; here is its
- * only writer. An entry or a cell is used again only when nobody can still look at its former self.
+ * Cells of the state and the directory that finds them. Programs and workers only read the
+ * directory; here is its only writer. An entry or a cell is used again only when nobody can still
+ * look at its former self.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -43,7 +44,8 @@ void weft_cells_free(struct weft_store *s)
 }
 
 /* The entry of the key, or the first that may hold it. NULL: neither within reach. */
-static struct weft_dir_ent *dir_find(struct weft_store *s, uint32_t pod, uint32_t id, bool *ret_found)
+static struct weft_dir_ent *dir_find(struct weft_store *s, uint32_t pod, uint32_t id,
+				     bool *ret_found)
 {
 	uint64_t key = (uint64_t)pod << 32 | id;
 	uint32_t hash = weft_hash_cell(pod, id);
@@ -101,7 +103,8 @@ uint32_t weft_store_cell(struct weft_store *s, uint32_t pod, uint32_t id)
 	return cell;
 }
 
-/* Places that are held (connections, requests in flight) keep a cell: they will be given back to it. */
+/* Places that are held (connections, requests in flight) keep a cell: they will be given back to
+ * it. */
 static bool cell_busy(const struct weft_store *s, uint32_t id, uint32_t cell)
 {
 	const void *p = (const uint8_t *)s->mem.state + cell;
@@ -152,7 +155,8 @@ static bool dir_remove(struct weft_store *s, struct weft_dir_ent *e)
 	return true;
 }
 
-/* Whoever holds places of a cell knows it by its offset; the next pod of this id must not find it. Lock held. */
+/* Whoever holds places of a cell knows it by its offset; the next pod of this id must not find it.
+ * Lock held. */
 static void pod_drop(struct weft_store *s, uint32_t pod)
 {
 	bool left = false;
@@ -198,7 +202,8 @@ void weft_store_cells_retain(struct weft_store *s, const uint32_t *live, size_t 
 }
 
 void weft_store_cells_each(struct weft_store *s,
-			   void (*fn)(void *ctx, uint32_t pod, uint32_t id, uint32_t cell), void *ctx)
+			   void (*fn)(void *ctx, uint32_t pod, uint32_t id, uint32_t cell),
+			   void *ctx)
 {
 	for (uint32_t i = 0; i < state_head(s)->n_dir; i++) {
 		const struct weft_dir_ent *e = dir_at(s, i);
@@ -230,8 +235,8 @@ void weft_cells_synchronized(struct weft_store *s)
 }
 
 /*
- * Entries that were deleted and are followed by an empty one end a probe just as well when empty themselves. Entries
- * whose cell still waits keep their mark: their index is remembered. Lock held.
+ * Entries that were deleted and are followed by an empty one end a probe just as well when empty
+ * themselves. Entries whose cell still waits keep their mark: their index is remembered. Lock held.
  */
 static void dir_empty_from(struct weft_store *s, uint32_t i)
 {
@@ -242,8 +247,8 @@ static void dir_empty_from(struct weft_store *s, uint32_t i)
 }
 
 /*
- * A cell is given out again when no program run and no reader that began before its removal is left, and, places
- * taken meanwhile by such a latecomer being given back, nothing holds it.
+ * A cell is given out again when no program run and no reader that began before its removal is
+ * left, and, places taken meanwhile by such a latecomer being given back, nothing holds it.
  */
 void weft_cells_reclaim(struct weft_store *s, uint32_t oldest)
 {

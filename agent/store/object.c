@@ -50,7 +50,8 @@ int weft_store_new(const struct weft_store_mem *mem, struct weft_store **ret)
 	return 0;
 }
 
-/* A fraction of the state for slots and heads, the rest for cells: there are no connections on the heap. */
+/* A fraction of the state for slots and heads, the rest for cells: there are no connections on the
+ * heap. */
 static int heap_layout(void *state, uint32_t size)
 {
 	return weft_state_layout(state, size, 256, size / (4 * WEFT_CELL_SIZE), 8);
@@ -196,7 +197,8 @@ int weft_store_put(struct weft_store *s, const void *bytes, size_t len, uint32_t
 		o = calloc(1, sizeof(*o));
 		if (!o)
 			return -ENOMEM;
-		/* One word more: strings are read by words, and the bytes behind must be ours to read. */
+		/* One word more: strings are read by words, and the bytes behind must be ours to
+		 * read. */
 		r = room_get(s, (uint32_t)len + 8, &o->run);
 		if (r) {
 			free(o);
@@ -234,8 +236,8 @@ static void object_free(struct weft_store *s, struct weft_object *o)
 }
 
 /* Calls fn for each object; fn may free it. */
-static void each(struct weft_store *s, void (*fn)(struct weft_store *s, struct weft_object *o, void *arg),
-		 void *arg)
+static void each(struct weft_store *s,
+		 void (*fn)(struct weft_store *s, struct weft_object *o, void *arg), void *arg)
 {
 	for (size_t i = 0; i < s->n_bucket; i++) {
 		for (struct weft_object *o = s->by_hash[i], *next; o; o = next) {
@@ -261,8 +263,7 @@ static void commit_one(struct weft_store *s, struct weft_object *o, void *arg)
 int weft_store_commit(struct weft_store *s, uint32_t root_off)
 {
 	uint32_t epoch = weft_store_epoch(s) + 1;
-	const struct weft_img_root *root =
-		(const void *)((const uint8_t *)s->mem.img + root_off);
+	const struct weft_img_root *root = (const void *)((const uint8_t *)s->mem.img + root_off);
 
 	if (!s->tx || root->epoch != epoch)
 		return -EINVAL;
@@ -318,7 +319,8 @@ static void reclaim_one(struct weft_store *s, struct weft_object *o, void *arg)
 {
 	const struct reclaim *c = arg;
 
-	if (o->replaced && o->synchronized && o->replaced <= c->oldest && (!s->tx || o->mark != s->tx)) {
+	if (o->replaced && o->synchronized && o->replaced <= c->oldest &&
+	    (!s->tx || o->mark != s->tx)) {
 		object_free(s, o);
 		s->n_replaced--;
 	}

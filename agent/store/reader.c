@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Epoch pins. The reader announces the oldest epoch it may use in one word; the writer frees an object only
- * when every announcement is younger than the epoch that replaced it. Announcing and reading the root is
- * a store followed by a load, publishing and looking at announcements too: both are sequentially
- * consistent, so at least one side sees the other (as with hazard pointers).
+ * Epoch pins. The reader announces the oldest epoch it may use in one word; the writer frees an
+ * object only when every announcement is younger than the epoch that replaced it. Announcing and
+ * reading the root is a store followed by a load, publishing and looking at announcements too: both
+ * are sequentially consistent, so at least one side sees the other (as with hazard pointers).
  */
 #include <errno.h>
 #include <stdlib.h>
 
 #include "agent/store/store_internal.h"
 
-/* Epochs pinned at one time by one reader; when they run out, an older one is shared (safe: it keeps more). */
+/* Epochs pinned at one time by one reader; when they run out, an older one is shared (safe: it
+ * keeps more). */
 #define PINS 32
 
 struct pin {
@@ -21,7 +22,7 @@ struct pin {
 struct weft_reader {
 	struct weft_store *store;
 	struct weft_reader *next;
-	uint32_t oldest; /* atomic; 0: nothing pinned */
+	uint32_t oldest;      /* atomic; 0: nothing pinned */
 	struct pin pin[PINS]; /* ascending by epoch, the owner's alone */
 	unsigned int n;
 };
@@ -60,7 +61,8 @@ static uint32_t root_epoch(const struct weft_store *s)
 	return (uint32_t)(__atomic_load_n(&weft_store_head(s)->root, __ATOMIC_SEQ_CST) >> 32);
 }
 
-/* Epoch 0 (nothing published) is announced as 1: nothing older than the first publish is ever freed. */
+/* Epoch 0 (nothing published) is announced as 1: nothing older than the first publish is ever
+ * freed. */
 static void announce(struct weft_reader *r, uint32_t epoch)
 {
 	__atomic_store_n(&r->oldest, epoch ? epoch : 1, __ATOMIC_SEQ_CST);

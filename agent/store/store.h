@@ -3,7 +3,8 @@
 
 /*
  * Owner of the image and of the state's cells: allocation, content addressing, publishing, grace.
- * One thread (the agent's main thread) builds and publishes; cells may be asked for from any thread.
+ * One thread (the agent's main thread) builds and publishes; cells may be asked for from any
+ * thread.
  */
 
 #include <stdbool.h>
@@ -16,11 +17,12 @@
 struct weft_store;
 
 struct weft_store_mem {
-	void *img;	    /* img_size + WEFT_IMAGE_SLACK bytes, zeroed */
-	uint32_t img_size;  /* power of two */
-	void *state;	    /* state_size + WEFT_STATE_SLACK bytes, laid out by weft_state_layout() */
+	void *img;	   /* img_size + WEFT_IMAGE_SLACK bytes, zeroed */
+	uint32_t img_size; /* power of two */
+	void *state; /* state_size + WEFT_STATE_SLACK bytes, laid out by weft_state_layout() */
 	uint32_t state_size;
-	/* Returns after every program run that began before the call has ended. NULL: no programs. */
+	/* Returns after every program run that began before the call has ended. NULL: no programs.
+	 */
 	int (*synchronize)(void *ctx);
 	void *ctx;
 };
@@ -33,18 +35,20 @@ void weft_store_free(struct weft_store *s);
 
 /* ---- building: one transaction at a time ---- */
 
-/* Opens a transaction. Objects put or touched in it survive its commit; all others are replaced by it. */
+/* Opens a transaction. Objects put or touched in it survive its commit; all others are replaced by
+ * it. */
 int weft_store_begin(struct weft_store *s);
 /*
- * An object of these bytes; equal bytes give the same offset. *ret_off is 8-byte aligned. tail: further
- * readable bytes behind it (strings are compared by words). -ENOSPC: image full.
+ * An object of these bytes; equal bytes give the same offset. *ret_off is 8-byte aligned. tail:
+ * further readable bytes behind it (strings are compared by words). -ENOSPC: image full.
  */
 int weft_store_put(struct weft_store *s, const void *bytes, size_t len, uint32_t *ret_off);
 /* Keeps an object of an earlier transaction in this one. */
 void weft_store_touch(struct weft_store *s, uint32_t off);
 /*
- * Publishes root (an object put in this transaction; its epoch field must be weft_store_epoch() + 1): one atomic
- * store. Objects not of this transaction are freed once no program run and no reader can hold them.
+ * Publishes root (an object put in this transaction; its epoch field must be weft_store_epoch() +
+ * 1): one atomic store. Objects not of this transaction are freed once no program run and no reader
+ * can hold them.
  */
 int weft_store_commit(struct weft_store *s, uint32_t root_off);
 /* Forgets the transaction: what was in force stays. */
@@ -55,7 +59,7 @@ void weft_store_reclaim(struct weft_store *s);
 
 struct weft_store_stats {
 	uint64_t img_used, img_size, objects, waiting_bytes; /* waiting: replaced, grace not over */
-	uint64_t cells_used, cells, publishes, full; /* full: refused for want of space */
+	uint64_t cells_used, cells, publishes, full;	     /* full: refused for want of space */
 };
 void weft_store_stats(const struct weft_store *s, struct weft_store_stats *ret);
 
@@ -65,8 +69,9 @@ struct weft_reader;
 int weft_reader_new(struct weft_store *s, struct weft_reader **ret);
 void weft_reader_free(struct weft_reader *r);
 /*
- * Reads the current root under protection and pins its epoch; offsets of that epoch stay valid until the
- * matching leave. Pins nest and may end in any order. Called by the reader's own thread only. No lock.
+ * Reads the current root under protection and pins its epoch; offsets of that epoch stay valid
+ * until the matching leave. Pins nest and may end in any order. Called by the reader's own thread
+ * only. No lock.
  */
 uint32_t weft_reader_enter(struct weft_reader *r);
 void weft_reader_leave(struct weft_reader *r, uint32_t epoch);
@@ -74,14 +79,16 @@ void weft_reader_leave(struct weft_reader *r, uint32_t epoch);
 /* ---- cells ---- */
 
 /*
- * Cell of (pod, state id), made (zero) when missing. Any thread. Offset in state; 0: full or the pod's quota is
- * used up (counted).
+ * Cell of (pod, state id), made (zero) when missing. Any thread. Offset in state; 0: full or the
+ * pod's quota is used up (counted).
  */
 uint32_t weft_store_cell(struct weft_store *s, uint32_t pod, uint32_t id);
 /* Drops all cells of a pod that is gone, after grace. Main thread. */
 void weft_store_cells_drop(struct weft_store *s, uint32_t pod);
-/* Drops cells whose state ids are no longer in `live` (sorted ascending), after grace. Main thread. */
+/* Drops cells whose state ids are no longer in `live` (sorted ascending), after grace. Main thread.
+ */
 void weft_store_cells_retain(struct weft_store *s, const uint32_t *live, size_t n);
 /* Calls fn for each cell. Any thread; a snapshot is not promised. */
 void weft_store_cells_each(struct weft_store *s,
-			   void (*fn)(void *ctx, uint32_t pod, uint32_t id, uint32_t cell), void *ctx);
+			   void (*fn)(void *ctx, uint32_t pod, uint32_t id, uint32_t cell),
+			   void *ctx);

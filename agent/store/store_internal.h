@@ -13,10 +13,10 @@ struct weft_object {
 	uint64_t hash; /* of its bytes */
 	struct weft_run *run;
 	uint32_t len;
-	uint32_t mark;	   /* last transaction that put or touched it */
-	uint32_t born;	   /* transaction that made it */
-	uint32_t replaced; /* epoch that no longer has it, 0: in force */
-	bool synchronized; /* replaced, and a grace period has passed since */
+	uint32_t mark;			      /* last transaction that put or touched it */
+	uint32_t born;			      /* transaction that made it */
+	uint32_t replaced;		      /* epoch that no longer has it, 0: in force */
+	bool synchronized;		      /* replaced, and a grace period has passed since */
 	struct weft_object *by_hash, *by_off; /* chains */
 };
 
@@ -24,7 +24,7 @@ struct weft_object {
 struct weft_dead_cell {
 	uint32_t entry; /* of the directory */
 	uint32_t cell;
-	uint32_t id; /* says what is in the cell */
+	uint32_t id;	/* says what is in the cell */
 	uint32_t epoch; /* readers at or after this one cannot know it */
 	bool synchronized;
 };

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Configuration in, image out: weft_golden [--update] CONFIG [EXPECTED]. EXPECTED is CONFIG with .json in place of its
- * suffix. Prints what differs and exits 1. --update writes EXPECTED instead; look at the difference before it is committed.
+ * Configuration in, image out: weft_golden [--update] CONFIG [EXPECTED]. EXPECTED is CONFIG with
+ * .json in place of its suffix. Prints what differs and exits 1. --update writes EXPECTED instead;
+ * look at the difference before it is committed.
  */
 #include <errno.h>
 #include <jansson.h>
@@ -23,7 +24,8 @@ static json_t *causes_json(const struct weft_diag *diag)
 	for (size_t i = 0; i < diag->n; i++) {
 		const struct weft_diag_entry *e = &diag->entries[i];
 
-		json_array_append_new(list, json_sprintf("%s: %s: %s", e->resource, e->field, e->reason));
+		json_array_append_new(list,
+				      json_sprintf("%s: %s: %s", e->resource, e->field, e->reason));
 	}
 	return list;
 }
@@ -39,7 +41,8 @@ static json_t *compile(const char *config)
 	json_t *out = NULL;
 	int r;
 
-	if (weft_store_new_heap(IMAGE_SIZE, STATE_SIZE, &store) || weft_compiler_new(store, &compiler))
+	if (weft_store_new_heap(IMAGE_SIZE, STATE_SIZE, &store) ||
+	    weft_compiler_new(store, &compiler))
 		abort();
 	r = weft_file_load(config, 0, &diag, &snapshot);
 	view.snapshot = snapshot;

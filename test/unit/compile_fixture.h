@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/* Configuration as YAML text, compiled into a store on the heap, and requests decided on what came of it. */
+/* Configuration as YAML text, compiled into a store on the heap, and requests decided on what came
+ * of it. */
 
 #include <errno.h>
 #include <setjmp.h>
@@ -30,20 +31,21 @@
 #define LRL T("extensions.filters.http.local_ratelimit.v3.LocalRateLimit")
 #define ON "{default_value: {numerator: 100}}"
 #define ADDRESS(ip, port) "{socket_address: {address: '" ip "', port_value: " #port "}}"
-/* A connection manager with further fields (each ended by a comma) and filters before the router. */
+/* A connection manager with further fields (each ended by a comma) and filters before the router.
+ */
 #define HCM(more, filters, routes)                                                                 \
-	"{name: h, typed_config: {" HCM_TYPE ", stat_prefix: s, " more " http_filters: [" filters   \
-	ROUTER "], " routes "}}"
+	"{name: h, typed_config: {" HCM_TYPE ", stat_prefix: s, " more                             \
+	" http_filters: [" filters ROUTER "], " routes "}}"
 #define RDS "rds: {route_config_name: r, config_source: {ads: {}}}"
 #define LISTENER(name, more, filters)                                                              \
 	"- {" T("config.listener.v3.Listener") ", name: " name ", " more                           \
-	" filter_chains: [{filters: [" filters "]}]}\n"
+					       " filter_chains: [{filters: [" filters "]}]}\n"
 #define AT_80 "address: " ADDRESS("10.0.0.1", 80) ","
 #define LISTENER_80 LISTENER("l", AT_80, HCM("", "", RDS))
 /* Route configuration r: fields, then virtual hosts. */
 #define RC(more, hosts)                                                                            \
-	"- {" T("config.route.v3.RouteConfiguration") ", name: r, " more "virtual_hosts: [" hosts   \
-	"]}\n"
+	"- {" T("config.route.v3.RouteConfiguration") ", name: r, " more "virtual_hosts: [" hosts  \
+						      "]}\n"
 #define VHOST(routes) "{name: v, domains: ['*'], routes: [" routes "]}"
 #define ROUTES(routes) RC("", VHOST(routes))
 #define CLUSTER(name, more) "- {" T("config.cluster.v3.Cluster") ", name: " name ", " more "}\n"
@@ -118,18 +120,20 @@ static inline void conf_ok(struct conf *c, const char *yaml)
 	assert_int_equal(r, 0);
 }
 
-static inline const struct weft_diag_entry *conf_find(const struct weft_diag *d, const char *resource,
-						      const char *field)
+static inline const struct weft_diag_entry *conf_find(const struct weft_diag *d,
+						      const char *resource, const char *field)
 {
 	for (size_t i = 0; i < d->n; i++) {
-		if (!strcmp(d->entries[i].resource, resource) && !strcmp(d->entries[i].field, field))
+		if (!strcmp(d->entries[i].resource, resource) &&
+		    !strcmp(d->entries[i].field, field))
 			return &d->entries[i];
 	}
 	return NULL;
 }
 
 /* The configuration is refused, and this is named as a cause; what was in force stays. */
-static inline void conf_refused(const char *yaml, const char *resource, const char *field, const char *reason)
+static inline void conf_refused(const char *yaml, const char *resource, const char *field,
+				const char *reason)
 {
 	const struct weft_diag_entry *e;
 	struct conf c;
@@ -140,8 +144,9 @@ static inline void conf_refused(const char *yaml, const char *resource, const ch
 		fail_msg("accepted: %s", yaml);
 	e = conf_find(&c.diag, resource, field);
 	if (!e || !strstr(e->reason, reason))
-		fail_msg("%s\nwanted %s: %s: %s\nfirst cause %s: %s: %s", yaml, resource, field, reason,
-			 c.diag.entries[0].resource, c.diag.entries[0].field, c.diag.entries[0].reason);
+		fail_msg("%s\nwanted %s: %s: %s\nfirst cause %s: %s: %s", yaml, resource, field,
+			 reason, c.diag.entries[0].resource, c.diag.entries[0].field,
+			 c.diag.entries[0].reason);
 	assert_int_equal(weft_store_epoch(c.store), 1);
 	conf_close(&c);
 }
@@ -187,8 +192,8 @@ static inline void conf_connect(struct conf_req *q, const char *ip, uint16_t por
 }
 
 /* Decides one request on the chain of raw bytes. headers: lines with their ends. */
-static inline void conf_request(struct conf *c, struct conf_req *q, const char *method, const char *host,
-				const char *path, const char *headers)
+static inline void conf_request(struct conf *c, struct conf_req *q, const char *method,
+				const char *host, const char *path, const char *headers)
 {
 	int r;
 
@@ -199,7 +204,8 @@ static inline void conf_request(struct conf *c, struct conf_req *q, const char *
 	q->req.head = q->head;
 	assert_int_equal(weft_req_begin(&q->req, &q->ctx, q->chain), 0);
 	q->req.len = (uint32_t)snprintf((char *)q->head, WEFT_NATIVE_HEAD_MAX,
-					"%s %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", method, path, host, headers);
+					"%s %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", method, path, host,
+					headers);
 	assert_int_equal(weft_http1_parse(&q->req), WEFT_PARSE_OK);
 	while ((r = weft_decide(&q->req, &q->ctx)) == -ENOENT)
 		assert_true(weft_store_cell(c->store, CONF_POD, q->req.dec.need_cell));
@@ -216,15 +222,16 @@ static inline int conf_route(struct conf *c, const char *method, const char *hos
 	assert_non_null(q);
 	conf_connect(q, "10.0.0.1", 80);
 	conf_request(c, q, method, host, path, headers);
-	index = q->req.dec.route ?
-			(int)((const struct weft_img_route *)weft_img_at(q->req.dec.route))->index :
-			-1;
+	index = q->req.dec.route
+			? (int)((const struct weft_img_route *)weft_img_at(q->req.dec.route))->index
+			: -1;
 	free(q);
 	return index;
 }
 
 /* The bytes of the local reply, its date blanked out. Caller frees. */
-static inline char *conf_reply(struct conf *c, const char *method, const char *path, const char *headers)
+static inline char *conf_reply(struct conf *c, const char *method, const char *path,
+			       const char *headers)
 {
 	struct conf_req *q = calloc(1, sizeof(*q));
 	struct weft_reply_plan plan = {0};
@@ -246,8 +253,8 @@ static inline char *conf_reply(struct conf *c, const char *method, const char *p
 }
 
 /* The same, compared. */
-static inline void conf_reply_is(struct conf *c, const char *method, const char *path, const char *headers,
-				 const char *want)
+static inline void conf_reply_is(struct conf *c, const char *method, const char *path,
+				 const char *headers, const char *want)
 {
 	char *got = conf_reply(c, method, path, headers);
 

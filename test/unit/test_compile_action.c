@@ -33,7 +33,8 @@ static void test_defaults(void **state)
 	assert_int_equal(f->idle_timeout_ms, WEFT_TIMEOUT_INHERIT);
 	assert_int_equal(f->no_cluster, WEFT_REPLY_NO_CLUSTER_503);
 	assert_int_equal(f->flags, 0);
-	f = forward(&c, ROUTE("cluster: x, timeout: 0s, idle_timeout: 0.0005s, priority: HIGH, cluster_not_found_response_code: INTERNAL_SERVER_ERROR"));
+	f = forward(&c, ROUTE("cluster: x, timeout: 0s, idle_timeout: 0.0005s, priority: HIGH, "
+			      "cluster_not_found_response_code: INTERNAL_SERVER_ERROR"));
 	assert_int_equal(f->timeout_ms, 0);
 	assert_int_equal(f->idle_timeout_ms, 1);
 	assert_int_equal(f->flags, WEFT_FORWARD_PRIORITY_HIGH);
@@ -49,7 +50,9 @@ static void test_weighted(void **state)
 
 	(void)state;
 	conf_open(&c);
-	t = weft_img_at(forward(&c, ROUTE("weighted_clusters: {clusters: [{name: x, weight: 1}, {name: y, weight: 0}, {name: z, weight: 3}]}"))->targets);
+	t = weft_img_at(forward(&c, ROUTE("weighted_clusters: {clusters: [{name: x, weight: 1}, "
+					  "{name: y, weight: 0}, {name: z, weight: 3}]}"))
+				->targets);
 	e = (const void *)(t + 1);
 	assert_int_equal(t->n, 3);
 	assert_int_equal(t->total, 4);
@@ -59,9 +62,11 @@ static void test_weighted(void **state)
 	assert_memory_equal(weft_img_at(e[2].name.off), "z", 1);
 	/* a weight of 0 is never taken, the others by share */
 	for (__u64 r = 0; r < 8; r++) {
-		__u32 off = weft_target_choose((__u32)((const __u8 *)t - (const __u8 *)weft_img_at(0)), r);
+		__u32 off = weft_target_choose(
+			(__u32)((const __u8 *)t - (const __u8 *)weft_img_at(0)), r);
 
-		assert_int_equal(((const struct weft_img_target *)weft_img_at(off))->weight, r % 4 ? 3 : 1);
+		assert_int_equal(((const struct weft_img_target *)weft_img_at(off))->weight,
+				 r % 4 ? 3 : 1);
 	}
 	conf_close(&c);
 }
@@ -73,8 +78,12 @@ static void test_many_targets(void **state)
 	FILE *f = open_memstream(&out, &len);
 
 	(void)state;
-	fputs(LISTENER_80 "- {" T("config.route.v3.RouteConfiguration") ", name: r, virtual_hosts: [{name: v, "
-	      "domains: ['*'], routes: [{match: {prefix: /}, route: {weighted_clusters: {clusters: [", f);
+	fputs(LISTENER_80
+	      "- {" T("config.route.v3.RouteConfiguration") ", name: r, virtual_hosts: [{name: v, "
+							    "domains: ['*'], routes: [{match: "
+							    "{prefix: /}, route: "
+							    "{weighted_clusters: {clusters: [",
+	      f);
 	for (unsigned int i = 0; i <= WEFT_TARGETS_MAX; i++)
 		fprintf(f, "{name: c%u, weight: 1}, ", i);
 	fputs("]}}}]}]}\n", f);
@@ -90,9 +99,15 @@ static void test_retry(void **state)
 
 	(void)state;
 	conf_open(&c);
-	f = forward(&c, ROUTE("cluster: x, retry_policy: {retry_on: 'connect-failure,refused-stream, unavailable ,nonsense,retriable-status-codes', "
-			      "num_retries: 2, retriable_status_codes: [503, 504], host_selection_retry_max_attempts: 5, "
-			      "retry_host_predicate: [{name: envoy.retry_host_predicates.previous_hosts, typed_config: {" T("extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate") "}}]}"));
+	f = forward(
+		&c,
+		ROUTE("cluster: x, retry_policy: {retry_on: 'connect-failure,refused-stream, "
+		      "unavailable ,nonsense,retriable-status-codes', "
+		      "num_retries: 2, retriable_status_codes: [503, 504], "
+		      "host_selection_retry_max_attempts: 5, "
+		      "retry_host_predicate: [{name: envoy.retry_host_predicates.previous_hosts, "
+		      "typed_config: {" T("extensions.retry.host.previous_hosts.v3."
+					  "PreviousHostsPredicate") "}}]}"));
 	assert_int_equal(f->flags, WEFT_FORWARD_HAS_RETRY);
 	assert_int_equal(f->retry_on, WEFT_RETRY_CONNECT_FAILURE | WEFT_RETRY_REFUSED_STREAM |
 					      WEFT_RETRY_UNAVAILABLE | WEFT_RETRY_STATUS_CODES);
@@ -103,16 +118,22 @@ static void test_retry(void **state)
 	assert_int_equal(((const __u32 *)weft_img_at(f->retry_status))[1], 504);
 	assert_int_equal(f->backoff_base_ms, 25);
 	assert_int_equal(f->backoff_max_ms, 250);
-	f = forward(&c, ROUTE("cluster: x, retry_policy: {retry_on: reset, per_try_timeout: 2s, retry_back_off: {base_interval: 0.1s}}"));
+	f = forward(&c, ROUTE("cluster: x, retry_policy: {retry_on: reset, per_try_timeout: 2s, "
+			      "retry_back_off: {base_interval: 0.1s}}"));
 	assert_int_equal(f->num_retries, 1);
 	assert_int_equal(f->per_try_ms, 2000);
 	assert_int_equal(f->backoff_max_ms, 1000);
 	/* the virtual host's where the route has none */
-	f = forward(&c, LISTENER_80 RC("", "{name: v, domains: ['*'], retry_policy: {retry_on: 5xx}, routes: [{match: {prefix: /}, route: {cluster: x}}]}"));
+	f = forward(&c,
+		    LISTENER_80 RC("", "{name: v, domains: ['*'], retry_policy: {retry_on: 5xx}, "
+				       "routes: [{match: {prefix: /}, route: {cluster: x}}]}"));
 	assert_int_equal(f->retry_on, WEFT_RETRY_5XX);
 	conf_close(&c);
-	conf_refused(LISTENER_80 RC("", "{name: v, domains: ['*'], retry_policy: {retry_on: 5xx, retriable_request_headers: [{name: a}]}, routes: [{match: {prefix: /}, route: {cluster: x}}]}"),
-		     "RouteConfiguration/r", "virtual_hosts[0].retry_policy.retriable_request_headers", "unsupported");
+	conf_refused(LISTENER_80 RC("", "{name: v, domains: ['*'], retry_policy: {retry_on: 5xx, "
+					"retriable_request_headers: [{name: a}]}, routes: [{match: "
+					"{prefix: /}, route: {cluster: x}}]}"),
+		     "RouteConfiguration/r",
+		     "virtual_hosts[0].retry_policy.retriable_request_headers", "unsupported");
 }
 
 static void test_upgrades(void **state)
@@ -123,7 +144,9 @@ static void test_upgrades(void **state)
 
 	(void)state;
 	conf_open(&c);
-	f = forward(&c, ROUTE("cluster: x, upgrade_configs: [{upgrade_type: WebSocket, enabled: false}]"));
+	f = forward(
+		&c,
+		ROUTE("cluster: x, upgrade_configs: [{upgrade_type: WebSocket, enabled: false}]"));
 	u = weft_img_at(f->upgrade);
 	assert_int_equal(f->flags, WEFT_FORWARD_UPGRADE_SET);
 	assert_int_equal(f->n_upgrade, 1);
@@ -136,7 +159,8 @@ static void refused(const char *action, const char *field)
 {
 	char yaml[4096], path[256];
 
-	snprintf(yaml, sizeof(yaml), LISTENER_80 ROUTES("{match: {prefix: /a}, route: {%s}}"), action);
+	snprintf(yaml, sizeof(yaml), LISTENER_80 ROUTES("{match: {prefix: /a}, route: {%s}}"),
+		 action);
 	snprintf(path, sizeof(path), F "%s", field);
 	conf_refused(yaml, "RouteConfiguration/r", path, "unsupported");
 }
@@ -146,7 +170,8 @@ static void test_refused_by_name(void **state)
 	(void)state;
 	refused("cluster_header: x", "cluster_header");
 	refused("cluster: x, prefix_rewrite: /b", "prefix_rewrite");
-	refused("cluster: x, regex_rewrite: {pattern: {regex: a}, substitution: b}", "regex_rewrite");
+	refused("cluster: x, regex_rewrite: {pattern: {regex: a}, substitution: b}",
+		"regex_rewrite");
 	refused("cluster: x, host_rewrite_literal: b", "host_rewrite_literal");
 	refused("cluster: x, auto_host_rewrite: true", "auto_host_rewrite");
 	refused("cluster: x, host_rewrite_header: b", "host_rewrite_header");
@@ -155,30 +180,47 @@ static void test_refused_by_name(void **state)
 	refused("cluster: x, rate_limits: [{actions: [{remote_address: {}}]}]", "rate_limits");
 	refused("cluster: x, internal_redirect_policy: {}", "internal_redirect_policy");
 	refused("cluster: x, hedge_policy: {hedge_on_per_try_timeout: true}", "hedge_policy");
-	refused("cluster: x, metadata_match: {filter_metadata: {envoy.lb: {a: b}}}", "metadata_match");
-	refused("cluster: x, max_stream_duration: {max_stream_duration: 1s}", "max_stream_duration.max_stream_duration");
-	refused("cluster: x, upgrade_configs: [{upgrade_type: CONNECT, connect_config: {}}]", "upgrade_configs[0].connect_config");
-	refused("cluster: x, retry_policy: {retry_host_predicate: [{name: a.b}]}", "retry_policy.retry_host_predicate[0]");
-	refused("weighted_clusters: {clusters: [{name: x, weight: 1}], header_name: a}", "weighted_clusters.header_name");
-	refused("weighted_clusters: {clusters: [{name: x, weight: 1, host_rewrite_literal: a}]}", "weighted_clusters.clusters[0].host_rewrite_literal");
-	refused("weighted_clusters: {clusters: [{name: x, weight: 1, request_headers_to_remove: [a]}]}", "weighted_clusters.clusters[0].request_headers_to_remove");
+	refused("cluster: x, metadata_match: {filter_metadata: {envoy.lb: {a: b}}}",
+		"metadata_match");
+	refused("cluster: x, max_stream_duration: {max_stream_duration: 1s}",
+		"max_stream_duration.max_stream_duration");
+	refused("cluster: x, upgrade_configs: [{upgrade_type: CONNECT, connect_config: {}}]",
+		"upgrade_configs[0].connect_config");
+	refused("cluster: x, retry_policy: {retry_host_predicate: [{name: a.b}]}",
+		"retry_policy.retry_host_predicate[0]");
+	refused("weighted_clusters: {clusters: [{name: x, weight: 1}], header_name: a}",
+		"weighted_clusters.header_name");
+	refused("weighted_clusters: {clusters: [{name: x, weight: 1, host_rewrite_literal: a}]}",
+		"weighted_clusters.clusters[0].host_rewrite_literal");
+	refused("weighted_clusters: {clusters: [{name: x, weight: 1, request_headers_to_remove: "
+		"[a]}]}",
+		"weighted_clusters.clusters[0].request_headers_to_remove");
 }
 
 static void test_without_effect(void **state)
 {
 	(void)state;
-	conf_noted(ROUTE("cluster: x, max_grpc_timeout: 0s"), "RouteConfiguration/r", F "max_grpc_timeout");
-	conf_noted(ROUTE("cluster: x, max_stream_duration: {grpc_timeout_header_max: 0s}"), "RouteConfiguration/r", F "max_stream_duration");
-	conf_noted(ROUTE("cluster: x, hash_policy: [{connection_properties: {source_ip: true}}]"), "RouteConfiguration/r", F "hash_policy");
+	conf_noted(ROUTE("cluster: x, max_grpc_timeout: 0s"), "RouteConfiguration/r",
+		   F "max_grpc_timeout");
+	conf_noted(ROUTE("cluster: x, max_stream_duration: {grpc_timeout_header_max: 0s}"),
+		   "RouteConfiguration/r", F "max_stream_duration");
+	conf_noted(ROUTE("cluster: x, hash_policy: [{connection_properties: {source_ip: true}}]"),
+		   "RouteConfiguration/r", F "hash_policy");
 }
 
-#define REDIRECT(r) LISTENER_80 ROUTES("{match: {prefix: /a/}, redirect: {" r "}}, {match: {path: /e}, redirect: {" r "}}")
-static void location_is(const char *redirect, const char *path, const char *status, const char *want)
+#define REDIRECT(r)                                                                                \
+	LISTENER_80 ROUTES("{match: {prefix: /a/}, redirect: {" r                                  \
+			   "}}, {match: {path: /e}, redirect: {" r "}}")
+static void location_is(const char *redirect, const char *path, const char *status,
+			const char *want)
 {
 	char yaml[4096], line[256], *reply;
 	struct conf c;
 
-	snprintf(yaml, sizeof(yaml), LISTENER_80 ROUTES("{match: {prefix: /a/}, redirect: {%s}}, {match: {path: /e}, redirect: {%s}}"), redirect, redirect);
+	snprintf(yaml, sizeof(yaml),
+		 LISTENER_80 ROUTES("{match: {prefix: /a/}, redirect: {%s}}, {match: {path: /e}, "
+				    "redirect: {%s}}"),
+		 redirect, redirect);
 	snprintf(line, sizeof(line), "location: %s\r\n", want);
 	conf_open(&c);
 	conf_ok(&c, yaml);
@@ -195,8 +237,10 @@ static void test_redirects(void **state)
 	location_is("host_redirect: x", "/a/b?q=1", "301", "http://x/a/b?q=1");
 	location_is("host_redirect: x, response_code: FOUND", "/a/b", "302", "http://x/a/b");
 	location_is("response_code: SEE_OTHER", "/a/b", "303", "http://h/a/b");
-	location_is("https_redirect: true, response_code: TEMPORARY_REDIRECT", "/a/b", "307", "https://h/a/b");
-	location_is("scheme_redirect: ftp, response_code: PERMANENT_REDIRECT", "/a/b", "308", "ftp://h/a/b");
+	location_is("https_redirect: true, response_code: TEMPORARY_REDIRECT", "/a/b", "307",
+		    "https://h/a/b");
+	location_is("scheme_redirect: ftp, response_code: PERMANENT_REDIRECT", "/a/b", "308",
+		    "ftp://h/a/b");
 	location_is("port_redirect: 8443", "/a/b", "301", "http://h:8443/a/b");
 	location_is("path_redirect: /n", "/a/b?q=1", "301", "http://h/n?q=1");
 	location_is("path_redirect: '/n?z'", "/a/b?q=1", "301", "http://h/n?z");
@@ -204,8 +248,9 @@ static void test_redirects(void **state)
 	location_is("prefix_rewrite: /n", "/e?q=1", "301", "http://h/n?q=1");
 	location_is("strip_query: true", "/a/b?q=1", "301", "http://h/a/b");
 	location_is("path_redirect: /n, strip_query: true", "/a/b?q=1", "301", "http://h/n");
-	conf_refused(REDIRECT("regex_rewrite: {pattern: {regex: a}, substitution: b}"), "RouteConfiguration/r",
-		     "virtual_hosts[0].routes[0].redirect.regex_rewrite", "unsupported");
+	conf_refused(REDIRECT("regex_rewrite: {pattern: {regex: a}, substitution: b}"),
+		     "RouteConfiguration/r", "virtual_hosts[0].routes[0].redirect.regex_rewrite",
+		     "unsupported");
 	conf_refused(REDIRECT("scheme_redirect: abcdefghijklmnopqrstu"), "RouteConfiguration/r",
 		     "virtual_hosts[0].routes[0].redirect.scheme_redirect", "more than 20 bytes");
 }
@@ -213,10 +258,10 @@ static void test_redirects(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults),	cmocka_unit_test(test_weighted),
-		cmocka_unit_test(test_many_targets),	cmocka_unit_test(test_retry),
-		cmocka_unit_test(test_upgrades),	cmocka_unit_test(test_refused_by_name),
-		cmocka_unit_test(test_without_effect),	cmocka_unit_test(test_redirects),
+		cmocka_unit_test(test_defaults),       cmocka_unit_test(test_weighted),
+		cmocka_unit_test(test_many_targets),   cmocka_unit_test(test_retry),
+		cmocka_unit_test(test_upgrades),       cmocka_unit_test(test_refused_by_name),
+		cmocka_unit_test(test_without_effect), cmocka_unit_test(test_redirects),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "test/unit/compile_fixture.h"
 
-#define ONE(name) "load_assignment: {cluster_name: " name ", endpoints: [{lb_endpoints: [" ENDPOINT("10.1.0.1", 80) "]}]}"
+#define ONE(name)                                                                                  \
+	"load_assignment: {cluster_name: " name                                                    \
+	", endpoints: [{lb_endpoints: [" ENDPOINT("10.1.0.1", 80) "]}]}"
 #define C(more) CLUSTER("c", more "type: STATIC, " ONE("c"))
 #define OPTIONS T("extensions.upstreams.http.v3.HttpProtocolOptions")
 
@@ -15,14 +17,20 @@ static const struct weft_img_cluster *cluster(struct conf *c, const char *yaml)
 	char all[8192];
 
 	assert_non_null(q);
-	snprintf(all, sizeof(all),
-		 "%s" LISTENER("l", AT_80, "{name: t, typed_config: {" T("extensions.filters.network.tcp_proxy.v3.TcpProxy") ", stat_prefix: s, cluster: c}}"),
-		 yaml);
+	snprintf(
+		all, sizeof(all),
+		"%s" LISTENER(
+			"l", AT_80,
+			"{name: t, typed_config: {" T("extensions.filters.network.tcp_proxy.v3."
+						      "TcpProxy") ", stat_prefix: s, cluster: c}}"),
+		yaml);
 	conf_ok(c, all);
 	conf_connect(q, "10.0.0.1", 80);
 	assert_int_equal(weft_listener_find(&q->ctx), 0);
 	v = weft_img_at(q->ctx.view_off);
-	t = weft_img_at(((const struct weft_img_chain *)weft_img_at(weft_chain_find(&q->ctx, WEFT_PROTO_RAW)))->target +
+	t = weft_img_at(((const struct weft_img_chain *)weft_img_at(
+				 weft_chain_find(&q->ctx, WEFT_PROTO_RAW)))
+				->target +
 			(__u32)sizeof(struct weft_img_targets));
 	ref = (const struct weft_img_cluster_ref *)weft_img_at(v->cluster) + t->cluster;
 	free(q);
@@ -60,19 +68,35 @@ static void test_types(void **state)
 	(void)state;
 	conf_open(&c);
 	assert_int_equal(cluster(&c, CLUSTER("c", "type: STATIC"))->type, WEFT_CLUSTER_BLACKHOLE);
-	assert_int_equal(cluster(&c, CLUSTER("c", "type: ORIGINAL_DST, lb_policy: CLUSTER_PROVIDED"))->type, WEFT_CLUSTER_ORIGINAL_DST);
-	assert_int_equal(cluster(&c, CLUSTER("c", "type: EDS, eds_cluster_config: {eds_config: {ads: {}}}"))->type, WEFT_CLUSTER_ENDPOINTS);
+	assert_int_equal(
+		cluster(&c, CLUSTER("c", "type: ORIGINAL_DST, lb_policy: CLUSTER_PROVIDED"))->type,
+		WEFT_CLUSTER_ORIGINAL_DST);
+	assert_int_equal(
+		cluster(&c, CLUSTER("c", "type: EDS, eds_cluster_config: {eds_config: {ads: {}}}"))
+			->type,
+		WEFT_CLUSTER_ENDPOINTS);
 	/* DNS with addresses instead of names needs none */
-	assert_int_equal(cluster(&c, CLUSTER("c", "type: STRICT_DNS, " ONE("c")))->type, WEFT_CLUSTER_ENDPOINTS);
-	assert_int_equal(cluster(&c, CLUSTER("c", "type: ORIGINAL_DST, lb_policy: CLUSTER_PROVIDED, original_dst_lb_config: {upstream_port_override: 99}"))->port_override, 99);
+	assert_int_equal(cluster(&c, CLUSTER("c", "type: STRICT_DNS, " ONE("c")))->type,
+			 WEFT_CLUSTER_ENDPOINTS);
+	assert_int_equal(
+		cluster(&c, CLUSTER("c", "type: ORIGINAL_DST, lb_policy: CLUSTER_PROVIDED, "
+					 "original_dst_lb_config: {upstream_port_override: 99}"))
+			->port_override,
+		99);
 	conf_close(&c);
-	conf_refused(CLUSTER("c", "type: STRICT_DNS, load_assignment: {cluster_name: c, endpoints: [{lb_endpoints: [" ENDPOINT("a.example", 80) "]}]}"),
-		     "Cluster/c", "load_assignment.endpoints[0].lb_endpoints[0]", "unsupported: DNS name \"a.example\"");
-	conf_refused(CLUSTER("c", "type: LOGICAL_DNS, load_assignment: {cluster_name: c, endpoints: [{lb_endpoints: [" ENDPOINT("a.example", 80) "]}]}"),
-		     "Cluster/c", "load_assignment.endpoints[0].lb_endpoints[0]", "unsupported: DNS name \"a.example\"");
+	conf_refused(CLUSTER("c", "type: STRICT_DNS, load_assignment: {cluster_name: c, endpoints: "
+				  "[{lb_endpoints: [" ENDPOINT("a.example", 80) "]}]}"),
+		     "Cluster/c", "load_assignment.endpoints[0].lb_endpoints[0]",
+		     "unsupported: DNS name \"a.example\"");
+	conf_refused(CLUSTER("c", "type: LOGICAL_DNS, load_assignment: {cluster_name: c, "
+				  "endpoints: [{lb_endpoints: [" ENDPOINT("a.example", 80) "]}]}"),
+		     "Cluster/c", "load_assignment.endpoints[0].lb_endpoints[0]",
+		     "unsupported: DNS name \"a.example\"");
 }
 
-#define POLICY(type, more) "load_balancing_policy: {policies: [{typed_extension_config: {name: p, typed_config: {" T("extensions.load_balancing_policies." type) more "}}}]}, "
+#define POLICY(type, more)                                                                         \
+	"load_balancing_policy: {policies: [{typed_extension_config: {name: p, typed_config: {" T( \
+		"extensions.load_balancing_policies." type) more "}}}]}, "
 static void test_policies(void **state)
 {
 	const struct weft_img_cluster *k;
@@ -81,30 +105,41 @@ static void test_policies(void **state)
 	(void)state;
 	conf_open(&c);
 	assert_int_equal(cluster(&c, C("lb_policy: RANDOM, "))->lb, WEFT_LB_RANDOM);
-	k = cluster(&c, C("lb_policy: LEAST_REQUEST, least_request_lb_config: {choice_count: 3}, "));
+	k = cluster(&c,
+		    C("lb_policy: LEAST_REQUEST, least_request_lb_config: {choice_count: 3}, "));
 	assert_int_equal(k->lb, WEFT_LB_LEAST_REQUEST);
 	assert_int_equal(k->choice_count, 3);
 	assert_int_equal(cluster(&c, C("lb_policy: LEAST_REQUEST, "))->choice_count, 2);
 	assert_int_equal(cluster(&c, C(POLICY("random.v3.Random", "")))->lb, WEFT_LB_RANDOM);
-	assert_int_equal(cluster(&c, C("lb_policy: RANDOM, " POLICY("round_robin.v3.RoundRobin", "")))->lb, WEFT_LB_ROUND_ROBIN);
+	assert_int_equal(
+		cluster(&c, C("lb_policy: RANDOM, " POLICY("round_robin.v3.RoundRobin", "")))->lb,
+		WEFT_LB_ROUND_ROBIN);
 	k = cluster(&c, C(POLICY("least_request.v3.LeastRequest", ", choice_count: 4")));
 	assert_int_equal(k->lb, WEFT_LB_LEAST_REQUEST);
 	assert_int_equal(k->choice_count, 4);
 	conf_close(&c);
-	conf_refused(C("lb_policy: RING_HASH, "), "Cluster/c", "lb_policy", "unsupported: only ROUND_ROBIN");
+	conf_refused(C("lb_policy: RING_HASH, "), "Cluster/c", "lb_policy",
+		     "unsupported: only ROUND_ROBIN");
 	conf_refused(C("lb_policy: MAGLEV, "), "Cluster/c", "lb_policy", "unsupported");
-	conf_refused(C("lb_policy: LEAST_REQUEST, least_request_lb_config: {choice_count: 9}, "), "Cluster/c",
-		     "least_request_lb_config.choice_count", "more than 8");
-	conf_refused(C("lb_policy: LEAST_REQUEST, least_request_lb_config: {active_request_bias: {default_value: 2, runtime_key: x}}, "), "Cluster/c",
-		     "least_request_lb_config.active_request_bias", "unsupported");
-	conf_refused(C("round_robin_lb_config: {slow_start_config: {slow_start_window: 10s}}, "), "Cluster/c",
-		     "round_robin_lb_config.slow_start_config", "unsupported");
-	conf_refused(C(POLICY("maglev.v3.Maglev", "")), "Cluster/c", "load_balancing_policy.policies[0]", "unsupported");
-	conf_refused(C(POLICY("round_robin.v3.RoundRobin", ", locality_lb_config: {locality_weighted_lb_config: {}}")), "Cluster/c",
-		     "load_balancing_policy.policies[0].locality_lb_config.locality_weighted_lb_config", "unsupported");
+	conf_refused(C("lb_policy: LEAST_REQUEST, least_request_lb_config: {choice_count: 9}, "),
+		     "Cluster/c", "least_request_lb_config.choice_count", "more than 8");
+	conf_refused(C("lb_policy: LEAST_REQUEST, least_request_lb_config: {active_request_bias: "
+		       "{default_value: 2, runtime_key: x}}, "),
+		     "Cluster/c", "least_request_lb_config.active_request_bias", "unsupported");
+	conf_refused(C("round_robin_lb_config: {slow_start_config: {slow_start_window: 10s}}, "),
+		     "Cluster/c", "round_robin_lb_config.slow_start_config", "unsupported");
+	conf_refused(C(POLICY("maglev.v3.Maglev", "")), "Cluster/c",
+		     "load_balancing_policy.policies[0]", "unsupported");
+	conf_refused(
+		C(POLICY("round_robin.v3.RoundRobin",
+			 ", locality_lb_config: {locality_weighted_lb_config: {}}")),
+		"Cluster/c",
+		"load_balancing_policy.policies[0].locality_lb_config.locality_weighted_lb_config",
+		"unsupported");
 	conf_refused(C("common_lb_config: {locality_weighted_lb_config: {}}, "), "Cluster/c",
 		     "common_lb_config.locality_weighted_lb_config", "unsupported");
-	conf_refused(C("lb_subset_config: {subset_selectors: [{keys: [a]}]}, "), "Cluster/c", "lb_subset_config", "unsupported");
+	conf_refused(C("lb_subset_config: {subset_selectors: [{keys: [a]}]}, "), "Cluster/c",
+		     "lb_subset_config", "unsupported");
 }
 
 static void test_breakers(void **state)
@@ -114,8 +149,10 @@ static void test_breakers(void **state)
 
 	(void)state;
 	conf_open(&c);
-	k = cluster(&c, C("circuit_breakers: {thresholds: [{max_connections: 1, max_pending_requests: 0, max_requests: 3, max_retries: 4}, "
-			  "{max_connections: 9}, {priority: HIGH, max_requests: 7, track_remaining: true}]}, "));
+	k = cluster(&c, C("circuit_breakers: {thresholds: [{max_connections: 1, "
+			  "max_pending_requests: 0, max_requests: 3, max_retries: 4}, "
+			  "{max_connections: 9}, {priority: HIGH, max_requests: 7, "
+			  "track_remaining: true}]}, "));
 	assert_int_equal(k->threshold[0].max_connections, 1);
 	assert_int_equal(k->threshold[0].max_pending, 0);
 	assert_int_equal(k->threshold[0].max_requests, 3);
@@ -123,10 +160,11 @@ static void test_breakers(void **state)
 	assert_int_equal(k->threshold[1].max_requests, 7);
 	assert_int_equal(k->threshold[1].max_connections, 1024);
 	conf_close(&c);
-	conf_refused(C("circuit_breakers: {per_host_thresholds: [{max_connections: 1}]}, "), "Cluster/c",
-		     "circuit_breakers.per_host_thresholds", "unsupported");
-	conf_refused(C("circuit_breakers: {thresholds: [{max_connection_pools: 1}]}, "), "Cluster/c",
-		     "circuit_breakers.thresholds[0].max_connection_pools", "unsupported");
+	conf_refused(C("circuit_breakers: {per_host_thresholds: [{max_connections: 1}]}, "),
+		     "Cluster/c", "circuit_breakers.per_host_thresholds", "unsupported");
+	conf_refused(C("circuit_breakers: {thresholds: [{max_connection_pools: 1}]}, "),
+		     "Cluster/c", "circuit_breakers.thresholds[0].max_connection_pools",
+		     "unsupported");
 	conf_refused(C("circuit_breakers: {thresholds: [{retry_budget: {}}]}, "), "Cluster/c",
 		     "circuit_breakers.thresholds[0].retry_budget", "unsupported");
 }
@@ -138,18 +176,29 @@ static void test_protocols(void **state)
 
 	(void)state;
 	conf_open(&c);
-	k = cluster(&c, C("connect_timeout: 0.25s, typed_extension_protocol_options: {envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {" OPTIONS
-			  ", common_http_protocol_options: {idle_timeout: 9s, max_requests_per_connection: 5}, explicit_http_config: {http_protocol_options: {}}}}, "));
+	k = cluster(
+		&c,
+		C("connect_timeout: 0.25s, typed_extension_protocol_options: "
+		  "{envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {" OPTIONS
+		  ", common_http_protocol_options: {idle_timeout: 9s, max_requests_per_connection: "
+		  "5}, explicit_http_config: {http_protocol_options: {}}}}, "));
 	assert_int_equal(k->connect_timeout_ms, 250);
 	assert_int_equal(k->idle_timeout_ms, 9000);
 	assert_int_equal(k->max_requests_per_connection, 5);
 	conf_close(&c);
-	conf_refused(C("typed_extension_protocol_options: {envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {" OPTIONS
-		       ", explicit_http_config: {http2_protocol_options: {}}}}, "), "Cluster/c",
-		     "typed_extension_protocol_options[\"envoy.extensions.upstreams.http.v3.HttpProtocolOptions\"].explicit_http_config", "HTTP/2");
-	conf_refused(C("http2_protocol_options: {}, "), "Cluster/c", "http2_protocol_options", "unsupported");
-	conf_refused(C("transport_socket: {name: tls, typed_config: {" T("extensions.transport_sockets.tls.v3.UpstreamTlsContext") "}}, "),
-		     "Cluster/c", "transport_socket", "unsupported: envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext");
+	conf_refused(C("typed_extension_protocol_options: "
+		       "{envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {" OPTIONS
+		       ", explicit_http_config: {http2_protocol_options: {}}}}, "),
+		     "Cluster/c",
+		     "typed_extension_protocol_options[\"envoy.extensions.upstreams.http.v3."
+		     "HttpProtocolOptions\"].explicit_http_config",
+		     "HTTP/2");
+	conf_refused(C("http2_protocol_options: {}, "), "Cluster/c", "http2_protocol_options",
+		     "unsupported");
+	conf_refused(C("transport_socket: {name: tls, typed_config: {" T(
+			     "extensions.transport_sockets.tls.v3.UpstreamTlsContext") "}}, "),
+		     "Cluster/c", "transport_socket",
+		     "unsupported: envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext");
 }
 
 static void test_without_effect(void **state)
@@ -157,7 +206,9 @@ static void test_without_effect(void **state)
 	(void)state;
 	conf_noted(C("outlier_detection: {}, "), "Cluster/c", "outlier_detection");
 	conf_noted(C("alt_stat_name: x, "), "Cluster/c", "alt_stat_name");
-	conf_noted(C("health_checks: [{timeout: 1s, interval: 1s, unhealthy_threshold: 1, healthy_threshold: 1, tcp_health_check: {}}], "), "Cluster/c", "health_checks");
+	conf_noted(C("health_checks: [{timeout: 1s, interval: 1s, unhealthy_threshold: 1, "
+		     "healthy_threshold: 1, tcp_health_check: {}}], "),
+		   "Cluster/c", "health_checks");
 }
 
 int main(void)

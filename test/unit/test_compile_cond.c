@@ -24,8 +24,16 @@ static void check(const char *matcher, const char *const *yes, const char *const
 	}
 	conf_close(&c);
 }
-#define LIST(...) (const char *const[]){__VA_ARGS__, NULL}
-#define NONE (const char *const[]){NULL}
+#define LIST(...)                                                                                  \
+	(const char *const[])                                                                      \
+	{                                                                                          \
+		__VA_ARGS__, NULL                                                                  \
+	}
+#define NONE                                                                                       \
+	(const char *const[])                                                                      \
+	{                                                                                          \
+		NULL                                                                               \
+	}
 
 static void test_presence(void **state)
 {
@@ -34,21 +42,30 @@ static void test_presence(void **state)
 	check("{name: x-a, present_match: true}", LIST("x-a: 1\r\n"), LIST(""));
 	check("{name: x-a, present_match: false}", LIST(""), LIST("x-a: 1\r\n"));
 	check("{name: x-a, present_match: true, invert_match: true}", LIST(""), LIST("x-a: 1\r\n"));
-	check("{name: x-a, present_match: false, invert_match: true}", LIST("x-a: 1\r\n"), LIST(""));
+	check("{name: x-a, present_match: false, invert_match: true}", LIST("x-a: 1\r\n"),
+	      LIST(""));
 }
 
 static void test_strings(void **state)
 {
 	(void)state;
-	check("{name: x-a, string_match: {exact: ab}}", LIST("x-a: ab\r\n"), LIST("x-a: aB\r\n", "x-a: abc\r\n", ""));
-	check("{name: x-a, string_match: {prefix: ab}}", LIST("x-a: abc\r\n", "x-a: ab\r\n"), LIST("x-a: cab\r\n", ""));
-	check("{name: x-a, string_match: {suffix: ab}}", LIST("x-a: cab\r\n"), LIST("x-a: abc\r\n", "x-a: b\r\n"));
-	check("{name: x-a, string_match: {contains: ab}}", LIST("x-a: cabd\r\n", "x-a: ab\r\n"), LIST("x-a: a-b\r\n"));
-	check("{name: x-a, string_match: {exact: aB, ignore_case: true}}", LIST("x-a: Ab\r\n"), LIST("x-a: abb\r\n"));
-	check("{name: x-a, string_match: {contains: aB, ignore_case: true}}", LIST("x-a: xAbx\r\n"), LIST("x-a: a\r\n"));
+	check("{name: x-a, string_match: {exact: ab}}", LIST("x-a: ab\r\n"),
+	      LIST("x-a: aB\r\n", "x-a: abc\r\n", ""));
+	check("{name: x-a, string_match: {prefix: ab}}", LIST("x-a: abc\r\n", "x-a: ab\r\n"),
+	      LIST("x-a: cab\r\n", ""));
+	check("{name: x-a, string_match: {suffix: ab}}", LIST("x-a: cab\r\n"),
+	      LIST("x-a: abc\r\n", "x-a: b\r\n"));
+	check("{name: x-a, string_match: {contains: ab}}", LIST("x-a: cabd\r\n", "x-a: ab\r\n"),
+	      LIST("x-a: a-b\r\n"));
+	check("{name: x-a, string_match: {exact: aB, ignore_case: true}}", LIST("x-a: Ab\r\n"),
+	      LIST("x-a: abb\r\n"));
+	check("{name: x-a, string_match: {contains: aB, ignore_case: true}}", LIST("x-a: xAbx\r\n"),
+	      LIST("x-a: a\r\n"));
 	check("{name: x-a, string_match: {exact: ''}}", LIST("x-a:\r\n"), LIST("x-a: b\r\n", ""));
-	check("{name: x-a, string_match: {exact: a}, invert_match: true}", LIST("x-a: b\r\n"), LIST("x-a: a\r\n", ""));
-	check("{name: x-a, string_match: {exact: a}, invert_match: true, treat_missing_header_as_empty: true}",
+	check("{name: x-a, string_match: {exact: a}, invert_match: true}", LIST("x-a: b\r\n"),
+	      LIST("x-a: a\r\n", ""));
+	check("{name: x-a, string_match: {exact: a}, invert_match: true, "
+	      "treat_missing_header_as_empty: true}",
 	      LIST("x-a: b\r\n", ""), LIST("x-a: a\r\n"));
 }
 
@@ -93,10 +110,11 @@ static void test_several_conditions(void **state)
 static void test_regex_is_refused(void **state)
 {
 	(void)state;
-	conf_refused(IN("{name: x, string_match: {safe_regex: {regex: a}}}"), "RouteConfiguration/r",
-		     H0 ".string_match.safe_regex", "unsupported: regular expressions");
-	conf_refused(IN("{name: x, safe_regex_match: {regex: a}}"), "RouteConfiguration/r", H0 ".safe_regex_match",
+	conf_refused(IN("{name: x, string_match: {safe_regex: {regex: a}}}"),
+		     "RouteConfiguration/r", H0 ".string_match.safe_regex",
 		     "unsupported: regular expressions");
+	conf_refused(IN("{name: x, safe_regex_match: {regex: a}}"), "RouteConfiguration/r",
+		     H0 ".safe_regex_match", "unsupported: regular expressions");
 }
 
 /* "{name: x-1}, ..." */
@@ -122,7 +140,8 @@ static void test_limits(void **state)
 	for (unsigned int i = 0; i <= WEFT_CONDS_MAX; i++)
 		strcat(list, "{name: x-a}, ");
 	assert_true(asprintf(&yaml, IN("%s"), list) > 0);
-	conf_refused(yaml, "RouteConfiguration/r", "virtual_hosts[0].routes[0].match", "more than 16 conditions");
+	conf_refused(yaml, "RouteConfiguration/r", "virtual_hosts[0].routes[0].match",
+		     "more than 16 conditions");
 	free(yaml);
 	for (int over = 0; over < 2; over++) {
 		routes = names(MOST + over);
@@ -130,8 +149,10 @@ static void test_limits(void **state)
 		if (over) {
 			char field[128];
 
-			snprintf(field, sizeof(field), "virtual_hosts[0].routes[%d].match.headers[0]", MOST);
-			conf_refused(yaml, "RouteConfiguration/r", field, "more than 60 header names");
+			snprintf(field, sizeof(field),
+				 "virtual_hosts[0].routes[%d].match.headers[0]", MOST);
+			conf_refused(yaml, "RouteConfiguration/r", field,
+				     "more than 60 header names");
 		} else {
 			conf_open(&c);
 			conf_ok(&c, yaml);
@@ -146,10 +167,10 @@ static void test_limits(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_presence),	   cmocka_unit_test(test_strings),
-		cmocka_unit_test(test_deprecated_forms),   cmocka_unit_test(test_range),
-		cmocka_unit_test(test_pseudo_headers),	   cmocka_unit_test(test_several_conditions),
-		cmocka_unit_test(test_regex_is_refused),   cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_presence),	 cmocka_unit_test(test_strings),
+		cmocka_unit_test(test_deprecated_forms), cmocka_unit_test(test_range),
+		cmocka_unit_test(test_pseudo_headers),	 cmocka_unit_test(test_several_conditions),
+		cmocka_unit_test(test_regex_is_refused), cmocka_unit_test(test_limits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,7 +3,8 @@
 #include "test/unit/compile_fixture.h"
 
 #define EDS(more) CLUSTER("c", more "type: EDS, eds_cluster_config: {eds_config: {ads: {}}}")
-#define CLA(more) "- {" T("config.endpoint.v3.ClusterLoadAssignment") ", cluster_name: c, " more "}\n"
+#define CLA(more)                                                                                  \
+	"- {" T("config.endpoint.v3.ClusterLoadAssignment") ", cluster_name: c, " more "}\n"
 
 static json_t *view(struct conf *c, const char *yaml)
 {
@@ -23,13 +24,23 @@ static char *yaml_of(const char *hosts, const char *more)
 	FILE *f = open_memstream(&out, &len);
 	int priority = 0, n = 0;
 
-	fprintf(f, "%s- {" T("config.endpoint.v3.ClusterLoadAssignment") ", cluster_name: c, endpoints: [{priority: 0, lb_endpoints: [", more);
+	fprintf(f,
+		"%s- {" T("config.endpoint.v3.ClusterLoadAssignment") ", cluster_name: c, "
+								      "endpoints: [{priority: 0, "
+								      "lb_endpoints: [",
+		more);
 	for (; *hosts; hosts++) {
 		if (*hosts == '/')
 			fprintf(f, "]}, {priority: %d, lb_endpoints: [", ++priority);
 		else
-			fprintf(f, "{health_status: %s, endpoint: {address: {socket_address: {address: 10.0.0.%d, port_value: 80}}}}, ",
-				*hosts == 'H' ? "HEALTHY" : *hosts == 'D' ? "DEGRADED" : *hosts == 'X' ? "DRAINING" : "UNHEALTHY", ++n);
+			fprintf(f,
+				"{health_status: %s, endpoint: {address: {socket_address: "
+				"{address: 10.0.0.%d, port_value: 80}}}}, ",
+				*hosts == 'H'	? "HEALTHY"
+				: *hosts == 'D' ? "DEGRADED"
+				: *hosts == 'X' ? "DRAINING"
+						: "UNHEALTHY",
+				++n);
 	}
 	fputs("]}]}\n", f);
 	fclose(f);
@@ -48,9 +59,10 @@ static void sets_are(const char *hosts, const char *cluster, const char *want)
 	list = view(&c, yaml);
 	json_array_foreach(json_object_get(json_array_get(list, 0), "sets"), i, set)
 	{
-		sprintf(got + strlen(got), "%s%d:", i ? " " : "", (int)json_integer_value(json_object_get(set, "load_end")));
-		json_array_foreach(json_object_get(set, "hosts"), k, host)
-			sprintf(got + strlen(got), "%s%d", k ? "," : "", (int)json_integer_value(host));
+		sprintf(got + strlen(got), "%s%d:", i ? " " : "",
+			(int)json_integer_value(json_object_get(set, "load_end")));
+		json_array_foreach(json_object_get(set, "hosts"), k, host) sprintf(
+			got + strlen(got), "%s%d", k ? "," : "", (int)json_integer_value(host));
 	}
 	if (strcmp(got, want))
 		fail_msg("%s: wanted %s, got %s", hosts, want, got);
@@ -63,7 +75,8 @@ static void test_priorities(void **state)
 {
 	(void)state;
 	sets_are("HH", EDS(""), "100:0,1");
-	sets_are("HUX", EDS(""), "100:0,1,2"); /* 46 % of 100, below 50 % healthy: panic, all hosts */
+	sets_are("HUX", EDS(""),
+		 "100:0,1,2");		     /* 46 % of 100, below 50 % healthy: panic, all hosts */
 	sets_are("HHU", EDS(""), "100:0,1"); /* 93 %, and all load is here */
 	sets_are("HHHU/HH", EDS(""), "100:0,1,2"); /* 105 % */
 	sets_are("HHUU/HH", EDS(""), "70:0,1 100:4,5");
@@ -80,7 +93,8 @@ static void test_panic(void **state)
 	sets_are("U", EDS("common_lb_config: {healthy_panic_threshold: {value: 0}}, "), "100:");
 	/* P0 25 % healthy, P1 too: N = 70; both are in panic */
 	sets_are("HUUU/HUUU", EDS(""), "50:0,1,2,3 100:4,5,6,7");
-	sets_are("HUUU/HUUU", EDS("common_lb_config: {healthy_panic_threshold: {value: 20}}, "), "50:0 100:4");
+	sets_are("HUUU/HUUU", EDS("common_lb_config: {healthy_panic_threshold: {value: 20}}, "),
+		 "50:0 100:4");
 }
 
 static void test_no_endpoints(void **state)
@@ -104,11 +118,21 @@ static void test_same_address_counts_once(void **state)
 
 	(void)state;
 	conf_open(&c);
-	list = view(&c, EDS("") CLA("endpoints: [{lb_endpoints: [" AT("10.0.0.1", ", load_balancing_weight: 7") AT("10.0.0.1", "") "]}, "
-				    "{lb_endpoints: [" AT("10.0.0.1", "") "]}, {priority: 1, lb_endpoints: [" AT("10.0.0.1", "") AT("::ffff:10.0.0.1", "") "]}]"));
+	list = view(
+		&c,
+		EDS("") CLA(
+			"endpoints: [{lb_endpoints: [" AT("10.0.0.1", ", load_balancing_weight: 7")
+				AT("10.0.0.1",
+				   "") "]}, "
+				       "{lb_endpoints: [" AT("10.0.0.1",
+							     "") "]}, {priority: 1, lb_endpoints: "
+								 "[" AT("10.0.0.1", "")
+									 AT("::ffff:10.0.0.1",
+									    "") "]}]"));
 	hosts = json_object_get(json_array_get(list, 0), "endpoints");
 	assert_int_equal(json_array_size(hosts), 2);
-	assert_int_equal(json_integer_value(json_object_get(json_array_get(hosts, 0), "weight")), 7);
+	assert_int_equal(json_integer_value(json_object_get(json_array_get(hosts, 0), "weight")),
+			 7);
 	json_decref(list);
 	conf_close(&c);
 }
@@ -121,7 +145,9 @@ static void test_weights(void **state)
 
 	(void)state;
 	conf_open(&c);
-	list = view(&c, EDS("") CLA("endpoints: [{lb_endpoints: [" AT("10.0.0.1", ", load_balancing_weight: 1") AT("10.0.0.2", ", load_balancing_weight: 2") "]}]"));
+	list = view(&c, EDS("") CLA("endpoints: [{lb_endpoints: [" AT("10.0.0.1",
+								      ", load_balancing_weight: 1")
+					    AT("10.0.0.2", ", load_balancing_weight: 2") "]}]"));
 	set = json_array_get(json_object_get(json_array_get(list, 0), "sets"), 0);
 	text = json_dumps(json_object_get(set, "schedule"), JSON_COMPACT);
 	assert_string_equal(text, "[1,0,1]");
@@ -131,36 +157,58 @@ static void test_weights(void **state)
 }
 
 #define TLS_MATCH                                                                                  \
-	"transport_socket_matches: [{name: tls, match: {tlsMode: istio}, transport_socket: {name: t, typed_config: {" \
-	T("extensions.transport_sockets.tls.v3.UpstreamTlsContext") "}}}, {name: plain, match: {}, transport_socket: " \
-	"{name: r, typed_config: {" T("extensions.transport_sockets.raw_buffer.v3.RawBuffer") "}}}], "
-#define LABEL(mode) ", metadata: {filter_metadata: {envoy.transport_socket_match: {tlsMode: " mode "}}}"
+	"transport_socket_matches: [{name: tls, match: {tlsMode: istio}, transport_socket: "       \
+	"{name: t, typed_config: {" T(                                                             \
+		"extensions.transport_sockets.tls.v3.UpstreamTlsContext") "}}}, {name: plain, "    \
+									  "match: {}, "            \
+									  "transport_socket: "     \
+									  "{name: r, "             \
+									  "typed_config: {" T(     \
+										  "extensions."    \
+										  "transport_"     \
+										  "sockets.raw_"   \
+										  "buffer.v3."     \
+										  "RawBuffer") "}" \
+											       "}" \
+											       "}" \
+											       "]" \
+											       "," \
+											       " "
+#define LABEL(mode)                                                                                \
+	", metadata: {filter_metadata: {envoy.transport_socket_match: {tlsMode: " mode "}}}"
 static void test_transport_matches(void **state)
 {
 	(void)state;
-	conf_accepted(EDS(TLS_MATCH) CLA("endpoints: [{lb_endpoints: [" AT("10.0.0.1", "") AT("10.0.0.2", LABEL("disabled")) "]}]"));
+	conf_accepted(EDS(TLS_MATCH) CLA("endpoints: [{lb_endpoints: [" AT("10.0.0.1", "")
+						 AT("10.0.0.2", LABEL("disabled")) "]}]"));
 	/* what is to be spoken to in TLS is never spoken to in clear text */
-	conf_refused(EDS(TLS_MATCH) CLA("endpoints: [{lb_endpoints: [" AT("10.0.0.1", "") AT("10.0.0.2", LABEL("istio")) "]}]"),
-		     "ClusterLoadAssignment/c", "endpoints[0].lb_endpoints[1]", "transport socket match \"tls\"");
+	conf_refused(EDS(TLS_MATCH) CLA("endpoints: [{lb_endpoints: [" AT("10.0.0.1", "")
+						AT("10.0.0.2", LABEL("istio")) "]}]"),
+		     "ClusterLoadAssignment/c", "endpoints[0].lb_endpoints[1]",
+		     "transport socket match \"tls\"");
 }
 
 static void test_refused(void **state)
 {
 	(void)state;
-	conf_refused(EDS("") CLA("policy: {drop_overloads: [{category: a, drop_percentage: {numerator: 1}}]}"), "ClusterLoadAssignment/c",
-		     "policy.drop_overloads", "unsupported");
-	conf_refused(EDS("") CLA("policy: {weighted_priority_health: true}"), "ClusterLoadAssignment/c",
-		     "policy.weighted_priority_health", "unsupported");
-	conf_refused(EDS("") CLA("endpoints: [{lb_endpoints: [{endpoint_name: x}]}]"), "ClusterLoadAssignment/c",
-		     "endpoints[0].lb_endpoints[0]", "");
-	conf_refused(EDS("") CLA("endpoints: [{lb_endpoints: [" AT("a.b", "") "]}]"), "ClusterLoadAssignment/c",
-		     "endpoints[0].lb_endpoints[0]", "IP address");
+	conf_refused(EDS("") CLA("policy: {drop_overloads: [{category: a, drop_percentage: "
+				 "{numerator: 1}}]}"),
+		     "ClusterLoadAssignment/c", "policy.drop_overloads", "unsupported");
+	conf_refused(EDS("") CLA("policy: {weighted_priority_health: true}"),
+		     "ClusterLoadAssignment/c", "policy.weighted_priority_health", "unsupported");
+	conf_refused(EDS("") CLA("endpoints: [{lb_endpoints: [{endpoint_name: x}]}]"),
+		     "ClusterLoadAssignment/c", "endpoints[0].lb_endpoints[0]", "");
+	conf_refused(EDS("") CLA("endpoints: [{lb_endpoints: [" AT("a.b", "") "]}]"),
+		     "ClusterLoadAssignment/c", "endpoints[0].lb_endpoints[0]", "IP address");
 }
 
 static void test_many_priorities(void **state)
 {
-	char *yaml = yaml_of("HUUUUUUUUUUUUUUUUUUU/HUUUUUUUUUUUUUUUUUUU/HUUUUUUUUUUUUUUUUUUU/HUUUUUUUUUUUUUUUUUUU/HUUUUUUUUUUUUUUUUUUU/"
-			     "HUUUUUUUUUUUUUUUUUUU/HUUUUUUUUUUUUUUUUUUU/HUUUUUUUUUUUUUUUUUUU/HUUUUUUUUUUUUUUUUUUU", EDS(""));
+	char *yaml = yaml_of("HUUUUUUUUUUUUUUUUUUU/HUUUUUUUUUUUUUUUUUUU/HUUUUUUUUUUUUUUUUUUU/"
+			     "HUUUUUUUUUUUUUUUUUUU/HUUUUUUUUUUUUUUUUUUU/"
+			     "HUUUUUUUUUUUUUUUUUUU/HUUUUUUUUUUUUUUUUUUU/HUUUUUUUUUUUUUUUUUUU/"
+			     "HUUUUUUUUUUUUUUUUUUU",
+			     EDS(""));
 
 	(void)state;
 	conf_refused(yaml, "ClusterLoadAssignment/c", "endpoints", "more than 8 priorities");
@@ -177,9 +225,15 @@ static void test_many_endpoints(void **state)
 	struct conf c;
 
 	(void)state;
-	fputs(EDS("") "- {" T("config.endpoint.v3.ClusterLoadAssignment") ", cluster_name: c, endpoints: [{lb_endpoints: [", f);
+	fputs(EDS("") "- {" T(
+		      "config.endpoint.v3.ClusterLoadAssignment") ", cluster_name: c, endpoints: "
+								  "[{lb_endpoints: [",
+	      f);
 	for (int i = 0; i < N; i++)
-		fprintf(f, "{endpoint: {address: {socket_address: {address: 10.%d.%d.%d, port_value: 80}}}},", i >> 16, i >> 8 & 255, i & 255);
+		fprintf(f,
+			"{endpoint: {address: {socket_address: {address: 10.%d.%d.%d, port_value: "
+			"80}}}},",
+			i >> 16, i >> 8 & 255, i & 255);
 	fputs("]}]}\n", f);
 	fclose(f);
 	conf_open(&c);
@@ -191,10 +245,14 @@ static void test_many_endpoints(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_priorities),     cmocka_unit_test(test_panic),
-		cmocka_unit_test(test_no_endpoints),   cmocka_unit_test(test_same_address_counts_once),
-		cmocka_unit_test(test_weights),	       cmocka_unit_test(test_transport_matches),
-		cmocka_unit_test(test_refused),	       cmocka_unit_test(test_many_priorities),
+		cmocka_unit_test(test_priorities),
+		cmocka_unit_test(test_panic),
+		cmocka_unit_test(test_no_endpoints),
+		cmocka_unit_test(test_same_address_counts_once),
+		cmocka_unit_test(test_weights),
+		cmocka_unit_test(test_transport_matches),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_many_priorities),
 		cmocka_unit_test(test_many_endpoints),
 	};
 

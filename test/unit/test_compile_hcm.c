@@ -68,12 +68,16 @@ static void test_flags(void **state)
 	flags_are("preserve_external_request_id: true", id | WEFT_HCM_PRESERVE_REQUEST_ID);
 	flags_are("always_set_request_id_in_response: true", id | WEFT_HCM_REQUEST_ID_IN_RESPONSE);
 	flags_are("proxy_100_continue: true", id | WEFT_HCM_PROXY_100_CONTINUE);
-	flags_are("http_protocol_options: {allow_chunked_length: true}", id | WEFT_HCM_ALLOW_CHUNKED_LENGTH);
-	flags_are("http_protocol_options: {allow_absolute_url: false}", id | WEFT_HCM_NO_ABSOLUTE_URL);
+	flags_are("http_protocol_options: {allow_chunked_length: true}",
+		  id | WEFT_HCM_ALLOW_CHUNKED_LENGTH);
+	flags_are("http_protocol_options: {allow_absolute_url: false}",
+		  id | WEFT_HCM_NO_ABSOLUTE_URL);
 	flags_are("http_protocol_options: {enable_trailers: true}", id | WEFT_HCM_ENABLE_TRAILERS);
 	flags_are("stream_error_on_invalid_http_message: true", id | WEFT_HCM_STREAM_ERROR);
 	/* the codec's own word counts */
-	flags_are("stream_error_on_invalid_http_message: true, http_protocol_options: {override_stream_error_on_invalid_http_message: false}", id);
+	flags_are("stream_error_on_invalid_http_message: true, http_protocol_options: "
+		  "{override_stream_error_on_invalid_http_message: false}",
+		  id);
 }
 
 static void test_times_and_limits(void **state)
@@ -83,8 +87,12 @@ static void test_times_and_limits(void **state)
 
 	(void)state;
 	conf_open(&c);
-	h = hcm(&c, CONF("stream_idle_timeout: 0s, request_timeout: 2s, request_headers_timeout: 3s, delayed_close_timeout: 0s, via: v, max_request_headers_kb: 1, "
-			 "common_http_protocol_options: {idle_timeout: 4s, max_connection_duration: 5s, max_stream_duration: 6s, max_headers_count: 7, max_requests_per_connection: 8, headers_with_underscores_action: REJECT_REQUEST}"));
+	h = hcm(&c, CONF("stream_idle_timeout: 0s, request_timeout: 2s, request_headers_timeout: "
+			 "3s, delayed_close_timeout: 0s, via: v, max_request_headers_kb: 1, "
+			 "common_http_protocol_options: {idle_timeout: 4s, "
+			 "max_connection_duration: 5s, max_stream_duration: 6s, max_headers_count: "
+			 "7, max_requests_per_connection: 8, headers_with_underscores_action: "
+			 "REJECT_REQUEST}"));
 	assert_int_equal(h->stream_idle_ms, 0);
 	assert_int_equal(h->request_ms, 2000);
 	assert_int_equal(h->request_headers_ms, 3000);
@@ -107,12 +115,15 @@ static void test_upgrades(void **state)
 
 	(void)state;
 	conf_open(&c);
-	h = hcm(&c, CONF("upgrade_configs: [{upgrade_type: WebSocket}, {upgrade_type: x, enabled: false}]"));
+	h = hcm(&c, CONF("upgrade_configs: [{upgrade_type: WebSocket}, {upgrade_type: x, enabled: "
+			 "false}]"));
 	assert_int_equal(h->n_upgrade, 1);
-	assert_memory_equal(weft_img_at(((const struct weft_img_str *)weft_img_at(h->upgrade))->off), "websocket", 9);
+	assert_memory_equal(
+		weft_img_at(((const struct weft_img_str *)weft_img_at(h->upgrade))->off),
+		"websocket", 9);
 	conf_close(&c);
-	conf_refused(CONF("upgrade_configs: [{upgrade_type: a, filters: [" ROUTER "]}]"), "Listener/l",
-		     F "upgrade_configs[0].filters", "unsupported");
+	conf_refused(CONF("upgrade_configs: [{upgrade_type: a, filters: [" ROUTER "]}]"),
+		     "Listener/l", F "upgrade_configs[0].filters", "unsupported");
 }
 
 #define REFUSED(more, field) conf_refused(CONF(more), "Listener/l", F field, "")
@@ -122,15 +133,19 @@ static void test_refused_fields(void **state)
 	REFUSED("codec_type: HTTP2", "codec_type");
 	REFUSED("use_remote_address: true", "use_remote_address");
 	REFUSED("add_user_agent: true", "add_user_agent");
-	REFUSED("path_with_escaped_slashes_action: REJECT_REQUEST", "path_with_escaped_slashes_action");
+	REFUSED("path_with_escaped_slashes_action: REJECT_REQUEST",
+		"path_with_escaped_slashes_action");
 	REFUSED("local_reply_config: {mappers: []}", "local_reply_config");
 	REFUSED("xff_num_trusted_hops: 1", "xff_num_trusted_hops");
 	REFUSED("append_x_forwarded_port: true", "append_x_forwarded_port");
 	REFUSED("forward_client_cert_details: APPEND_FORWARD", "forward_client_cert_details");
-	REFUSED("represent_ipv4_remote_address_as_ipv4_mapped_ipv6: true", "represent_ipv4_remote_address_as_ipv4_mapped_ipv6");
-	REFUSED("http_protocol_options: {accept_http_10: true}", "http_protocol_options.accept_http_10");
+	REFUSED("represent_ipv4_remote_address_as_ipv4_mapped_ipv6: true",
+		"represent_ipv4_remote_address_as_ipv4_mapped_ipv6");
+	REFUSED("http_protocol_options: {accept_http_10: true}",
+		"http_protocol_options.accept_http_10");
 	REFUSED("max_request_headers_kb: 65", "max_request_headers_kb");
-	REFUSED("common_http_protocol_options: {max_headers_count: 1025}", "common_http_protocol_options.max_headers_count");
+	REFUSED("common_http_protocol_options: {max_headers_count: 1025}",
+		"common_http_protocol_options.max_headers_count");
 	REFUSED("request_timeout: 5000000s", "request_timeout");
 }
 
@@ -138,21 +153,29 @@ static void test_noted_fields(void **state)
 {
 	(void)state;
 	conf_noted(CONF("tracing: {}"), "Listener/l", F "tracing");
-	conf_noted(CONF("access_log: [{name: f, typed_config: {" T("extensions.access_loggers.stream.v3.StdoutAccessLog") "}}]"),
+	conf_noted(CONF("access_log: [{name: f, typed_config: {" T(
+			   "extensions.access_loggers.stream.v3.StdoutAccessLog") "}}]"),
 		   "Listener/l", F "access_log");
 	conf_noted(CONF("http2_protocol_options: {}"), "Listener/l", F "http2_protocol_options");
 }
 
-#define FILTER(type, more) "{name: f, " more " typed_config: {'@type': type.googleapis.com/" type "}}, "
+#define FILTER(type, more)                                                                         \
+	"{name: f, " more " typed_config: {'@type': type.googleapis.com/" type "}}, "
 #define F0 F "http_filters[0].typed_config"
 static void test_filters_without_effect(void **state)
 {
 	(void)state;
-	conf_noted(WITH(FILTER("envoy.extensions.filters.http.cors.v3.Cors", "")), "Listener/l", F0);
-	conf_noted(WITH(FILTER("envoy.extensions.filters.http.fault.v3.HTTPFault", "")), "Listener/l", F0);
-	conf_noted(WITH(FILTER("envoy.extensions.filters.http.grpc_stats.v3.FilterConfig", "")), "Listener/l", F0);
-	conf_noted(WITH(FILTER("envoy.extensions.filters.http.rbac.v3.RBAC", "disabled: true,")), "Listener/l", F0);
-	conf_noted(WITH("{name: istio.stats, typed_config: {'@type': type.googleapis.com/udpa.type.v1.TypedStruct, type_url: type.googleapis.com/stats.PluginConfig, value: {}}}, "),
+	conf_noted(WITH(FILTER("envoy.extensions.filters.http.cors.v3.Cors", "")), "Listener/l",
+		   F0);
+	conf_noted(WITH(FILTER("envoy.extensions.filters.http.fault.v3.HTTPFault", "")),
+		   "Listener/l", F0);
+	conf_noted(WITH(FILTER("envoy.extensions.filters.http.grpc_stats.v3.FilterConfig", "")),
+		   "Listener/l", F0);
+	conf_noted(WITH(FILTER("envoy.extensions.filters.http.rbac.v3.RBAC", "disabled: true,")),
+		   "Listener/l", F0);
+	conf_noted(WITH("{name: istio.stats, typed_config: {'@type': "
+			"type.googleapis.com/udpa.type.v1.TypedStruct, type_url: "
+			"type.googleapis.com/stats.PluginConfig, value: {}}}, "),
 		   "Listener/l", F0);
 	conf_noted(WITH(FILTER("com.example.Own", "is_optional: true,")), "Listener/l", F0);
 }
@@ -160,11 +183,16 @@ static void test_filters_without_effect(void **state)
 static void test_filters_refused(void **state)
 {
 	(void)state;
-	conf_refused(WITH(FILTER("envoy.extensions.filters.http.rbac.v3.RBAC", "")), "Listener/l", F0,
-		     "unsupported: envoy.extensions.filters.http.rbac.v3.RBAC");
+	conf_refused(WITH(FILTER("envoy.extensions.filters.http.rbac.v3.RBAC", "")), "Listener/l",
+		     F0, "unsupported: envoy.extensions.filters.http.rbac.v3.RBAC");
 	/* Envoy would apply it: leaving it out drops a rule */
-	conf_refused(WITH(FILTER("envoy.extensions.filters.http.rbac.v3.RBAC", "is_optional: true,")), "Listener/l", F0, "unsupported");
-	conf_refused(WITH("{name: f, typed_config: {" T("extensions.filters.http.fault.v3.HTTPFault") ", abort: {http_status: 500, percentage: {numerator: 100}}}}, "),
+	conf_refused(
+		WITH(FILTER("envoy.extensions.filters.http.rbac.v3.RBAC", "is_optional: true,")),
+		"Listener/l", F0, "unsupported");
+	conf_refused(WITH("{name: f, typed_config: {" T(
+			     "extensions.filters.http.fault.v3.HTTPFault") ", abort: {http_status: "
+									   "500, percentage: "
+									   "{numerator: 100}}}}, "),
 		     "Listener/l", F0, "unsupported");
 	conf_refused(WITH(FILTER("com.example.Own", "")), "Listener/l", F0, "com.example.Own");
 }
@@ -174,11 +202,16 @@ static void test_many_filters(void **state)
 #define ONE "{name: l, typed_config: {" LRL ", stat_prefix: s}}, "
 	(void)state;
 	conf_accepted(WITH(ONE ONE ONE ONE ONE ONE ONE ONE));
-	conf_refused(WITH(ONE ONE ONE ONE ONE ONE ONE ONE ONE), "Listener/l", F "http_filters[8].typed_config",
-		     "more than 8 filters");
+	conf_refused(WITH(ONE ONE ONE ONE ONE ONE ONE ONE ONE), "Listener/l",
+		     F "http_filters[8].typed_config", "more than 8 filters");
 }
 
-#define INLINE(more, cluster) LISTENER("l", AT_80, HCM("", "", "route_config: {name: r, " more "virtual_hosts: [{name: v, domains: ['*'], routes: [{match: {prefix: /}, route: {cluster: " cluster "}}]}]}"))
+#define INLINE(more, cluster)                                                                      \
+	LISTENER("l", AT_80,                                                                       \
+		 HCM("", "",                                                                       \
+		     "route_config: {name: r, " more                                               \
+		     "virtual_hosts: [{name: v, domains: ['*'], routes: [{match: {prefix: /}, "    \
+		     "route: {cluster: " cluster "}}]}]}"))
 static void test_validate_clusters(void **state)
 {
 	(void)state;
@@ -186,18 +219,24 @@ static void test_validate_clusters(void **state)
 	conf_accepted(INLINE("validate_clusters: false, ", "x"));
 	conf_accepted(INLINE("", "x") CLUSTER("x", "type: STATIC"));
 	conf_accepted(LISTENER_80 ROUTES("{match: {prefix: /}, route: {cluster: x}}"));
-	conf_refused(LISTENER_80 RC("validate_clusters: true, ", VHOST("{match: {prefix: /}, route: {cluster: x}}")),
+	conf_refused(LISTENER_80 RC("validate_clusters: true, ",
+				    VHOST("{match: {prefix: /}, route: {cluster: x}}")),
 		     "RouteConfiguration/r", "", "route: unknown cluster 'x'");
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults),	       cmocka_unit_test(test_flags),
-		cmocka_unit_test(test_times_and_limits),       cmocka_unit_test(test_upgrades),
-		cmocka_unit_test(test_refused_fields),	       cmocka_unit_test(test_noted_fields),
-		cmocka_unit_test(test_filters_without_effect), cmocka_unit_test(test_filters_refused),
-		cmocka_unit_test(test_many_filters),	       cmocka_unit_test(test_validate_clusters),
+		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_flags),
+		cmocka_unit_test(test_times_and_limits),
+		cmocka_unit_test(test_upgrades),
+		cmocka_unit_test(test_refused_fields),
+		cmocka_unit_test(test_noted_fields),
+		cmocka_unit_test(test_filters_without_effect),
+		cmocka_unit_test(test_filters_refused),
+		cmocka_unit_test(test_many_filters),
+		cmocka_unit_test(test_validate_clusters),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

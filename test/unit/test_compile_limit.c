@@ -11,7 +11,8 @@
 #define FILTER_CONFIG(more) "{" T("config.route.v3.FilterConfig") ", " more "}"
 #define BASE(filter, rc, vhost, route)                                                             \
 	LISTENER("l", AT_80, HCM("", filter, RDS))                                                 \
-	RC(rc, "{name: v, domains: ['*'], routes: [{match: {prefix: /}, " OK_200 route "}]" vhost "}")
+	RC(rc,                                                                                     \
+	   "{name: v, domains: ['*'], routes: [{match: {prefix: /}, " OK_200 route "}]" vhost "}")
 #define RC_PER(config) "typed_per_filter_config: {lrl: " config "}, "
 
 /* How many of 12 requests pass. */
@@ -41,7 +42,8 @@ static void test_levels(void **state)
 	assert_int_equal(passes(BASE(FILTER(IDLE), "", "", "")), 12);
 	assert_int_equal(passes(BASE(FILTER(IDLE), RC_PER(RULE(4)), "", "")), 4);
 	assert_int_equal(passes(BASE(FILTER(IDLE), RC_PER(RULE(4)), PER(RULE(5)), "")), 5);
-	assert_int_equal(passes(BASE(FILTER(RULE(3)), RC_PER(RULE(4)), PER(RULE(5)), PER(RULE(6)))), 6);
+	assert_int_equal(passes(BASE(FILTER(RULE(3)), RC_PER(RULE(4)), PER(RULE(5)), PER(RULE(6)))),
+			 6);
 	/* of a filter that is not in the chain: nothing */
 	assert_int_equal(passes(BASE("", "", "", PER(RULE(6)))), 12);
 }
@@ -49,25 +51,43 @@ static void test_levels(void **state)
 static void test_enabled_and_enforced(void **state)
 {
 	(void)state;
-	assert_int_equal(passes(BASE(FILTER("{" LRL ", stat_prefix: rl, " BUCKET(3) "}"), "", "", "")), 12);
-	assert_int_equal(passes(BASE(FILTER("{" LRL ", stat_prefix: rl, " BUCKET(3) ", filter_enabled: " ON "}"), "", "", "")), 12);
+	assert_int_equal(
+		passes(BASE(FILTER("{" LRL ", stat_prefix: rl, " BUCKET(3) "}"), "", "", "")), 12);
+	assert_int_equal(passes(BASE(FILTER("{" LRL ", stat_prefix: rl, " BUCKET(
+					     3) ", filter_enabled: " ON "}"),
+				     "", "", "")),
+			 12);
 	assert_int_equal(passes(BASE(FILTER(RULE(0)), "", "", "")), 0);
 }
 
 static void test_disabled(void **state)
 {
 	(void)state;
-	assert_int_equal(passes(BASE("{name: lrl, disabled: true, typed_config: " RULE(3) "}, ", "", "", "")), 12);
-	assert_int_equal(passes(BASE("{name: lrl, disabled: true, typed_config: " RULE(3) "}, ", "", "", PER(RULE(2)))), 2);
-	assert_int_equal(passes(BASE(FILTER(RULE(3)), "", "", PER(FILTER_CONFIG("disabled: true")))), 12);
-	assert_int_equal(passes(BASE(FILTER(RULE(3)), "", "", PER(FILTER_CONFIG("config: " RULE(7))))), 7);
+	assert_int_equal(passes(BASE("{name: lrl, disabled: true, typed_config: " RULE(3) "}, ", "",
+				     "", "")),
+			 12);
+	assert_int_equal(passes(BASE("{name: lrl, disabled: true, typed_config: " RULE(3) "}, ", "",
+				     "", PER(RULE(2)))),
+			 2);
+	assert_int_equal(
+		passes(BASE(FILTER(RULE(3)), "", "", PER(FILTER_CONFIG("disabled: true")))), 12);
+	assert_int_equal(
+		passes(BASE(FILTER(RULE(3)), "", "", PER(FILTER_CONFIG("config: " RULE(7))))), 7);
 	/* its config does not count then, as in Envoy */
-	assert_int_equal(passes(BASE(FILTER(RULE(3)), "", "", PER(FILTER_CONFIG("disabled: true, config: " RULE(7))))), 12);
-	conf_refused(BASE(FILTER(RULE(3)), "", "", PER(FILTER_CONFIG("is_optional: true"))), "RouteConfiguration/r",
-		     "virtual_hosts[0].routes[0].typed_per_filter_config[\"lrl\"].config", "missing");
+	assert_int_equal(passes(BASE(FILTER(RULE(3)), "", "",
+				     PER(FILTER_CONFIG("disabled: true, config: " RULE(7))))),
+			 12);
+	conf_refused(BASE(FILTER(RULE(3)), "", "", PER(FILTER_CONFIG("is_optional: true"))),
+		     "RouteConfiguration/r",
+		     "virtual_hosts[0].routes[0].typed_per_filter_config[\"lrl\"].config",
+		     "missing");
 }
 
-#define STRUCT(url) "{'@type': type.googleapis.com/" url ", type_url: type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit, value: {stat_prefix: rl, " BUCKET(2) BOTH_ON "}}"
+#define STRUCT(url)                                                                                \
+	"{'@type': type.googleapis.com/" url                                                       \
+	", type_url: "                                                                             \
+	"type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit, "    \
+	"value: {stat_prefix: rl, " BUCKET(2) BOTH_ON "}}"
 static void test_typed_struct(void **state)
 {
 	(void)state;
@@ -99,14 +119,21 @@ static void test_numbers(void **state)
 
 	(void)state;
 	conf_open(&c);
-	l = limit(&c, BASE(FILTER("{" LRL ", stat_prefix: rl, token_bucket: {max_tokens: 10, tokens_per_fill: 3, fill_interval: 1s}, "
-				  "filter_enabled: {default_value: {numerator: 25}}, filter_enforced: {default_value: {numerator: 5, denominator: TEN_THOUSAND}}}"), "", "", ""));
+	l = limit(&c,
+		  BASE(FILTER("{" LRL ", stat_prefix: rl, token_bucket: {max_tokens: 10, "
+				      "tokens_per_fill: 3, fill_interval: 1s}, "
+			      "filter_enabled: {default_value: {numerator: 25}}, filter_enforced: "
+			      "{default_value: {numerator: 5, denominator: TEN_THOUSAND}}}"),
+		       "", "", ""));
 	assert_int_equal(l->enabled, 250000);
 	assert_int_equal(l->enforced, 500);
 	assert_int_equal(l->bucket.cost, 5333333333ull); /* 16e9 / 3, to the nearest */
 	assert_int_equal(l->bucket.full, 10 * l->bucket.cost);
 	assert_int_equal(l->flags, WEFT_RATE_HAS_BUCKET);
-	l = limit(&c, BASE(FILTER("{" LRL ", stat_prefix: rl, local_rate_limit_per_downstream_connection: true, " BUCKET(1) "}"), "", "", ""));
+	l = limit(&c, BASE(FILTER("{" LRL
+				  ", stat_prefix: rl, local_rate_limit_per_downstream_connection: "
+				  "true, " BUCKET(1) "}"),
+			   "", "", ""));
 	assert_int_equal(l->flags, WEFT_RATE_HAS_BUCKET | WEFT_RATE_PER_CONNECTION);
 	conf_close(&c);
 }
@@ -120,33 +147,47 @@ static void test_bucket_survives_other_changes(void **state)
 	(void)state;
 	conf_open(&c);
 	cell = limit(&c, BASE(FILTER(RULE(3)), "", "", ""))->bucket.cell;
-	assert_int_equal(limit(&c, BASE(FILTER(RULE(3)), "ignore_port_in_host_matching: true, ", "", ""))->bucket.cell, cell);
+	assert_int_equal(
+		limit(&c, BASE(FILTER(RULE(3)), "ignore_port_in_host_matching: true, ", "", ""))
+			->bucket.cell,
+		cell);
 	assert_int_not_equal(limit(&c, BASE(FILTER(RULE(4)), "", "", ""))->bucket.cell, cell);
 	conf_close(&c);
 }
 
-#define REFUSE(more, field) \
-	conf_refused(BASE(FILTER("{" LRL ", stat_prefix: rl, " more "}"), "", "", ""), "Listener/l", \
-		     "filter_chains[0].filters[0].typed_config.http_filters[0].typed_config." field, "")
+#define REFUSE(more, field)                                                                        \
+	conf_refused(                                                                              \
+		BASE(FILTER("{" LRL ", stat_prefix: rl, " more "}"), "", "", ""), "Listener/l",    \
+		"filter_chains[0].filters[0].typed_config.http_filters[0].typed_config." field,    \
+		"")
 static void test_refused(void **state)
 {
 	(void)state;
-	REFUSE(BUCKET(1) ", descriptors: [{entries: [{key: a, value: b}], " BUCKET(1) "}]", "descriptors");
-	REFUSE(BUCKET(1) ", enable_x_ratelimit_headers: DRAFT_VERSION_03", "enable_x_ratelimit_headers");
+	REFUSE(BUCKET(1) ", descriptors: [{entries: [{key: a, value: b}], " BUCKET(1) "}]",
+	       "descriptors");
+	REFUSE(BUCKET(1) ", enable_x_ratelimit_headers: DRAFT_VERSION_03",
+	       "enable_x_ratelimit_headers");
 	REFUSE(BUCKET(1) ", rate_limits: [{actions: [{remote_address: {}}]}]", "rate_limits");
-	REFUSE(BUCKET(1) ", rate_limited_as_resource_exhausted: true", "rate_limited_as_resource_exhausted");
+	REFUSE(BUCKET(1) ", rate_limited_as_resource_exhausted: true",
+	       "rate_limited_as_resource_exhausted");
 	REFUSE("token_bucket: {max_tokens: 4294967295, fill_interval: 300000s}", "token_bucket");
 	REFUSE("token_bucket: {max_tokens: 1, fill_interval: 300000000s}", "token_bucket");
-	conf_refused(BASE("", "", "", PER("{" T("extensions.filters.http.rbac.v3.RBACPerRoute") "}")), "RouteConfiguration/r",
-		     "virtual_hosts[0].routes[0].typed_per_filter_config[\"lrl\"]", "unsupported: envoy.extensions.filters.http.rbac.v3.RBACPerRoute");
+	conf_refused(
+		BASE("", "", "", PER("{" T("extensions.filters.http.rbac.v3.RBACPerRoute") "}")),
+		"RouteConfiguration/r",
+		"virtual_hosts[0].routes[0].typed_per_filter_config[\"lrl\"]",
+		"unsupported: envoy.extensions.filters.http.rbac.v3.RBACPerRoute");
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_levels),	     cmocka_unit_test(test_enabled_and_enforced),
-		cmocka_unit_test(test_disabled),     cmocka_unit_test(test_typed_struct),
-		cmocka_unit_test(test_numbers),	     cmocka_unit_test(test_bucket_survives_other_changes),
+		cmocka_unit_test(test_levels),
+		cmocka_unit_test(test_enabled_and_enforced),
+		cmocka_unit_test(test_disabled),
+		cmocka_unit_test(test_typed_struct),
+		cmocka_unit_test(test_numbers),
+		cmocka_unit_test(test_bucket_survives_other_changes),
 		cmocka_unit_test(test_refused),
 	};
 

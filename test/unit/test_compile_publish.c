@@ -2,7 +2,8 @@
 /* Publishing views: what survives, what is compiled anew, what a refusal leaves. */
 #include "test/unit/compile_fixture.h"
 
-#define ONE(ip) "load_assignment: {cluster_name: c, endpoints: [{lb_endpoints: [" ENDPOINT(ip, 80) "]}]}"
+#define ONE(ip)                                                                                    \
+	"load_assignment: {cluster_name: c, endpoints: [{lb_endpoints: [" ENDPOINT(ip, 80) "]}]}"
 #define C(more) CLUSTER("c", "type: STATIC, " more ONE("10.1.0.1"))
 #define R(path) ROUTES("{match: {prefix: " path "}, route: {cluster: c}}")
 
@@ -72,10 +73,13 @@ static void test_refusal_leaves_the_old(void **state)
 	conf_ok(&c, LISTENER_80 R("/a") C(""));
 	rc = route_config();
 	weft_store_stats(c.store, &before);
-	assert_int_equal(conf_set(&c, LISTENER_80 R("/b, case_sensitive: false") C("lb_policy: MAGLEV, ")), -EINVAL);
+	assert_int_equal(
+		conf_set(&c, LISTENER_80 R("/b, case_sensitive: false") C("lb_policy: MAGLEV, ")),
+		-EINVAL);
 	/* all causes at once */
 	assert_non_null(conf_find(&c.diag, "Cluster/c", "lb_policy"));
-	assert_non_null(conf_find(&c.diag, "RouteConfiguration/r", "virtual_hosts[0].routes[0].match.case_sensitive"));
+	assert_non_null(conf_find(&c.diag, "RouteConfiguration/r",
+				  "virtual_hosts[0].routes[0].match.case_sensitive"));
 	assert_int_equal(route_config(), rc);
 	weft_store_stats(c.store, &after);
 	assert_int_equal(after.img_used, before.img_used);
@@ -93,7 +97,10 @@ static void test_full_image(void **state)
 	FILE *f = open_memstream(&out, &len);
 
 	(void)state;
-	fputs(LISTENER_80 "- {" T("config.route.v3.RouteConfiguration") ", name: r, virtual_hosts: [{name: v, domains: ['*'], routes: [", f);
+	fputs(LISTENER_80
+	      "- {" T("config.route.v3.RouteConfiguration") ", name: r, virtual_hosts: [{name: v, "
+							    "domains: ['*'], routes: [",
+	      f);
 	for (int i = 0; i < 4000; i++)
 		fprintf(f, "{match: {path: /p%d}, " OK_200 "}, ", i);
 	fputs("]}]}\n", f);
@@ -121,7 +128,8 @@ static void test_flips(void **state)
 	(void)state;
 	conf_open(&c);
 	for (int i = 0; i < 200; i++) {
-		conf_ok(&c, i % 2 ? LISTENER_80 R("/a") C("") : LISTENER_80 R("/b") C("connect_timeout: 1s, "));
+		conf_ok(&c, i % 2 ? LISTENER_80 R("/a") C("")
+				  : LISTENER_80 R("/b") C("connect_timeout: 1s, "));
 		weft_store_reclaim(c.store);
 		if (i == 1)
 			weft_store_stats(c.store, &first);
@@ -208,10 +216,14 @@ static void test_notes_are_of_what_is_in_force(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_unchanged_objects_stay), cmocka_unit_test(test_refusal_leaves_the_old),
-		cmocka_unit_test(test_full_image),	       cmocka_unit_test(test_flips),
-		cmocka_unit_test(test_views_share),	       cmocka_unit_test(test_check_publishes_nothing),
-		cmocka_unit_test(test_cells_of_what_is_gone),  cmocka_unit_test(test_notes_are_of_what_is_in_force),
+		cmocka_unit_test(test_unchanged_objects_stay),
+		cmocka_unit_test(test_refusal_leaves_the_old),
+		cmocka_unit_test(test_full_image),
+		cmocka_unit_test(test_flips),
+		cmocka_unit_test(test_views_share),
+		cmocka_unit_test(test_check_publishes_nothing),
+		cmocka_unit_test(test_cells_of_what_is_gone),
+		cmocka_unit_test(test_notes_are_of_what_is_in_force),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,14 +2,17 @@
 /* Local replies: lines and their order are those of Envoy 1.40 on the wire. */
 #include "test/unit/compile_fixture.h"
 
-#define SHUT "token_bucket: {max_tokens: 0, fill_interval: 60s}, filter_enabled: " ON ", filter_enforced: " ON
+#define SHUT                                                                                       \
+	"token_bucket: {max_tokens: 0, fill_interval: 60s}, filter_enabled: " ON                   \
+	", filter_enforced: " ON
 #define LIMIT_FILTER "{name: lrl, typed_config: {" LRL ", stat_prefix: rl}}, "
 #define LIMITED(more)                                                                              \
 	LISTENER("l", AT_80, HCM("", LIMIT_FILTER, RDS))                                           \
 	ROUTES("{match: {prefix: /}, " OK_200 ", typed_per_filter_config: {lrl: {" LRL             \
 	       ", stat_prefix: rl, " SHUT more "}}}")
 #define ADD(key, value, more) "{header: {key: " key ", value: '" value "'}" more "}"
-#define DIRECT(path, status, more) "{match: {path: " path "}, direct_response: {status: " #status more "}}, "
+#define DIRECT(path, status, more)                                                                 \
+	"{match: {path: " path "}, direct_response: {status: " #status more "}}, "
 #define TEXT ", body: {inline_string: hello}"
 
 static void test_direct_responses(void **state)
@@ -18,31 +21,39 @@ static void test_direct_responses(void **state)
 
 	(void)state;
 	conf_open(&c);
-	conf_ok(&c, LISTENER_80 ROUTES(DIRECT("/e", 200, "") DIRECT("/t", 200, TEXT) DIRECT("/204", 204, TEXT)
-					       DIRECT("/304", 304, "") DIRECT("/418", 418, "")
-						       DIRECT("/599", 599, "") DIRECT("/201", 201, TEXT)));
+	conf_ok(&c, LISTENER_80 ROUTES(DIRECT("/e", 200, "") DIRECT("/t", 200, TEXT) DIRECT(
+			    "/204", 204, TEXT) DIRECT("/304", 304, "") DIRECT("/418", 418, "")
+					       DIRECT("/599", 599, "") DIRECT("/201", 201, TEXT)));
 	conf_reply_is(&c, "GET", "/e", "",
 		      "HTTP/1.1 200 OK\r\ndate: \r\nserver: envoy\r\ncontent-length: 0\r\n\r\n");
-	conf_reply_is(&c, "GET", "/t", "",
-		      "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-type: text/plain\r\ndate: \r\n"
-		      "server: envoy\r\n\r\nhello");
-	conf_reply_is(&c, "HEAD", "/t", "",
-		      "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-type: text/plain\r\ndate: \r\n"
-		      "server: envoy\r\n\r\n");
+	conf_reply_is(
+		&c, "GET", "/t", "",
+		"HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-type: text/plain\r\ndate: \r\n"
+		"server: envoy\r\n\r\nhello");
+	conf_reply_is(
+		&c, "HEAD", "/t", "",
+		"HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-type: text/plain\r\ndate: \r\n"
+		"server: envoy\r\n\r\n");
 	/* where Envoy sends bytes that no client reads, they are left out */
-	conf_reply_is(&c, "GET", "/204", "", "HTTP/1.1 204 No Content\r\ndate: \r\nserver: envoy\r\n\r\n");
+	conf_reply_is(&c, "GET", "/204", "",
+		      "HTTP/1.1 204 No Content\r\ndate: \r\nserver: envoy\r\n\r\n");
 	conf_reply_is(&c, "GET", "/304", "",
-		      "HTTP/1.1 304 Not Modified\r\ndate: \r\nserver: envoy\r\nlocation: http://h/304\r\n\r\n");
-	conf_reply_is(&c, "GET", "/418", "",
-		      "HTTP/1.1 418 Unknown\r\ndate: \r\nserver: envoy\r\ncontent-length: 0\r\n\r\n");
-	conf_reply_is(&c, "GET", "/599", "",
-		      "HTTP/1.1 599 Last Unassigned Server Error Code\r\ndate: \r\nserver: envoy\r\n"
-		      "content-length: 0\r\n\r\n");
+		      "HTTP/1.1 304 Not Modified\r\ndate: \r\nserver: envoy\r\nlocation: "
+		      "http://h/304\r\n\r\n");
+	conf_reply_is(
+		&c, "GET", "/418", "",
+		"HTTP/1.1 418 Unknown\r\ndate: \r\nserver: envoy\r\ncontent-length: 0\r\n\r\n");
+	conf_reply_is(
+		&c, "GET", "/599", "",
+		"HTTP/1.1 599 Last Unassigned Server Error Code\r\ndate: \r\nserver: envoy\r\n"
+		"content-length: 0\r\n\r\n");
 	conf_reply_is(&c, "GET", "/201", "",
-		      "HTTP/1.1 201 Created\r\ncontent-length: 5\r\ncontent-type: text/plain\r\ndate: \r\n"
+		      "HTTP/1.1 201 Created\r\ncontent-length: 5\r\ncontent-type: "
+		      "text/plain\r\ndate: \r\n"
 		      "server: envoy\r\nlocation: http://h/201\r\n\r\nhello");
-	conf_reply_is(&c, "GET", "/none", "",
-		      "HTTP/1.1 404 Not Found\r\ndate: \r\nserver: envoy\r\ncontent-length: 0\r\n\r\n");
+	conf_reply_is(
+		&c, "GET", "/none", "",
+		"HTTP/1.1 404 Not Found\r\ndate: \r\nserver: envoy\r\ncontent-length: 0\r\n\r\n");
 	conf_close(&c);
 }
 
@@ -54,16 +65,19 @@ static void test_limited(void **state)
 	conf_open(&c);
 	conf_ok(&c, LIMITED(""));
 	conf_reply_is(&c, "GET", "/", "",
-		      "HTTP/1.1 429 Too Many Requests\r\ncontent-length: 18\r\ncontent-type: text/plain\r\n"
+		      "HTTP/1.1 429 Too Many Requests\r\ncontent-length: 18\r\ncontent-type: "
+		      "text/plain\r\n"
 		      "date: \r\nserver: envoy\r\n\r\nlocal_rate_limited");
 	conf_ok(&c, LIMITED(", status: {code: 503}"));
 	conf_reply_is(&c, "HEAD", "/", "",
-		      "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 18\r\ncontent-type: text/plain\r\n"
+		      "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 18\r\ncontent-type: "
+		      "text/plain\r\n"
 		      "date: \r\nserver: envoy\r\n\r\n");
 	/* below 400: 429 */
 	conf_ok(&c, LIMITED(", status: {code: 200}"));
 	conf_reply_is(&c, "GET", "/", "",
-		      "HTTP/1.1 429 Too Many Requests\r\ncontent-length: 18\r\ncontent-type: text/plain\r\n"
+		      "HTTP/1.1 429 Too Many Requests\r\ncontent-length: 18\r\ncontent-type: "
+		      "text/plain\r\n"
 		      "date: \r\nserver: envoy\r\n\r\nlocal_rate_limited");
 	conf_close(&c);
 }
@@ -74,18 +88,24 @@ static void test_added_lines(void **state)
 
 	(void)state;
 	conf_open(&c);
-	conf_ok(&c, LIMITED(", response_headers_to_add: [" ADD("x-a", "b", "") ", "
-				    ADD("X-A", "c", ", append_action: OVERWRITE_IF_EXISTS_OR_ADD") ", "
-					    ADD("x-q", "d%%", ", append_action: ADD_IF_ABSENT") ", "
-						    ADD("x-p", "e", ", append_action: OVERWRITE_IF_EXISTS") ", "
-							    ADD("x-e", "", "") ", "
-								    ADD("x-k", "", ", keep_empty_value: true") "]"));
-	conf_reply_is(&c, "GET", "/", "",
-		      "HTTP/1.1 429 Too Many Requests\r\nx-a: c\r\nx-a: b\r\nx-q: d%\r\nx-k: \r\n"
-		      "content-length: 18\r\ncontent-type: text/plain\r\ndate: \r\nserver: envoy\r\n\r\n"
-		      "local_rate_limited");
-	conf_ok(&c, LIMITED(", response_headers_to_add: [" ADD("x-a", "1", ", append: false") ", "
-				    ADD("x-a", "2", ", append: false") "]"));
+	conf_ok(&c,
+		LIMITED(", response_headers_to_add: [" ADD("x-a", "b", "") ", " ADD("X-A", "c", ", append_action: OVERWRITE_IF_EXISTS_OR_ADD") ", " ADD(
+			"x-q", "d%%",
+			", append_action: ADD_IF_ABSENT") ", " ADD("x-p", "e",
+								   ", append_action: "
+								   "OVERWRITE_IF_EXISTS") ", " ADD("x-e",
+												   "",
+												   "") ", " ADD("x-k",
+														"",
+														", keep_empty_value: true") "]"));
+	conf_reply_is(
+		&c, "GET", "/", "",
+		"HTTP/1.1 429 Too Many Requests\r\nx-a: c\r\nx-a: b\r\nx-q: d%\r\nx-k: \r\n"
+		"content-length: 18\r\ncontent-type: text/plain\r\ndate: \r\nserver: envoy\r\n\r\n"
+		"local_rate_limited");
+	conf_ok(&c,
+		LIMITED(", response_headers_to_add: [" ADD("x-a", "1", ", append: false") ", " ADD(
+			"x-a", "2", ", append: false") "]"));
 	conf_reply_is(&c, "HEAD", "/", "",
 		      "HTTP/1.1 429 Too Many Requests\r\nx-a: 2\r\ncontent-length: 18\r\n"
 		      "content-type: text/plain\r\ndate: \r\nserver: envoy\r\n\r\n");
@@ -93,14 +113,16 @@ static void test_added_lines(void **state)
 }
 
 #define ADD_FIELD(i)                                                                               \
-	"virtual_hosts[0].routes[0].typed_per_filter_config[\"lrl\"].response_headers_to_add[" #i "]"
+	"virtual_hosts[0].routes[0].typed_per_filter_config[\"lrl\"].response_headers_to_add[" #i  \
+	"]"
 
 static void test_refused_lines(void **state)
 {
 	(void)state;
 	conf_refused(LIMITED(", response_headers_to_add: [" ADD("Content-Type", "a/b", "") "]"),
 		     "RouteConfiguration/r", ADD_FIELD(0), "changes content-type");
-	conf_refused(LIMITED(", response_headers_to_add: [" ADD("x", "y", "") ", " ADD("x", "%PROTOCOL%", "") "]"),
+	conf_refused(LIMITED(", response_headers_to_add: [" ADD("x", "y", "") ", " ADD(
+			     "x", "%PROTOCOL%", "") "]"),
 		     "RouteConfiguration/r", ADD_FIELD(1), "substitution");
 }
 
@@ -110,34 +132,37 @@ static void test_server_name(void **state)
 
 	(void)state;
 	conf_open(&c);
-	conf_ok(&c, LISTENER("l", AT_80, HCM("server_name: mesh,", "", RDS)) ROUTES(DIRECT("/e", 200, "")));
+	conf_ok(&c, LISTENER("l", AT_80, HCM("server_name: mesh,", "", RDS))
+			    ROUTES(DIRECT("/e", 200, "")));
 	conf_reply_is(&c, "GET", "/e", "",
 		      "HTTP/1.1 200 OK\r\ndate: \r\nserver: mesh\r\ncontent-length: 0\r\n\r\n");
-	conf_ok(&c, LISTENER("l", AT_80, HCM("server_header_transformation: PASS_THROUGH,", "", RDS))
-			    ROUTES(DIRECT("/e", 200, "")));
-	conf_reply_is(&c, "GET", "/e", "", "HTTP/1.1 200 OK\r\ndate: \r\ncontent-length: 0\r\n\r\n");
+	conf_ok(&c,
+		LISTENER("l", AT_80, HCM("server_header_transformation: PASS_THROUGH,", "", RDS))
+			ROUTES(DIRECT("/e", 200, "")));
+	conf_reply_is(&c, "GET", "/e", "",
+		      "HTTP/1.1 200 OK\r\ndate: \r\ncontent-length: 0\r\n\r\n");
 	conf_close(&c);
 }
 
 #define OVER "upstream connect error or disconnect/reset before headers. reset reason: overflow"
 static void test_upstream_replies(void **state)
 {
-	static const char unknown[] =
-		"HTTP/1.1 503 Service Unavailable\r\ndate: \r\nserver: envoy\r\ncontent-length: 0\r\n\r\n";
+	static const char unknown[] = "HTTP/1.1 503 Service Unavailable\r\ndate: \r\nserver: "
+				      "envoy\r\ncontent-length: 0\r\n\r\n";
 	static const char missing[] =
 		"HTTP/1.1 404 Not Found\r\ndate: \r\nserver: envoy\r\ncontent-length: 0\r\n\r\n";
-	static const char dead[] =
-		"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 19\r\ncontent-type: text/plain\r\ndate: \r\n"
-		"server: envoy\r\n\r\nno healthy upstream";
+	static const char dead[] = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: "
+				   "19\r\ncontent-type: text/plain\r\ndate: \r\n"
+				   "server: envoy\r\n\r\nno healthy upstream";
 	struct conf c;
 
 	(void)state;
 	conf_open(&c);
-	conf_ok(&c,
-		LISTENER_80 ROUTES("{match: {path: /u}, route: {cluster: u}}, "
-				   "{match: {path: /v}, route: {cluster: u, cluster_not_found_response_code: NOT_FOUND}}, "
-				   "{match: {path: /d}, route: {cluster: d}}")
-			CLUSTER("d", "type: STATIC, load_assignment: {cluster_name: d}"));
+	conf_ok(&c, LISTENER_80 ROUTES("{match: {path: /u}, route: {cluster: u}}, "
+				       "{match: {path: /v}, route: {cluster: u, "
+				       "cluster_not_found_response_code: NOT_FOUND}}, "
+				       "{match: {path: /d}, route: {cluster: d}}")
+			    CLUSTER("d", "type: STATIC, load_assignment: {cluster_name: d}"));
 	conf_reply_is(&c, "GET", "/u", "", unknown);
 	conf_reply_is(&c, "GET", "/v", "", missing);
 	conf_reply_is(&c, "GET", "/d", "", dead);
@@ -165,7 +190,9 @@ static void test_overflow_reply(void **state)
 	assert_int_equal(weft_reply_plan_std(h->reply[WEFT_REPLY_OVERFLOW], false, &plan), 0);
 	assert_true(plan.total < sizeof(text));
 	weft_reply_write(&q->req, &plan, text);
-	assert_non_null(strstr(text, "503 Service Unavailable\r\nx-envoy-overloaded: true\r\ncontent-length: 81\r\n"));
+	assert_non_null(strstr(
+		text,
+		"503 Service Unavailable\r\nx-envoy-overloaded: true\r\ncontent-length: 81\r\n"));
 	assert_non_null(strstr(text, "\r\n\r\n" OVER));
 	free(q);
 	conf_close(&c);

@@ -20,10 +20,11 @@ static void test_paths(void **state)
 
 	(void)state;
 	conf_open(&c);
-	conf_ok(&c, LISTENER_80 ROUTES("{match: {path: /exact}, " OK_200 "}, "
-				       "{match: {path_separated_prefix: /sep}, " OK_200 "}, "
-				       "{match: {prefix: /pre}, " OK_200 "}, "
-				       "{match: {path: /exact/no, case_sensitive: true}, " OK_200 "}"));
+	conf_ok(&c,
+		LISTENER_80 ROUTES("{match: {path: /exact}, " OK_200 "}, "
+				   "{match: {path_separated_prefix: /sep}, " OK_200 "}, "
+				   "{match: {prefix: /pre}, " OK_200 "}, "
+				   "{match: {path: /exact/no, case_sensitive: true}, " OK_200 "}"));
 	assert_int_equal(conf_route(&c, "GET", "h", "/exact", ""), 0);
 	assert_int_equal(conf_route(&c, "GET", "h", "/exact?q=1", ""), 0);
 	assert_int_equal(conf_route(&c, "GET", "h", "/exact/", ""), -1);
@@ -61,23 +62,28 @@ static void test_narrowing_fields_are_refused(void **state)
 	refused("connect_matcher: {}", "connect_matcher", "unsupported");
 	refused("prefix: /, case_sensitive: false", "case_sensitive", "unsupported");
 	refused("prefix: /, query_parameters: [{name: q}]", "query_parameters", "unsupported");
-	refused("prefix: /, cookies: [{name: q, string_match: {exact: a}}]", "cookies", "unsupported");
+	refused("prefix: /, cookies: [{name: q, string_match: {exact: a}}]", "cookies",
+		"unsupported");
 	refused("prefix: /, grpc: {}", "grpc", "unsupported");
 	refused("prefix: /, tls_context: {presented: true}", "tls_context", "unsupported");
 	refused("prefix: /, runtime_fraction: {default_value: {numerator: 99}}", "runtime_fraction",
 		"unsupported below 100 %");
-	refused("prefix: /, runtime_fraction: {default_value: {numerator: 100, denominator: MILLION}}",
+	refused("prefix: /, runtime_fraction: {default_value: {numerator: 100, denominator: "
+		"MILLION}}",
 		"runtime_fraction", "unsupported below 100 %");
-	refused("prefix: /, dynamic_metadata: [{filter: f, path: [{key: k}], value: {present_match: true}}]",
+	refused("prefix: /, dynamic_metadata: [{filter: f, path: [{key: k}], value: "
+		"{present_match: true}}]",
 		"dynamic_metadata", "unsupported");
-	refused("prefix: /, filter_state: [{key: k, string_match: {exact: a}}]", "filter_state", "unsupported");
+	refused("prefix: /, filter_state: [{key: k, string_match: {exact: a}}]", "filter_state",
+		"unsupported");
 }
 
 static void test_match_all_forms_are_accepted(void **state)
 {
 	(void)state;
 	conf_accepted(MATCH("prefix: /, runtime_fraction: {default_value: {numerator: 100}}"));
-	conf_accepted(MATCH("prefix: /, runtime_fraction: {default_value: {numerator: 10000, denominator: TEN_THOUSAND}}"));
+	conf_accepted(MATCH("prefix: /, runtime_fraction: {default_value: {numerator: 10000, "
+			    "denominator: TEN_THOUSAND}}"));
 	conf_accepted(MATCH("prefix: /, case_sensitive: true"));
 	conf_accepted(MATCH("prefix: ''"));
 }
@@ -86,7 +92,8 @@ static void route_refused(const char *more, const char *field, const char *reaso
 {
 	char yaml[4096], path[256];
 
-	snprintf(yaml, sizeof(yaml), LISTENER_80 ROUTES("{match: {prefix: /}, " OK_200 ", %s}"), more);
+	snprintf(yaml, sizeof(yaml), LISTENER_80 ROUTES("{match: {prefix: /}, " OK_200 ", %s}"),
+		 more);
 	snprintf(path, sizeof(path), R0 ".%s", field);
 	conf_refused(yaml, "RouteConfiguration/r", path, reason);
 }
@@ -94,29 +101,32 @@ static void route_refused(const char *more, const char *field, const char *reaso
 static void test_mutations_are_refused(void **state)
 {
 	(void)state;
-	route_refused("request_headers_to_add: [{header: {key: a, value: b}}]", "request_headers_to_add",
-		      "unsupported");
+	route_refused("request_headers_to_add: [{header: {key: a, value: b}}]",
+		      "request_headers_to_add", "unsupported");
 	route_refused("request_headers_to_remove: [a]", "request_headers_to_remove", "unsupported");
-	route_refused("response_headers_to_add: [{header: {key: a, value: b}}]", "response_headers_to_add",
+	route_refused("response_headers_to_add: [{header: {key: a, value: b}}]",
+		      "response_headers_to_add", "unsupported");
+	route_refused("response_headers_to_remove: [a]", "response_headers_to_remove",
 		      "unsupported");
-	route_refused("response_headers_to_remove: [a]", "response_headers_to_remove", "unsupported");
 }
 
 static void test_without_effect(void **state)
 {
 	(void)state;
-	conf_noted(LISTENER_80 ROUTES("{match: {prefix: /}, " OK_200 ", decorator: {operation: x}}"),
-		   "RouteConfiguration/r", R0 ".decorator");
-	conf_noted(LISTENER_80 ROUTES("{match: {prefix: /}, " OK_200 ", stat_prefix: x}"), "RouteConfiguration/r",
-		   R0 ".stat_prefix");
+	conf_noted(
+		LISTENER_80 ROUTES("{match: {prefix: /}, " OK_200 ", decorator: {operation: x}}"),
+		"RouteConfiguration/r", R0 ".decorator");
+	conf_noted(LISTENER_80 ROUTES("{match: {prefix: /}, " OK_200 ", stat_prefix: x}"),
+		   "RouteConfiguration/r", R0 ".stat_prefix");
 }
 
 static void test_actions(void **state)
 {
 	(void)state;
-	conf_refused(LISTENER_80 ROUTES("{match: {prefix: /}, non_forwarding_action: {}}"), "RouteConfiguration/r",
-		     R0 ".non_forwarding_action", "unsupported");
-	conf_refused(LISTENER_80 ROUTES("{match: {prefix: /}, direct_response: {status: 200, body: {filename: /x}}}"),
+	conf_refused(LISTENER_80 ROUTES("{match: {prefix: /}, non_forwarding_action: {}}"),
+		     "RouteConfiguration/r", R0 ".non_forwarding_action", "unsupported");
+	conf_refused(LISTENER_80 ROUTES("{match: {prefix: /}, direct_response: {status: 200, body: "
+					"{filename: /x}}}"),
 		     "RouteConfiguration/r", R0 ".direct_response.body", "only inline_string");
 }
 
@@ -130,20 +140,22 @@ static void test_body_limit(void **state)
 	memset(body, 'a', sizeof(body));
 	body[4097] = '\0';
 	assert_true(asprintf(&yaml,
-			     LISTENER_80 ROUTES("{match: {prefix: /}, direct_response: {status: 200, body: {inline_string: %s}}}"),
+			     LISTENER_80 ROUTES("{match: {prefix: /}, direct_response: {status: "
+						"200, body: {inline_string: %s}}}"),
 			     body) > 0);
-	conf_refused(yaml, "RouteConfiguration/r", R0 ".direct_response.body",
-		     "4097 bytes");
+	conf_refused(yaml, "RouteConfiguration/r", R0 ".direct_response.body", "4097 bytes");
 	free(yaml);
 	assert_true(asprintf(&yaml,
 			     LISTENER_80 RC("max_direct_response_body_size_bytes: 4097, ",
-					    VHOST("{match: {prefix: /}, direct_response: {status: 200, body: {inline_string: %s}}}")),
+					    VHOST("{match: {prefix: /}, direct_response: {status: "
+						  "200, body: {inline_string: %s}}}")),
 			     body) > 0);
 	conf_ok(&c, yaml);
 	free(yaml);
 	body[4096] = '\0';
 	assert_true(asprintf(&yaml,
-			     LISTENER_80 ROUTES("{match: {prefix: /}, direct_response: {status: 200, body: {inline_string: %s}}}"),
+			     LISTENER_80 ROUTES("{match: {prefix: /}, direct_response: {status: "
+						"200, body: {inline_string: %s}}}"),
 			     body) > 0);
 	conf_ok(&c, yaml);
 	free(yaml);

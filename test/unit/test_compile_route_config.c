@@ -2,7 +2,8 @@
 /* Virtual hosts by domain, and what a route configuration may say. */
 #include "test/unit/compile_fixture.h"
 
-#define HOST(name, domains) "{name: " name ", domains: [" domains "], routes: [{match: {prefix: /}, " OK_200 "}]}, "
+#define HOST(name, domains)                                                                        \
+	"{name: " name ", domains: [" domains "], routes: [{match: {prefix: /}, " OK_200 "}]}, "
 
 static void host_is(struct conf *c, const char *host, const char *want)
 {
@@ -14,7 +15,8 @@ static void host_is(struct conf *c, const char *host, const char *want)
 	conf_request(c, q, "GET", host, "/", "");
 	v = weft_img_at(q->req.dec.vhost);
 	if (!q->req.dec.vhost != !*want ||
-	    (*want && (v->name.len != strlen(want) || memcmp(weft_img_at(v->name.off), want, v->name.len))))
+	    (*want &&
+	     (v->name.len != strlen(want) || memcmp(weft_img_at(v->name.off), want, v->name.len))))
 		fail_msg("%s: not virtual host \"%s\"", host, want);
 	free(q);
 }
@@ -25,8 +27,12 @@ static void test_domains(void **state)
 
 	(void)state;
 	conf_open(&c);
-	conf_ok(&c, LISTENER_80 RC("", HOST("exact", "A.Example.com, 'a.example.com:80'") HOST("suffix", "'*.example.com', '*-bar.example.com'")
-				   HOST("longer", "'*.b.example.com'") HOST("prefix", "'api.*'") HOST("longer-prefix", "'api.v1.*'") HOST("star", "'*'")));
+	conf_ok(&c, LISTENER_80 RC("", HOST("exact", "A.Example.com, 'a.example.com:80'") HOST(
+					       "suffix", "'*.example.com', '*-bar.example.com'")
+					       HOST("longer", "'*.b.example.com'")
+						       HOST("prefix", "'api.*'")
+							       HOST("longer-prefix", "'api.v1.*'")
+								       HOST("star", "'*'")));
 	host_is(&c, "a.example.com", "exact");
 	host_is(&c, "A.EXAMPLE.COM", "exact");
 	host_is(&c, "a.example.com:80", "exact");
@@ -54,9 +60,14 @@ static void test_many_domains(void **state)
 	struct conf c;
 
 	(void)state;
-	fputs(LISTENER_80 "- {" T("config.route.v3.RouteConfiguration") ", name: r, virtual_hosts: [", f);
+	fputs(LISTENER_80
+	      "- {" T("config.route.v3.RouteConfiguration") ", name: r, virtual_hosts: [",
+	      f);
 	for (int i = 0; i < 5000; i++)
-		fprintf(f, "{name: v%d, domains: [h%d.example.com], routes: [{match: {prefix: /}, " OK_200 "}]}, ", i, i);
+		fprintf(f,
+			"{name: v%d, domains: [h%d.example.com], routes: [{match: {prefix: "
+			"/}, " OK_200 "}]}, ",
+			i, i);
 	fputs("]}\n", f);
 	fclose(f);
 	conf_open(&c);
@@ -73,10 +84,12 @@ static void test_many_domains(void **state)
 	conf_close(&c);
 }
 
-#define REFUSED(more, field) \
-	conf_refused(LISTENER_80 RC(more ", ", HOST("v", "'*'")), "RouteConfiguration/r", field, "unsupported")
+#define REFUSED(more, field)                                                                       \
+	conf_refused(LISTENER_80 RC(more ", ", HOST("v", "'*'")), "RouteConfiguration/r", field,   \
+		     "unsupported")
 #define HOST_REFUSED(more, field)                                                                  \
-	conf_refused(LISTENER_80 RC("", "{name: v, domains: ['*'], " more ", routes: [{match: {prefix: /}, " OK_200 "}]}"), \
+	conf_refused(LISTENER_80 RC("", "{name: v, domains: ['*'], " more                          \
+					", routes: [{match: {prefix: /}, " OK_200 "}]}"),          \
 		     "RouteConfiguration/r", "virtual_hosts[0]." field, "unsupported")
 
 static void test_refused(void **state)
@@ -84,14 +97,17 @@ static void test_refused(void **state)
 	(void)state;
 	REFUSED("request_headers_to_add: [{header: {key: a, value: b}}]", "request_headers_to_add");
 	REFUSED("request_headers_to_remove: [a]", "request_headers_to_remove");
-	REFUSED("response_headers_to_add: [{header: {key: a, value: b}}]", "response_headers_to_add");
+	REFUSED("response_headers_to_add: [{header: {key: a, value: b}}]",
+		"response_headers_to_add");
 	REFUSED("response_headers_to_remove: [a]", "response_headers_to_remove");
 	REFUSED("request_mirror_policies: [{cluster: c}]", "request_mirror_policies");
 	REFUSED("vhost_header: a", "vhost_header");
-	REFUSED("ignore_path_parameters_in_path_matching: true", "ignore_path_parameters_in_path_matching");
+	REFUSED("ignore_path_parameters_in_path_matching: true",
+		"ignore_path_parameters_in_path_matching");
 	HOST_REFUSED("require_tls: ALL", "require_tls");
 	HOST_REFUSED("rate_limits: [{actions: [{remote_address: {}}]}]", "rate_limits");
-	HOST_REFUSED("request_headers_to_add: [{header: {key: a, value: b}}]", "request_headers_to_add");
+	HOST_REFUSED("request_headers_to_add: [{header: {key: a, value: b}}]",
+		     "request_headers_to_add");
 	HOST_REFUSED("response_headers_to_remove: [a]", "response_headers_to_remove");
 	HOST_REFUSED("hedge_policy: {}", "hedge_policy");
 	HOST_REFUSED("include_is_timeout_retry_header: true", "include_is_timeout_retry_header");
@@ -106,7 +122,8 @@ static void test_long_domain(void **state)
 	memset(domain, 'a', WEFT_HOST_LEN_MAX);
 	domain[WEFT_HOST_LEN_MAX] = '\0';
 	assert_true(asprintf(&yaml, LISTENER_80 RC("", HOST("v", "%s")), domain) > 0);
-	conf_refused(yaml, "RouteConfiguration/r", "virtual_hosts[0].domains[0]", "longer than 255 bytes");
+	conf_refused(yaml, "RouteConfiguration/r", "virtual_hosts[0].domains[0]",
+		     "longer than 255 bytes");
 	free(yaml);
 	domain[WEFT_HOST_LEN_MAX - 1] = '\0';
 	assert_true(asprintf(&yaml, LISTENER_80 RC("", HOST("v", "%s")), domain) > 0);
@@ -117,15 +134,17 @@ static void test_long_domain(void **state)
 static void test_without_effect(void **state)
 {
 	(void)state;
-	conf_noted(LISTENER_80 RC("", "{name: v, domains: ['*'], virtual_clusters: [{name: x, headers: [{name: a}]}], routes: [{match: {prefix: /}, " OK_200 "}]}"),
+	conf_noted(LISTENER_80 RC("",
+				  "{name: v, domains: ['*'], virtual_clusters: [{name: x, headers: "
+				  "[{name: a}]}], routes: [{match: {prefix: /}, " OK_200 "}]}"),
 		   "RouteConfiguration/r", "virtual_hosts[0].virtual_clusters");
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_domains),	    cmocka_unit_test(test_many_domains),
-		cmocka_unit_test(test_refused),	    cmocka_unit_test(test_long_domain),
+		cmocka_unit_test(test_domains),	       cmocka_unit_test(test_many_domains),
+		cmocka_unit_test(test_refused),	       cmocka_unit_test(test_long_domain),
 		cmocka_unit_test(test_without_effect),
 	};
 

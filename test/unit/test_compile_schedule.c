@@ -95,8 +95,10 @@ static void test_too_many_hosts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_order_of_deadlines),	cmocka_unit_test(test_equal_weights_need_none),
-		cmocka_unit_test(test_counts_are_exact),	cmocka_unit_test(test_long_periods_are_scaled),
+		cmocka_unit_test(test_order_of_deadlines),
+		cmocka_unit_test(test_equal_weights_need_none),
+		cmocka_unit_test(test_counts_are_exact),
+		cmocka_unit_test(test_long_periods_are_scaled),
 		cmocka_unit_test(test_too_many_hosts),
 	};
 

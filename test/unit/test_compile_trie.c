@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The trie against the plain meaning of a route list: random tables, every request decided both ways. */
+/* The trie against the plain meaning of a route list: random tables, every request decided both
+ * ways. */
 #include "test/unit/compile_fixture.h"
 
 enum kind { PREFIX, EXACT, SEPARATED };
@@ -57,8 +58,10 @@ static char *yaml_make(const struct route *r, size_t n)
 	size_t len;
 	FILE *f = open_memstream(&out, &len);
 
-	fputs(LISTENER_80 "- {" T("config.route.v3.RouteConfiguration") ", name: r, virtual_hosts: [{name: v, "
-							 "domains: ['*'], routes: [", f);
+	fputs(LISTENER_80
+	      "- {" T("config.route.v3.RouteConfiguration") ", name: r, virtual_hosts: [{name: v, "
+							    "domains: ['*'], routes: [",
+	      f);
 	for (size_t i = 0; i < n; i++) {
 		fprintf(f, "{match: {%s: '%s', headers: [", names[r[i].kind], r[i].path);
 		for (int k = 0; k < r[i].n_header; k++)
@@ -134,8 +137,8 @@ static void test_against_plain_list(void **state)
 			want = expected(r, n, path, headers, post);
 			found += want >= 0;
 			if (conf_route(&c, post ? "POST" : "GET", "h", path, lines) != want)
-				fail_msg("%s headers %x post %d: want %d of\n%s", path, headers, post, want,
-					 yaml);
+				fail_msg("%s headers %x post %d: want %d of\n%s", path, headers,
+					 post, want, yaml);
 		}
 		free(yaml);
 	}
@@ -154,10 +157,13 @@ static void test_deep(void **state)
 	struct conf c;
 
 	(void)state;
-	fputs(LISTENER_80 "- {" T("config.route.v3.RouteConfiguration") ", name: r, virtual_hosts: [{name: v, "
-							 "domains: ['*'], routes: [", f);
+	fputs(LISTENER_80
+	      "- {" T("config.route.v3.RouteConfiguration") ", name: r, virtual_hosts: [{name: v, "
+							    "domains: ['*'], routes: [",
+	      f);
 	for (int i = DEPTH; i > 0; i--)
-		fprintf(f, "{match: {prefix: '/%.*s'}, " OK_200 "}, ", i, (char *)memset(path + 1, 'a', DEPTH));
+		fprintf(f, "{match: {prefix: '/%.*s'}, " OK_200 "}, ", i,
+			(char *)memset(path + 1, 'a', DEPTH));
 	fputs("]}]}\n", f);
 	fclose(f);
 	conf_open(&c);
@@ -178,8 +184,10 @@ static void test_long_path_is_refused(void **state)
 	(void)state;
 	assert_non_null(path);
 	memset(path, '/', 8193);
-	assert_true(asprintf(&yaml, LISTENER_80 ROUTES("{match: {prefix: '%s'}, " OK_200 "}"), path) > 0);
-	conf_refused(yaml, "RouteConfiguration/r", "virtual_hosts", "a path of more than 8192 bytes");
+	assert_true(asprintf(&yaml, LISTENER_80 ROUTES("{match: {prefix: '%s'}, " OK_200 "}"),
+			     path) > 0);
+	conf_refused(yaml, "RouteConfiguration/r", "virtual_hosts",
+		     "a path of more than 8192 bytes");
 	free(path);
 	free(yaml);
 }
@@ -193,11 +201,16 @@ static uint64_t size_of(int n)
 	FILE *f = open_memstream(&out, &len);
 	struct conf c;
 
-	fputs(LISTENER_80 "- {" T("config.route.v3.RouteConfiguration") ", name: r, virtual_hosts: [{name: v, "
-							 "domains: ['*'], routes: [", f);
+	fputs(LISTENER_80
+	      "- {" T("config.route.v3.RouteConfiguration") ", name: r, virtual_hosts: [{name: v, "
+							    "domains: ['*'], routes: [",
+	      f);
 	for (int i = 0; i < n; i++)
-		fprintf(f, "{match: {prefix: '/svc-%d/v1', headers: [{name: x-user, string_match: {exact: u%d}}]}, "
-			   "route: {cluster: c%d}}, ", i, i, i % 100);
+		fprintf(f,
+			"{match: {prefix: '/svc-%d/v1', headers: [{name: x-user, string_match: "
+			"{exact: u%d}}]}, "
+			"route: {cluster: c%d}}, ",
+			i, i, i % 100);
 	fputs("]}]}\n", f);
 	fclose(f);
 	conf_open(&c);

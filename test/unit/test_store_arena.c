@@ -44,7 +44,8 @@ static void test_full(void **state)
 /* Whatever the order in which neighbours come back, the whole can be given out at once again. */
 static void test_neighbours_are_joined(void **state)
 {
-	static const int orders[][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+	static const int orders[][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
+					{1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(orders) / sizeof(*orders); i++) {

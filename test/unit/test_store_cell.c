@@ -128,8 +128,8 @@ static void test_retain(void **state)
 }
 
 /*
- * A connection's place is given back to the cell it was taken from, however long that takes; a new pod of the old one's
- * id does not find that cell, nor does anybody get it meanwhile.
+ * A connection's place is given back to the cell it was taken from, however long that takes; a new
+ * pod of the old one's id does not find that cell, nor does anybody get it meanwhile.
  */
 static void test_held_cell_stays(void **state)
 {
@@ -161,7 +161,8 @@ static void test_held_cell_stays(void **state)
 	assert_int_equal(weft_store_cell(s, 1, CLUSTER(2)), a);
 }
 
-/* What is no longer in force stays where it is found while it is in use: its users may take further places. */
+/* What is no longer in force stays where it is found while it is in use: its users may take further
+ * places. */
 static void test_retained_while_held(void **state)
 {
 	struct weft_store *s = *state;
@@ -232,8 +233,10 @@ static void test_directory_spreads(void **state)
 	weft_store_stats(s, &st);
 	n = (uint32_t)st.cells - 1;
 	for (uint32_t i = 0; i < n; i++)
-		assert_int_not_equal(weft_store_cell(s, 1 + i / 200, i & 1 ? CLUSTER(1 + i % 200) : BUCKET(1 + i % 200)),
-				     0);
+		assert_int_not_equal(
+			weft_store_cell(s, 1 + i / 200,
+					i & 1 ? CLUSTER(1 + i % 200) : BUCKET(1 + i % 200)),
+			0);
 	weft_store_stats(s, &st);
 	assert_int_equal(st.full, 0);
 	weft_store_free(s);
@@ -249,7 +252,8 @@ static void test_churn(void **state)
 
 	for (uint32_t i = 1; i < 200; i++) {
 		for (uint32_t k = 0; k < 8; k++)
-			assert_int_not_equal(weft_store_cell(s, 1 + i % WEFT_PODS_MAX, BUCKET(i + k)), 0);
+			assert_int_not_equal(
+				weft_store_cell(s, 1 + i % WEFT_PODS_MAX, BUCKET(i + k)), 0);
 		weft_store_cells_retain(s, NULL, 0);
 		publish(s);
 		weft_store_reclaim(s);
@@ -307,13 +311,19 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
-		TEST(test_made_once),	      TEST(test_full),
-		TEST(test_drop_by_pod),	      TEST(test_retain),
-		TEST(test_held_cell_stays),   TEST(test_retained_while_held),
+		TEST(test_made_once),
+		TEST(test_full),
+		TEST(test_drop_by_pod),
+		TEST(test_retain),
+		TEST(test_held_cell_stays),
+		TEST(test_retained_while_held),
 		TEST(test_place_taken_late),
-		TEST(test_reader_holds_off_reuse), TEST(test_churn),
-		TEST(test_each),	      TEST(test_threads_get_the_same),
-		cmocka_unit_test(test_quota_of_a_pod), cmocka_unit_test(test_directory_spreads),
+		TEST(test_reader_holds_off_reuse),
+		TEST(test_churn),
+		TEST(test_each),
+		TEST(test_threads_get_the_same),
+		cmocka_unit_test(test_quota_of_a_pod),
+		cmocka_unit_test(test_directory_spreads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

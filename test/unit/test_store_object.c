@@ -33,7 +33,8 @@ struct fixture {
 static int setup(void **state)
 {
 	static struct fixture f;
-	struct weft_store_mem mem = {.img_size = IMG, .state_size = STATE, .synchronize = synchronize};
+	struct weft_store_mem mem = {
+		.img_size = IMG, .state_size = STATE, .synchronize = synchronize};
 
 	synchronized = synchronize_result = 0;
 	f.img = mem.img = calloc(1, IMG + WEFT_IMAGE_SLACK);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Epoch pins; and that a reader thread never sees a half-written object or one that was given out anew. */
+/* Epoch pins; and that a reader thread never sees a half-written object or one that was given out
+ * anew. */
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -86,7 +87,8 @@ static void test_pins_nest_and_end_in_any_order(void **state)
 	weft_reader_free(r);
 }
 
-/* More epochs at once than there are places: a later one shares the newest, which keeps more, never less. */
+/* More epochs at once than there are places: a later one shares the newest, which keeps more, never
+ * less. */
 static void test_more_epochs_than_places(void **state)
 {
 	struct weft_store *s;
