@@ -58,7 +58,7 @@ static struct {
 
 /* ---- sockets ---- */
 
-static inline int fix_listen(uint16_t *ret_port)
+static inline int fix_bind(uint16_t *ret_port)
 {
 	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t len = sizeof(a);
@@ -66,7 +66,6 @@ static inline int fix_listen(uint16_t *ret_port)
 
 	assert_true(fd >= 0);
 	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
-	assert_int_equal(listen(fd, 128), 0);
 	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
 	*ret_port = ntohs(a.sin_port);
 	return fd;
@@ -267,14 +266,17 @@ static inline void *fix_server_run(void *arg)
 	}
 }
 
-/* Its number; the port is fix.server[n].port. */
+/* Its number; the port is fix.server[n].port. Without `serve` it refuses every connection. */
 static inline unsigned int fix_server(void (*serve)(int fd))
 {
 	struct fix_server *s = &fix.server[fix.servers];
 
 	*s = (struct fix_server){.serve = serve};
-	s->fd = fix_listen(&s->port);
-	assert_int_equal(pthread_create(&s->thread, NULL, fix_server_run, s), 0);
+	s->fd = fix_bind(&s->port);
+	if (serve) {
+		assert_int_equal(listen(s->fd, 128), 0);
+		assert_int_equal(pthread_create(&s->thread, NULL, fix_server_run, s), 0);
+	}
 	return fix.servers++;
 }
 
@@ -289,7 +291,8 @@ static inline void fix_servers_stop(void)
 		struct fix_server *s = &fix.server[i];
 
 		shutdown(s->fd, SHUT_RDWR);
-		pthread_join(s->thread, NULL);
+		if (s->serve)
+			pthread_join(s->thread, NULL);
 		for (unsigned int k = 0; k < s->calls; k++) {
 			shutdown(s->call_fd[k], SHUT_RDWR);
 			pthread_join(s->call[k], NULL);
@@ -338,7 +341,7 @@ static inline void fix_dst(const char *v4, uint16_t port)
 				     .pod = FIX_POD};
 }
 
-static inline void fix_config(const char *yaml, bool first)
+static inline void fix_config(const char *yaml)
 {
 	_cleanup_diag_ struct weft_diag diag = WEFT_DIAG_INIT;
 	char path[] = "/tmp/weft-proxy-XXXXXX.yaml";
@@ -347,7 +350,6 @@ static inline void fix_config(const char *yaml, bool first)
 	assert_true(fd >= 0);
 	assert_int_equal(write(fd, yaml, strlen(yaml)), (ssize_t)strlen(yaml));
 	close(fd);
-	assert_true(first);
 	r = weft_offline_open(path, 4u << 20, true, &diag, &fix.offline);
 	unlink(path);
 	for (size_t i = 0; r && i < diag.n; i++)
@@ -367,7 +369,7 @@ static inline void fix_open(const char *yaml, unsigned int workers)
 	uint16_t port6[WEFT_LISTEN_PORTS];
 	int r;
 
-	fix_config(yaml, true);
+	fix_config(yaml);
 	cfg.store = fix.offline.store;
 	assert_int_equal(weft_proxy_new(&cfg, &fix.proxy), 0);
 	pod.netns_fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
@@ -405,9 +407,23 @@ static inline void fix_close(void)
 	fix.proxy = NULL;
 	weft_store_cells_each(fix.offline.store, fix_places_check, NULL);
 	weft_offline_close(&fix.offline);
+	fix.offline = (struct weft_offline){0};
 	fix_servers_stop();
 	fix.released = 0;
 }
+
+/* After each test: what one that failed has left. */
+static inline int fix_teardown(void **state)
+{
+	(void)state;
+	weft_proxy_free(fix.proxy);
+	fix.proxy = NULL;
+	weft_offline_close(&fix.offline);
+	fix.offline = (struct weft_offline){0};
+	fix_servers_stop();
+	return 0;
+}
+#define FIX_TEST(name) cmocka_unit_test_teardown(name, fix_teardown)
 
 static inline void fix_places_first(void *ctx, uint32_t pod, uint32_t id, uint32_t cell)
 {
