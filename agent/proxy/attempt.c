@@ -274,7 +274,8 @@ void exchange_attempt(struct exchange *x)
 
 void exchange_connected(struct exchange *x, struct upstream *u)
 {
-	struct worker *w = x->down->worker;
+	struct down *d = x->down;
+	struct worker *w = d->worker;
 	int r = buf_add(w, &u->out, buf_at(&x->head), buf_len(&x->head));
 
 	if (!r && x->attempt_count)
@@ -288,8 +289,8 @@ void exchange_connected(struct exchange *x, struct upstream *u)
 		return;
 	}
 	exchange_touch(x);
-	upstream_flush(u);
-	down_watch(x->down);
+	upstream_flush(u); /* may end the exchange */
+	down_watch(d);
 }
 
 /* ---- retries (xds-envoy.md 3.7) ---- */

@@ -172,9 +172,7 @@ void upstream_watch(struct upstream *u)
 		events |= EPOLLIN | EPOLLRDHUP;
 	if (buf_len(&u->out))
 		events |= EPOLLOUT;
-	/* see down_watch() */
-	if (!events && !(u->eof && u->shut))
-		events = EPOLLHUP;
+	/* none: off the list, see down_watch() */
 	if (watch_set(u->worker, &u->watch, events) && u->x)
 		exchange_failed(u->x, FAIL_TERMINATION);
 }
