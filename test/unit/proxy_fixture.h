@@ -440,6 +440,10 @@ static inline struct weft_cell_cluster *fix_cluster(void)
 	return c;
 }
 
+#define FIX_ROUTER                                                                                    \
+	"http_filters: [{name: r, typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.http." \
+	"router.v3.Router}}],"
+
 /*
  * One listener 192.0.2.1:80 for HTTP with `hcm` (further fields, flow style, each followed by a comma) and `routes` (a
  * flow list), one cluster "up" with `cluster` (further fields, each after a comma) and the endpoints of `n` servers.
@@ -463,15 +467,13 @@ static inline void fix_open_http(const char *hcm, const char *routes, const char
 		 "    - filters:\n"
 		 "      - name: hcm\n"
 		 "        typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.network."
-		 "http_connection_manager.v3.HttpConnectionManager, stat_prefix: s, %s\n"
-		 "          http_filters: [{name: r, typed_config: {\"@type\": type.googleapis.com/envoy."
-		 "extensions.filters.http.router.v3.Router}}],\n"
+		 "http_connection_manager.v3.HttpConnectionManager, stat_prefix: s, %s%s\n"
 		 "          route_config: {virtual_hosts: [{name: v, domains: [\"*\"], "
 		 "include_request_attempt_count: true, routes: [%s]}]}}\n"
 		 "  clusters:\n"
 		 "  - {name: up, type: STATIC%s,\n"
 		 "     load_assignment: {cluster_name: up, endpoints: [{lb_endpoints: [%s]}]}}\n",
-		 hcm, routes, cluster, endpoints);
+		 hcm, strstr(hcm, "http_filters: ") ? "" : FIX_ROUTER, routes, cluster, endpoints);
 	fix_open(yaml, workers);
 }
 #define FIX_ROUTE "{match: {prefix: /}, route: {cluster: up}}"

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The hand-over with the kernel, whose part is played here: records that are honoured or not, and the way back. */
+#include "proxy_fixture.h"
+
+static struct fix_answer a;
+static uint32_t slot;
+
+#define ROUTES                                                                                                 \
+	"{match: {prefix: /one}, direct_response: {status: 200, body: {inline_string: one}}}, "                \
+	"{match: {prefix: /two}, direct_response: {status: 200, body: {inline_string: two}}}, " FIX_ROUTE
+
+static void upstream(int fd)
+{
+	char head[8192];
+
+	while (fix_head_read(fd, head, sizeof(head)))
+		send(fd, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", 40, MSG_NOSIGNAL);
+}
+
+static void start(const char *hcm)
+{
+	fix_server(upstream);
+	fix_open_http(hcm, ROUTES, "", 1, 1);
+	slot = weft_slot_get();
+	assert_int_not_equal(slot, 0);
+	fix.dst.slot = slot;
+	fix.dst.gen = 7;
+}
+
+/* What sk_msg does before bytes go to the agent: `passed` counts all of them. */
+static void pass(uint64_t passed)
+{
+	__atomic_store_n(&weft_slot_at(slot)->word, WEFT_OWNER_AGENT << WEFT_OWNER_SHIFT | passed, __ATOMIC_RELEASE);
+}
+
+static uint64_t owner(void)
+{
+	return __atomic_load_n(&weft_slot_at(slot)->word, __ATOMIC_ACQUIRE) >> WEFT_OWNER_SHIFT;
+}
+
+static bool given_back(void)
+{
+	for (int i = 0; i < 200 && owner() != WEFT_OWNER_KERNEL; i++)
+		fix_sleep(5);
+	return owner() == WEFT_OWNER_KERNEL;
+}
+
+static struct weft_req req;
+static uint8_t head_bytes[WEFT_NATIVE_HEAD_MAX + 1024];
+
+/* The engine's decision on a head, as the program would make it. */
+static void decide(const char *head, struct weft_ctx *ctx)
+{
+	*ctx = (struct weft_ctx){.pod = FIX_POD, .dst = fix.dst.dst, .now_ns = fix_now_ms() * 1000000};
+	assert_int_equal(weft_ctx_begin(ctx), 0);
+	assert_int_equal(weft_listener_find(ctx), 0);
+	assert_int_equal(weft_req_begin(&req, ctx, weft_chain_find(ctx, WEFT_PROTO_RAW)), 0);
+	req.head = head_bytes;
+	req.len = (uint32_t)strlen(head);
+	memcpy(head_bytes, head, req.len);
+	assert_int_equal(weft_http1_parse(&req), WEFT_PARSE_OK);
+	for (int i = 0, r = -ENOENT; r && i < 4; i++) {
+		r = weft_decide(&req, ctx);
+		if (r)
+			weft_store_cell(fix.offline.store, FIX_POD, req.dec.need_cell);
+	}
+}
+
+static void record(const struct weft_record *rec)
+{
+	struct weft_record *r = &weft_slot_at(slot)->rec;
+	struct weft_record copy = *rec;
+
+	copy.exchange = r->exchange;
+	*r = copy;
+	__atomic_store_n(&r->exchange, rec->exchange, __ATOMIC_RELEASE);
+}
+
+#define ONE "GET /one HTTP/1.1\r\nhost: a\r\n\r\n"
+#define TWO "GET /two HTTP/1.1\r\nhost: a\r\n\r\n"
+
+/* A record that says "two" of a head that asks for "one": what the agent does with it can be told apart. */
+static struct weft_record two_of_one(uint32_t exchange, uint64_t position)
+{
+	struct weft_record rec = {.exchange = exchange, .position = position};
+	struct weft_ctx ctx;
+
+	decide(TWO, &ctx);
+	rec.epoch = ctx.epoch;
+	rec.outcome = req.dec.outcome;
+	rec.route = req.dec.route;
+	rec.vhost = req.dec.vhost;
+	rec.reply = req.dec.reply;
+	rec.hash = weft_hash_head(ONE, strlen(ONE));
+	return rec;
+}
+
+static void ask(int fd, const char *body)
+{
+	fix_say(fd, ONE);
+	assert_true(fix_hear(fd, &a));
+	assert_string_equal(a.body, body);
+}
+
+static void test_records(void **state)
+{
+	const uint64_t len = strlen(ONE);
+	struct weft_proxy_stats s;
+	struct weft_record rec;
+	int fd;
+
+	(void)state;
+	start("");
+	fd = fix_dial();
+	pass(0);
+	ask(fd, "one"); /* nothing was recorded */
+	rec = two_of_one(1, len);
+	record(&rec);
+	ask(fd, "two");
+	ask(fd, "one"); /* each record is used once */
+	rec = two_of_one(2, 3 * len);
+	rec.hash ^= 1;
+	record(&rec);
+	ask(fd, "one");
+	rec = two_of_one(3, 4 * len + 1);
+	record(&rec);
+	ask(fd, "one");
+	rec = two_of_one(4, 5 * len);
+	rec.epoch++;
+	record(&rec);
+	ask(fd, "one");
+	rec = two_of_one(5, 6 * len);
+	rec.outcome = WEFT_OUTCOME_NONE;
+	record(&rec);
+	ask(fd, "one");
+	rec = two_of_one(6, 7 * len);
+	record(&rec);
+	ask(fd, "two");
+	weft_proxy_stats(fix.proxy, &s);
+	assert_int_equal(s.decisions_honoured, 2);
+	assert_true(s.decisions_dropped >= 2);
+	close(fd);
+	fix_close();
+}
+
+/* A record that lies ahead waits for its head. */
+static void test_record_ahead(void **state)
+{
+	const uint64_t len = strlen(ONE);
+	struct weft_record rec;
+	int fd;
+
+	(void)state;
+	start("");
+	fd = fix_dial();
+	pass(0);
+	rec = two_of_one(1, 2 * len);
+	record(&rec);
+	fix_say(fd, ONE ONE ONE ONE);
+	for (int i = 0; i < 4; i++) {
+		assert_true(fix_hear(fd, &a));
+		assert_string_equal(a.body, i == 2 ? "two" : "one");
+	}
+	close(fd);
+	fix_close();
+}
+
+static void test_give_back(void **state)
+{
+	const uint64_t len = strlen(ONE);
+	uint64_t got;
+	int fd;
+
+	(void)state;
+	start("");
+	fd = fix_dial();
+	pass(len);
+	ask(fd, "one");
+	got = strlen(a.head) + a.len;
+	assert_true(given_back());
+	assert_int_equal(weft_slot_at(slot)->word & WEFT_PASSED_MASK, len);
+	assert_int_equal(__atomic_load_n(&weft_slot_at(slot)->agent_tx, __ATOMIC_ACQUIRE), got);
+	/* more was passed than has come: the agent keeps it */
+	pass(3 * len);
+	ask(fd, "one");
+	fix_sleep(50);
+	assert_int_equal(owner(), WEFT_OWNER_AGENT);
+	ask(fd, "one");
+	assert_true(given_back());
+	/* an exchange with an upstream is open: not before its answer is out */
+	pass(3 * len + 28);
+	fix_say(fd, "GET /up HTTP/1.1\r\nhost: a\r\n\r");
+	fix_sleep(50);
+	assert_int_equal(owner(), WEFT_OWNER_AGENT);
+	pass(3 * len + 29);
+	fix_say(fd, "\n");
+	assert_true(fix_hear(fd, &a));
+	assert_string_equal(a.body, "ok");
+	assert_true(given_back());
+	close(fd);
+	for (int i = 0; i < 200 && !__atomic_load_n(&fix.released, __ATOMIC_RELAXED); i++)
+		fix_sleep(5);
+	assert_int_equal(fix.released, 1);
+	fix_close();
+}
+
+#define LIMIT                                                                                                  \
+	"http_filters: [{name: l, typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.http." \
+	"local_ratelimit.v3.LocalRateLimit, stat_prefix: l, token_bucket: {max_tokens: 3, tokens_per_fill: 1, " \
+	"fill_interval: 3600s}, filter_enabled: {default_value: {numerator: 100}}, filter_enforced: "            \
+	"{default_value: {numerator: 100}}}}, {name: r, typed_config: {\"@type\": type.googleapis.com/envoy."   \
+	"extensions.filters.http.router.v3.Router}}],"
+
+/* The head has paid, although its decision is of another image: no second token is taken. */
+static void test_paid_once(void **state)
+{
+	struct weft_record rec;
+	struct weft_ctx ctx;
+	int fd;
+
+	(void)state;
+	start(LIMIT);
+	decide(ONE, &ctx); /* takes one of three */
+	assert_int_equal(req.dec.n_paid, 1);
+	rec = (struct weft_record){.exchange = 1, .epoch = ctx.epoch + 1, .outcome = req.dec.outcome, .n_paid = 1};
+	rec.hash = weft_hash_head(ONE, strlen(ONE));
+	rec.paid[0] = req.dec.paid[0];
+	fd = fix_dial();
+	pass(0);
+	record(&rec);
+	ask(fd, "one");
+	ask(fd, "one");
+	ask(fd, "one");
+	ask(fd, "local_rate_limited");
+	assert_int_equal(a.status, 429);
+	close(fd);
+	fix_close();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {FIX_TEST(test_records), FIX_TEST(test_record_ahead),
+					   FIX_TEST(test_give_back), FIX_TEST(test_paid_once)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
