@@ -375,6 +375,7 @@ WEFT_INLINE int weft_exchange(struct sk_msg_md *m, const struct weft_sock *w, st
 	ctx->view = p->view;
 	ctx->flags = WEFT_CTX_KERNEL;
 	ctx->now_ns = bpf_ktime_get_ns();
+	weft_slot_in(state_base, run->slot)->active = (__u32)(ctx->now_ns >> 20);
 	weft_head_copy(m, req);
 	if (req->len != run->size)
 		return weft_pass(run, WEFT_HANDED_STORE);

@@ -163,10 +163,17 @@ void down_watch(struct down *d)
 
 /* ---- reading ---- */
 
+/* Requests that the kernel answers never come here: its sign of life counts too. */
 static void idle_over(struct worker *w, struct timer *t)
 {
-	(void)w;
-	down_close(of_timer(t));
+	struct down *d = of_timer(t);
+	uint32_t active = d->slot ? __atomic_load_n(&weft_slot_at(d->slot)->active, __ATOMIC_RELAXED) : 0;
+	uint64_t age_ms = ((uint64_t)((uint32_t)(w->now_ns >> 20) - active) << 20) / 1000000u;
+
+	if (active && d->idle_ms && age_ms < d->idle_ms)
+		timer_set(w, &d->timer, w->now_ms + d->idle_ms - age_ms);
+	else
+		down_close(d);
 }
 
 static void life_over(struct worker *w, struct timer *t)
@@ -214,6 +221,7 @@ static void head_wait(struct down *d)
 		return;
 	h = weft_img_at(chain->target);
 	ms = h->idle_ms;
+	d->idle_ms = ms;
 	d->timer.fire = idle_over;
 	if (buf_len(&d->in)) {
 		if (!d->head_ms)
@@ -413,12 +421,26 @@ static void end_seen(struct down *d)
 	}
 	if (d->state == DOWN_SNIFF && buf_len(&d->in)) {
 		sniff(d);
-		return;
+		if (d->dead || d->state == DOWN_TUNNEL || d->state == DOWN_CLOSING)
+			return;
 	}
 	if (d->state == DOWN_CLOSING && buf_len(&d->out))
 		down_watch(d); /* the last reply still goes out */
 	else
 		down_close(d);
+}
+
+/* The end is already there behind what was read: a request that came with it gets no answer, however fast it is. */
+static void read_end(struct down *d)
+{
+	ssize_t n = buf_read(d->worker, &d->in, d->watch.fd, PROXY_BUF / 2);
+
+	if (n > 0) {
+		d->received += (uint64_t)n;
+		down_advance(d);
+	} else if (!n) {
+		end_seen(d);
+	}
 }
 
 void down_event(struct down *d, uint32_t events)
@@ -450,6 +472,8 @@ void down_event(struct down *d, uint32_t events)
 	if (n > 0) {
 		d->received += (uint64_t)n;
 		down_advance(d);
+		if (!d->dead && events & EPOLLRDHUP && d->state == DOWN_EXCHANGE && !d->eof)
+			read_end(d);
 		if (!d->dead)
 			down_watch(d);
 	} else if (!n) {

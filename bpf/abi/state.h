@@ -154,7 +154,8 @@ struct weft_slot {
 	__u32 gen;	/* counts uses of this slot */
 	__u32 pod;
 	__u32 refs;	/* WEFT_REF_* */
-	__u32 pad[2];
+	__u32 active;	/* when a program last judged a request here, CLOCK_MONOTONIC in 2^20 ns (idle timeouts) */
+	__u32 pad;
 	struct weft_record rec;
 	__u64 pad2[3];
 };
