@@ -158,7 +158,7 @@ static inline size_t fix_head_read(int fd, char *to, size_t cap)
 /* Value of a header, in a static buffer; NULL: not there. */
 static inline const char *fix_header(const char *head, const char *name)
 {
-	static char value[8192];
+	static _Thread_local char value[8192];
 	size_t n = strlen(name);
 
 	for (const char *p = strchr(head, '\n'); p && *++p; p = strchr(p, '\n')) {
@@ -229,6 +229,9 @@ static inline bool fix_hear(int fd, struct fix_answer *a)
 }
 
 /* ---- upstreams ---- */
+
+/* Words that workers change meanwhile. */
+#define FIX_LOAD(word) __atomic_load_n(&(word), __ATOMIC_ACQUIRE)
 
 struct fix_call {
 	struct fix_server *s;

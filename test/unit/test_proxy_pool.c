@@ -119,8 +119,8 @@ static void test_max_requests(void **state)
 	open_with("max_requests: 7, max_pending_requests: 100, max_connections: 100", 2);
 	for (int round = 0; round < 5; round++)
 		assert_int_equal(storm(0), 7);
-	assert_int_equal(fix_cluster()->rq_overflow, 5 * (CLIENTS - 7));
-	assert_int_equal(fix_cluster()->rq_active[0], 0);
+	assert_int_equal(FIX_LOAD(fix_cluster()->rq_overflow), 5 * (CLIENTS - 7));
+	assert_int_equal(FIX_LOAD(fix_cluster()->rq_active[0]), 0);
 	done();
 }
 
@@ -130,10 +130,10 @@ static void test_max_pending(void **state)
 	(void)state;
 	open_with("max_connections: 3, max_pending_requests: 4, max_requests: 100", 1);
 	assert_int_equal(storm(3), 3 + 4);
-	assert_int_equal(fix_cluster()->pending_overflow, CLIENTS - 7);
-	assert_int_equal(fix_cluster()->rq_pending[0], 0);
-	assert_int_equal(fix_cluster()->cx_active[0], 3);
-	assert_int_equal(fix_cluster()->cx_idle, 3);
+	assert_int_equal(FIX_LOAD(fix_cluster()->pending_overflow), CLIENTS - 7);
+	assert_int_equal(FIX_LOAD(fix_cluster()->rq_pending[0]), 0);
+	assert_int_equal(FIX_LOAD(fix_cluster()->cx_active[0]), 3);
+	assert_int_equal(FIX_LOAD(fix_cluster()->cx_idle), 3);
 	assert_int_equal(fix_calls(0), 3);
 	done();
 }
@@ -194,10 +194,10 @@ static void test_clients_go(void **state)
 			setsockopt(fd[i], SOL_SOCKET, SO_LINGER, &l, sizeof(l));
 			close(fd[i]);
 		}
-		for (int i = 0; i < 200 && (fix_cluster()->rq_active[0] || fix_cluster()->rq_pending[0]); i++)
+		for (int i = 0; i < 200 && (FIX_LOAD(fix_cluster()->rq_active[0]) || FIX_LOAD(fix_cluster()->rq_pending[0])); i++)
 			fix_sleep(5);
-		assert_int_equal(fix_cluster()->rq_active[0], 0);
-		assert_int_equal(fix_cluster()->rq_pending[0], 0);
+		assert_int_equal(FIX_LOAD(fix_cluster()->rq_active[0]), 0);
+		assert_int_equal(FIX_LOAD(fix_cluster()->rq_pending[0]), 0);
 		gate_set(true);
 		for (int i = 0; i < 200 && inside_now(); i++)
 			fix_sleep(5);

@@ -47,7 +47,7 @@ static void open_with(const char *route, const char *cluster, unsigned int n)
 {
 	char routes[512];
 
-	seen = 0;
+	__atomic_store_n(&seen, 0, __ATOMIC_RELEASE);
 	snprintf(routes, sizeof(routes), "{match: {prefix: /}, route: {cluster: up%s}}", route);
 	fix_open_http("", routes, cluster, n, 1);
 }
@@ -73,7 +73,7 @@ static void test_nothing_without_policy(void **state)
 	ask(GET("/drop/1"));
 	assert_int_equal(a.status, 503);
 	assert_string_equal(a.body, FAILED "connection termination");
-	assert_int_equal(seen, 1);
+	assert_int_equal(FIX_LOAD(seen), 1);
 	fix_close();
 }
 
@@ -84,12 +84,12 @@ static void test_reset(void **state)
 	open_with(", retry_policy: {retry_on: reset, num_retries: 3}", "", 1);
 	ask(GET("/drop/3"));
 	assert_int_equal(a.status, 200);
-	assert_int_equal(seen, 4);
-	seen = 0;
+	assert_int_equal(FIX_LOAD(seen), 4);
+	__atomic_store_n(&seen, 0, __ATOMIC_RELEASE);
 	ask(GET("/drop/9"));
 	assert_int_equal(a.status, 503);
 	assert_string_equal(a.body, RETRIED "connection termination");
-	assert_int_equal(seen, 4);
+	assert_int_equal(FIX_LOAD(seen), 4);
 	fix_close();
 }
 
@@ -101,7 +101,7 @@ static void test_reset_before_request(void **state)
 	open_with(", retry_policy: {retry_on: reset-before-request, num_retries: 3}", "", 1);
 	ask(GET("/drop/1"));
 	assert_int_equal(a.status, 503);
-	assert_int_equal(seen, 1);
+	assert_int_equal(FIX_LOAD(seen), 1);
 	fix_close();
 }
 
@@ -126,8 +126,8 @@ static void test_connect_failure(void **state)
 		ask(GET("/x/0"));
 		assert_int_equal(a.status, 200);
 	}
-	assert_int_equal(seen, 10);
-	assert_true(fix_cluster()->rq_retry > 0);
+	assert_int_equal(FIX_LOAD(seen), 10);
+	assert_true(FIX_LOAD(fix_cluster()->rq_retry) > 0);
 	fix_close();
 }
 
@@ -138,23 +138,23 @@ static void test_status(void **state)
 	open_with(", retry_policy: {retry_on: 5xx, num_retries: 2}", "", 1);
 	ask(GET("/status/2"));
 	assert_int_equal(a.status, 200);
-	seen = 0;
+	__atomic_store_n(&seen, 0, __ATOMIC_RELEASE);
 	ask(GET("/status/9")); /* the last answer is the client's */
 	assert_int_equal(a.status, 503);
 	assert_string_equal(a.body, "no");
-	assert_int_equal(seen, 3);
-	seen = 0;
+	assert_int_equal(FIX_LOAD(seen), 3);
+	__atomic_store_n(&seen, 0, __ATOMIC_RELEASE);
 	ask(GET("/limited/1")); /* refused by a limit: only envoy-ratelimited tries again */
 	assert_int_equal(a.status, 503);
-	assert_int_equal(seen, 1);
+	assert_int_equal(FIX_LOAD(seen), 1);
 	fix_close();
 
 	fix_server(upstream);
 	open_with(", retry_policy: {retry_on: \"unavailable,retriable-status-codes\", retriable_status_codes: [503]}", "", 1);
 	ask(GET("/grpc/1"));
 	assert_null(fix_header(a.head, "grpc-status"));
-	assert_int_equal(seen, 2);
-	seen = 0;
+	assert_int_equal(FIX_LOAD(seen), 2);
+	__atomic_store_n(&seen, 0, __ATOMIC_RELEASE);
 	ask(GET("/status/1"));
 	assert_int_equal(a.status, 200);
 	fix_close();
@@ -167,7 +167,7 @@ static void test_body_again(void **state)
 	open_with(", retry_policy: {retry_on: reset, num_retries: 2}", "", 1);
 	ask("POST /drop/2 HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n0123456789");
 	assert_int_equal(a.status, 200);
-	assert_int_equal(seen, 3);
+	assert_int_equal(FIX_LOAD(seen), 3);
 	fix_close();
 }
 
@@ -183,7 +183,7 @@ static void test_body_too_long(void **state)
 	ask(text);
 	assert_int_equal(a.status, 503);
 	assert_string_equal(a.body, FAILED "connection termination");
-	assert_int_equal(seen, 1);
+	assert_int_equal(FIX_LOAD(seen), 1);
 	fix_close();
 }
 
@@ -199,7 +199,7 @@ static void test_route_timeout(void **state)
 	assert_int_equal(a.status, 504);
 	assert_string_equal(a.body, "upstream request timeout");
 	assert_true(fix_now_ms() - start >= 150 && fix_now_ms() - start < 390);
-	assert_int_equal(fix_cluster()->rq_timeout, 1);
+	assert_int_equal(FIX_LOAD(fix_cluster()->rq_timeout), 1);
 	fix_close();
 }
 
@@ -210,12 +210,12 @@ static void test_per_try_timeout(void **state)
 	open_with(", timeout: 3s, retry_policy: {retry_on: 5xx, num_retries: 2, per_try_timeout: 0.1s}", "", 1);
 	ask(GET("/slow/1"));
 	assert_int_equal(a.status, 200);
-	assert_int_equal(seen, 2);
-	seen = 0;
+	assert_int_equal(FIX_LOAD(seen), 2);
+	__atomic_store_n(&seen, 0, __ATOMIC_RELEASE);
 	ask(GET("/slow/9"));
 	assert_int_equal(a.status, 504);
 	assert_string_equal(a.body, "upstream request timeout");
-	assert_int_equal(seen, 3);
+	assert_int_equal(FIX_LOAD(seen), 3);
 	fix_close();
 }
 
@@ -224,7 +224,7 @@ static void test_connect_timeout(void **state)
 	(void)state;
 	fix_server(NULL);
 	/* an address that nobody answers for: the SYN is lost */
-	seen = 0;
+	__atomic_store_n(&seen, 0, __ATOMIC_RELEASE);
 	fix_open("static_resources:\n"
 		 "  listeners:\n"
 		 "  - name: main\n"

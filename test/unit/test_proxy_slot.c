@@ -200,7 +200,7 @@ static void test_give_back(void **state)
 	close(fd);
 	for (int i = 0; i < 200 && !__atomic_load_n(&fix.released, __ATOMIC_RELAXED); i++)
 		fix_sleep(5);
-	assert_int_equal(fix.released, 1);
+	assert_int_equal(FIX_LOAD(fix.released), 1);
 	fix_close();
 }
 
