@@ -48,13 +48,14 @@ struct fix_server {
 static struct {
 	struct weft_offline offline;
 	struct weft_proxy *proxy;
-	struct weft_orig dst;
+	pthread_mutex_t lock;
+	struct weft_orig dst; /* under lock */
 	uint16_t port4[WEFT_LISTEN_PORTS];
 	struct fix_server server[4];
 	unsigned int servers;
 	unsigned int released;
 	bool skip;
-} fix;
+} fix = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* ---- sockets ---- */
 
@@ -312,8 +313,10 @@ static int fix_orig_take(void *ctx, const struct weft_orig_key *key, struct weft
 {
 	(void)ctx;
 	(void)key;
+	pthread_mutex_lock(&fix.lock);
 	*ret = fix.dst;
-	return fix.dst.dst.port ? 0 : -ENOENT;
+	pthread_mutex_unlock(&fix.lock);
+	return ret->dst.port ? 0 : -ENOENT;
 }
 
 static int fix_exempt(void *ctx, int fd)
@@ -340,8 +343,10 @@ static inline struct weft_addr fix_addr(const char *v4)
 /* What the connections that follow asked for. */
 static inline void fix_dst(const char *v4, uint16_t port)
 {
+	pthread_mutex_lock(&fix.lock);
 	fix.dst = (struct weft_orig){.dst = {.addr = fix_addr(v4), .port = port, .family = AF_INET},
 				     .pod = FIX_POD};
+	pthread_mutex_unlock(&fix.lock);
 }
 
 static inline void fix_config(const char *yaml)
