@@ -129,6 +129,22 @@ static uint32_t http1_flags(struct weft_build *b,
 	return f;
 }
 
+/* What the image could say, and nobody carries out yet. */
+static void flags_check(struct weft_build *b, uint32_t flags, const char *field)
+{
+	char at[WEFT_FIELD_MAX];
+
+	if (flags & WEFT_HCM_STREAM_ERROR)
+		weft_build_fail(b, weft_field(at, field, "stream_error_on_invalid_http_message"),
+				"unsupported: true");
+	if (flags & WEFT_HCM_ENABLE_TRAILERS)
+		weft_build_fail(b, weft_field(at, field, "http_protocol_options.enable_trailers"),
+				"unsupported");
+	if (flags & WEFT_HCM_REQUEST_ID_IN_RESPONSE)
+		weft_build_fail(b, weft_field(at, field, "always_set_request_id_in_response"),
+				"unsupported");
+}
+
 static void common_fill(struct weft_build *b, const Envoy__Config__Core__V3__HttpProtocolOptions *o,
 			const char *field, struct weft_img_hcm *ret)
 {
@@ -381,6 +397,7 @@ uint32_t weft_build_hcm(struct weft_build *b, const manager *m, const char *fiel
 	out.via = weft_build_str(b, m->via);
 	out.flags = http1_flags(b, m->http_protocol_options, flags_of(b, m, field),
 				weft_field(at, field, "http_protocol_options"));
+	flags_check(b, out.flags, field);
 	common_fill(b, m->common_http_protocol_options,
 		    weft_field(at, field, "common_http_protocol_options"), &out);
 	out.max_head = weft_u32(m->max_request_headers_kb, 60) * 1024;

@@ -338,6 +338,9 @@ WEFT_INLINE __u32 weft_method_plain(struct weft_req *req)
 	__u32 k = weft_word_first(m);
 
 	w &= weft_word_keep(k);
+	/* the words below are padded with NUL: one before the blank is a byte of the method, and makes it another */
+	if (!k || !(w >> ((k - 1) * 8 & 63) & 255))
+		return 0;
 	if (w == WEFT_WORD('H', 'E', 'A', 'D', 0, 0, 0, 0))
 		req->flags |= WEFT_REQ_HEAD_METHOD;
 	else if (w != WEFT_WORD('G', 'E', 'T', 0, 0, 0, 0, 0) &&

@@ -86,9 +86,6 @@ static void stream_error(void **state)
 {
 	(void)state;
 	assert_false(hcm_flags("") & WEFT_HCM_STREAM_ERROR);
-	assert_true(hcm_flags("stream_error_on_invalid_http_message: true,") & WEFT_HCM_STREAM_ERROR);
-	assert_true(hcm_flags("http_protocol_options: {override_stream_error_on_invalid_http_message: true},") &
-		    WEFT_HCM_STREAM_ERROR);
 	assert_false(hcm_flags("stream_error_on_invalid_http_message: true, http_protocol_options: "
 			       "{override_stream_error_on_invalid_http_message: false},") &
 		     WEFT_HCM_STREAM_ERROR);

@@ -66,14 +66,11 @@ static void test_flags(void **state)
 	flags_are("strip_matching_host_port: true", id | WEFT_HCM_STRIP_MATCHING_PORT);
 	flags_are("strip_trailing_host_dot: true", id | WEFT_HCM_STRIP_TRAILING_DOT);
 	flags_are("preserve_external_request_id: true", id | WEFT_HCM_PRESERVE_REQUEST_ID);
-	flags_are("always_set_request_id_in_response: true", id | WEFT_HCM_REQUEST_ID_IN_RESPONSE);
 	flags_are("proxy_100_continue: true", id | WEFT_HCM_PROXY_100_CONTINUE);
 	flags_are("http_protocol_options: {allow_chunked_length: true}",
 		  id | WEFT_HCM_ALLOW_CHUNKED_LENGTH);
 	flags_are("http_protocol_options: {allow_absolute_url: false}",
 		  id | WEFT_HCM_NO_ABSOLUTE_URL);
-	flags_are("http_protocol_options: {enable_trailers: true}", id | WEFT_HCM_ENABLE_TRAILERS);
-	flags_are("stream_error_on_invalid_http_message: true", id | WEFT_HCM_STREAM_ERROR);
 	/* the codec's own word counts */
 	flags_are("stream_error_on_invalid_http_message: true, http_protocol_options: "
 		  "{override_stream_error_on_invalid_http_message: false}",
@@ -129,6 +126,9 @@ static void test_upgrades(void **state)
 #define REFUSED(more, field) conf_refused(CONF(more), "Listener/l", F field, "")
 static void test_refused_fields(void **state)
 {
+	REFUSED("always_set_request_id_in_response: true", "always_set_request_id_in_response");
+	REFUSED("http_protocol_options: {enable_trailers: true}", "http_protocol_options.enable_trailers");
+	REFUSED("stream_error_on_invalid_http_message: true", "stream_error_on_invalid_http_message");
 	(void)state;
 	REFUSED("codec_type: HTTP2", "codec_type");
 	REFUSED("use_remote_address: true", "use_remote_address");
