@@ -182,7 +182,12 @@ void exchange_response_data(struct exchange *x, bool eof)
 		return;
 	}
 	down_flush(d);
-	if (!d->dead)
+	if (d->dead)
+		return;
+	/* body_take() stopped at the mark, and all has gone out since: no event says that there is room */
+	if (buf_len(&u->in) && !buf_len(&d->out))
+		exchange_response_data(x, eof);
+	else
 		upstream_watch(u);
 }
 
