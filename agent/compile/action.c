@@ -270,6 +270,19 @@ uint32_t weft_build_forward(struct weft_build *b, const route_action *a,
 	return weft_build_put(b, &out, sizeof(out));
 }
 
+/* It goes into a header as it is. */
+static void scheme_check(struct weft_build *b, const char *scheme, const char *field)
+{
+	if (strlen(scheme) > 20)
+		weft_build_fail(b, field, "more than 20 bytes");
+	for (const char *p = scheme; *p; p++) {
+		if (!isalnum((unsigned char)*p) && !strchr("+-.", *p)) {
+			weft_build_fail(b, field, "not a scheme (RFC 3986 3.1)");
+			return;
+		}
+	}
+}
+
 uint32_t weft_build_redirect(struct weft_build *b,
 			     const Envoy__Config__Route__V3__RedirectAction *r,
 			     uint32_t matched_len, const char *field)
@@ -284,6 +297,9 @@ uint32_t weft_build_redirect(struct weft_build *b,
 	char at[WEFT_FIELD_MAX];
 
 	weft_build_fields(b, &r->base, field, known, NULL);
+	/* Envoy takes any number; the engine writes five digits */
+	if (r->port_redirect > 99999)
+		weft_build_fail(b, weft_field(at, field, "port_redirect"), "not a port");
 	out.reply = weft_build_reply(b, &text);
 	out.host = weft_build_str(b, r->host_redirect);
 	if (r->strip_query)
@@ -295,9 +311,7 @@ uint32_t weft_build_redirect(struct weft_build *b,
 	} else if (
 		r->scheme_rewrite_specifier_case ==
 		ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__SCHEME_REWRITE_SPECIFIER_SCHEME_REDIRECT) {
-		if (strlen(r->scheme_redirect) > 20)
-			weft_build_fail(b, weft_field(at, field, "scheme_redirect"),
-					"more than 20 bytes");
+		scheme_check(b, r->scheme_redirect, weft_field(at, field, "scheme_redirect"));
 		out.scheme = weft_build_str(b, r->scheme_redirect);
 	}
 	switch (r->path_rewrite_specifier_case) {

@@ -72,8 +72,11 @@ const char *weft_field(char *buf, const char *parent, const char *fmt, ...)
 uint32_t weft_build_put(struct weft_build *b, const void *bytes, size_t len)
 {
 	uint32_t off = 0;
-	int r = weft_store_put(b->store, bytes, len, &off);
+	int r;
 
+	if (b->err == -ENOSPC || b->err == -ENOMEM)
+		return 0; /* said already, and looking for room costs */
+	r = weft_store_put(b->store, bytes, len, &off);
 	if (r == -ENOSPC)
 		weft_diag_add(b->diag, r, b->resource, "", "the image is full");
 	if (r) {
@@ -206,6 +209,20 @@ uint32_t weft_build_ms(struct weft_build *b, const Google__Protobuf__Duration *d
 	}
 	ms = d->seconds * 1000 + (d->nanos + 999999) / 1000000;
 	return (uint32_t)ms;
+}
+
+bool weft_build_socket(struct weft_build *b, const Envoy__Config__Core__V3__SocketAddress *s,
+		       const char *field)
+{
+	static const char *const known[] = {"address", "port_value", "ipv4_compat", NULL};
+	int before = b->err;
+
+	b->err = 0;
+	weft_build_fields(b, &s->base, field, known, NULL);
+	if (b->err)
+		return false;
+	b->err = before;
+	return true;
 }
 
 bool weft_ip_parse(const char *text, uint32_t port, struct weft_sockaddr *ret)

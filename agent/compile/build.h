@@ -14,6 +14,7 @@
 
 #include "agent/store/store.h"
 #include "bpf/abi/image.h"
+#include "envoy/config/core/v3/address.pb-c.h"
 #include "google/protobuf/any.pb-c.h"
 #include "google/protobuf/duration.pb-c.h"
 #include "google/protobuf/wrappers.pb-c.h"
@@ -102,6 +103,12 @@ static inline bool weft_bool(const Google__Protobuf__BoolValue *v, bool unset)
 {
 	return v ? v->value != 0 : unset;
 }
+/*
+ * Refuses what of a socket address has no meaning here: another protocol than TCP, a port by name,
+ * a resolver, another network namespace. True when nothing was.
+ */
+bool weft_build_socket(struct weft_build *b, const Envoy__Config__Core__V3__SocketAddress *s,
+		       const char *field);
 /* "1.2.3.4" or "::1" and a port. false: no IP literal. */
 bool weft_ip_parse(const char *text, uint32_t port, struct weft_sockaddr *ret);
 

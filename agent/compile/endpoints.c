@@ -160,6 +160,7 @@ static void host_add(struct weft_build *b, const cluster *c, const lb_endpoint *
 					    "load_balancing_weight", NULL};
 	const Envoy__Config__Core__V3__SocketAddress *a;
 	struct weft_img_endpoint *out = &h->v[h->n];
+	char at[WEFT_FIELD_MAX];
 
 	weft_build_fields(b, &e->base, field, known, NULL);
 	if (e->host_identifier_case !=
@@ -171,6 +172,8 @@ static void host_add(struct weft_build *b, const cluster *c, const lb_endpoint *
 		return;
 	}
 	a = e->endpoint->address->socket_address;
+	if (!weft_build_socket(b, a, weft_field(at, field, "endpoint.address.socket_address")))
+		return;
 	if (!weft_ip_parse(a->address, a->port_value, &out->addr)) {
 		weft_build_fail(b, field,
 				c->type > 0 && !c->eds_cluster_config
@@ -244,6 +247,24 @@ static void share_by_hosts(struct share *s, size_t n)
 		s[first].load += left;
 }
 
+/* What rounding left over goes to the first priority with healthy load, without any to the first
+ * with degraded load. */
+static void rest_give(struct share *s, size_t n, uint32_t rest)
+{
+	uint32_t *degraded = NULL;
+
+	for (size_t i = 0; i < n; i++) {
+		if (s[i].load) {
+			s[i].load += rest;
+			return;
+		}
+		if (s[i].degraded_load && !degraded)
+			degraded = &s[i].degraded_load;
+	}
+	if (degraded)
+		*degraded += rest;
+}
+
 static void loads_fill(struct share *s, size_t n, uint32_t factor, uint32_t threshold)
 {
 	uint32_t sum = 0, total, left = 100, panics = 0, with_hosts = 0;
@@ -278,16 +299,8 @@ static void loads_fill(struct share *s, size_t n, uint32_t factor, uint32_t thre
 		s[i].degraded_load = min_u32(left, s[i].d * 100 / total);
 		left -= s[i].degraded_load;
 	}
-	for (size_t i = 0; left && i < n; i++) {
-		uint32_t *load = s[i].load	      ? &s[i].load
-				 : s[i].degraded_load ? &s[i].degraded_load
-						      : NULL;
-
-		if (load) {
-			*load += left;
-			left = 0;
-		}
-	}
+	if (left)
+		rest_give(s, n, left);
 }
 
 /* The hosts of one priority that may be chosen. */

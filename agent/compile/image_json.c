@@ -79,8 +79,8 @@ static json_t *targets_json(uint32_t off)
 
 	for (uint32_t i = 0; i < t->n; i++)
 		json_array_append_new(list,
-				      json_pack("{s:o, s:i, s:o}", "name", text(e[i].name),
-						"weight", (int)e[i].weight, "overrides",
+				      json_pack("{s:o, s:I, s:o}", "name", text(e[i].name),
+						"weight", (json_int_t)e[i].weight, "overrides",
 						overrides_json(e[i].override, e[i].n_override)));
 	return list;
 }
@@ -102,11 +102,12 @@ static json_t *cond_json(const struct weft_img_cond *c)
 static json_t *forward_json(const struct weft_img_forward *f)
 {
 	return json_pack(
-		"{s:o, s:I, s:I, s:i, s:i, s:i, s:b}", "clusters", targets_json(f->targets),
+		"{s:o, s:I, s:I, s:i, s:I, s:I, s:b}", "clusters", targets_json(f->targets),
 		"timeout_ms", (json_int_t)f->timeout_ms, "idle_timeout_ms",
 		f->idle_timeout_ms == WEFT_TIMEOUT_INHERIT ? -1 : (json_int_t)f->idle_timeout_ms,
-		"retry_on", (int)f->retry_on, "num_retries", (int)f->num_retries, "per_try_ms",
-		(int)f->per_try_ms, "priority_high", f->flags & WEFT_FORWARD_PRIORITY_HIGH);
+		"retry_on", (int)f->retry_on, "num_retries", (json_int_t)f->num_retries,
+		"per_try_ms", (json_int_t)f->per_try_ms, "priority_high",
+		f->flags & WEFT_FORWARD_PRIORITY_HIGH);
 }
 
 static json_t *redirect_json(const struct weft_img_redirect *r)
@@ -313,9 +314,9 @@ static json_t *cluster_json(uint32_t off)
 	static const char *const policies[] = {"round_robin", "least_request", "random"};
 	const struct weft_img_cluster *c = weft_img_at(off);
 
-	return json_pack("{s:o, s:s, s:s, s:i, s:o, s:o}", "name", text(c->name), "type",
+	return json_pack("{s:o, s:s, s:s, s:I, s:o, s:o}", "name", text(c->name), "type",
 			 types[c->type & 3], "lb_policy", policies[c->lb % 3], "connect_timeout_ms",
-			 (int)c->connect_timeout_ms, "default",
+			 (json_int_t)c->connect_timeout_ms, "default",
 			 threshold_json(&c->threshold[WEFT_PRIORITY_DEFAULT]), "high",
 			 threshold_json(&c->threshold[WEFT_PRIORITY_HIGH]));
 }

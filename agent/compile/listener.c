@@ -337,6 +337,25 @@ static void chains_fill(struct weft_build *b, const listener *l, struct weft_img
 	free(s);
 }
 
+static void address_check(struct weft_build *b, const Envoy__Config__Core__V3__Address *a,
+			  const char *field)
+{
+	char at[WEFT_FIELD_MAX];
+
+	if (a && a->address_case == ENVOY__CONFIG__CORE__V3__ADDRESS__ADDRESS_SOCKET_ADDRESS)
+		weft_build_socket(b, a->socket_address, weft_field(at, field, "socket_address"));
+}
+
+static void addresses_check(struct weft_build *b, const listener *l)
+{
+	char at[WEFT_FIELD_MAX];
+
+	address_check(b, l->address, "address");
+	for (size_t i = 0; i < l->n_additional_addresses; i++)
+		address_check(b, l->additional_addresses[i]->address,
+			      weft_field(at, "", "additional_addresses[%zu].address", i));
+}
+
 uint32_t weft_build_listener(struct weft_build *b, const listener *l)
 {
 	static const char *const known[] = {"name",
@@ -375,6 +394,7 @@ uint32_t weft_build_listener(struct weft_build *b, const listener *l)
 	struct weft_img_listener out = {0};
 
 	weft_build_fields(b, &l->base, "", known, quiet);
+	addresses_check(b, l);
 	out.name = weft_build_str(b, l->name);
 	out.buffer_limit = weft_u32(l->per_connection_buffer_limit_bytes, 1u << 20);
 	out.inspect_timeout_ms =

@@ -105,16 +105,17 @@ static int root_build(struct weft_compiler *c, const struct weft_view_input *vie
 		return -ENOMEM;
 	root->head.epoch = weft_store_epoch(c->store) + 1;
 	root->head.n_view = (uint32_t)n;
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < n && err != -ENOSPC && err != -ENOMEM; i++) {
 		r = views[i].snapshot ? weft_view_build(c, views[i].snapshot, diag, &root->view[i])
 				      : 0;
 		err = err ? err : r;
 	}
-	if (!err)
+	if (!err) {
 		err = weft_store_put(c->store, root, sizeof(*root) + n * sizeof(*root->view),
 				     ret_root);
-	if (err == -ENOSPC)
-		weft_diag_add(diag, err, "", "", "the image is full");
+		if (err == -ENOSPC)
+			weft_diag_add(diag, err, "", "", "the image is full");
+	}
 	free(root);
 	return err;
 }

@@ -122,6 +122,21 @@ static void name_lower(char *s)
 
 /* ---- headers that rules add to a local reply ---- */
 
+/* The parts of an option that count; a value as bytes (raw_value) does not. */
+static void option_check(struct weft_build *b, const Envoy__Config__Core__V3__HeaderValueOption *o,
+			 const char *field)
+{
+	static const char *const of_option[] = {"header", "append", "append_action",
+						"keep_empty_value", NULL};
+	static const char *const of_header[] = {"key", "value", NULL};
+	char at[WEFT_FIELD_MAX];
+
+	weft_build_fields(b, &o->base, field, of_option, NULL);
+	if (o->header)
+		weft_build_fields(b, &o->header->base, weft_field(at, field, "header"), of_header,
+				  NULL);
+}
+
 struct line {
 	char *name, *value;
 	uint32_t action;
@@ -143,6 +158,7 @@ static bool of_reply(const char *name)
 static void line_read(struct weft_build *b, const Envoy__Config__Core__V3__HeaderValueOption *o,
 		      const char *field, struct line *ret)
 {
+	option_check(b, o, field);
 	ret->action = append_action(o);
 	ret->name = o->header ? strdup(o->header->key) : NULL;
 	ret->value = value_literal(b, o->header && o->header->value ? o->header->value : "", field);
@@ -312,6 +328,7 @@ uint32_t weft_build_headers(struct weft_build *b, size_t n,
 		char *name = strdup(add[i]->header ? add[i]->header->key : ""), *value;
 
 		weft_field(at, "", "%s[%zu]", field, i);
+		option_check(b, add[i], at);
 		value = value_literal(
 			b, add[i]->header && add[i]->header->value ? add[i]->header->value : "",
 			at);

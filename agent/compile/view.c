@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /* One snapshot to one view: which resources are compiled anew, and the tables that join them. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "agent/compile/cache.h"
 #include "agent/compile/parts.h"
@@ -132,6 +134,8 @@ static struct weft_compiled *resolve(struct view *v, const char *kind, const cha
 	struct weft_compiled *e;
 	char *key;
 
+	if (v->err == -ENOSPC || v->err == -ENOMEM)
+		return NULL; /* the next one would say the same */
 	if (asprintf(&key, "%s %016llx %s %s", kind, (unsigned long long)hash, variant, name) < 0) {
 		v->err = err_first(v->err, -ENOMEM);
 		return NULL;
@@ -270,13 +274,17 @@ static void rds_fill(struct view *v, const struct weft_compiled *l)
 				  .server_header = r->server_header,
 				  .run = run_routes};
 		struct weft_compiled *e;
-		char variant[300];
+		char *variant;
 
 		if (!res)
 			continue; /* an empty table: 404 */
 		rds_mark(v, res);
-		snprintf(variant, sizeof(variant), "%u %.250s", r->server_header, r->server_name);
+		if (asprintf(&variant, "%u %s", r->server_header, r->server_name) < 0) {
+			v->err = err_first(v->err, -ENOMEM);
+			return;
+		}
 		e = resolve(v, "routes", variant, res->name, res->hash, &job);
+		free(variant);
 		if (!e)
 			continue;
 		clusters_check(v, res, e);
@@ -319,7 +327,8 @@ static void fail(struct view *v, const char *listener_name, const char *field, c
 
 static bool is_any(const struct weft_sockaddr *a)
 {
-	return !a->addr.w[0] && !a->addr.w[1] && !a->addr.w[3];
+	return !a->addr.w[0] && !a->addr.w[1] && !a->addr.w[3] &&
+	       a->addr.w[2] == (a->family == AF_INET ? htonl(0xffff) : 0);
 }
 
 /* One address of a listener in its table; two listeners cannot share one. */

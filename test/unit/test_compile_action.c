@@ -253,6 +253,12 @@ static void test_redirects(void **state)
 		     "unsupported");
 	conf_refused(REDIRECT("scheme_redirect: abcdefghijklmnopqrstu"), "RouteConfiguration/r",
 		     "virtual_hosts[0].routes[0].redirect.scheme_redirect", "more than 20 bytes");
+	/* it would end the line */
+	conf_refused(REDIRECT("scheme_redirect: \"a\\r\\nb\""), "RouteConfiguration/r",
+		     "virtual_hosts[0].routes[0].redirect.scheme_redirect", "not a scheme");
+	location_is("port_redirect: 99999", "/a/b", "301", "http://h:99999/a/b");
+	conf_refused(REDIRECT("port_redirect: 100000"), "RouteConfiguration/r",
+		     "virtual_hosts[0].routes[0].redirect.port_redirect", "not a port");
 }
 
 int main(void)

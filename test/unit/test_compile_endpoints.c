@@ -202,6 +202,58 @@ static void test_refused(void **state)
 		     "ClusterLoadAssignment/c", "endpoints[0].lb_endpoints[0]", "IP address");
 }
 
+static void socket_refused(const char *more, const char *field)
+{
+	char yaml[1024], path[256];
+
+	snprintf(yaml, sizeof(yaml),
+		 EDS("") CLA("endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: "
+			     "{address: 10.0.0.1, %s}}}}]}]"),
+		 more);
+	snprintf(path, sizeof(path),
+		 "endpoints[0].lb_endpoints[0].endpoint.address.socket_address.%s", field);
+	conf_refused(yaml, "ClusterLoadAssignment/c", path, "unsupported");
+}
+
+static void test_refused_sockets(void **state)
+{
+	(void)state;
+	socket_refused("named_port: http", "named_port");
+	socket_refused("port_value: 80, protocol: UDP", "protocol");
+	socket_refused("port_value: 80, resolver_name: x", "resolver_name");
+	socket_refused("port_value: 80, network_namespace_filepath: /x",
+		       "network_namespace_filepath");
+}
+
+/* No panic, and 37 % of healthy hosts behind 62 % of degraded ones: the rest is the healthy
+ * priority's, though it comes later. */
+static void test_rest_of_rounding(void **state)
+{
+	char *eds = yaml_of("DUU/HUUUU",
+			    EDS("common_lb_config: {healthy_panic_threshold: {value: 0}}, "));
+	size_t end = strlen(eds);
+	struct conf c;
+	char *yaml;
+	json_t *list, *set;
+
+	(void)state;
+	assert_string_equal(eds + end - 4, "]}]}\n" + 1);
+	assert_true(asprintf(&yaml, "%.*s, policy: {overprovisioning_factor: 100}}\n", (int)end - 2,
+			     eds) > 0);
+	conf_open(&c);
+	list = view(&c, yaml);
+	set = json_object_get(json_array_get(list, 0), "sets");
+	assert_int_equal(json_array_size(set), 2);
+	assert_int_equal(json_integer_value(json_object_get(json_array_get(set, 0), "load_end")),
+			 38);
+	assert_int_equal(json_integer_value(json_object_get(json_array_get(set, 1), "load_end")),
+			 100);
+	json_decref(list);
+	free(yaml);
+	free(eds);
+	conf_close(&c);
+}
+
 static void test_many_priorities(void **state)
 {
 	char *yaml = yaml_of("HUUUUUUUUUUUUUUUUUUU/HUUUUUUUUUUUUUUUUUUU/HUUUUUUUUUUUUUUUUUUU/"
@@ -252,6 +304,8 @@ int main(void)
 		cmocka_unit_test(test_weights),
 		cmocka_unit_test(test_transport_matches),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_refused_sockets),
+		cmocka_unit_test(test_rest_of_rounding),
 		cmocka_unit_test(test_many_priorities),
 		cmocka_unit_test(test_many_endpoints),
 	};

@@ -74,10 +74,10 @@ static void test_places(void **state)
 				     "ipv4_compat: true}},",
 				     TCP("a"))
 				    LISTENER("more",
-					     "address: " ADDRESS(
-						     "10.0.0.2",
-						     82) ", additional_addresses: "
-							 "[{address: " ADDRESS("fd00::1", 83) "}],",
+					     "address: " ADDRESS("10.0.0.2",
+								 82) ", additional_addresses: "
+								     "[{address: " ADDRESS(
+									     "fd00::1", 83) "}],",
 					     TCP("a"))
 					    LISTENER("fallback",
 						     "use_original_dst: true, address: " ADDRESS(
@@ -93,6 +93,12 @@ static void test_places(void **state)
 	listener_is("10.0.0.1", 99, "fallback");
 	conf_ok(&c, LISTENER("exact", AT_80, TCP("a")));
 	listener_is("10.0.0.1", 99, NULL);
+	/* zero but for one group: an address like any other */
+	conf_ok(&c, LISTENER("odd", "address: " ADDRESS("::5:0:0:0", 80) ",", TCP("a")));
+	listener_is("::5:0:0:0", 80, "odd");
+	conf_ok(&c, LISTENER("odd", "address: " ADDRESS("::5:0:0", 80) ",", TCP("a")));
+	listener_is("::5:0:0", 80, "odd");
+	listener_is("fd00::1", 80, NULL);
 	conf_close(&c);
 }
 
@@ -112,6 +118,17 @@ static void test_refused_places(void **state)
 		     "address", "only TCP socket_address");
 	conf_refused(LISTENER("a", "address: " ADDRESS("example.com", 80) ",", TCP("c")),
 		     "Listener/a", "address", "IP address");
+	conf_refused(LISTENER("a",
+			      "address: {socket_address: {address: 10.0.0.1, named_port: http}},",
+			      TCP("c")),
+		     "Listener/a", "address.socket_address.named_port", "unsupported");
+	conf_refused(LISTENER("a",
+			      AT_80 "additional_addresses: [{address: {socket_address: {address: "
+				    "10.0.0.2, port_value: 80, network_namespace_filepath: /x}}}],",
+			      TCP("c")),
+		     "Listener/a",
+		     "additional_addresses[0].address.socket_address.network_namespace_filepath",
+		     "unsupported");
 	conf_refused(LISTENER("a", "use_original_dst: true, address: " ADDRESS("0.0.0.0", 1) ",",
 			      TCP("c"))
 			     LISTENER("b",
@@ -226,12 +243,12 @@ static void test_narrowing_is_refused(void **state)
 static void test_filters(void **state)
 {
 	(void)state;
-	conf_refused(LISTENER(
-			     "l", AT_80,
-			     "{name: r, typed_config: {" T("extensions.filters.network.rbac.v3."
-							   "RBAC") ", stat_prefix: s}}, " TCP("a")),
-		     "Listener/l", "filter_chains[0].filters[0].typed_config",
-		     "unsupported: envoy.extensions.filters.network.rbac.v3.RBAC");
+	conf_refused(
+		LISTENER("l", AT_80,
+			 "{name: r, typed_config: {" T("extensions.filters.network.rbac.v3."
+						       "RBAC") ", stat_prefix: s}}, " TCP("a")),
+		"Listener/l", "filter_chains[0].filters[0].typed_config",
+		"unsupported: envoy.extensions.filters.network.rbac.v3.RBAC");
 	conf_refused(
 		LISTENER("l", AT_80,
 			 "{name: r, typed_config: {'@type': type.googleapis.com/foo.Bar}}, " TCP(
@@ -255,19 +272,18 @@ static void test_filters(void **state)
 											      ",",
 		       CHAIN("a", "", TCP("a"))),
 		"Listener/l", "listener_filters[0]", "proxy_protocol");
-	conf_refused(
-		CHAINS("", "{transport_socket: {name: tls, typed_config: {" T("extensions."
-									      "transport_sockets."
-									      "tls.v3."
-									      "DownstreamTlsContex"
-									      "t") ", "
-										   "common_tls_"
-										   "context: {}}}, "
-										   "filters: [" TCP(
-											   "a") "]"
-												"}"),
-		"Listener/l", "filter_chains[0].transport_socket",
-		"unsupported: envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext");
+	conf_refused(CHAINS("", "{transport_socket: {name: tls, typed_config: {" T(
+					"extensions."
+					"transport_sockets."
+					"tls.v3."
+					"DownstreamTlsContex"
+					"t") ", "
+					     "common_tls_"
+					     "context: {}}}, "
+					     "filters: [" TCP("a") "]"
+								   "}"),
+		     "Listener/l", "filter_chains[0].transport_socket",
+		     "unsupported: envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext");
 	conf_noted(CHAINS("bind_to_port: false,", CHAIN("a", "", TCP("a"))), "Listener/l",
 		   "bind_to_port");
 }

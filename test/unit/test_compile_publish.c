@@ -114,6 +114,7 @@ static void test_full_image(void **state)
 	assert_int_equal(weft_compiler_publish(c.compiler, &in, 1, &c.diag), -ENOSPC);
 	assert_string_equal(c.diag.entries[0].resource, "RouteConfiguration/r");
 	assert_string_equal(c.diag.entries[0].reason, "the image is full");
+	assert_int_equal(c.diag.n, 1); /* said once, not by each resource and object */
 	assert_int_equal(conf_route(&c, "GET", "h", "/a", ""), 0);
 	free(out);
 	conf_close(&c);

@@ -124,6 +124,8 @@ static void test_refused_lines(void **state)
 	conf_refused(LIMITED(", response_headers_to_add: [" ADD("x", "y", "") ", " ADD(
 			     "x", "%PROTOCOL%", "") "]"),
 		     "RouteConfiguration/r", ADD_FIELD(1), "substitution");
+	conf_refused(LIMITED(", response_headers_to_add: [{header: {key: x, raw_value: eQ==}}]"),
+		     "RouteConfiguration/r", ADD_FIELD(0) ".header.raw_value", "unsupported");
 }
 
 static void test_server_name(void **state)
@@ -141,6 +143,31 @@ static void test_server_name(void **state)
 			ROUTES(DIRECT("/e", 200, "")));
 	conf_reply_is(&c, "GET", "/e", "",
 		      "HTTP/1.1 200 OK\r\ndate: \r\ncontent-length: 0\r\n\r\n");
+	conf_close(&c);
+}
+
+/* One table for two managers whose names differ in their last byte only. */
+static void test_long_server_names(void **state)
+{
+	char name[300], want[400], *yaml, *got;
+	struct conf c;
+
+	(void)state;
+	memset(name, 'n', sizeof(name) - 1);
+	name[sizeof(name) - 1] = '\0';
+	assert_true(asprintf(&yaml,
+			     LISTENER("k", "address: " ADDRESS("10.0.0.9", 80) ",",
+				      HCM("server_name: %sa,", "", RDS))
+				     LISTENER("l", AT_80, HCM("server_name: %sb,", "", RDS))
+					     ROUTES(DIRECT("/e", 200, "")),
+			     name, name) > 0);
+	conf_open(&c);
+	conf_ok(&c, yaml);
+	snprintf(want, sizeof(want), "\r\nserver: %sb\r\n", name);
+	got = conf_reply(&c, "GET", "/e", "");
+	assert_non_null(strstr(got, want));
+	free(got);
+	free(yaml);
 	conf_close(&c);
 }
 
@@ -204,7 +231,7 @@ int main(void)
 		cmocka_unit_test(test_direct_responses), cmocka_unit_test(test_limited),
 		cmocka_unit_test(test_added_lines),	 cmocka_unit_test(test_refused_lines),
 		cmocka_unit_test(test_server_name),	 cmocka_unit_test(test_upstream_replies),
-		cmocka_unit_test(test_overflow_reply),
+		cmocka_unit_test(test_overflow_reply),	 cmocka_unit_test(test_long_server_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
