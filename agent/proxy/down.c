@@ -118,7 +118,7 @@ void down_flush(struct down *d)
 		linger(d);
 		return;
 	}
-	if (r && d->state == DOWN_CLOSING && d->sent != sent) {
+	if (r && d->state == DOWN_CLOSING && (d->sent != sent || !d->timer.at)) {
 		/* a client that takes nothing of the last reply is not waited for much longer */
 		uint32_t ms = delayed_close_ms(d);
 
@@ -241,6 +241,8 @@ void down_next(struct down *d, bool close)
 	if (d->dead)
 		return;
 	d->state = close || d->drain ? DOWN_CLOSING : DOWN_HEAD;
+	if (d->state == DOWN_CLOSING)
+		timer_clear(&d->timer); /* no deadline of a head any more */
 	down_flush(d);
 	if (d->dead || d->state != DOWN_HEAD)
 		return;

@@ -251,7 +251,6 @@ struct exchange {
 	bool attempt_count_back; /* x-envoy-attempt-count in the response */
 	uint32_t per_try_ms;
 	uint64_t idle_ms;
-	uint32_t id_at, id_len; /* x-request-id in `head` */
 	char request_id[37];
 };
 

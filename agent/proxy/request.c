@@ -161,10 +161,6 @@ static int fields_add(struct worker *w, struct exchange *x, const struct weft_re
 	for (uint32_t i = 0; !r && i < req->n_field; i++) {
 		const struct weft_field *f = &req->field[i];
 
-		if (!x->id_len && f->name.len == 12 && span_is(req, f->name, "x-request-id")) {
-			x->id_at = (uint32_t)buf_len(&x->head) + 14;
-			x->id_len = f->value.len;
-		}
 		if (passes(x, req, f) && !overwritten(req, f, list, n))
 			r = line_add(w, &x->head, req->head + f->name.off, f->name.len,
 				     req->head + f->value.off, f->value.len);
@@ -190,11 +186,8 @@ static int own_add(struct worker *w, struct exchange *x, const struct weft_req *
 		r = buf_printf(w, b, "connection: Upgrade\r\n");
 	if (!r && !field_find(req, "x-forwarded-proto"))
 		r = line_add(w, b, "x-forwarded-proto", 17, "http", 4);
-	if (!r && h->flags & WEFT_HCM_GENERATE_REQUEST_ID && !field_find(req, "x-request-id")) {
-		x->id_at = (uint32_t)buf_len(b) + 14;
-		x->id_len = 36;
+	if (!r && h->flags & WEFT_HCM_GENERATE_REQUEST_ID && !field_find(req, "x-request-id"))
 		r = line_add(w, b, "x-request-id", 12, x->request_id, 36);
-	}
 	if (!r && timeout && !(h->flags & WEFT_HCM_SUPPRESS_ENVOY_HEADERS))
 		r = line_add_number(w, b, "x-envoy-expected-rq-timeout-ms", 30, timeout);
 	if (!r && h->via.len)

@@ -248,8 +248,6 @@ static bool passes(const struct exchange *x, const uint8_t *head, const struct h
 	case 'u':
 		return upgraded || !name_is(head, f, "upgrade");
 	case 'x':
-		if (x->hcm->flags & WEFT_HCM_REQUEST_ID_IN_RESPONSE && name_is(head, f, "x-request-id"))
-			return false;
 		if (x->attempt_count_back && name_is(head, f, "x-envoy-attempt-count"))
 			return false;
 		return x->hcm->flags & WEFT_HCM_SUPPRESS_ENVOY_HEADERS ||
@@ -269,8 +267,6 @@ static int own_add(struct worker *w, struct exchange *x, const struct response *
 		e = line_add_number(w, b, "x-envoy-upstream-service-time", 29, w->now_ms - x->upstream_ms);
 	if (!e && x->attempt_count_back)
 		e = line_add_number(w, b, "x-envoy-attempt-count", 21, x->attempts);
-	if (!e && h->flags & WEFT_HCM_REQUEST_ID_IN_RESPONSE && x->id_len)
-		e = line_add(w, b, "x-request-id", 12, buf_at(&x->head) + x->id_at, x->id_len);
 	if (!e && h->via.len)
 		e = line_add(w, b, "via", 3, weft_img_at(h->via.off), h->via.len);
 	if (!e && (h->server_header == WEFT_SERVER_OVERWRITE ||

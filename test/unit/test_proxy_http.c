@@ -394,6 +394,57 @@ static void test_too_many_headers(void **state)
 	refused(text, 431, "Request Header Fields Too Large");
 }
 
+static void test_proxied_interim(void **state)
+{
+	int fd;
+
+	(void)state;
+	fix_server(upstream);
+	fix_open_http("proxy_100_continue: true,", FIX_ROUTE, "", 1, 1);
+	fd = fix_dial();
+	get(fd, "/continue");
+	assert_int_equal(a.status, 100);
+	assert_true(fix_hear(fd, &a));
+	assert_string_equal(a.body, "ok");
+	get(fd, "/hints");
+	assert_int_equal(a.status, 103);
+	assert_string_equal(fix_header(a.head, "link"), "x");
+	assert_true(fix_hear(fd, &a));
+	assert_string_equal(a.body, "ok");
+	/* Expect goes on, and nobody answers it here */
+	fix_say(fd, "POST /echo HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\nabc");
+	assert_true(fix_hear(fd, &a));
+	assert_int_equal(a.status, 200);
+	assert_string_equal(fix_header(a.body, "expect"), "100-continue");
+	close(fd);
+	fix_close();
+}
+
+/* via, server names, suppressed headers. */
+static void test_identity(void **state)
+{
+	int fd;
+
+	(void)state;
+	fix_server(upstream);
+	fix_open_http("via: me, server_header_transformation: "
+		      "APPEND_IF_ABSENT, http_filters: [{name: r, typed_config: {\"@type\": type.googleapis.com/envoy."
+		      "extensions.filters.http.router.v3.Router, suppress_envoy_headers: true}}],",
+		      FIX_ROUTE, "", 1, 1);
+	fd = fix_dial();
+	get(fd, "/hop");
+	assert_string_equal(fix_header(a.head, "server"), "nginx");
+	assert_string_equal(fix_header(a.head, "x-envoy-upstream-service-time"), "77");
+	assert_string_equal(fix_header(a.head, "via"), "me");
+	assert_null(fix_header(a.head, "x-request-id"));
+	get(fd, "/echo");
+	assert_string_equal(fix_header(a.head, "server"), "envoy");
+	assert_null(fix_header(a.body, "x-envoy-expected-rq-timeout-ms"));
+	assert_string_equal(fix_header(a.body, "via"), "me");
+	close(fd);
+	fix_close();
+}
+
 /* An answer that comes before the request's end ends the connection, and says so. */
 static void test_early_answer(void **state)
 {
@@ -470,5 +521,8 @@ int main(void)
 		cmocka_unit_test(test_half_close),	  cmocka_unit_test(test_not_captured),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	const struct CMUnitTest others[] = {FIX_TEST(test_proxied_interim), FIX_TEST(test_identity)};
+	int failed = cmocka_run_group_tests(tests, setup, teardown);
+
+	return failed + cmocka_run_group_tests(others, NULL, NULL);
 }

