@@ -215,14 +215,13 @@ bool weft_build_socket(struct weft_build *b, const Envoy__Config__Core__V3__Sock
 		       const char *field)
 {
 	static const char *const known[] = {"address", "port_value", "ipv4_compat", NULL};
-	int before = b->err;
+	int before = b->err, now;
 
 	b->err = 0;
 	weft_build_fields(b, &s->base, field, known, NULL);
-	if (b->err)
-		return false;
-	b->err = before;
-	return true;
+	now = b->err;
+	b->err = before ? before : now;
+	return !now;
 }
 
 bool weft_ip_parse(const char *text, uint32_t port, struct weft_sockaddr *ret)
