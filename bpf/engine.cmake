@@ -4,5 +4,4 @@ add_library(weft_engine STATIC engine/native.c engine/detect.c engine/path.c)
 target_link_libraries(weft_engine PUBLIC weft_flags)
 
 # The same headers under BPF_PROG_TEST_RUN, for tests only.
-include(${CMAKE_SOURCE_DIR}/cmake/bpf.cmake)
 weft_bpf_object(twin twin.bpf.c)

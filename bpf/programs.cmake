@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # The programs and their skeletons: weft.skel.h (everything that runs) and probe.skel.h (feature tests).
-include(${CMAKE_SOURCE_DIR}/cmake/bpf.cmake)
 weft_bpf_object(weft weft.bpf.c)
 weft_bpf_object(probe probe.bpf.c)

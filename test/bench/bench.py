@@ -18,6 +18,7 @@ for folder in ("e2e", "oracle"):
 import casefile  # noqa: E402
 import envoy as envoy_tool  # noqa: E402
 import world as lab  # noqa: E402
+from floor import Floor  # noqa: E402
 
 VIP, TCP_VIP, WEB, PORT = "10.99.0.1", "10.99.0.2", 8080, 80
 ENVOY_PORT, HAPROXY_PORT = 10000, 10001
@@ -27,9 +28,9 @@ HZ = os.sysconf("SC_CLK_TCK")
 
 
 class Side:
-    def __init__(self, name, pod, address, port, path=config.PATH, status="2xx", host=config.HOST, plain=False):
+    def __init__(self, name, pod, address, port, path=config.PATH, status="2xx", host=config.HOST, cgroup="pods"):
         self.name, self.pod, self.url = name, pod, f"http://{address}:{port}{path}"
-        self.status, self.host, self.plain = status, host, plain
+        self.status, self.host, self.cgroup = status, host, cgroup
         self.rps = {c: [] for c in CONNECTIONS}
         self.cpu = {c: [] for c in CONNECTIONS}
 
@@ -43,9 +44,8 @@ def busy_ticks():
 
 def slice_of(world, side, connections, seconds):
     before = busy_ticks()
-    cgroup = world.plain if side.plain else "pods"
     status, out = world.output(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-H", f"Host: {side.host}", side.url], side.pod,
-                               cgroup=cgroup)
+                               cgroup=side.cgroup)
     busy = (busy_ticks() - before) / HZ
     requests = lab.number(out, r"(\d+) requests in")
     other = lab.number(out, r"Non-2xx or 3xx responses: (\d+)") or 0
@@ -56,7 +56,7 @@ def slice_of(world, side, connections, seconds):
 
 
 # Sides that are compared stand beside each other, so that what else the machine does meets both.
-ORDER = ("weft bypass", "no mesh", "weft l4", "Envoy 429", "weft 429", "Envoy", "weft captured", "HAProxy")
+ORDER = ("weft bypass", "no mesh", "weft l4", "Envoy 429", "weft 429", "floor 429", "Envoy", "weft captured", "HAProxy")
 
 
 def measure(world, sides, slices, seconds):
@@ -202,8 +202,8 @@ def start_others(world, client, server, args, sides):
         world.start([binary, "-c", boot, "--concurrency", threads, "--disable-hot-restart", "--use-dynamic-base-id", "-l", "warning"],
                     client, world.plain, name="envoy")
         world.wait_port(client, ENVOY_PORT, "127.0.0.1")
-        sides["Envoy"] = Side("Envoy", client, "127.0.0.1", ENVOY_PORT, plain=True)
-        sides["Envoy 429"] = Side("Envoy 429", client, "127.0.0.1", ENVOY_PORT, config.LIMITED, "429", plain=True)
+        sides["Envoy"] = Side("Envoy", client, "127.0.0.1", ENVOY_PORT, cgroup=world.plain)
+        sides["Envoy 429"] = Side("Envoy 429", client, "127.0.0.1", ENVOY_PORT, config.LIMITED, "429", cgroup=world.plain)
     else:
         print("SKIP side Envoy: not installed (deploy/deps.sh --envoy)")
     if shutil.which("haproxy") and args.wants("HAProxy"):
@@ -212,7 +212,7 @@ def start_others(world, client, server, args, sides):
         write(world, "routes.map", table)
         world.start(["haproxy", "-db", "-f", write(world, "haproxy.cfg", text)], client, world.plain)
         world.wait_port(client, HAPROXY_PORT, "127.0.0.1")
-        sides["HAProxy"] = Side("HAProxy", client, "127.0.0.1", HAPROXY_PORT, plain=True)
+        sides["HAProxy"] = Side("HAProxy", client, "127.0.0.1", HAPROXY_PORT, cgroup=world.plain)
     else:
         print("SKIP side HAProxy: not installed (deploy/deps.sh --tests)")
 
@@ -229,7 +229,7 @@ def bench(world, args):
     server, plain, other, client = (world.pod(n) for n in ("server", "plain", "proxies", "client"))
     nginx = world.start(["nginx", "-p", world.dir, "-c", write(world, "nginx.conf", config.nginx(WEB, world.dir))], server, world.plain)
     world.wait_port(server, WEB)
-    sides = {"no mesh": Side("no mesh", plain, server.address, WEB, plain=True)}
+    sides = {"no mesh": Side("no mesh", plain, server.address, WEB, cgroup=world.plain)}
     start_others(world, other, server, args, sides)
     results = {}
     if not args.wants("weft"):
@@ -237,7 +237,9 @@ def bench(world, args):
         print_table(sides)
         return results
     boot = casefile.write_yaml(os.path.join(world.dir, "weft.yaml"), config.envoy(VIP, PORT, server.address, WEB, TCP_VIP))
-    with lab.Agent(world, boot, pods=[client]) as agent:
+    least = Floor(world, os.path.join(os.path.dirname(lab.find_agent()), "bpf", "bench_floor.bpf.o"))
+    with least, lab.Agent(world, boot, pods=[client]) as agent:
+        sides["floor 429"] = Side("floor 429", plain, server.address, WEB, config.LIMITED, "429", cgroup=least.cgroup)
         sides["weft captured"] = Side("weft captured", client, VIP, PORT)
         sides["weft 429"] = Side("weft 429", client, VIP, PORT, config.LIMITED, "429")
         sides["weft l4"] = Side("weft l4", client, TCP_VIP, PORT)
@@ -248,6 +250,8 @@ def bench(world, args):
         results["agent_path_vs_envoy_rps"] = ratio(sides, "weft captured", "Envoy")
         results["agent_path_vs_haproxy_rps"] = ratio(sides, "weft captured", "HAProxy")
         results["kernel_429_vs_envoy_429_rps"] = ratio(sides, "weft 429", "Envoy 429")
+        results["kernel_429_vs_floor_rps"] = ratio(sides, "weft 429", "floor 429")
+        results["floor_429_vs_envoy_429_rps"] = ratio(sides, "floor 429", "Envoy 429")
         results["kernel_429_vs_envoy_429_cpu"] = cpu_ratio(sides, "weft 429", "Envoy 429")
         results["l4_vs_nomesh_rps"] = ratio(sides, "weft l4", "no mesh")
         results["bypass_vs_nomesh_rps"] = ratio(sides, "weft bypass", "no mesh")
