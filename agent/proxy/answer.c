@@ -194,6 +194,7 @@ void exchange_response_data(struct exchange *x, bool eof)
 void exchange_resume(struct exchange *x)
 {
 	struct down *d = x->down;
+	uint32_t number = d->exchanges;
 
 	if (x->up && !x->up->connecting && x->resp_head && buf_len(&x->up->in) &&
 	    buf_len(&d->out) < PROXY_HIGH_WATER) {
@@ -202,7 +203,7 @@ void exchange_resume(struct exchange *x)
 	}
 	if (!x->req_done && buf_len(&d->in)) {
 		exchange_request_data(x);
-		if (d->dead || d->x != x)
+		if (!exchange_at_hand(d, number))
 			return;
 	}
 	if (x->up)

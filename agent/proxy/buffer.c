@@ -15,7 +15,7 @@ static uint8_t *block_get(struct worker *w)
 
 static void block_put(struct worker *w, uint8_t *data, size_t cap)
 {
-	if (cap == PROXY_BUF && w->n_spare < PROXY_BUF_SPARE)
+	if (PROXY_KEEPS_SPARES && cap == PROXY_BUF && w->n_spare < PROXY_BUF_SPARE)
 		w->buf_spare[w->n_spare++] = data;
 	else
 		free(data);

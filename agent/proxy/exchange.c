@@ -13,10 +13,12 @@ static struct exchange *exchange_new(struct down *d)
 	struct worker *w = d->worker;
 	struct exchange *x = TAILQ_FIRST(&w->spare);
 
-	if (x)
+	if (x) {
 		TAILQ_REMOVE(&w->spare, x, link);
-	else
+		w->n_exchange_spare--;
+	} else {
 		x = malloc(sizeof(*x));
+	}
 	if (!x)
 		return NULL;
 	memset(x, 0, sizeof(*x));
@@ -71,7 +73,12 @@ void exchange_end(struct exchange *x)
 	if (x->pinned)
 		weft_reader_leave(w->reader, x->epoch);
 	d->x = NULL;
+	if (!PROXY_KEEPS_SPARES || w->n_exchange_spare == PROXY_EXCHANGE_SPARE) {
+		free(x);
+		return;
+	}
 	TAILQ_INSERT_HEAD(&w->spare, x, link);
+	w->n_exchange_spare++;
 }
 
 void exchange_abort(struct exchange *x)
@@ -265,6 +272,7 @@ static void forward(struct exchange *x, struct weft_req *req, const struct weft_
 	struct down *d = x->down;
 	struct worker *w = d->worker;
 	const struct weft_img_vhost *vhost = weft_img_at(req->dec.vhost);
+	uint32_t number = d->exchanges;
 
 	x->ctx = *ctx;
 	x->dec = req->dec;
@@ -292,7 +300,7 @@ static void forward(struct exchange *x, struct weft_req *req, const struct weft_
 		return;
 	exchange_timers(x);
 	exchange_request_data(x);
-	if (!d->dead && d->x == x)
+	if (exchange_at_hand(d, number))
 		exchange_attempt(x);
 }
 

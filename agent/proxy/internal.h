@@ -24,6 +24,18 @@ struct exchange;
 struct upstream;
 struct pool;
 
+/* AddressSanitizer cannot see that memory kept for reuse is used when it is stale: its builds keep none. */
+#if defined(__SANITIZE_ADDRESS__)
+#define PROXY_KEEPS_SPARES false
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define PROXY_KEEPS_SPARES false
+#endif
+#endif
+#ifndef PROXY_KEEPS_SPARES
+#define PROXY_KEEPS_SPARES true
+#endif
+
 /* ---- bytes (buffer.c) ---- */
 
 /* Bytes [start, end) of data. Empty and without memory when idle. */
@@ -256,7 +268,15 @@ struct exchange {
 
 /* A complete head stands in d->in: parses, decides, answers or forwards. */
 void exchange_start(struct down *d);
-/* More of the request's body may stand in d->in. */
+/*
+ * The exchange that was the connection's `number`th (d->exchanges) is at hand still. What answers, or writes to an
+ * upstream, may end it and begin the next one in the same memory: the pointer does not tell.
+ */
+static inline bool exchange_at_hand(const struct down *d, uint32_t number)
+{
+	return !d->dead && d->x && d->exchanges == number;
+}
+/* More of the request's body may stand in d->in. May end the exchange. */
 void exchange_request_data(struct exchange *x);
 /* The attempt's connection is ready to be written (or was reused). */
 void exchange_connected(struct exchange *x, struct upstream *u);
@@ -362,9 +382,11 @@ void pool_request(struct exchange *x);
 void pool_cancel(struct exchange *x);
 /* The connection is free again, or must go. */
 void pool_return(struct upstream *u, bool reusable);
-/* A pool without connections and requests is forgotten, when the callers up the stack are through with it. */
-void pool_drop(struct worker *w, struct pool *p);
-/* Forgets pools that have become empty; at a turn's end, when nobody holds one. */
+/*
+ * Queues a pool for the turn's end, when nobody up the stack holds it or goes through its lists: requests that wait get
+ * connections, as far as they may be opened; without connections and requests it is forgotten.
+ */
+void pool_check(struct worker *w, struct pool *p);
 void pool_checks_run(struct worker *w);
 void pool_pod_close(struct worker *w, struct pod *p);
 /* After a publish: connections to endpoints that are no longer there are let go. */
@@ -431,11 +453,12 @@ struct worker {
 	TAILQ_HEAD(, pod) pods;
 	struct wheel wheel;
 	TAILQ_HEAD(, exchange) spare;
+	unsigned int n_exchange_spare;
 	uint8_t *buf_spare[PROXY_BUF_SPARE];
 	unsigned int n_spare;
 	TAILQ_HEAD(, down) graves; /* closed in this turn: freed at its end */
 	TAILQ_HEAD(, upstream) up_graves;
-	TAILQ_HEAD(, pool) pool_checks; /* may be empty: looked at at the turn's end */
+	TAILQ_HEAD(, pool) pool_checks; /* see pool_check() */
 	struct worker_stats stats;
 	struct timer endpoints; /* looks whether a new image has left some out */
 	uint32_t endpoints_epoch;

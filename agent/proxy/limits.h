@@ -7,6 +7,8 @@
 #define PROXY_BUF 16384u
 /* Buffers kept by a worker when nobody uses them: a burst is not paid for with malloc each time. */
 #define PROXY_BUF_SPARE 256u
+/* The same of exchanges (a kilobyte each). */
+#define PROXY_EXCHANGE_SPARE 256u
 /* Bytes that wait in one direction before the sender is no longer read. */
 #define PROXY_HIGH_WATER 65536u
 /*

@@ -47,26 +47,12 @@ static bool pool_empty(const struct pool *p)
 	return !p->n_idle && !p->n_busy && TAILQ_EMPTY(&p->waiting);
 }
 
-void pool_drop(struct worker *w, struct pool *p)
+void pool_check(struct worker *w, struct pool *p)
 {
-	if (!pool_empty(p) || p->checked)
+	if (p->checked || (!pool_empty(p) && p->n_waiting <= p->n_connecting))
 		return;
 	p->checked = true;
 	TAILQ_INSERT_TAIL(&w->pool_checks, p, check);
-}
-
-void pool_checks_run(struct worker *w)
-{
-	struct pool *p;
-
-	while ((p = TAILQ_FIRST(&w->pool_checks))) {
-		TAILQ_REMOVE(&w->pool_checks, p, check);
-		p->checked = false;
-		if (!pool_empty(p))
-			continue;
-		TAILQ_REMOVE(&p->pod->pools, p, link);
-		free(p);
-	}
 }
 
 static struct weft_cell_cluster *cell(const struct pool *p)
@@ -106,7 +92,7 @@ static void idle_over(struct worker *w, struct timer *t)
 	struct pool *p = u->pool;
 
 	upstream_close(u);
-	pool_drop(w, p);
+	pool_check(w, p);
 }
 
 static void idle_put(struct pool *p, struct upstream *u)
@@ -205,7 +191,26 @@ static void reopen(struct pool *p)
 		pool_connect_failed(p, FAIL_CONNECT);
 }
 
-/* All that wait are told (Envoy's purgePendingStreams), those that come to wait meanwhile are not. */
+void pool_checks_run(struct worker *w)
+{
+	struct pool *p;
+
+	while ((p = TAILQ_FIRST(&w->pool_checks))) {
+		TAILQ_REMOVE(&w->pool_checks, p, check);
+		p->checked = false;
+		reopen(p); /* may come back to the queue */
+		if (!pool_empty(p) || p->checked)
+			continue;
+		TAILQ_REMOVE(&p->pod->pools, p, link);
+		free(p);
+	}
+}
+
+/*
+ * All that wait are told (Envoy's purgePendingStreams), those that come to wait meanwhile are not. Each may be answered
+ * and its connection's next request judged in here; what that leaves to be done with a pool is queued, so nobody else
+ * takes from the front of this queue meanwhile.
+ */
 void pool_connect_failed(struct pool *p, enum fail_why why)
 {
 	for (uint32_t n = p->n_waiting; n && !TAILQ_EMPTY(&p->waiting); n--) {
@@ -223,8 +228,7 @@ void pool_cancel(struct exchange *x)
 	if (!p)
 		return;
 	unpend(p, x);
-	reopen(p);
-	pool_drop(x->down->worker, p);
+	pool_check(x->down->worker, p);
 }
 
 void pool_request(struct exchange *x)
@@ -249,7 +253,7 @@ void pool_request(struct exchange *x)
 	if (!weft_place_take(&cell(p)->rq_pending[p->priority],
 			     x->cluster->threshold[p->priority].max_pending)) {
 		COUNT(cell(p)->pending_overflow, 1);
-		pool_drop(x->down->worker, p);
+		pool_check(x->down->worker, p);
 		exchange_failed(x, FAIL_OVERFLOW);
 		return;
 	}
@@ -283,8 +287,7 @@ void pool_return(struct upstream *u, bool reusable)
 		return;
 	}
 	upstream_close(u);
-	reopen(p);
-	pool_drop(u->worker, p);
+	pool_check(u->worker, p);
 }
 
 /* ---- endpoints that leave their cluster ---- */
@@ -328,7 +331,7 @@ static void pod_check(struct worker *w, struct pod *pod)
 		p->leaving = !endpoint_stays(&ctx, p);
 		while (p->leaving && (u = TAILQ_FIRST(&p->idle)))
 			upstream_close(u);
-		pool_drop(w, p);
+		pool_check(w, p);
 	}
 }
 

@@ -32,7 +32,7 @@ static void connect_failed(struct upstream *u, enum fail_why why)
 	upstream_close(u);
 	if (p) {
 		pool_connect_failed(p, why);
-		pool_drop(u->worker, p);
+		pool_check(u->worker, p);
 	}
 }
 
@@ -44,7 +44,7 @@ static void life_over(struct worker *w, struct timer *t)
 	if (!u->idle)
 		return;
 	upstream_close(u);
-	pool_drop(w, u->pool);
+	pool_check(w, u->pool);
 }
 
 void upstream_life(struct upstream *u, uint32_t ms)
@@ -240,7 +240,7 @@ static void readable(struct upstream *u)
 
 		upstream_close(u); /* idle: it closes, or says what nobody asked for */
 		if (p)
-			pool_drop(u->worker, p);
+			pool_check(u->worker, p);
 		return;
 	}
 	exchange_response_data(u->x, n <= 0);

@@ -54,6 +54,8 @@ static struct {
 	struct fix_server server[4];
 	unsigned int servers;
 	unsigned int released;
+	int exempt_error; /* atomic: what opening an upstream connection fails with */
+	uintptr_t stack_low, stack_high; /* atomics: of the worker (one alone) when it failed so */
 	bool skip;
 } fix = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -321,8 +323,15 @@ static int fix_orig_take(void *ctx, const struct weft_orig_key *key, struct weft
 
 static int fix_exempt(void *ctx, int fd)
 {
+	uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+	int r = __atomic_load_n(&fix.exempt_error, __ATOMIC_ACQUIRE);
+
 	(void)ctx;
-	return fd < 0 ? -EBADF : 0;
+	if (r && (!fix.stack_low || here < fix.stack_low))
+		__atomic_store_n(&fix.stack_low, here, __ATOMIC_RELAXED);
+	if (r && here > fix.stack_high)
+		__atomic_store_n(&fix.stack_high, here, __ATOMIC_RELAXED);
+	return fd < 0 ? -EBADF : r;
 }
 
 static void fix_slot_release(void *ctx, uint32_t slot, uint32_t gen)
@@ -418,6 +427,8 @@ static inline void fix_close(void)
 	fix.offline = (struct weft_offline){0};
 	fix_servers_stop();
 	fix.released = 0;
+	fix.stack_low = fix.stack_high = 0;
+	__atomic_store_n(&fix.exempt_error, 0, __ATOMIC_RELEASE);
 }
 
 /* After each test: what one that failed has left. */
@@ -429,6 +440,7 @@ static inline int fix_teardown(void **state)
 	weft_offline_close(&fix.offline);
 	fix.offline = (struct weft_offline){0};
 	fix_servers_stop();
+	__atomic_store_n(&fix.exempt_error, 0, __ATOMIC_RELEASE);
 	return 0;
 }
 #define FIX_TEST(name) cmocka_unit_test_teardown(name, fix_teardown)

@@ -234,6 +234,94 @@ static void test_waiting_served(void **state)
 	fix_close();
 }
 
+/* Holds a request until the gate opens, and answers nothing. */
+static void dropping(int fd)
+{
+	char head[8192];
+
+	if (!fix_head_read(fd, head, sizeof(head)))
+		return;
+	pthread_mutex_lock(&gate);
+	inside++;
+	while (!open_gate)
+		pthread_cond_wait(&opened, &gate);
+	inside--;
+	pthread_mutex_unlock(&gate);
+}
+
+#define WAITING 150
+#define STACK_MAX 8192
+
+/*
+ * The only connection ends while many requests wait, each with more behind it, and no other can be opened. Every one is
+ * answered, and none while another one is: the stack does not grow with their number.
+ */
+static void test_no_nesting(void **state)
+{
+	struct fix_answer a;
+	int fd[WAITING];
+
+	(void)state;
+	gate_set(false);
+	fix_server(dropping);
+	fix_open_http("", FIX_ROUTE,
+		      ", circuit_breakers: {thresholds: [{max_connections: 1, max_pending_requests: 1000}]}", 1, 1);
+	for (int i = 0; i < WAITING; i++) {
+		fd[i] = fix_dial();
+		fix_say(fd[i], REQUEST REQUEST REQUEST);
+		while (!i && !inside_now())
+			fix_sleep(5);
+	}
+	while (FIX_LOAD(fix_cluster()->rq_pending[0]) < WAITING - 1)
+		fix_sleep(5);
+	__atomic_store_n(&fix.exempt_error, -EMFILE, __ATOMIC_RELEASE);
+	gate_set(true);
+	for (int i = 0; i < WAITING; i++) {
+		for (int k = 0; k < 3; k++) {
+			assert_true(fix_hear(fd[i], &a));
+			assert_int_equal(a.status, 503);
+		}
+		close(fd[i]);
+	}
+	assert_true(FIX_LOAD(fix.stack_high) - FIX_LOAD(fix.stack_low) < STACK_MAX);
+	/* and a connection is opened again for those who come then */
+	__atomic_store_n(&fix.exempt_error, 0, __ATOMIC_RELEASE);
+	fd[0] = fix_dial();
+	fix_say(fd[0], REQUEST);
+	assert_true(fix_hear(fd[0], &a));
+	assert_string_equal(a.body, "upstream connect error or disconnect/reset before headers. reset reason: "
+				    "connection termination");
+	close(fd[0]);
+	done();
+}
+
+/* Who waits is served although the one in front of him, for whom a connection was being opened, goes away. */
+static void test_cancelled_first(void **state)
+{
+	struct fix_answer a;
+	int first, second;
+
+	(void)state;
+	open_with("max_connections: 1", 1);
+	first = fix_dial();
+	fix_say(first, REQUEST);
+	while (!inside_now())
+		fix_sleep(5);
+	second = fix_dial();
+	fix_say(second, REQUEST);
+	while (!FIX_LOAD(fix_cluster()->rq_pending[0]))
+		fix_sleep(5);
+	close(first); /* its connection goes with it: another is opened at the turn's end */
+	while (inside_now() < 2)
+		fix_sleep(5);
+	gate_set(true);
+	assert_true(fix_hear(second, &a));
+	assert_int_equal(a.status, 200);
+	assert_int_equal(fix_calls(0), 2);
+	close(second);
+	done();
+}
+
 /* The pod is taken away while requests are under way: they end, their places come back. */
 static void test_pod_removed(void **state)
 {
@@ -262,7 +350,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		FIX_TEST(test_max_requests), FIX_TEST(test_max_pending),
 		FIX_TEST(test_zero),	     FIX_TEST(test_clients_go),
-		FIX_TEST(test_waiting_served), FIX_TEST(test_pod_removed),
+		FIX_TEST(test_waiting_served), FIX_TEST(test_no_nesting),
+		FIX_TEST(test_cancelled_first), FIX_TEST(test_pod_removed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
