@@ -266,7 +266,8 @@ uint32_t weft_build_reply(struct weft_build *b, const struct weft_reply_text *t)
 	if (fclose(f))
 		b->err = b->err ? b->err : -ENOMEM;
 	if (!b->err) {
-		r.flags = t->closes ? WEFT_REPLY_CLOSES : 0;
+		/* whoever makes a reply of 400: Envoy takes it for a message that cannot be trusted */
+		r.flags = t->status == 400 ? WEFT_REPLY_CLOSES : 0;
 		r.date_off = (uint32_t)p.date_off;
 		r.insert_off = (uint32_t)p.insert_off;
 		r.head_len = (uint32_t)p.head_len;

@@ -15,7 +15,6 @@ struct weft_reply_text {
 	size_t n_add;	     /* response_headers_to_add */
 	Envoy__Config__Core__V3__HeaderValueOption **add;
 	const char *add_field; /* field path of `add` */
-	bool closes;
 };
 /* weft_img_reply. Uses b->server_name and b->server_header. */
 uint32_t weft_build_reply(struct weft_build *b, const struct weft_reply_text *t);

@@ -63,8 +63,7 @@ static uint32_t direct_build(struct weft_build *b,
 			     const char *field)
 {
 	static const char *const known[] = {"status", "body", NULL};
-	struct weft_reply_text text = {
-		.status = d->status, .details = "direct_response", .closes = d->status == 400};
+	struct weft_reply_text text = {.status = d->status, .details = "direct_response"};
 	char at[WEFT_FIELD_MAX];
 
 	weft_build_fields(b, &d->base, field, known, NULL);

@@ -19,7 +19,7 @@ static void reply_end(struct exchange *x, uint32_t status, const char *body)
 		exchange_finish(x, true);
 		return;
 	}
-	local_attempts(x, status, body, close);
+	close = local_attempts(x, status, body, close);
 	if (!d->dead)
 		exchange_finish(x, close);
 }
@@ -412,16 +412,17 @@ static void failure_reply(struct exchange *x, enum fail_why why)
 		COUNT(weft_cell_endpoint(x->cell_endpoint)->rq_error, 1);
 	if (why == FAIL_OVERFLOW || why == FAIL_NO_HOST) {
 		local_count(why == FAIL_OVERFLOW ? WEFT_OUTCOME_OVERFLOW : WEFT_OUTCOME_NO_HEALTHY_UPSTREAM);
-		local_image(d, x->hcm->reply[why == FAIL_OVERFLOW ? WEFT_REPLY_OVERFLOW :
-								     WEFT_REPLY_NO_UPSTREAM],
-			    close);
+		close = local_image(d,
+				    x->hcm->reply[why == FAIL_OVERFLOW ? WEFT_REPLY_OVERFLOW :
+									 WEFT_REPLY_NO_UPSTREAM],
+				    close);
 	} else if (why == FAIL_PER_TRY) {
-		local_attempts(x, 504, "upstream request timeout", close);
+		close = local_attempts(x, 504, "upstream request timeout", close);
 	} else {
 		snprintf(body, sizeof(body),
 			 "upstream connect error or disconnect/reset before headers. %sreset reason: %s",
 			 x->attempts > 1 ? "retried and the latest " : "", reset_text(why));
-		local_attempts(x, why == FAIL_PROTOCOL ? 502 : 503, body, close);
+		close = local_attempts(x, why == FAIL_PROTOCOL ? 502 : 503, body, close);
 	}
 	if (!d->dead)
 		exchange_finish(x, close);

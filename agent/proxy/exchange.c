@@ -124,7 +124,7 @@ static void codec_error(struct down *d, struct weft_req *req, int why)
 		uint32_t status;
 		const char *body;
 		enum weft_outcome outcome;
-		bool close;
+		bool close; /* what follows cannot be told from it */
 	} a = {400, "Bad Request", WEFT_OUTCOME_BAD_REQUEST, true};
 
 	switch (why) {
@@ -164,7 +164,7 @@ static void codec_error(struct down *d, struct weft_req *req, int why)
 	local_count(a.outcome);
 	if (a.status != 404)
 		COUNT(d->worker->stats.protocol_errors, 1);
-	local_text(d, a.status, a.body, NULL, a.close);
+	a.close = local_text(d, a.status, a.body, NULL, a.close);
 	if (d->dead)
 		return;
 	if (a.close)
@@ -231,11 +231,10 @@ static void answer(struct down *d, struct weft_req *req, struct weft_ctx *ctx, b
 		decided = false; /* no reply for it: an image of another make */
 	if (!decided) {
 		local_count(WEFT_OUTCOME_OVERFLOW);
-		local_image(d, h->reply[WEFT_REPLY_OVERFLOW], close);
+		close = local_image(d, h->reply[WEFT_REPLY_OVERFLOW], close);
 	} else if (outcome == WEFT_OUTCOME_UPGRADE_FAILED) {
 		local_count(outcome);
-		close = true;
-		local_text(d, 403, "", NULL, true);
+		close = local_text(d, 403, "", NULL, true);
 	} else {
 		uint32_t epoch = d->x->epoch;
 

@@ -326,14 +326,18 @@ int line_add_number(struct worker *w, struct buf *b, const void *name, size_t n,
 
 /* ---- replies made here (local.c) ---- */
 
-/* The reply of a decision; close: the connection ends after it. */
+/* The reply of a decision, and what follows it; close: the connection is to end. */
 void local_decision(struct down *d, struct weft_req *req, struct weft_ctx *ctx, bool close);
-/* Status and text of the proxy's own. x may be NULL. extra: header lines. */
-void local_text(struct down *d, uint32_t status, const char *body, const char *extra, bool close);
+/*
+ * The others put a reply into the client's buffer; the connection may be dead then. true: it says that the connection
+ * ends, because of `close` or for a reason of the reply's own. The caller goes by that.
+ */
+/* Status and text of the proxy's own. extra: header lines. */
+bool local_text(struct down *d, uint32_t status, const char *body, const char *extra, bool close);
 /* The same with x-envoy-attempt-count where the virtual host asks for it. */
-void local_attempts(struct exchange *x, uint32_t status, const char *body, bool close);
+bool local_attempts(struct exchange *x, uint32_t status, const char *body, bool close);
 /* From a reply of the image. */
-void local_image(struct down *d, uint32_t reply, bool close);
+bool local_image(struct down *d, uint32_t reply, bool close);
 void local_count(enum weft_outcome outcome);
 /* request_headers_timeout: 408. */
 void local_head_timeout(struct worker *w, struct timer *t);

@@ -29,6 +29,16 @@ static int server_line(struct worker *w, struct down *d, struct buf *out)
 	return line_add(w, out, "server", 6, weft_img_at(h->server_name.off), h->server_name.len);
 }
 
+/*
+ * The one place that says whether the connection ends after a reply: who makes it must end it, the connection takes no
+ * further request (max_requests_per_connection, max_connection_duration, a listener that drains), or the reply itself is
+ * one that Envoy closes after.
+ */
+static bool ends_after(const struct down *d, bool close, bool reply_closes)
+{
+	return close || d->drain || reply_closes;
+}
+
 /* Ends the head; the connection header when it will close. */
 static int head_end(struct worker *w, struct down *d, bool close)
 {
@@ -82,26 +92,28 @@ static int text_write(struct down *d, uint32_t status, const char *body, const c
 	return r;
 }
 
-void local_text(struct down *d, uint32_t status, const char *body, const char *extra, bool close)
+bool local_text(struct down *d, uint32_t status, const char *body, const char *extra, bool close)
 {
 	const struct exchange *x = d->x;
 	bool grpc = x && x->req_flags & WEFT_REQ_GRPC;
 	int r;
 
+	close = ends_after(d, close, status == 400);
 	if (grpc)
 		r = grpc_write(d, status, body, strlen(body), extra, extra ? strlen(extra) : 0, close);
 	else
 		r = text_write(d, status, body, extra, close, x && x->head_method);
 	if (r)
 		down_close(d);
+	return close;
 }
 
-void local_attempts(struct exchange *x, uint32_t status, const char *body, bool close)
+bool local_attempts(struct exchange *x, uint32_t status, const char *body, bool close)
 {
 	char line[48];
 
 	snprintf(line, sizeof(line), "x-envoy-attempt-count: %u\r\n", x->attempts);
-	local_text(x->down, status, body, x->attempt_count_back && x->attempts ? line : NULL, close);
+	return local_text(x->down, status, body, x->attempt_count_back && x->attempts ? line : NULL, close);
 }
 
 /* Lines of a plain reply that a gRPC reply has too: those that rules added, and a redirect's location. */
@@ -166,14 +178,14 @@ static int plan_write(struct down *d, const struct weft_req *req, struct weft_re
 	return r ? r : buf_add(w, &d->out, weft_img_at(last.off), last.len);
 }
 
-void local_image(struct down *d, uint32_t reply, bool close)
+bool local_image(struct down *d, uint32_t reply, bool close)
 {
 	const struct exchange *x = d->x;
 	const struct weft_img_reply *r = weft_img_at(reply);
 	struct weft_reply_plan plan = {0};
 	int e;
 
-	close = close || r->flags & WEFT_REPLY_CLOSES;
+	close = ends_after(d, close, r->flags & WEFT_REPLY_CLOSES);
 	e = weft_reply_plan_std(reply, x && x->head_method, &plan);
 	if (!e && x && x->req_flags & WEFT_REQ_GRPC)
 		e = grpc_plan(d, NULL, &plan, r, x->head_method, close);
@@ -181,6 +193,7 @@ void local_image(struct down *d, uint32_t reply, bool close)
 		e = plan_write(d, NULL, &plan, close);
 	if (e)
 		down_close(d);
+	return close;
 }
 
 void local_decision(struct down *d, struct weft_req *req, struct weft_ctx *ctx, bool close)
@@ -189,7 +202,7 @@ void local_decision(struct down *d, struct weft_req *req, struct weft_ctx *ctx, 
 	struct weft_reply_plan plan = {0};
 	int e;
 
-	close = close || r->flags & WEFT_REPLY_CLOSES;
+	close = ends_after(d, close, r->flags & WEFT_REPLY_CLOSES);
 	e = weft_reply_plan(req, ctx, &plan);
 	if (!e && req->flags & WEFT_REQ_GRPC)
 		e = grpc_plan(d, req, &plan, r, req->flags & WEFT_REQ_HEAD_METHOD, close);
@@ -205,10 +218,12 @@ void local_head_timeout(struct worker *w, struct timer *t)
 {
 	struct down *d = (struct down *)((char *)t - offsetof(struct down, timer));
 
+	bool close;
+
 	COUNT(w->stats.timeouts, 1);
 	image_enter(d);
-	local_text(d, 408, d->head_why, NULL, true);
+	close = local_text(d, 408, d->head_why, NULL, true);
 	image_leave(d);
 	if (!d->dead)
-		down_next(d, true);
+		down_next(d, close);
 }
