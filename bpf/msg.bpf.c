@@ -163,9 +163,12 @@ WEFT_INLINE __u32 weft_judge(struct weft_req *req, struct weft_ctx *ctx, const s
 		why = WEFT_HANDED_FORWARD;
 	else if (!req->dec.reply)
 		why = WEFT_HANDED_MALFORMED;
+	else if (req->flags & WEFT_REQ_GRPC)
+		why = WEFT_HANDED_GRPC; /* a reply in words of its own, but the decision stands */
 	else if (weft_reply_put(req, &req->plan))
 		why = WEFT_HANDED_REPLY_TOO_LONG;
-	else if (req->plan.closes || req->flags & WEFT_REQ_CLOSE)
+	else if (req->plan.closes || req->flags & WEFT_REQ_CLOSE ||
+		 WEFT_IMG(struct weft_img_hcm, req->dec.hcm)->max_requests)
 		why = WEFT_HANDED_MUST_CLOSE;
 	if (why)
 		weft_record_store(req, run, req->dec.outcome);

@@ -47,7 +47,7 @@
 	X(NOT_HTTP, "not_http", "not the start of an HTTP/1 request")                              \
 	X(UPGRADE, "upgrade", "upgrade or CONNECT")                                                \
 	X(EXPECT, "expect", "Expect header")                                                       \
-	X(MUST_CLOSE, "must_close", "the answer must close the connection")                        \
+	X(MUST_CLOSE, "must_close", "the answer closes the connection, or the agent counts up to the one that does") \
 	X(MALFORMED, "malformed", "malformed: the agent answers and closes")                       \
 	X(NORMALIZE, "normalize_path", "the path is not in normal form")                           \
 	X(REPEATED_HEADER, "repeated_header", "a matched header has several lines")                \

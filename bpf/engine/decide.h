@@ -285,8 +285,5 @@ int weft_decide(struct weft_req *req, struct weft_ctx *ctx)
 		return e;
 	if (!e)
 		weft_decide_action(req, ctx);
-	/* a gRPC client gets a local reply in words of its own */
-	if (req->dec.reply && req->flags & WEFT_REQ_GRPC && WEFT_KERNEL)
-		req->dec.handed = WEFT_HANDED_GRPC;
 	return 0;
 }

@@ -22,6 +22,7 @@ class Limits(Mesh):
         ]
         hosts[0]["routes"].append(dict(r.answer("/kernel", 200, "ok\n"), typed_per_filter_config={
             r.LIMIT_FILTER: r.rate_limit(TOKENS)}))
+        hosts[0]["routes"].append(dict(r.answer("/grpc", 200, "ok\n"), typed_per_filter_config={r.LIMIT_FILTER: r.rate_limit(3)}))
         v1 = cls.endpoint("v1")
         return r.bootstrap(
             [r.http("main", VIP, 80, hosts), r.tcp("tcp", VIP, 81, "l4")],
@@ -53,6 +54,19 @@ class Limits(Mesh):
         self.assertGreater(grown["kernel"].get("rate_limited", 0), 0, grown)
         self.assertGreater(grown["agent"].get("rate_limited", 0), 0, grown)
         self.assertEqual(grown["kernel"]["rate_limited"] + grown["agent"]["rate_limited"], 2 * TOKENS)
+
+    def test_grpc_is_counted_once(self):
+        """The kernel judges, the agent words the answer: one exchange, one count, whoever could have taken it."""
+        def cells():
+            return {c["name"]: c for c in self.agent.stats()["cells"] if "rate_limited" in c}
+        before, counters = cells(), self.counters()
+        got = self.load("/grpc", requests=10, pause=0.02, headers={"content-type": "application/grpc"}, count=["grpc-status"])
+        self.assertEqual(got["counts"], {"200 2": 3, "200 14": 7})
+        grown = {name: {k: c[k] - before.get(name, {}).get(k, 0) for k in ("enabled", "ok", "rate_limited", "enforced")}
+                 for name, c in cells().items()}
+        self.assertEqual([g for g in grown.values() if any(g.values())], [{"enabled": 10, "ok": 3, "rate_limited": 7, "enforced": 7}])
+        handed = self.counters()["handed"]["grpc"] - counters["handed"].get("grpc", 0)
+        self.assertGreater(handed, 5, "the kernel judged too few of them for the test to say much")
 
     def test_exact_in_the_agent(self):
         got = self.together("/answers", [{"split": True}, {"split": True}])

@@ -131,10 +131,12 @@ static bool exchange_run(struct conn *c)
 		ctx.n_prepaid = rec->n_paid;
 		memcpy(ctx.prepaid, rec->paid, sizeof(ctx.prepaid));
 	}
-	if (rec && rec->outcome)
+	if (rec && rec->outcome) {
+		ctx.flags = WEFT_CTX_EXPLAIN; /* what the kernel took and counted is not taken and counted again */
 		ADD(honoured);
-	else
+	} else {
 		ADD(decided);
+	}
 	assert(!weft_decide(req, &ctx));
 	assert(!rec || !rec->outcome || rec->outcome == req->dec.outcome);
 	if (world.pause_ms)

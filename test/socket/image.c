@@ -169,7 +169,7 @@ static __u32 route_config(struct fix_image *f, bool all, const char *deny_body)
 	return put(f, &rc, sizeof(rc));
 }
 
-static __u32 hcm(struct fix_image *f, __u32 rc)
+static __u32 hcm(struct fix_image *f, __u32 rc, __u32 max_requests)
 {
 	struct weft_img_filter filter = {.key = LIMIT_KEY,
 					 .kind = WEFT_FILTER_LOCAL_RATE_LIMIT,
@@ -179,7 +179,8 @@ static __u32 hcm(struct fix_image *f, __u32 rc)
 				 .route_config = rc,
 				 .n_filter = 1,
 				 .max_head = 60 * 1024,
-				 .max_headers = 100};
+				 .max_headers = 100,
+				 .max_requests = max_requests};
 
 	h.filter = put(f, &filter, sizeof(filter));
 	for (int i = 0; i < WEFT_REPLY__MAX; i++)
@@ -282,14 +283,15 @@ void fix_image_publish(struct fix_image *f)
 		cluster(f, WEFT_CLUSTER_ENDPOINTS, FIX_CELL_TCP6, 1024), endpoints(f)};
 	ref[4] = (struct weft_img_cluster_ref){
 		cluster(f, WEFT_CLUSTER_ENDPOINTS, FIX_CELL_MISSING, 1024), endpoints(f)};
-	l[1] = listener(f, WEFT_CHAIN_HTTP, hcm(f, 0), 0);
-	l[2] = listener(f, WEFT_CHAIN_HTTP, hcm(f, 1), 0);
+	l[1] = listener(f, WEFT_CHAIN_HTTP, hcm(f, 0, 0), 0);
+	l[2] = listener(f, WEFT_CHAIN_HTTP, hcm(f, 1, 0), 0);
 	l[3] = listener(f, WEFT_CHAIN_TCP, targets(f, 1), 0);
 	l[4] = listener(f, WEFT_CHAIN_TCP, targets(f, 2), 0);
 	l[5] = listener(f, 0, 0, 0);
 	l[6] = listener(f, WEFT_CHAIN_TCP, targets(f, 3), put(f, &conn, sizeof(conn)));
 	l[7] = listener(f, WEFT_CHAIN_TCP, targets(f, 4), 0);
-	l[8] = listener(f, WEFT_CHAIN_HTTP, hcm(f, 2), 0);
+	l[8] = listener(f, WEFT_CHAIN_HTTP, hcm(f, 2, 0), 0);
+	l[9] = listener(f, WEFT_CHAIN_HTTP, hcm(f, 1, 3), 0);
 	view.listener = addr_table(f, l);
 	view.n_route_config = 3;
 	view.route_config = put(f, rc, sizeof(rc));

@@ -12,11 +12,12 @@
  *   VIP 6:80  TCP -> "tcp6" (one endpoint, no breaker in reach), two connections by rate limit
  *   VIP 7:80  TCP -> "tcp", with cells that nobody has made
  *   VIP 8:80  HTTP  /deny, whose reply is longer than a program sends
+ *   VIP 9:80  HTTP  /deny 403, three requests a connection
  */
 
 #include "bpf/engine/engine.h"
 
-#define FIX_LISTENERS 8
+#define FIX_LISTENERS 9
 #define FIX_L4_MAX 3
 #define FIX_CONN_TOKENS 2
 enum { FIX_CELL_LIMIT = 1, FIX_CELL_WEB, FIX_CELL_TCP, FIX_CELL_TCP_EP, FIX_CELL_CONN, FIX_CELL_TCP6,

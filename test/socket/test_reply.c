@@ -4,6 +4,7 @@
 #include "world.h"
 
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static void answers_by_rule(void **state)
@@ -62,6 +63,34 @@ static void limits(void **state)
 	finish(fd);
 }
 
+/* A gRPC client's refusal is the agent's to word; the kernel's decision stands, and each request counts once. */
+static void grpc_counts_once(void **state)
+{
+	struct weft_cell_bucket *b = weft_cell_bucket(fix_cell(WORLD_POD, FIX_CELL_LIMIT));
+	const struct weft_cell_bucket before = *b;
+	uint64_t handed = world_handed(WEFT_HANDED_GRPC), honoured = world.honoured;
+	int fd = vip_connect(1);
+	struct answer a;
+
+	(void)state;
+	for (int i = 0; i < 10; i++) {
+		struct timespec t = {.tv_nsec = 2000000};
+
+		send_get(fd, "/limit", "Content-Type: application/grpc\r\n");
+		recv_answer(fd, false, &a);
+		assert_int_equal(a.status, 429); /* test/socket/agent.c words nothing anew */
+		nanosleep(&t, NULL);		 /* given back */
+	}
+	finish(fd);
+	world_drained();
+	assert_true(world_handed(WEFT_HANDED_GRPC) > handed);
+	assert_int_equal(world.honoured - honoured, world_handed(WEFT_HANDED_GRPC) - handed);
+	assert_int_equal(b->enabled - before.enabled, 10);
+	assert_int_equal(b->rate_limited - before.rate_limited, 10);
+	assert_int_equal(b->enforced - before.enforced, 10);
+	assert_int_equal(b->ok, before.ok);
+}
+
 static void head_gets_the_head(void **state)
 {
 	int fd = vip_connect(1);
@@ -99,7 +128,7 @@ static void any_size_of_head(void **state)
 
 static void agent_for_the_rest(void **state)
 {
-	uint64_t honoured = world.honoured;
+	uint64_t honoured = world.honoured, before;
 	struct answer a;
 	int fd = vip_connect(1);
 
@@ -114,6 +143,14 @@ static void agent_for_the_rest(void **state)
 	recv_answer(fd, false, &a);
 	assert_int_equal(a.status, 403);
 	assert_int_equal(world_handed(WEFT_HANDED_MUST_CLOSE), 1);
+	finish(fd);
+	/* the agent counts the requests of a connection, so it sees all of them */
+	before = world_outcome(WEFT_OUTCOME_DIRECT_RESPONSE);
+	fd = vip_connect(9);
+	for (int i = 0; i < 3; i++)
+		expect(fd, "/deny", 403, false);
+	assert_int_equal(world_outcome(WEFT_OUTCOME_DIRECT_RESPONSE), before);
+	assert_true(world_handed(WEFT_HANDED_MUST_CLOSE) > 1);
 	finish(fd);
 	/* too long for a program */
 	fd = vip_connect(8);
@@ -162,8 +199,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(answers_by_rule),    cmocka_unit_test(redirects),
 		cmocka_unit_test(not_found),	      cmocka_unit_test(limits),
-		cmocka_unit_test(head_gets_the_head), cmocka_unit_test(any_size_of_head),
-		cmocka_unit_test(agent_for_the_rest), cmocka_unit_test(never_in_place),
+		cmocka_unit_test(grpc_counts_once),   cmocka_unit_test(head_gets_the_head),
+		cmocka_unit_test(any_size_of_head),   cmocka_unit_test(agent_for_the_rest),
+		cmocka_unit_test(never_in_place),
 	};
 
 	world_need_root();
