@@ -132,6 +132,7 @@ static int canonicalize(const __u8 *p, const __u8 *end, struct path_out *o)
 	return 0;
 }
 
+/* Envoy joins the non-empty segments and adds the first and the last slash by themselves: of slashes alone two stay. */
 static void merge(struct path_out *o)
 {
 	__u32 n = 0;
@@ -139,7 +140,7 @@ static void merge(struct path_out *o)
 	for (__u32 i = 0; i < o->n; i++)
 		if (!n || o->p[i] != '/' || o->p[n - 1] != '/')
 			o->p[n++] = o->p[i];
-	o->n = n;
+	o->n = n == 1 && o->n > 1 ? 2 : n;
 }
 
 int weft_path_normalize(const void *path, __u32 len, void *out, __u32 cap, bool normalize,

@@ -34,6 +34,10 @@ static void alone(void **state)
 	(void)state;
 	check("/a//./b", "/a/./b", false, true);
 	check("/a//./b", "/a//b", true, false);
+	check("//", "//", false, true);
+	check("///?//", "//?//", false, true);
+	check("//a//", "/a/", false, true);
+	check("/./", "/", true, true);
 }
 
 static void refused(void **state)
