@@ -120,6 +120,9 @@ static int field_meaning(const uint8_t *head, const struct head_field *f, struct
 			ret->keep_alive = false;
 		else if (ret->http10 && list_has(v, f->value_len, "keep-alive"))
 			ret->keep_alive = true;
+	} else if (name_is(head, f, "proxy-connection")) {
+		if (list_has(v, f->value_len, "close"))
+			ret->keep_alive = false;
 	} else if (name_is(head, f, "grpc-status")) {
 		ret->has_grpc_status = f->value_len == 1 || f->value_len == 2;
 		ret->grpc_status = 0;

@@ -216,12 +216,12 @@ WEFT_GLOBAL int weft_http1_known(struct weft_req *req, __u32 name, __u32 name_le
 		return weft_scheme_line(req, off, len);
 	if ((name_len == 10 && first == WEFT_WORD('k', 'e', 'e', 'p', '-', 'a', 'l', 'i') &&
 	     last == WEFT_WORD('e', 'p', '-', 'a', 'l', 'i', 'v', 'e')) ||
-	    (name_len == 16 && first == WEFT_WORD('p', 'r', 'o', 'x', 'y', '-', 'c', 'o') &&
-	     last == WEFT_WORD('n', 'n', 'e', 'c', 't', 'i', 'o', 'n')) ||
 	    (name_len == 16 && first == WEFT_WORD('x', '-', 'e', 'n', 'v', 'o', 'y', '-') &&
 	     last == WEFT_WORD('i', 'n', 't', 'e', 'r', 'n', 'a', 'l')))
 		return -1;
 	if ((name_len == 2 && first == WEFT_WORD('t', 'e', 0, 0, 0, 0, 0, 0)) ||
+	    (name_len == 16 && first == WEFT_WORD('p', 'r', 'o', 'x', 'y', '-', 'c', 'o') &&
+	     last == WEFT_WORD('n', 'n', 'e', 'c', 't', 'i', 'o', 'n')) ||
 	    (name_len == 6 && first == WEFT_WORD('e', 'x', 'p', 'e', 'c', 't', 0, 0)) ||
 	    (name_len == 7 && first == WEFT_WORD('u', 'p', 'g', 'r', 'a', 'd', 'e', 0)))
 		return WEFT_PARSE_UNSURE;

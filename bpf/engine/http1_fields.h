@@ -30,10 +30,11 @@ static void weft_fields_drop(struct weft_req *req, const struct weft_span name)
 	}
 }
 
-static bool weft_connection_has(const struct weft_req *req, const char *token)
+/* Has a line of this name the token in its list? */
+static bool weft_lines_have(const struct weft_req *req, const char *name, const char *token)
 {
 	for (__u32 i = 0; i < req->n_field; i++)
-		if (weft_span_is(req, req->field[i].name, "connection") &&
+		if (weft_span_is(req, req->field[i].name, name) &&
 		    weft_list_has(req, req->field[i].value, token))
 			return true;
 	return false;
@@ -42,7 +43,7 @@ static bool weft_connection_has(const struct weft_req *req, const char *token)
 /* Upgrade as Envoy's codec sees it; h2c is taken for a plain request. */
 static void weft_full_upgrade(struct weft_req *req, const struct weft_head_info *in)
 {
-	if (!in->n_upgrade || !weft_connection_has(req, "upgrade"))
+	if (!in->n_upgrade || !weft_lines_have(req, "connection", "upgrade"))
 		return;
 	if (!weft_span_is(req, in->upgrade, "h2c")) {
 		req->flags |= WEFT_REQ_UPGRADE;
@@ -72,7 +73,7 @@ static int weft_full_framing(struct weft_req *req, struct weft_head_info *in)
 					   "http1.content_length_and_chunked_not_allowed");
 		in->n_length = 0;
 	}
-	if (in->n_coding && !chunked)
+	if (in->n_coding && (!chunked || req->flags & WEFT_REQ_CONNECT))
 		return weft_refuse(req, WEFT_PARSE_BAD_CODING, "http1.invalid_transfer_encoding");
 	if (chunked)
 		req->flags |= WEFT_REQ_CHUNKED;
@@ -119,14 +120,11 @@ static bool weft_nominated(struct weft_req *req, struct weft_span name, struct w
 	return true;
 }
 
-static int weft_full_connection(struct weft_req *req, const struct weft_head_info *in)
+/* Takes away what Connection nominates. */
+static int weft_full_nominated(struct weft_req *req, const struct weft_head_info *in)
 {
 	__u32 n = 0;
 
-	if (weft_connection_has(req, "close"))
-		req->flags |= WEFT_REQ_CLOSE;
-	if (weft_connection_has(req, "keep-alive"))
-		req->flags |= WEFT_REQ_KEEP_ALIVE;
 	if (!in->n_connection || req->flags & (WEFT_REQ_UPGRADE | WEFT_REQ_CONNECT))
 		return 0;
 	for (__u32 i = 0; i < req->n_field; i++) {
@@ -153,6 +151,21 @@ static int weft_full_connection(struct weft_req *req, const struct weft_head_inf
 			i--;
 	}
 	return 0;
+}
+
+/* Proxy-Connection is no standard header, but closes as Connection does (Envoy's HeaderUtility::shouldCloseConnection). */
+static int weft_full_connection(struct weft_req *req, const struct weft_head_info *in)
+{
+	int r;
+
+	if (weft_lines_have(req, "connection", "close"))
+		req->flags |= WEFT_REQ_CLOSE;
+	if (weft_lines_have(req, "connection", "keep-alive"))
+		req->flags |= WEFT_REQ_KEEP_ALIVE;
+	r = weft_full_nominated(req, in);
+	if (!r && weft_lines_have(req, "proxy-connection", "close"))
+		req->flags |= WEFT_REQ_CLOSE;
+	return r;
 }
 
 /* ---- target, Host ---- */

@@ -137,6 +137,8 @@ static const struct head_case cases[] = {
 	   NULL),
 	NOT("connect with body", "CONNECT a:80 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n",
 	    WEFT_PARSE_BAD, "http1.body_disallowed"),
+	NOT("connect chunked", "CONNECT a:80 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+	    WEFT_PARSE_BAD_CODING, "http1.invalid_transfer_encoding"),
 	OK("upgrade", GET "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n", "a", "/",
 	   WEFT_REQ_UPGRADE, NULL),
 	OK("upgrade h2c", GET "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
@@ -151,6 +153,8 @@ static const struct head_case cases[] = {
 	NOT("lower-case version", "GET / http/1.1\r\nHost: a\r\n\r\n", WEFT_PARSE_BAD_VERSION,
 	    "http1.codec_error"),
 	OK("close", GET "Connection: close\r\n\r\n", "a", "/", WEFT_REQ_CLOSE, NULL),
+	OK("proxy close", GET "Proxy-Connection: x, Close\r\nX: 1\r\n\r\n", "a", "/", WEFT_REQ_CLOSE,
+	   "1"),
 	OK("nominated", GET "Connection: x-hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\nTE: trailers, gzip\r\n"
 	   "Proxy-Connection: keep-alive\r\nX: 1\r\n\r\n", "a", "/", WEFT_REQ_TE_TRAILERS, "1"),
 	OK("nominated length", POST "Connection: content-length\r\nContent-Length: 5\r\n\r\n", "a",

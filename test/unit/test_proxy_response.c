@@ -48,6 +48,8 @@ static void test_whole(void **state)
 	assert_int_equal(resp.n, 3);
 	whole("HTTP/1.1 204\r\nconnection: x , Close\r\n\r\n", 204);
 	assert_false(resp.keep_alive);
+	whole("HTTP/1.1 204\r\nproxy-connection: Close\r\n\r\n", 204);
+	assert_false(resp.keep_alive);
 	whole("HTTP/1.0 200 OK\r\n\r\n", 200);
 	assert_true(resp.http10 && !resp.keep_alive);
 	whole("HTTP/1.0 200 OK\r\nconnection: keep-alive\r\n\r\n", 200);
