@@ -50,7 +50,9 @@ static struct {
 	struct weft_proxy *proxy;
 	pthread_mutex_t lock;
 	struct weft_orig dst; /* under lock */
-	uint16_t port4[WEFT_LISTEN_PORTS];
+	struct weft_orig_key key; /* under lock: of the connection accepted last */
+	uint16_t port4[WEFT_LISTEN_PORTS], port6[WEFT_LISTEN_PORTS];
+	bool six; /* the pod has ::1 too; set before fix_open() */
 	struct fix_server server[4];
 	unsigned int servers;
 	unsigned int released;
@@ -61,32 +63,41 @@ static struct {
 
 /* ---- sockets ---- */
 
-static inline int fix_bind(uint16_t *ret_port)
+static inline int fix_bind(int family, uint16_t *ret_port)
 {
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t len = sizeof(a);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_in6 a6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+	struct sockaddr_in a4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr *a = family == AF_INET ? (void *)&a4 : (void *)&a6;
+	socklen_t len = family == AF_INET ? sizeof(a4) : sizeof(a6);
+	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	assert_true(fd >= 0);
-	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
-	*ret_port = ntohs(a.sin_port);
+	assert_int_equal(bind(fd, a, len), 0);
+	assert_int_equal(getsockname(fd, a, &len), 0);
+	*ret_port = ntohs(family == AF_INET ? a4.sin_port : a6.sin6_port);
 	return fd;
 }
 
-/* A client's connection to the proxy; a read that takes more than ten seconds fails the test. */
+/* A client's connection; a read that takes more than ten seconds fails the test. */
+static inline int fix_dial_to(const void *addr, socklen_t len)
+{
+	struct timeval limit = {.tv_sec = 10};
+	int fd = socket(((const struct sockaddr *)addr)->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	assert_int_equal(connect(fd, addr, len), 0);
+	return fd;
+}
+
+/* To the proxy. */
 static inline int fix_dial(void)
 {
 	struct sockaddr_in a = {.sin_family = AF_INET,
 				.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
 				.sin_port = htons(fix.port4[0])};
-	struct timeval limit = {.tv_sec = 10};
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
-	assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
-	return fd;
+	return fix_dial_to(&a, sizeof(a));
 }
 
 static inline void fix_send(int fd, const void *bytes, size_t n)
@@ -273,17 +284,22 @@ static inline void *fix_server_run(void *arg)
 }
 
 /* Its number; the port is fix.server[n].port. Without `serve` it refuses every connection. */
-static inline unsigned int fix_server(void (*serve)(int fd))
+static inline unsigned int fix_server_on(int family, void (*serve)(int fd))
 {
 	struct fix_server *s = &fix.server[fix.servers];
 
 	*s = (struct fix_server){.serve = serve};
-	s->fd = fix_bind(&s->port);
+	s->fd = fix_bind(family, &s->port);
 	if (serve) {
 		assert_int_equal(listen(s->fd, 128), 0);
 		assert_int_equal(pthread_create(&s->thread, NULL, fix_server_run, s), 0);
 	}
 	return fix.servers++;
+}
+
+static inline unsigned int fix_server(void (*serve)(int fd))
+{
+	return fix_server_on(AF_INET, serve);
 }
 
 static inline unsigned int fix_calls(unsigned int n)
@@ -314,9 +330,9 @@ static inline void fix_servers_stop(void)
 static int fix_orig_take(void *ctx, const struct weft_orig_key *key, struct weft_orig *ret)
 {
 	(void)ctx;
-	(void)key;
 	pthread_mutex_lock(&fix.lock);
 	*ret = fix.dst;
+	fix.key = *key;
 	pthread_mutex_unlock(&fix.lock);
 	return ret->dst.port ? 0 : -ENOENT;
 }
@@ -349,11 +365,23 @@ static inline struct weft_addr fix_addr(const char *v4)
 	return a;
 }
 
-/* What the connections that follow asked for. */
-static inline void fix_dst(const char *v4, uint16_t port)
+static inline struct weft_addr fix_addr6(const char *v6)
 {
+	struct weft_addr a;
+
+	assert_int_equal(inet_pton(AF_INET6, v6, a.w), 1);
+	return a;
+}
+
+/* What the connections that follow asked for. */
+static inline void fix_dst(const char *ip, uint16_t port)
+{
+	bool six = strchr(ip, ':');
+
 	pthread_mutex_lock(&fix.lock);
-	fix.dst = (struct weft_orig){.dst = {.addr = fix_addr(v4), .port = port, .family = AF_INET},
+	fix.dst = (struct weft_orig){.dst = {.addr = six ? fix_addr6(ip) : fix_addr(ip),
+					     .port = port,
+					     .family = six ? AF_INET6 : AF_INET},
 				     .pod = FIX_POD};
 	pthread_mutex_unlock(&fix.lock);
 }
@@ -383,14 +411,15 @@ static inline void fix_open(const char *yaml, unsigned int workers)
 		.orig_take = fix_orig_take, .exempt = fix_exempt, .slot_release = fix_slot_release};
 	struct weft_proxy_config cfg = {.ops = &ops, .workers = workers};
 	struct weft_proxy_pod pod = {.id = FIX_POD, .cookie = 1, .addr4 = fix_addr("127.0.0.1")};
-	uint16_t port6[WEFT_LISTEN_PORTS];
 	int r;
 
+	if (fix.six)
+		pod.addr6 = fix_addr6("::1");
 	fix_config(yaml);
 	cfg.store = fix.offline.store;
 	assert_int_equal(weft_proxy_new(&cfg, &fix.proxy), 0);
 	pod.netns_fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-	r = weft_proxy_pod_add(fix.proxy, &pod, fix.port4, port6);
+	r = weft_proxy_pod_add(fix.proxy, &pod, fix.port4, fix.port6);
 	close(pod.netns_fd);
 	fix.skip = r == -EPERM;
 	assert_true(!r || fix.skip);
