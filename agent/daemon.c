@@ -68,7 +68,7 @@ static void on_second(void *ctx, uint32_t events)
 	(void)events;
 	weft_timer_ack(d->second_fd);
 	beat();
-	weft_store_reclaim(d->store);
+	weft_compiler_reclaim(d->compiler);
 	weft_pods_check(d->pods, weft_daemon_now_ms(), log_gone, NULL);
 	weft_admin_tick(d->admin);
 	if (d->kernel && ++d->seconds % SWEEP_SECONDS == 0)

@@ -131,6 +131,7 @@ uint32_t weft_build_cluster_id(struct weft_build *b, const char *name)
 
 	if (weft_names_get(b->clusters, name, 0, &id))
 		fail_memory(b);
+	words_put(b, &b->named, id);
 	if (b->validate_clusters)
 		words_put(b, &b->cluster_refs, id);
 	return id;

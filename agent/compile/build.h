@@ -55,6 +55,7 @@ struct weft_build {
 	struct weft_words objects;	/* offsets put: kept alive while the resource is in force */
 	struct weft_words cluster_refs; /* ids of clusters that must exist (validate_clusters) */
 	struct weft_words live;		/* state ids in use */
+	struct weft_words named;	/* ids of all clusters that are named */
 	struct weft_words inline_rc;	/* pairs: route configuration id, offset */
 	struct weft_rds_ref *rds;
 	size_t n_rds;
@@ -112,15 +113,32 @@ bool weft_build_socket(struct weft_build *b, const Envoy__Config__Core__V3__Sock
 /* "1.2.3.4" or "::1" and a port. false: no IP literal. */
 bool weft_ip_parse(const char *text, uint32_t port, struct weft_sockaddr *ret);
 
-/* ---- names.c: stable numbers for names ---- */
+/* ---- names.c: numbers for names ---- */
 
 int weft_names_new(struct weft_names **ret);
 void weft_names_free(struct weft_names *n);
-/* Number of the name (from 1), given on first use, with high_bits set in it. -ENOMEM. */
+/*
+ * Number of the name (from 1; the lowest that is free), given on first use, with high_bits set in
+ * it. The next settling takes it as needed. -ENOMEM; also when 2^30 - 1 numbers are in use.
+ */
 int weft_names_get(struct weft_names *n, const char *name, uint32_t high_bits, uint32_t *ret);
+/* The next settling takes this number as needed. Unknown ones (and 0) are ignored. */
+void weft_names_mark(struct weft_names *n, uint32_t id);
+/*
+ * After a publish: numbers neither asked for nor marked since the last settling are retired with
+ * `epoch`, the one just published; a retired one that was is in force again. epoch 0: the
+ * transaction was given up; numbers that no publish ever had are free at once.
+ */
+void weft_names_settle(struct weft_names *n, uint32_t epoch);
+/* Appends the numbers that were retired in `settled` or before (weft_store_settled()). -ENOMEM. */
+int weft_names_retired(const struct weft_names *n, uint32_t settled, struct weft_words *ret);
+/* Retired numbers that nothing can mean any more: free for other names. */
+void weft_names_release(struct weft_names *n, const uint32_t *id, size_t n_id);
+/* How many are retired and not yet released. */
+size_t weft_names_waiting(const struct weft_names *n);
 /* The name of an id, NULL unknown. */
 const char *weft_names_text(const struct weft_names *n, uint32_t id);
-/* Highest number given + 1. */
+/* Highest number ever given + 1. */
 uint32_t weft_names_count(const struct weft_names *n);
 
 /* ---- tables (table.c) ---- */

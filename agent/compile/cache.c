@@ -34,6 +34,7 @@ static void entry_free(struct weft_compiled *e)
 	free(e->objects.v);
 	free(e->cluster_refs.v);
 	free(e->live.v);
+	free(e->named.v);
 	free(e->inline_rc.v);
 	rds_free(e->rds, e->n_rds);
 	weft_diag_clear(&e->notes);
@@ -46,6 +47,7 @@ void weft_build_clear(struct weft_build *b)
 	free(b->objects.v);
 	free(b->cluster_refs.v);
 	free(b->live.v);
+	free(b->named.v);
 	free(b->inline_rc.v);
 	rds_free(b->rds, b->n_rds);
 }
@@ -97,10 +99,11 @@ struct weft_compiled *weft_cache_add(struct weft_cache *c, const char *key, stru
 	e->objects = b->objects;
 	e->cluster_refs = b->cluster_refs;
 	e->live = b->live;
+	e->named = b->named;
 	e->inline_rc = b->inline_rc;
 	e->rds = b->rds;
 	e->n_rds = b->n_rds;
-	b->objects = b->cluster_refs = b->live = b->inline_rc = (struct weft_words){0};
+	b->objects = b->cluster_refs = b->live = b->named = b->inline_rc = (struct weft_words){0};
 	b->rds = NULL;
 	b->n_rds = 0;
 	c->bucket[i][c->n[i]++] = e;

@@ -10,7 +10,7 @@ struct weft_compiled {
 	uint64_t used; /* last publish that needed it */
 	uint64_t made; /* publish that made it: forgotten if that one fails */
 	uint32_t off;
-	struct weft_words objects, cluster_refs, live, inline_rc;
+	struct weft_words objects, cluster_refs, live, named, inline_rc;
 	struct weft_rds_ref *rds;
 	size_t n_rds;
 	struct weft_diag notes;

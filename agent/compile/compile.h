@@ -34,6 +34,19 @@ int weft_compiler_check(struct weft_compiler *c, const struct weft_snapshot *sna
 			struct weft_diag *diag);
 
 /*
+ * weft_store_reclaim(), and numbers of names that nothing can mean any more are free for others.
+ * Called now and then by the main thread.
+ */
+void weft_compiler_reclaim(struct weft_compiler *c);
+
+struct weft_compiler_stats {
+	/* Highest numbers ever given, and how many are retired but not free yet. */
+	uint32_t clusters, route_configs, states;
+	size_t waiting;
+};
+void weft_compiler_stats(const struct weft_compiler *c, struct weft_compiler_stats *ret);
+
+/*
  * Accepted without effect (Istio's own filters, fields that do not change traffic): "Listener/x",
  * field, reason. Of what is in force, or of the last check.
  */

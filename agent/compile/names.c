@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Stable numbers for names. A number is never given again to another name, so that an old image, a
- * cell or a pool that still carries it cannot be taken for something else.
+ * Numbers for names. A number stays with its name while anything in force has it, and goes to
+ * another name only when no program run, no reader and no cell can still mean the old one.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -10,9 +10,14 @@
 
 #include "agent/compile/build.h"
 
+#define NUMBER(id) ((id) & ((1u << WEFT_ID_KIND_SHIFT) - 1))
+
 struct entry {
-	char *name;
+	char *name; /* NULL: the number is free */
 	uint32_t id;
+	uint32_t retired; /* first epoch without it; 0: in force, or not yet published */
+	bool published;
+	bool asked;  /* since the last settling */
 	size_t next; /* index + 1 in the chain */
 };
 
@@ -21,6 +26,9 @@ struct weft_names {
 	size_t n, cap;
 	size_t *bucket; /* index + 1 */
 	size_t n_bucket;
+	uint32_t *free; /* numbers, the lowest last; room for cap */
+	size_t n_free;
+	size_t n_retired;
 };
 
 int weft_names_new(struct weft_names **ret)
@@ -41,23 +49,46 @@ void weft_names_free(struct weft_names *n)
 		free(n->entry[i].name);
 	free(n->entry);
 	free(n->bucket);
+	free(n->free);
 	free(n);
 }
 
-static size_t slot(const struct weft_names *n, const char *name)
+static size_t *chain(const struct weft_names *n, const char *name)
 {
-	return XXH64(name, strlen(name), 0) & (n->n_bucket - 1);
+	return &n->bucket[XXH64(name, strlen(name), 0) & (n->n_bucket - 1)];
+}
+
+static void chain_add(struct weft_names *n, size_t i)
+{
+	size_t *p = chain(n, n->entry[i].name);
+
+	n->entry[i].next = *p;
+	*p = i + 1;
+}
+
+static void chain_remove(struct weft_names *n, size_t i)
+{
+	size_t *p = chain(n, n->entry[i].name);
+
+	while (*p != i + 1)
+		p = &n->entry[*p - 1].next;
+	*p = n->entry[i].next;
 }
 
 static int grow(struct weft_names *n)
 {
 	size_t cap = n->cap ? n->cap * 2 : 64;
 	struct entry *entry = reallocarray(n->entry, cap, sizeof(*entry));
+	uint32_t *room;
 	size_t *bucket;
 
 	if (!entry)
 		return -ENOMEM;
 	n->entry = entry;
+	room = reallocarray(n->free, cap, sizeof(*room));
+	if (!room)
+		return -ENOMEM;
+	n->free = room;
 	bucket = calloc(cap, sizeof(*bucket));
 	if (!bucket)
 		return -ENOMEM;
@@ -66,49 +97,164 @@ static int grow(struct weft_names *n)
 	n->n_bucket = cap;
 	n->cap = cap;
 	for (size_t i = 0; i < n->n; i++) {
-		size_t *p = &bucket[slot(n, entry[i].name)];
-
-		entry[i].next = *p;
-		*p = i + 1;
+		if (n->entry[i].name)
+			chain_add(n, i);
 	}
+	return 0;
+}
+
+static struct entry *find(const struct weft_names *n, const char *name)
+{
+	size_t i = n->n_bucket ? *chain(n, name) : 0;
+
+	while (i && strcmp(n->entry[i - 1].name, name))
+		i = n->entry[i - 1].next;
+	return i ? &n->entry[i - 1] : NULL;
+}
+
+/* Index of a free number: one that was given back, or the next. */
+static int number_take(struct weft_names *n, size_t *ret)
+{
+	if (n->n_free) {
+		*ret = n->free[--n->n_free] - 1;
+		return 0;
+	}
+	if (n->n == NUMBER(UINT32_MAX) || (n->n == n->cap && grow(n)))
+		return -ENOMEM;
+	*ret = n->n++;
 	return 0;
 }
 
 int weft_names_get(struct weft_names *n, const char *name, uint32_t high_bits, uint32_t *ret)
 {
-	char *copy;
-	size_t *p;
+	struct entry *e = find(n, name);
 
-	if (n->n_bucket) {
-		for (size_t i = n->bucket[slot(n, name)]; i; i = n->entry[i - 1].next) {
-			if (!strcmp(n->entry[i - 1].name, name)) {
-				*ret = n->entry[i - 1].id;
-				return 0;
-			}
+	if (!e) {
+		char *copy = strdup(name);
+		size_t i;
+
+		if (!copy || number_take(n, &i)) {
+			free(copy);
+			return -ENOMEM;
 		}
+		e = &n->entry[i];
+		/* from 1: 0 is "none" */
+		*e = (struct entry){.name = copy, .id = high_bits | (uint32_t)(i + 1)};
+		chain_add(n, i);
 	}
-	if (n->n == n->cap && grow(n))
-		return -ENOMEM;
-	copy = strdup(name);
-	if (!copy)
-		return -ENOMEM;
-	p = &n->bucket[slot(n, name)];
-	/* from 1: 0 is "none" */
-	n->entry[n->n] =
-		(struct entry){.name = copy, .id = high_bits | (uint32_t)(n->n + 1), .next = *p};
-	*p = ++n->n;
-	*ret = n->entry[n->n - 1].id;
+	e->asked = true;
+	*ret = e->id;
 	return 0;
+}
+
+static struct entry *by_id(const struct weft_names *n, uint32_t id)
+{
+	size_t i = NUMBER(id);
+	struct entry *e = i && i <= n->n ? &n->entry[i - 1] : NULL;
+
+	return e && e->name && e->id == id ? e : NULL;
 }
 
 const char *weft_names_text(const struct weft_names *n, uint32_t id)
 {
-	size_t i = id & ((1u << WEFT_ID_KIND_SHIFT) - 1);
+	const struct entry *e = by_id(n, id);
 
-	return i && i <= n->n && n->entry[i - 1].id == id ? n->entry[i - 1].name : NULL;
+	return e ? e->name : NULL;
+}
+
+void weft_names_mark(struct weft_names *n, uint32_t id)
+{
+	struct entry *e = by_id(n, id);
+
+	if (e)
+		e->asked = true;
+}
+
+static void entry_free(struct weft_names *n, struct entry *e)
+{
+	size_t i = (size_t)(e - n->entry);
+
+	chain_remove(n, i);
+	free(e->name);
+	*e = (struct entry){0};
+	n->free[n->n_free++] = (uint32_t)(i + 1);
+}
+
+/* The lowest are given first, so that tables by number shrink with the names. */
+static int descending(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x < y) - (x > y);
+}
+
+static void free_sort(struct weft_names *n, size_t before)
+{
+	if (n->n_free != before)
+		qsort(n->free, n->n_free, sizeof(*n->free), descending);
+}
+
+void weft_names_settle(struct weft_names *n, uint32_t epoch)
+{
+	size_t before = n->n_free;
+
+	for (size_t i = 0; i < n->n; i++) {
+		struct entry *e = &n->entry[i];
+		bool asked = e->asked;
+
+		e->asked = false;
+		if (!e->name)
+			continue;
+		if (!e->published && (!epoch || !asked)) {
+			entry_free(n, e); /* nobody has seen it */
+			continue;
+		}
+		if (!epoch)
+			continue;
+		e->published = true;
+		if (!asked && !e->retired) {
+			e->retired = epoch;
+			n->n_retired++;
+		} else if (asked && e->retired) {
+			e->retired = 0;
+			n->n_retired--;
+		}
+	}
+	free_sort(n, before);
+}
+
+int weft_names_retired(const struct weft_names *n, uint32_t settled, struct weft_words *ret)
+{
+	for (size_t i = 0; n->n_retired && i < n->n; i++) {
+		const struct entry *e = &n->entry[i];
+
+		if (e->retired && e->retired <= settled && weft_words_add(ret, e->id))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+void weft_names_release(struct weft_names *n, const uint32_t *id, size_t n_id)
+{
+	size_t before = n->n_free;
+
+	for (size_t i = 0; i < n_id; i++) {
+		struct entry *e = by_id(n, id[i]);
+
+		if (!e || !e->retired)
+			continue;
+		n->n_retired--;
+		entry_free(n, e);
+	}
+	free_sort(n, before);
 }
 
 uint32_t weft_names_count(const struct weft_names *n)
 {
 	return (uint32_t)n->n + 1;
+}
+
+size_t weft_names_waiting(const struct weft_names *n)
+{
+	return n->n_retired;
 }

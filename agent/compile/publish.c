@@ -60,6 +60,31 @@ static void collect_one(struct weft_compiled *e, void *arg)
 		k->err = weft_words_add(&k->live, e->live.v[i]);
 }
 
+/* What a compiled resource in force has numbers of. */
+static void mark_one(struct weft_compiled *e, void *arg)
+{
+	struct weft_compiler *c = arg;
+
+	for (size_t i = 0; i < e->live.n; i++)
+		weft_names_mark(c->states, e->live.v[i]);
+	for (size_t i = 0; i < e->named.n; i++)
+		weft_names_mark(c->clusters, e->named.v[i]);
+	for (size_t i = 0; i + 1 < e->inline_rc.n; i += 2)
+		weft_names_mark(c->route_configs, e->inline_rc.v[i]);
+	for (size_t i = 0; i < e->n_rds; i++)
+		weft_names_mark(c->route_configs, e->rds[i].id);
+}
+
+/* epoch: as weft_names_settle(). */
+static void names_settle(struct weft_compiler *c, uint32_t epoch)
+{
+	if (epoch)
+		weft_cache_each(c->cache, mark_one, c);
+	weft_names_settle(c->clusters, epoch);
+	weft_names_settle(c->route_configs, epoch);
+	weft_names_settle(c->states, epoch);
+}
+
 static int compare_ids(const void *a, const void *b)
 {
 	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
@@ -78,6 +103,68 @@ static void cells_settle(struct weft_compiler *c)
 	if (!k.err)
 		weft_store_cells_retain(c->store, k.live.v, k.live.n);
 	free(k.live.v);
+}
+
+static void names_release(struct weft_names *names, uint32_t settled)
+{
+	struct weft_words gone = {0};
+
+	if (!weft_names_retired(names, settled, &gone))
+		weft_names_release(names, gone.v, gone.n);
+	free(gone.v);
+}
+
+/* As names_release(); but a state's number waits also for the places held in its cells. */
+static void states_release(struct weft_compiler *c, uint32_t settled)
+{
+	struct weft_words gone = {0};
+	bool *held = NULL;
+	size_t n = 0;
+
+	if (!weft_names_retired(c->states, settled, &gone) && gone.n)
+		held = calloc(gone.n, sizeof(*held));
+	if (held) {
+		qsort(gone.v, gone.n, sizeof(*gone.v), compare_ids);
+		weft_store_cells_forget(c->store, gone.v, gone.n, held);
+		for (size_t i = 0; i < gone.n; i++) {
+			if (!held[i])
+				gone.v[n++] = gone.v[i];
+		}
+		weft_names_release(c->states, gone.v, n);
+	}
+	free(held);
+	free(gone.v);
+}
+
+void weft_compiler_reclaim(struct weft_compiler *c)
+{
+	uint32_t settled;
+
+	weft_store_reclaim(c->store);
+	settled = weft_store_settled(c->store);
+	names_release(c->clusters, settled);
+	names_release(c->route_configs, settled);
+	states_release(c, settled);
+}
+
+void weft_compiler_stats(const struct weft_compiler *c, struct weft_compiler_stats *ret)
+{
+	*ret = (struct weft_compiler_stats){
+		.clusters = weft_names_count(c->clusters) - 1,
+		.route_configs = weft_names_count(c->route_configs) - 1,
+		.states = weft_names_count(c->states) - 1,
+		.waiting = weft_names_waiting(c->clusters) + weft_names_waiting(c->route_configs) +
+			   weft_names_waiting(c->states),
+	};
+}
+
+/* A grace period takes milliseconds: only when many numbers wait for it. */
+static void names_bound(struct weft_compiler *c)
+{
+	if (weft_names_waiting(c->clusters) > WEFT_NAMES_WAIT_MAX ||
+	    weft_names_waiting(c->route_configs) > WEFT_NAMES_WAIT_MAX ||
+	    weft_names_waiting(c->states) > WEFT_NAMES_WAIT_MAX)
+		weft_compiler_reclaim(c);
 }
 
 static void notes_settle(struct weft_compiler *c, bool keep)
@@ -124,8 +211,10 @@ static int run(struct weft_compiler *c, const struct weft_view_input *views, siz
 	       struct weft_diag *diag)
 {
 	uint32_t root = 0;
-	int err = weft_store_begin(c->store);
+	int err;
 
+	names_bound(c);
+	err = weft_store_begin(c->store);
 	if (err)
 		return err;
 	c->serial++;
@@ -136,9 +225,11 @@ static int run(struct weft_compiler *c, const struct weft_view_input *views, siz
 	if (err || !publish) {
 		weft_store_abort(c->store);
 		weft_cache_prune(c->cache, made_now, c->serial);
+		names_settle(c, 0);
 		return err;
 	}
 	weft_cache_prune(c->cache, not_used_now, c->serial);
+	names_settle(c, weft_store_epoch(c->store));
 	cells_settle(c);
 	return 0;
 }

@@ -5,6 +5,12 @@
 
 #include "agent/compile/compile.h"
 
+/*
+ * Names of one kind that may wait for their numbers' release before a publish waits for it: more
+ * than a configuration changes in a second, when the daemon's tick does it.
+ */
+#define WEFT_NAMES_WAIT_MAX 4096u
+
 struct weft_compiler {
 	struct weft_store *store;
 	struct weft_names *clusters, *route_configs, *states;

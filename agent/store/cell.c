@@ -201,6 +201,23 @@ void weft_store_cells_retain(struct weft_store *s, const uint32_t *live, size_t 
 	pthread_mutex_unlock(&s->lock);
 }
 
+void weft_store_cells_forget(struct weft_store *s, const uint32_t *id, size_t n, bool *held)
+{
+	pthread_mutex_lock(&s->lock);
+	for (uint32_t i = 0; n && i < state_head(s)->n_dir; i++) {
+		struct weft_dir_ent *e = dir_at(s, i);
+		uint32_t key = (uint32_t)e->key;
+		const uint32_t *at;
+
+		if (!(e->key >> 32))
+			continue;
+		at = bsearch(&key, id, n, sizeof(*id), compare_ids);
+		if (at && (cell_busy(s, key, e->cell) || !dir_remove(s, e)))
+			held[at - id] = true;
+	}
+	pthread_mutex_unlock(&s->lock);
+}
+
 void weft_store_cells_each(struct weft_store *s,
 			   void (*fn)(void *ctx, uint32_t pod, uint32_t id, uint32_t cell),
 			   void *ctx)

@@ -335,6 +335,7 @@ void weft_store_reclaim(struct weft_store *s)
 	if (c.any && s->mem.synchronize && s->mem.synchronize(s->mem.ctx))
 		return; /* no grace period, nothing freed: tried again next time */
 	if (c.any) {
+		s->synchronized = weft_store_epoch(s);
 		if (s->n_replaced)
 			each(s, synchronized_one, NULL);
 		weft_cells_synchronized(s);
@@ -343,6 +344,13 @@ void weft_store_reclaim(struct weft_store *s)
 	if (s->n_replaced)
 		each(s, reclaim_one, &c);
 	weft_cells_reclaim(s, c.oldest);
+}
+
+uint32_t weft_store_settled(struct weft_store *s)
+{
+	uint32_t oldest = weft_readers_oldest(s);
+
+	return oldest < s->synchronized ? oldest : s->synchronized;
 }
 
 static void stats_one(struct weft_store *s, struct weft_object *o, void *arg)

@@ -57,6 +57,13 @@ uint32_t weft_store_epoch(const struct weft_store *s);
 /* Frees what became free since; called now and then by the main thread. */
 void weft_store_reclaim(struct weft_store *s);
 
+/*
+ * The newest epoch of which is known that no program run and no reader can still use an older one:
+ * as of the last weft_store_reclaim(), 0 before. What epoch N was the first not to have is out of
+ * everybody's sight when this is N or more. Main thread.
+ */
+uint32_t weft_store_settled(struct weft_store *s);
+
 struct weft_store_stats {
 	uint64_t img_used, img_size, objects, waiting_bytes; /* waiting: replaced, grace not over */
 	uint64_t cells_used, cells, publishes, full;	     /* full: refused for want of space */
@@ -88,6 +95,12 @@ void weft_store_cells_drop(struct weft_store *s, uint32_t pod);
 /* Drops cells whose state ids are no longer in `live` (sorted ascending), after grace. Main thread.
  */
 void weft_store_cells_retain(struct weft_store *s, const uint32_t *live, size_t n);
+/*
+ * Drops cells of these state ids (sorted ascending), which nothing in force has any more: held[i] is
+ * set when one of id[i]'s cells has to stay under its id, for places that are held or for want of
+ * memory. An id that is not held and has settled may be given to something else. Main thread.
+ */
+void weft_store_cells_forget(struct weft_store *s, const uint32_t *id, size_t n, bool *held);
 /* Calls fn for each cell. Any thread; a snapshot is not promised. */
 void weft_store_cells_each(struct weft_store *s,
 			   void (*fn)(void *ctx, uint32_t pod, uint32_t id, uint32_t cell),

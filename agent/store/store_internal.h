@@ -36,6 +36,7 @@ struct weft_store {
 	struct weft_object **by_hash, **by_off;
 	size_t n_object, n_bucket; /* n_bucket: power of two */
 	size_t n_replaced;	   /* objects that wait for the end of their grace */
+	uint32_t synchronized;	   /* epoch in force when a grace period last began */
 	uint32_t tx;		   /* number of the transaction, 0: none open */
 	uint32_t last_tx;
 	uint64_t publishes, full;

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -64,12 +65,136 @@ static void test_many(void **state)
 	weft_names_free(n);
 }
 
+/* Asks for names first..first + n - 1 and settles. */
+static void round_of(struct weft_names *n, uint32_t first, uint32_t count, uint32_t epoch)
+{
+	char name[32];
+	uint32_t id;
+
+	for (uint32_t i = first; i < first + count; i++) {
+		snprintf(name, sizeof(name), "name-%u", i);
+		assert_int_equal(weft_names_get(n, name, 0, &id), 0);
+	}
+	weft_names_settle(n, epoch);
+}
+
+static size_t released(struct weft_names *n, uint32_t settled)
+{
+	struct weft_words gone = {0};
+	size_t count;
+
+	assert_int_equal(weft_names_retired(n, settled, &gone), 0);
+	weft_names_release(n, gone.v, gone.n);
+	count = gone.n;
+	free(gone.v);
+	return count;
+}
+
+static void test_retired_and_released(void **state)
+{
+	struct weft_names *n;
+	uint32_t id;
+
+	(void)state;
+	assert_int_equal(weft_names_new(&n), 0);
+	round_of(n, 0, 3, 1);
+	round_of(n, 1, 1, 2); /* name-0 and name-2 are out */
+	assert_int_equal(weft_names_waiting(n), 2);
+	assert_int_equal(released(n, 1), 0);
+	/* still its own, for whoever sees the old epoch */
+	assert_string_equal(weft_names_text(n, 1), "name-0");
+	assert_int_equal(weft_names_get(n, "other", 0, &id), 0);
+	assert_int_equal(id, 4);
+	assert_int_equal(weft_names_get(n, "name-1", 0, &id), 0);
+	assert_int_equal(weft_names_get(n, "name-2", 0, &id), 0);
+	assert_int_equal(id, 3);
+	weft_names_settle(n, 3);
+	assert_int_equal(weft_names_waiting(n), 1); /* name-2 is back */
+	assert_int_equal(released(n, 2), 1);
+	assert_null(weft_names_text(n, 1));
+	assert_int_equal(weft_names_waiting(n), 0);
+	assert_int_equal(weft_names_get(n, "new", 0, &id), 0);
+	assert_int_equal(id, 1);
+	assert_string_equal(weft_names_text(n, 1), "new");
+	weft_names_free(n);
+}
+
+static void test_given_up(void **state)
+{
+	struct weft_names *n;
+	uint32_t id;
+
+	(void)state;
+	assert_int_equal(weft_names_new(&n), 0);
+	round_of(n, 0, 2, 1);
+	round_of(n, 1, 2, 0); /* refused: name-2 was never published */
+	assert_string_equal(weft_names_text(n, 1), "name-0");
+	assert_null(weft_names_text(n, 3));
+	assert_int_equal(weft_names_waiting(n), 0);
+	assert_int_equal(weft_names_get(n, "x", 0, &id), 0);
+	assert_int_equal(id, 3);
+	weft_names_free(n);
+}
+
+static void test_marked_stays(void **state)
+{
+	struct weft_names *n;
+
+	(void)state;
+	assert_int_equal(weft_names_new(&n), 0);
+	round_of(n, 0, 2, 1);
+	weft_names_mark(n, 2);
+	weft_names_mark(n, 0);
+	weft_names_mark(n, 77);
+	weft_names_settle(n, 2);
+	assert_int_equal(released(n, 2), 1);
+	assert_string_equal(weft_names_text(n, 2), "name-1");
+	weft_names_free(n);
+}
+
+/* A number that is in force is not released, whoever asks. */
+static void test_in_force_is_not_released(void **state)
+{
+	const uint32_t ids[] = {1, 9};
+	struct weft_names *n;
+
+	(void)state;
+	assert_int_equal(weft_names_new(&n), 0);
+	round_of(n, 0, 1, 1);
+	weft_names_release(n, ids, 2);
+	assert_string_equal(weft_names_text(n, 1), "name-0");
+	weft_names_free(n);
+}
+
+static void test_a_million_names(void **state)
+{
+	struct weft_names *n;
+	uint32_t epoch = 1;
+
+	(void)state;
+	assert_int_equal(weft_names_new(&n), 0);
+	for (uint32_t i = 0; i < 1000000; i += 1000, epoch++) {
+		round_of(n, i, 1000, epoch);
+		released(n, epoch);
+	}
+	/* those of two rounds: the new ones are there before the old ones go */
+	assert_int_equal(weft_names_count(n), 2001);
+	round_of(n, 0, 0, epoch);
+	assert_int_equal(released(n, epoch), 1000);
+	weft_names_free(n);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_numbers_stay),
 		cmocka_unit_test(test_kinds_in_high_bits),
 		cmocka_unit_test(test_many),
+		cmocka_unit_test(test_retired_and_released),
+		cmocka_unit_test(test_given_up),
+		cmocka_unit_test(test_marked_stays),
+		cmocka_unit_test(test_in_force_is_not_released),
+		cmocka_unit_test(test_a_million_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
