@@ -83,6 +83,7 @@ WEFT_GLOBAL int weft_record_store(struct weft_req *req, const struct weft_run *r
 	rec->target = req->dec.target;
 	rec->reply = req->dec.reply;
 	rec->n_paid = req->dec.n_paid;
+	rec->random = req->random;
 	for (__u32 i = 0; i < WEFT_PAID_MAX; i++)
 		rec->paid[i] = req->dec.paid[i];
 	__sync_fetch_and_add(&rec->exchange, 1);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* HeaderMatcher -> weft_img_cond. */
+/* Conditions of a route besides its path -> weft_img_cond. */
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -8,6 +8,7 @@
 #include "agent/compile/parts.h"
 
 typedef Envoy__Config__Route__V3__HeaderMatcher matcher;
+typedef Envoy__Config__Route__V3__RouteMatch route_match;
 
 static char *lower_dup(struct weft_build *b, const char *s)
 {
@@ -144,17 +145,113 @@ static void cond_fill(struct weft_build *b, const matcher *m, struct weft_names_
 	}
 }
 
-uint32_t weft_build_conds(struct weft_build *b, size_t n, matcher **headers,
-			  struct weft_names_local *names, const char *field)
+/* A condition that is known here: FRACTION 1 of 1, or 0 of 1. */
+static void known_set(struct weft_img_cond *c, bool holds)
 {
-	struct weft_img_cond out[WEFT_CONDS_MAX] = {0};
+	*c = (struct weft_img_cond){
+		.kind = WEFT_COND_FRACTION, .start = holds ? 1 : 0, .end = 1};
+}
+
+static void query_fill(struct weft_build *b,
+		       const Envoy__Config__Route__V3__QueryParameterMatcher *m, const char *field,
+		       struct weft_img_cond *c)
+{
+	struct weft_img_str name = weft_build_str(b, m->name);
 	char at[WEFT_FIELD_MAX];
 
-	if (n > WEFT_CONDS_MAX) {
+	c->from = WEFT_FROM_QUERY;
+	c->name = name.off;
+	c->name_len = name.len;
+	c->kind = WEFT_COND_PRESENT;
+	switch (m->query_parameter_match_specifier_case) {
+	case ENVOY__CONFIG__ROUTE__V3__QUERY_PARAMETER_MATCHER__QUERY_PARAMETER_MATCH_SPECIFIER_STRING_MATCH:
+		string_set(b, c, m->string_match, weft_field(at, field, "string_match"));
+		break;
+	case ENVOY__CONFIG__ROUTE__V3__QUERY_PARAMETER_MATCHER__QUERY_PARAMETER_MATCH_SPECIFIER_PRESENT_MATCH:
+		if (!m->present_match)
+			c->flags |= WEFT_COND_INVERT;
+		break;
+	default:
+		break;
+	}
+	/* '=' and '&' end a name in a query: no parameter has such a one */
+	if (strpbrk(m->name, "=&"))
+		known_set(c, c->flags & WEFT_COND_INVERT);
+}
+
+static void cookie_fill(struct weft_build *b, const Envoy__Config__Route__V3__CookieMatcher *m,
+			struct weft_names_local *names, const char *field, struct weft_img_cond *c)
+{
+	struct weft_img_str name = weft_build_str(b, m->name);
+	char at[WEFT_FIELD_MAX];
+
+	c->from = WEFT_FROM_COOKIE;
+	c->slot = slot_get(b, "cookie", names, field);
+	c->name = name.off;
+	c->name_len = name.len;
+	c->flags = m->invert_match ? WEFT_COND_INVERT : 0;
+	if (m->string_match)
+		string_set(b, c, m->string_match, weft_field(at, field, "string_match"));
+	else
+		weft_build_fail(b, weft_field(at, field, "string_match"), "value is required");
+}
+
+/* FractionalPercent.DenominatorType */
+static const uint32_t per_unit[] = {100, 10000, 1000000};
+
+/* What has a value of its own in the match: false where it holds always. */
+static bool fraction_fill(const route_match *m, struct weft_img_cond *c)
+{
+	const Envoy__Config__Core__V3__RuntimeFractionalPercent *f = m->runtime_fraction;
+
+	if (!f || !f->default_value ||
+	    f->default_value->numerator >= per_unit[f->default_value->denominator])
+		return false;
+	c->kind = WEFT_COND_FRACTION;
+	c->start = f->default_value->numerator;
+	c->end = per_unit[f->default_value->denominator];
+	return true;
+}
+
+/* Apps talk to weft in clear text: no certificate is ever presented or validated. */
+static bool tls_fill(const route_match *m, struct weft_img_cond *c)
+{
+	const Envoy__Config__Route__V3__RouteMatch__TlsContextMatchOptions *t = m->tls_context;
+
+	if (!t || (!weft_bool(t->presented, false) && !weft_bool(t->validated, false)))
+		return false;
+	known_set(c, false);
+	return true;
+}
+
+uint32_t weft_build_conds(struct weft_build *b, const route_match *m,
+			  struct weft_names_local *names, const char *field, uint32_t *ret_n)
+{
+	struct weft_img_cond out[WEFT_CONDS_MAX] = {0};
+	size_t n = 0;
+	char at[WEFT_FIELD_MAX];
+
+	*ret_n = 0;
+	/* cheap ones first: the first that does not hold ends the route */
+	if (tls_fill(m, &out[n]))
+		n++;
+	if (fraction_fill(m, &out[n]))
+		n++;
+	if (m->grpc)
+		out[n++].kind = WEFT_COND_GRPC;
+	if (n + m->n_headers + m->n_query_parameters + m->n_cookies > WEFT_CONDS_MAX) {
 		weft_build_fail(b, field, "more than %u conditions in one route", WEFT_CONDS_MAX);
 		return 0;
 	}
-	for (size_t i = 0; i < n; i++)
-		cond_fill(b, headers[i], names, weft_field(at, field, "headers[%zu]", i), &out[i]);
+	for (size_t i = 0; i < m->n_headers; i++)
+		cond_fill(b, m->headers[i], names, weft_field(at, field, "headers[%zu]", i),
+			  &out[n++]);
+	for (size_t i = 0; i < m->n_query_parameters; i++)
+		query_fill(b, m->query_parameters[i],
+			   weft_field(at, field, "query_parameters[%zu]", i), &out[n++]);
+	for (size_t i = 0; i < m->n_cookies; i++)
+		cookie_fill(b, m->cookies[i], names, weft_field(at, field, "cookies[%zu]", i),
+			    &out[n++]);
+	*ret_n = (uint32_t)n;
 	return n ? weft_build_put(b, out, n * sizeof(*out)) : 0;
 }

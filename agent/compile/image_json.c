@@ -87,16 +87,23 @@ static json_t *targets_json(uint32_t off)
 
 static json_t *cond_json(const struct weft_img_cond *c)
 {
-	static const char *const kinds[] = {"",	      "present",  "exact", "prefix",
-					    "suffix", "contains", "range", "separated"};
+	static const char *const kinds[] = {"",	     "present", "exact",     "prefix",   "suffix",
+					    "contains", "range", "separated", "fraction", "grpc"};
+	static const char *const from[] = {"value", "query_parameter", "cookie"};
+	json_t *out = json_pack("{s:s, s:i, s:o, s:I, s:I, s:b, s:b, s:b}", "kind",
+				kinds[c->kind < sizeof(kinds) / sizeof(*kinds) ? c->kind : 0],
+				"slot", (int)c->slot, "text",
+				text((struct weft_img_str){c->str, c->len}), "start",
+				(json_int_t)c->start, "end", (json_int_t)c->end, "invert",
+				c->flags & WEFT_COND_INVERT, "missing_as_empty",
+				c->flags & WEFT_COND_MISSING_AS_EMPTY, "ignore_case",
+				c->flags & WEFT_COND_IGNORE_CASE);
 
-	return json_pack("{s:s, s:i, s:o, s:I, s:I, s:b, s:b, s:b}", "kind",
-			 kinds[c->kind < sizeof(kinds) / sizeof(*kinds) ? c->kind : 0], "slot",
-			 (int)c->slot, "text", text((struct weft_img_str){c->str, c->len}), "start",
-			 (json_int_t)c->start, "end", (json_int_t)c->end, "invert",
-			 c->flags & WEFT_COND_INVERT, "missing_as_empty",
-			 c->flags & WEFT_COND_MISSING_AS_EMPTY, "ignore_case",
-			 c->flags & WEFT_COND_IGNORE_CASE);
+	if (c->from && c->from < sizeof(from) / sizeof(*from)) {
+		json_object_set_new(out, "from", json_string(from[c->from]));
+		json_object_set_new(out, "name", text((struct weft_img_str){c->name, c->name_len}));
+	}
+	return out;
 }
 
 static json_t *forward_json(const struct weft_img_forward *f)
@@ -171,7 +178,7 @@ static void accept_walk(struct routes *all, uint32_t off, const struct weft_img_
 
 #define PATH_SHOWN 8300
 static void node_walk(struct routes *all, uint32_t off, const struct weft_img_accept *outer,
-		      char *path, size_t len)
+		      char *path, size_t len, const char *through, const char *exact)
 {
 	const struct weft_img_node *n = weft_img_at(off);
 	const uint32_t *child = (const void *)(n + 1);
@@ -183,14 +190,14 @@ static void node_walk(struct routes *all, uint32_t off, const struct weft_img_ac
 	len += n->len;
 	path[len] = '\0';
 	if (n->accept && (!outer || weft_img_at(n->accept) != (const void *)outer)) {
-		accept_walk(all, n->accept, outer, path, "prefix");
+		accept_walk(all, n->accept, outer, path, through);
 		outer = weft_img_at(n->accept);
 	}
 	if (n->accept_exact)
-		accept_walk(all, n->accept_exact, outer, path, "path");
+		accept_walk(all, n->accept_exact, outer, path, exact);
 	for (uint32_t i = 0; i <= n->child_mask; i++) {
 		if (child[i])
-			node_walk(all, child[i], outer, path, len);
+			node_walk(all, child[i], outer, path, len, through, exact);
 	}
 }
 
@@ -202,7 +209,11 @@ static json_t *vhost_json(uint32_t off)
 	char *path = malloc(PATH_SHOWN + 1);
 
 	if (all.v && path && v->trie)
-		node_walk(&all, v->trie, NULL, path, 0);
+		node_walk(&all, v->trie, NULL, path, 0, "prefix", "path");
+	if (all.v && path && v->trie_lower)
+		node_walk(&all, v->trie_lower, NULL, path, 0, "prefix_any_case", "path_any_case");
+	if (all.v && v->connect)
+		accept_walk(&all, v->connect, NULL, "", "connect");
 	for (uint32_t i = 0; all.v && i < v->n_route; i++)
 		json_array_append_new(list, all.v[i] ? all.v[i] : json_null());
 	free(all.v);

@@ -36,11 +36,12 @@ struct weft_route_scope {
 	const char *field; /* path of the virtual host */
 };
 /* weft_img_route with this index. Path: *ret_kind and *ret_path say where it goes in the trie. */
-enum weft_path_kind { WEFT_PATH_PREFIX, WEFT_PATH_EXACT, WEFT_PATH_SEPARATED };
+enum weft_path_kind { WEFT_PATH_PREFIX, WEFT_PATH_EXACT, WEFT_PATH_SEPARATED, WEFT_PATH_CONNECT };
 struct weft_route_built {
 	uint32_t off;
 	enum weft_path_kind kind;
 	const char *path;
+	bool any_case; /* case_sensitive: false */
 	bool conditional;
 };
 void weft_build_route(struct weft_build *b, const Envoy__Config__Route__V3__Route *r,
@@ -59,12 +60,13 @@ struct weft_names_local {
 	uint32_t n;
 	char *name[WEFT_NAMES_MAX];
 };
-uint32_t weft_build_conds(struct weft_build *b, size_t n,
-			  Envoy__Config__Route__V3__HeaderMatcher **headers,
-			  struct weft_names_local *names, const char *field);
+/* weft_img_cond[*ret_n] of everything in the match but the path; 0 when there is none. */
+uint32_t weft_build_conds(struct weft_build *b, const Envoy__Config__Route__V3__RouteMatch *m,
+			  struct weft_names_local *names, const char *field, uint32_t *ret_n);
 
-/* weft_img_node of the root; routes in configured order. */
-uint32_t weft_build_trie(struct weft_build *b, const struct weft_route_built *routes, size_t n);
+/* Tries and lists of a virtual host, for its routes in configured order. */
+void weft_build_paths(struct weft_build *b, const struct weft_route_built *routes, size_t n,
+		      struct weft_img_vhost *ret);
 
 /* weft_img_cluster. */
 uint32_t weft_build_cluster(struct weft_build *b, const Envoy__Config__Cluster__V3__Cluster *c);

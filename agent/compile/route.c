@@ -9,8 +9,6 @@
 typedef Envoy__Config__Route__V3__Route route;
 typedef Envoy__Config__Route__V3__RouteMatch route_match;
 
-static const uint32_t per_unit[] = {100, 10000, 1000000}; /* FractionalPercent.DenominatorType */
-
 static void match_check(struct weft_build *b, const route_match *m, const char *field)
 {
 	static const char *const known[] = {"prefix",
@@ -20,8 +18,12 @@ static void match_check(struct weft_build *b, const route_match *m, const char *
 					    "case_sensitive",
 					    "runtime_fraction",
 					    "headers",
+					    "query_parameters",
+					    "cookies",
+					    "grpc",
+					    "tls_context",
+					    "connect_matcher",
 					    NULL};
-	const Envoy__Config__Core__V3__RuntimeFractionalPercent *f = m->runtime_fraction;
 	char at[WEFT_FIELD_MAX];
 
 	weft_build_fields(b, &m->base, field, known, NULL);
@@ -29,17 +31,12 @@ static void match_check(struct weft_build *b, const route_match *m, const char *
 	    ENVOY__CONFIG__ROUTE__V3__ROUTE_MATCH__PATH_SPECIFIER_SAFE_REGEX)
 		weft_build_fail(b, weft_field(at, field, "safe_regex"),
 				"unsupported: regular expressions");
-	if (!weft_bool(m->case_sensitive, true))
-		weft_build_fail(b, weft_field(at, field, "case_sensitive"), "unsupported: false");
-	if (f && f->default_value &&
-	    f->default_value->numerator < per_unit[f->default_value->denominator])
-		weft_build_fail(b, weft_field(at, field, "runtime_fraction"),
-				"unsupported below 100 %%");
 }
 
 static void path_fill(const route_match *m, struct weft_route_built *ret)
 {
 	ret->path = "";
+	ret->any_case = !weft_bool(m->case_sensitive, true);
 	switch (m->path_specifier_case) {
 	case ENVOY__CONFIG__ROUTE__V3__ROUTE_MATCH__PATH_SPECIFIER_PREFIX:
 		ret->kind = WEFT_PATH_PREFIX;
@@ -52,6 +49,9 @@ static void path_fill(const route_match *m, struct weft_route_built *ret)
 	case ENVOY__CONFIG__ROUTE__V3__ROUTE_MATCH__PATH_SPECIFIER_PATH_SEPARATED_PREFIX:
 		ret->kind = WEFT_PATH_SEPARATED;
 		ret->path = m->path_separated_prefix;
+		break;
+	case ENVOY__CONFIG__ROUTE__V3__ROUTE_MATCH__PATH_SPECIFIER_CONNECT_MATCHER:
+		ret->kind = WEFT_PATH_CONNECT;
 		break;
 	default: /* refused by match_check(), by name or as a field */
 		break;
@@ -141,8 +141,7 @@ void weft_build_route(struct weft_build *b, const route *r, uint32_t index,
 	match_check(b, r->match, at);
 	path_fill(r->match, ret);
 	out.name = weft_build_str(b, r->name);
-	out.cond = weft_build_conds(b, r->match->n_headers, r->match->headers, scope->headers, at);
-	out.n_cond = (uint32_t)r->match->n_headers;
+	out.cond = weft_build_conds(b, r->match, scope->headers, at, &out.n_cond);
 	out.override = weft_build_overrides(b, r->n_typed_per_filter_config,
 					    r->typed_per_filter_config, field, &out.n_override);
 	action_fill(b, r, scope, ret, field, &out);

@@ -50,7 +50,7 @@ static uint32_t vhost_build(struct weft_build *b, const virtual_host *v,
 		weft_build_route(b, v->routes[i], (uint32_t)i, &scope,
 				 weft_field(at, field, "routes[%zu]", i), &routes[i]);
 	if (!b->err)
-		out.trie = weft_build_trie(b, routes, v->n_routes);
+		weft_build_paths(b, routes, v->n_routes, &out);
 	free(routes);
 	return weft_build_put(b, &out, sizeof(out));
 }
@@ -158,6 +158,7 @@ uint32_t weft_build_route_config(struct weft_build *b, const route_config *rc, c
 					    "validate_clusters",
 					    "max_direct_response_body_size_bytes",
 					    "ignore_port_in_host_matching",
+					    "ignore_path_parameters_in_path_matching",
 					    "typed_per_filter_config",
 					    NULL};
 	static const char *const quiet[] = {"metadata", "most_specific_header_mutations_wins",
@@ -174,6 +175,8 @@ uint32_t weft_build_route_config(struct weft_build *b, const route_config *rc, c
 	out.name = weft_build_str(b, rc->name);
 	if (rc->ignore_port_in_host_matching)
 		out.flags |= WEFT_RC_IGNORE_PORT;
+	if (rc->ignore_path_parameters_in_path_matching)
+		out.flags |= WEFT_RC_IGNORE_PARAMETERS;
 	out.override = weft_build_overrides(b, rc->n_typed_per_filter_config,
 					    rc->typed_per_filter_config, field, &out.n_override);
 	hosts_fill(b, rc, &names, field, &out);

@@ -5,7 +5,9 @@
  * conditional ones before it, in configured order; those of enclosing prefixes hang behind (`up`),
  * so that nothing is stored twice.
  */
+#include <ctype.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -215,40 +217,90 @@ static uint32_t node_build(struct weft_build *b, const struct weft_route_built *
 	return off;
 }
 
-uint32_t weft_build_trie(struct weft_build *b, const struct weft_route_built *routes, size_t n)
+/* A copy of the path with `tail` behind it, in lower case where case does not count. */
+static char *path_copy(const struct weft_route_built *r, const char *tail)
+{
+	char *copy = NULL;
+
+	if (asprintf(&copy, "%s%s", r->path, tail) < 0)
+		return NULL;
+	for (char *p = copy; r->any_case && *p; p++)
+		*p = (char)tolower((unsigned char)*p);
+	return copy;
+}
+
+/* Puts route i into the trie; *ret holds the text that nodes point into. */
+static void path_add(struct weft_build *b, struct node *root, const struct weft_route_built *r,
+		     uint32_t i, char *ret[2])
+{
+	size_t len = strlen(r->path);
+
+	if (len > PATH_MAX_LEN) {
+		weft_build_fail(b, "virtual_hosts", "a path of more than %d bytes", PATH_MAX_LEN);
+		return;
+	}
+	ret[0] = path_copy(r, "");
+	if (ret[0])
+		route_add(b, root, ret[0], len, i, r->kind != WEFT_PATH_PREFIX);
+	if (r->kind == WEFT_PATH_SEPARATED) { /* the path itself, or all below it */
+		ret[1] = path_copy(r, "/");
+		if (ret[1])
+			route_add(b, root, ret[1], len + 1, i, false);
+	}
+	if (!ret[0] || (r->kind == WEFT_PATH_SEPARATED && !ret[1]))
+		b->err = b->err ? b->err : -ENOMEM;
+}
+
+/* weft_img_node of the root over the routes of one sort; 0: there is none. */
+static uint32_t trie_build(struct weft_build *b, const struct weft_route_built *routes, size_t n,
+			   bool any_case)
 {
 	const struct weft_img_accept none = {.best = WEFT_NO_ROUTE};
 	struct node *root = node_new(b, "", 0);
-	char **slashed = calloc(n + 1, sizeof(*slashed));
+	char *(*text)[2] = calloc(n + 1, sizeof(*text));
 	uint32_t off = 0;
+	bool any = false;
 
-	for (size_t i = 0; root && slashed && i < n && !b->err; i++) {
-		size_t len = strlen(routes[i].path);
-
-		if (len > PATH_MAX_LEN) {
-			weft_build_fail(b, "virtual_hosts", "a path of more than %d bytes",
-					PATH_MAX_LEN);
-			break;
-		}
-		route_add(b, root, routes[i].path, len, (uint32_t)i,
-			  routes[i].kind != WEFT_PATH_PREFIX);
-		if (routes[i].kind != WEFT_PATH_SEPARATED)
+	for (size_t i = 0; root && text && i < n && !b->err; i++) {
+		if (routes[i].kind == WEFT_PATH_CONNECT || routes[i].any_case != any_case)
 			continue;
-		/* the path itself, or all below it */
-		slashed[i] = malloc(len + 2);
-		if (!slashed[i])
-			break;
-		memcpy(slashed[i], routes[i].path, len);
-		memcpy(slashed[i] + len, "/", 2);
-		route_add(b, root, slashed[i], len + 1, (uint32_t)i, false);
+		any = true;
+		path_add(b, root, &routes[i], (uint32_t)i, text[i]);
 	}
-	if (root && slashed && !b->err)
+	if (root && text && any && !b->err)
 		off = node_build(b, routes, root, 0, &none);
 	node_free(root);
-	for (size_t i = 0; slashed && i < n; i++)
-		free(slashed[i]);
-	free(slashed);
-	if (!off)
+	for (size_t i = 0; text && i < n; i++) {
+		free(text[i][0]);
+		free(text[i][1]);
+	}
+	if (!text)
 		b->err = b->err ? b->err : -ENOMEM;
+	free(text);
 	return off;
+}
+
+/* weft_img_accept of the routes that only CONNECT fits; 0: there is none. */
+static uint32_t connect_build(struct weft_build *b, const struct weft_route_built *routes, size_t n)
+{
+	const struct weft_img_accept none = {.best = WEFT_NO_ROUTE};
+	struct weft_words list = {0};
+	struct weft_img_accept ret;
+	uint32_t off = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (routes[i].kind == WEFT_PATH_CONNECT && weft_words_add(&list, (uint32_t)i))
+			b->err = b->err ? b->err : -ENOMEM;
+	if (list.n)
+		off = accept_build(b, routes, &list, 0, &none, &ret);
+	free(list.v);
+	return off;
+}
+
+void weft_build_paths(struct weft_build *b, const struct weft_route_built *routes, size_t n,
+		      struct weft_img_vhost *ret)
+{
+	ret->trie = trie_build(b, routes, n, false);
+	ret->trie_lower = trie_build(b, routes, n, true);
+	ret->connect = connect_build(b, routes, n);
 }

@@ -92,6 +92,7 @@ bool slot_record(struct down *d, struct weft_req *req, struct weft_ctx *ctx, uin
 		/* decided anew, but what this head has paid for is paid */
 		ctx->n_prepaid = rec.n_paid < WEFT_PAID_MAX ? rec.n_paid : WEFT_PAID_MAX;
 		memcpy(ctx->prepaid, rec.paid, sizeof(ctx->prepaid));
+		ctx->random = rec.random;
 		dropped(d);
 		return false;
 	}

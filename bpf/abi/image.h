@@ -281,6 +281,7 @@ struct weft_img_reply {
 
 #define WEFT_RC_IGNORE_PORT (1u << 0) /* ignore_port_in_host_matching */
 #define WEFT_RC_PREFIX_HOSTS (1u << 1) /* has "foo.*" domains */
+#define WEFT_RC_IGNORE_PARAMETERS (1u << 2) /* ignore_path_parameters_in_path_matching */
 
 struct weft_img_route_config {
 	struct weft_img_str name;
@@ -311,6 +312,8 @@ struct weft_img_vhost {
 	__u32 n_override;
 	__u32 override; /* struct weft_img_override[n] */
 	__u32 flags;
+	__u32 trie_lower; /* weft_img_node of paths without regard to case, labels in lower case; 0: none */
+	__u32 connect;	  /* weft_img_accept of routes with connect_matcher, 0: none */
 	__u32 pad;
 };
 #define WEFT_VHOST_ATTEMPT_COUNT (1u << 0) /* include_request_attempt_count */
@@ -348,6 +351,14 @@ enum weft_cond_kind {
 	WEFT_COND_CONTAINS,
 	WEFT_COND_RANGE, /* base-10 int64 in [start, end) */
 	WEFT_COND_SEPARATED, /* on WEFT_VALUE_PATH: whole path, or followed by '/' (not after a trie) */
+	WEFT_COND_FRACTION, /* random % end < start (runtime_fraction); 0 of 1 never holds */
+	WEFT_COND_GRPC,	    /* content-type application/grpc[+...] */
+};
+/* Where the text of a condition comes from. */
+enum weft_from {
+	WEFT_FROM_VALUE,  /* slot */
+	WEFT_FROM_QUERY,  /* first query parameter of that name, as it stands */
+	WEFT_FROM_COOKIE, /* first cookie of that name */
 };
 #define WEFT_COND_INVERT (1u << 0)
 #define WEFT_COND_MISSING_AS_EMPTY (1u << 1)
@@ -356,11 +367,13 @@ enum weft_cond_kind {
 struct weft_img_cond {
 	__u8 kind;
 	__u8 flags;
-	__u8 slot; /* enum weft_value or interned name */
-	__u8 pad;
+	__u8 slot; /* enum weft_value or interned name; cookies: that of "cookie" */
+	__u8 from; /* enum weft_from */
 	__u32 len;
 	__u32 str;
-	__u32 pad2;
+	__u32 name; /* of a query parameter or cookie */
+	__u32 name_len;
+	__u32 pad;
 	__s64 start;
 	__s64 end;
 };

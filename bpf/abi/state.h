@@ -145,6 +145,7 @@ struct weft_record {
 	__u32 n_paid;	/* token buckets that gave a token for this head */
 	__u32 paid[WEFT_PAID_MAX]; /* offsets of their cells: not to be charged again */
 	__u32 reply;	/* weft_img_reply of a local reply that could not be given in place, 0 none */
+	__u64 random;	/* of this request: who decides it again takes the same route */
 };
 
 struct weft_slot {
@@ -157,9 +158,9 @@ struct weft_slot {
 	__u32 active;	/* when a program last judged a request here, CLOCK_MONOTONIC in 2^20 ns (idle timeouts) */
 	__u32 pad;
 	struct weft_record rec;
-	__u64 pad2[3];
+	__u64 pad2[2];
 };
-static_assert(sizeof(struct weft_record) == 64, "weft_record");
+static_assert(sizeof(struct weft_record) == 72, "weft_record");
 static_assert(sizeof(struct weft_slot) == 128, "weft_slot");
 #define WEFT_REF_APP 1u	  /* the app's socket lives */
 #define WEFT_REF_AGENT 2u /* the agent has accepted, or still may */

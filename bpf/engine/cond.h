@@ -88,7 +88,130 @@ WEFT_INLINE int weft_cond_value(struct weft_req *req, __u32 cond, __u32 off, __u
 	return weft_text_equal(req, off, str, want, lower);
 }
 
+/* ---- query parameters ---- */
+
+struct weft_query {
+	struct weft_req *req;
+	__u32 pos, end;
+	__u32 name, name_len;
+	__u32 off;   /* of the value, once found */
+	__u32 state; /* enum weft_query_state */
+};
+enum weft_query_state { WEFT_QUERY_START, WEFT_QUERY_OTHER, WEFT_QUERY_VALUE, WEFT_QUERY_DONE };
+
+/* A parameter begins at pos: is it the one? */
+WEFT_INLINE void weft_query_name(struct weft_query *q, __u32 pos, __u32 rest)
+{
+	__u32 n = q->name_len;
+
+	q->state = WEFT_QUERY_OTHER;
+	if (rest < n || !weft_text_equal(q->req, pos, q->name, n, 0))
+		return;
+	__u32 c = rest > n ? *weft_head_at(q->req, pos + n) : '&';
+
+	if (c != '=' && c != '&')
+		return;
+	q->off = pos + n + (c == '=');
+	q->pos = q->off;
+	q->state = WEFT_QUERY_VALUE;
+}
+
+/* The beginning of a parameter, or eight bytes of one. */
+static long weft_query_step(__u32 i, void *p)
+{
+	struct weft_query *q = p;
+
+	(void)i;
+	if (q->state == WEFT_QUERY_START)
+		weft_query_name(q, q->pos, q->end - q->pos);
+	__u32 pos = q->pos;
+
+	if (pos >= q->end)
+		return 1;
+	__u64 m = weft_word_eq(weft_load64(weft_head_at(q->req, pos)), '&') &
+		  weft_word_keep(q->end - pos);
+
+	if (!m) {
+		q->pos = pos + 8;
+		return q->pos >= q->end;
+	}
+	pos += weft_word_first(m);
+	if (q->state == WEFT_QUERY_VALUE) {
+		q->end = pos;
+		return 1;
+	}
+	q->pos = pos + 1;
+	q->state = WEFT_QUERY_START;
+	return q->pos >= q->end;
+}
+
+#define WEFT_NO_TEXT (~0ull)
+
+/* Value of the first parameter of the condition's name: offset << 32 | length; WEFT_NO_TEXT: there is none. */
+WEFT_GLOBAL __u64 weft_query_find(struct weft_req *req, __u32 cond)
+{
+	if (!req)
+		return WEFT_NO_TEXT;
+	WEFT_IMG_BASE(WEFT_NO_TEXT);
+	struct weft_img_cond *k = WEFT_IMG(struct weft_img_cond, cond);
+	struct weft_span *s = WEFT_VALUE(req, WEFT_VALUE_PATH);
+	struct weft_query q = { .req = req, .pos = req->path.off + req->path.len + 1,
+				.end = s->off + s->len, .name = k->name, .name_len = k->name_len };
+
+	if (q.pos >= q.end)
+		return WEFT_NO_TEXT;
+	/* a parameter is one step, and so are eight bytes */
+	WEFT_LOOP(q.end - q.pos, weft_query_step, &q);
+	if (q.state != WEFT_QUERY_VALUE)
+		return WEFT_NO_TEXT;
+	return (__u64)q.off << 32 | (q.end - q.off);
+}
+
 #ifndef __bpf__
+/* The cookie's value among those of one line; false: it is not there. */
+static bool weft_cookie_in(const struct weft_req *req, const struct weft_img_cond *k, struct weft_span line,
+			   struct weft_span *ret)
+{
+	const __u8 *p = req->head + line.off, *end = p + line.len;
+
+	while (p < end) {
+		const __u8 *stop = memchr(p, ';', (size_t)(end - p));
+
+		stop = stop ? stop : end;
+		while (p < stop && *p == ' ')
+			p++;
+		const __u8 *eq = memchr(p, '=', (size_t)(stop - p));
+
+		if (eq && eq - p == k->name_len && !memcmp(p, weft_img_at(k->name), k->name_len)) {
+			p = eq + 1;
+			if (stop - p >= 2 && *p == '"' && stop[-1] == '"') {
+				p++;
+				stop--;
+			}
+			*ret = (struct weft_span){ (__u32)(p - req->head), (__u32)(stop - p) };
+			return true;
+		}
+		p = stop + 1;
+	}
+	return false;
+}
+
+/* As weft_query_find(): the first cookie of that name, over all lines. */
+static __u64 weft_cookie_find(struct weft_req *req, __u32 cond)
+{
+	const struct weft_img_cond *k = weft_img_at(cond);
+	struct weft_span v;
+
+	for (__u32 i = 0; i < req->n_field; i++) {
+		const struct weft_field *f = &req->field[i];
+
+		if (f->name.len == 6 && !strncasecmp((char *)req->head + f->name.off, "cookie", 6) &&
+		    weft_cookie_in(req, k, f->value, &v))
+			return (__u64)v.off << 32 | v.len;
+	}
+	return WEFT_NO_TEXT;
+}
+
 /* Several lines of one name: any may fit. */
 static int weft_cond_lines(struct weft_req *req, __u32 cond, __u32 slot)
 {
@@ -121,6 +244,26 @@ WEFT_GLOBAL int weft_cond_match(struct weft_req *req, __u32 cond)
 	struct weft_span *s = WEFT_VALUE(req, slot);
 	__u32 off = s->off, len = s->len, invert = flags & WEFT_COND_INVERT;
 
+	if (kind == WEFT_COND_FRACTION)
+		return req->random % (__u64)k->end < (__u64)k->start;
+	if (kind == WEFT_COND_GRPC)
+		return !!(req->flags & WEFT_REQ_GRPC);
+	if (k->from) {
+		__u64 at = WEFT_NO_TEXT;
+
+		if (k->from == WEFT_FROM_QUERY)
+			at = weft_query_find(req, cond);
+		else if (WEFT_KERNEL && req->present >> slot & 1)
+			weft_hand(req, WEFT_HANDED_UNBOUNDED);
+#ifndef __bpf__
+		else
+			at = weft_cookie_find(req, cond);
+#endif
+		/* an absent cookie fits the inverse, an absent parameter nothing (Envoy 1.40) */
+		if (at == WEFT_NO_TEXT)
+			return invert && (kind == WEFT_COND_PRESENT || k->from == WEFT_FROM_COOKIE);
+		return weft_cond_value(req, cond, (__u32)(at >> 32), (__u32)at) != (int)invert;
+	}
 	if (kind == WEFT_COND_SEPARATED) {
 		off = req->path.off;
 		len = req->path.len;

@@ -75,6 +75,51 @@ WEFT_API int weft_req_begin(struct weft_req *req, const struct weft_ctx *ctx, __
 	return 0;
 }
 
+struct weft_semicolon {
+	struct weft_req *req;
+	__u32 off, len, hit;
+};
+
+static long weft_semicolon_step(__u32 i, void *p)
+{
+	struct weft_semicolon *c = p;
+
+	c->hit = !!(weft_word_eq(weft_load64(weft_head_at(c->req, c->off + i * 8)), ';') &
+		    weft_word_keep(c->len - i * 8));
+	return c->hit ? 1 : 0;
+}
+
+/* The path has parameters: ";..." behind the name of a segment. */
+WEFT_GLOBAL int weft_path_parameters(struct weft_req *req)
+{
+	if (!req)
+		return 0;
+	struct weft_semicolon c = { .req = req, .off = req->path.off, .len = req->path.len };
+
+	WEFT_LOOP((c.len + 7) / 8, weft_semicolon_step, &c);
+	return (int)c.hit;
+}
+
+#ifndef __bpf__
+/* ignore_path_parameters_in_path_matching: what is matched; what is forwarded stays. */
+static void weft_path_plain(struct weft_req *req)
+{
+	static _Thread_local __u8 plain[WEFT_NATIVE_HEAD_MAX + 64];
+	__u32 n = 0, skip = 0;
+
+	for (__u32 i = 0; i < req->path.len && n < WEFT_NATIVE_HEAD_MAX; i++) {
+		__u8 c = req->head[req->path.off + i];
+
+		skip = c == ';' || (skip && c != '/');
+		if (!skip)
+			plain[n++] = c;
+	}
+	memset(plain + n, 0, 64);
+	req->plain = plain;
+	req->plain_path = (struct weft_span){ 0, n };
+}
+#endif
+
 /* Virtual host, route, weighted cluster. Leaves what it finds in dec. */
 WEFT_INLINE int weft_decide_route(struct weft_req *req, struct weft_ctx *ctx, __u32 rc, __u64 random)
 {
@@ -85,15 +130,24 @@ WEFT_INLINE int weft_decide_route(struct weft_req *req, struct weft_ctx *ctx, __
 		weft_host_strip(req, ctx->dst.port);
 	__u32 vhost = weft_vhost_find(req, rc);
 
-	/* CONNECT fits only connect_matcher, which no configuration that we accept has */
-	if (!vhost || req->flags & WEFT_REQ_CONNECT)
+	if (!vhost)
 		return 0;
 	WEFT_IMG_BASE(0);
+	if (WEFT_IMG(struct weft_img_route_config, rc)->flags & WEFT_RC_IGNORE_PARAMETERS &&
+	    weft_path_parameters(req)) {
+		weft_hand(req, WEFT_HANDED_NORMALIZE);
+#ifndef __bpf__
+		weft_path_plain(req);
+#endif
+	}
 	WEFT_TRACE(req, "virtual_host", "%.*s", (int)WEFT_IMG(struct weft_img_vhost, vhost)->name.len,
 		   (const char *)WEFT_IMG(char, WEFT_IMG(struct weft_img_vhost, vhost)->name.off));
 	req->dec.vhost = vhost;
 	__u32 route = weft_route_find(req, vhost);
 
+#ifndef __bpf__
+	req->plain = NULL;
+#endif
 	req->dec.route = route;
 	if (!route) {
 		WEFT_TRACE(req, "route", "no route matches");
@@ -257,13 +311,19 @@ int weft_decide(struct weft_req *req, struct weft_ctx *ctx)
 	if (!req || !ctx)
 		return -WEFT_ENOENT;
 	WEFT_IMG_BASE(-WEFT_ENOENT);
-	__u64 random = ctx->random ? ctx->random : weft_random();
 	__u32 rc = weft_route_config_at(ctx, WEFT_IMG(struct weft_img_hcm, req->dec.hcm)->route_config);
 
 	weft_decision_reset(req);
 	req->dec.epoch = ctx->epoch;
-	if (ctx->flags & WEFT_CTX_EXPLAIN && !ctx->random)
-		random = 0;
+#ifndef __bpf__
+	req->plain = NULL;
+#endif
+	/* one draw per request: deciding it again (a cell was missing) must not take another route */
+	if (!ctx->random && !(ctx->flags & WEFT_CTX_EXPLAIN))
+		ctx->random = weft_random();
+	__u64 random = ctx->random;
+
+	req->random = random;
 	if (req->hcm_flags & (WEFT_HCM_NORMALIZE_PATH | WEFT_HCM_MERGE_SLASHES) &&
 	    req->flags & WEFT_REQ_PATH_ODD)
 		weft_hand(req, WEFT_HANDED_NORMALIZE);
@@ -273,7 +333,9 @@ int weft_decide(struct weft_req *req, struct weft_ctx *ctx)
 	if (req->dec.handed)
 		return 0;
 #ifndef __bpf__
-	if (req->flags & WEFT_REQ_UPGRADE && !weft_upgrade_allowed(req)) {
+	/* CONNECT is an upgrade that no configuration which we accept has */
+	if ((req->flags & WEFT_REQ_UPGRADE && !weft_upgrade_allowed(req)) ||
+	    (req->flags & WEFT_REQ_CONNECT && req->dec.route)) {
 		WEFT_TRACE(req, "upgrade", "not configured");
 		req->dec.outcome = WEFT_OUTCOME_UPGRADE_FAILED;
 		return 0;

@@ -98,7 +98,7 @@ struct weft_ctx {
 	__u32 view_off;	 /* weft_img_view, 0: nothing published */
 	__u32 listener;	 /* weft_img_listener */
 	__u32 pad;
-	__u64 random;	 /* in: random bits of this request; 0: the engine draws them */
+	__u64 random;	 /* in: random bits of this request; 0: the engine draws them, and leaves them here */
 #ifndef __bpf__
 	struct weft_conn_limits *conn; /* of this connection, one thread at a time; NULL: full buckets */
 #endif
@@ -155,6 +155,7 @@ struct weft_req {
 	__u64 hash;	/* weft_hash_head() of the head's bytes, before the parser changes any */
 	__u64 present;	/* bit per weft_value */
 	__u64 repeated; /* bit per weft_value: several lines */
+	__u64 random;	/* of this request: runtime_fraction, weighted clusters */
 	struct weft_span path; /* without query, what routes match */
 	__u32 underscores; /* in: weft_img_hcm.underscores */
 	__u32 n_text;	   /* bytes used in text */
@@ -168,6 +169,9 @@ struct weft_req {
 	__u8 head[WEFT_HEAD_MAX + 64];
 #else
 	const char *details; /* response code details of a codec error */
+	/* the path without its parameters, where those do not count; NULL: as it is. Inside weft_decide() only */
+	__u8 *plain;
+	struct weft_span plain_path;
 	/*
 	 * The caller's bytes, 64 more readable behind max_head + 256. Once the head is complete, field names
 	 * are lower-cased, folded values and several Host lines joined in place.

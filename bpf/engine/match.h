@@ -11,7 +11,7 @@
 
 struct weft_walk {
 	struct weft_req *req;
-	__u32 node, pos, end, accept;
+	__u32 node, pos, end, accept, lower;
 };
 
 static long weft_walk_step(__u32 i, void *p)
@@ -24,11 +24,14 @@ static long weft_walk_step(__u32 i, void *p)
 	(void)i;
 	if (pos + len > c->end)
 		return 1;
-	__u64 w = weft_load64(weft_head_at(c->req, pos)) ^ n->label8;
+	__u64 w = weft_load64(weft_head_at(c->req, pos));
 
+	if (c->lower)
+		w = weft_word_lower(w);
+	w ^= n->label8;
 	if (w & weft_word_keep(len))
 		return 1;
-	if (len > 8 && !weft_text_equal(c->req, pos + 8, n->label + 8, len - 8, 0))
+	if (len > 8 && !weft_text_equal(c->req, pos + 8, n->label + 8, len - 8, c->lower))
 		return 1;
 	pos += len;
 	if (n->accept)
@@ -38,8 +41,11 @@ static long weft_walk_step(__u32 i, void *p)
 			c->accept = n->accept_exact;
 		return 1;
 	}
-	__u32 byte = *weft_head_at(c->req, pos) & n->child_mask;
+	__u32 byte = *weft_head_at(c->req, pos);
 
+	if (c->lower && byte - 'A' < 26)
+		byte |= 0x20;
+	byte &= n->child_mask;
 	c->pos = pos;
 	c->node = *WEFT_IMG(__u32, c->node + sizeof(struct weft_img_node) + byte * 4);
 	return c->node ? 0 : 1;
@@ -69,6 +75,7 @@ WEFT_INLINE int weft_route_match(struct weft_req *req, __u32 route)
 struct weft_try {
 	struct weft_req *req;
 	__u32 accept, i, best, route;
+	__u32 second; /* list to go on with when the first is done */
 };
 
 static long weft_try_step(__u32 j, void *p)
@@ -96,7 +103,25 @@ static long weft_try_step(__u32 j, void *p)
 	/* candidates stand in order of index: none further down this list is better */
 	c->i = 0;
 	c->accept = WEFT_IMG(struct weft_img_accept, c->accept)->up;
+	if (!c->accept) {
+		c->accept = c->second;
+		c->second = 0;
+	}
 	return c->accept ? 0 : 1;
+}
+
+/* weft_img_accept for the path in one trie, 0: none. */
+WEFT_GLOBAL __u32 weft_trie_walk(struct weft_req *req, __u32 trie, __u32 lower)
+{
+	if (!req || !trie)
+		return 0;
+	weft_path_swap(req);
+	struct weft_walk w = { .req = req, .node = trie, .pos = req->path.off,
+			       .end = req->path.off + req->path.len, .lower = lower };
+
+	WEFT_LOOP(req->path.len + 1, weft_walk_step, &w);
+	weft_path_swap(req);
+	return w.accept;
 }
 
 /* weft_img_route, 0: none. */
@@ -105,22 +130,43 @@ WEFT_GLOBAL __u32 weft_route_find(struct weft_req *req, __u32 vhost)
 	if (!req || !vhost)
 		return 0;
 	WEFT_IMG_BASE(0);
-	struct weft_walk w = { .req = req,
-			       .node = WEFT_IMG(struct weft_img_vhost, vhost)->trie,
-			       .pos = req->path.off,
-			       .end = req->path.off + req->path.len };
+	__u32 trie = WEFT_IMG(struct weft_img_vhost, vhost)->trie;
+	__u32 lower = WEFT_IMG(struct weft_img_vhost, vhost)->trie_lower;
+	struct weft_try t = { .req = req, .best = WEFT_NO_ROUTE };
 
-	if (!w.node || !req->path.len)
+	if (req->flags & WEFT_REQ_CONNECT)
+		t.accept = WEFT_IMG(struct weft_img_vhost, vhost)->connect;
+	else if (!req->path.len)
 		return 0;
-	WEFT_LOOP(req->path.len + 1, weft_walk_step, &w);
-	if (!w.accept)
-		return 0;
-	struct weft_img_accept *a = WEFT_IMG(struct weft_img_accept, w.accept);
-	struct weft_try t = { .req = req, .accept = w.accept, .best = a->best, .route = a->best_route };
+	else
+		t.accept = weft_trie_walk(req, trie, 0);
+	if (lower && !(req->flags & WEFT_REQ_CONNECT))
+		t.second = weft_trie_walk(req, lower, 1);
+	if (t.accept) {
+		struct weft_img_accept *a = WEFT_IMG(struct weft_img_accept, t.accept);
 
-	if (a->best == WEFT_NO_ROUTE)
+		t.best = a->best;
+		t.route = a->best_route;
+		if (!a->n && !a->up)
+			t.accept = 0;
+	}
+	if (t.second) {
+		struct weft_img_accept *a = WEFT_IMG(struct weft_img_accept, t.second);
+
+		if (a->best < t.best) {
+			t.best = a->best;
+			t.route = a->best_route;
+		}
+		if (!a->n && !a->up)
+			t.second = 0;
+	}
+	if (t.best == WEFT_NO_ROUTE)
 		t.route = 0;
-	if (!a->n && !a->up)
+	if (!t.accept) {
+		t.accept = t.second;
+		t.second = 0;
+	}
+	if (!t.accept)
 		return t.route;
 #ifdef __bpf__
 	WEFT_LOOP(WEFT_CANDIDATES_MAX, weft_try_step, &t);

@@ -31,6 +31,24 @@ WEFT_GLOBAL int weft_text_equal(struct weft_req *req, __u32 head_off, __u32 img_
 	return 0;
 }
 
+/* From here to the next call the path is what routes match, which may stand elsewhere; the head is not to be read. */
+WEFT_INLINE void weft_path_swap(struct weft_req *req)
+{
+#ifndef __bpf__
+	if (!req->plain)
+		return;
+	__u8 *head = req->head;
+	struct weft_span path = req->path;
+
+	req->head = req->plain;
+	req->path = req->plain_path;
+	req->plain = head;
+	req->plain_path = path;
+#else
+	(void)req;
+#endif
+}
+
 /* Value of head[off..+len) in a weft_img_tab, compared in lower case, 0 none. kind_len: kind << 16 | len. */
 WEFT_GLOBAL __u32 weft_tab_find(struct weft_req *req, __u32 tab, __u32 hash, __u32 off,
 				__u32 kind_len)

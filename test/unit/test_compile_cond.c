@@ -117,6 +117,164 @@ static void test_regex_is_refused(void **state)
 		     H0 ".safe_regex_match", "unsupported: regular expressions");
 }
 
+/* ---- conditions on anything else; yes and no are paths with their query, or header lines ---- */
+
+#define MATCH(m) LISTENER_80 ROUTES("{match: {prefix: /, " m "}, " OK_200 "}")
+
+static void check_match(const char *match, const char *const *yes, const char *const *no)
+{
+	char yaml[4096];
+	struct conf c;
+
+	conf_open(&c);
+	snprintf(yaml, sizeof(yaml), MATCH("%s"), match);
+	conf_ok(&c, yaml);
+	for (int want = 0; want >= -1; want--) {
+		for (const char *const *p = want ? no : yes; *p; p++) {
+			bool path = **p == '/';
+
+			if (conf_route(&c, "GET", "h", path ? *p : "/", path ? "" : *p) != want)
+				fail_msg("%s: %s: not %d", match, *p, want);
+		}
+	}
+	conf_close(&c);
+}
+
+static void test_query_parameters(void **state)
+{
+	(void)state;
+	check_match("query_parameters: [{name: k, string_match: {exact: v}}]",
+		    LIST("/?k=v", "/?a=1&k=v&b=2", "/?k=v&k=x", "/?&&k=v", "/?k=v&", "/p?x=12345678&k=v",
+			 "/?x?&k=v"),
+		    LIST("/", "/?", "/?k", "/?k=", "/?k=x&k=v", "/?K=v", "/?k=V", "/?k=v=w", "/?kk=v",
+			 "/?a=1;k=v", "/??k=v", "/?k=v%20", "/k=v"));
+	check_match("query_parameters: [{name: long-name-of-a-parameter, string_match: {prefix: V, "
+		    "ignore_case: true}}]",
+		    LIST("/?long-name-of-a-parameter=value"),
+		    LIST("/?long-name-of-a-paramete=value", "/?long-name-of-a-parameter"));
+	check_match("query_parameters: [{name: k, string_match: {exact: ''}}]",
+		    LIST("/?k", "/?k=", "/?k&k=1", "/?&k&"), LIST("/?k=1", "/?a", "/"));
+	check_match("query_parameters: [{name: k, present_match: true}]",
+		    LIST("/?k", "/?k=", "/?k=1", "/?a&k"), LIST("/", "/?kk", "/?a=k"));
+	check_match("query_parameters: [{name: k, present_match: false}]", LIST("/", "/?a=k"),
+		    LIST("/?k", "/?a&k=1"));
+	check_match("query_parameters: [{name: k}]", LIST("/?k"), LIST("/?a"));
+	check_match("query_parameters: [{name: a, string_match: {exact: '1'}}, {name: b}]",
+		    LIST("/?b&a=1"), LIST("/?a=1", "/?b"));
+	/* no parameter has such a name */
+	check_match("query_parameters: [{name: 'a=b', present_match: true}]", NONE, LIST("/?a=b=c"));
+	check_match("query_parameters: [{name: 'a&b', present_match: false}]", LIST("/?a&b"), NONE);
+}
+
+static void test_cookies(void **state)
+{
+	(void)state;
+	check_match("cookies: [{name: a, string_match: {exact: '1'}}]",
+		    LIST("cookie: a=1\r\n", "cookie: b=2; a=1\r\n", "cookie: a=1; a=2\r\n",
+			 "cookie: b=2\r\ncookie: a=1\r\n", "cookie: a=1\r\ncookie: a=2\r\n",
+			 "cookie: a=\"1\"\r\n", "cookie: b=2;a=1\r\n", "cookie: a ; c; a=1\r\n"),
+		    LIST("", "cookie: a=2; a=1\r\n", "cookie: a=2\r\ncookie: a=1\r\n",
+			 "cookie: A=1\r\n", "cookie: a = 1\r\n", "cookie: b=a=1\r\n",
+			 "cookie: a=1 ; c\r\n", "cookie: a\r\n", "cookie: a=\"1\r\n"));
+	/* one that is not there fits the inverse (Envoy 1.40) */
+	check_match("cookies: [{name: a, string_match: {exact: '1'}, invert_match: true}]",
+		    LIST("", "cookie: a=2\r\n", "cookie: b=1\r\n"), LIST("cookie: a=1\r\n"));
+}
+
+static void test_grpc(void **state)
+{
+	(void)state;
+	check_match("grpc: {}",
+		    LIST("content-type: application/grpc\r\n",
+			 "content-type: application/grpc+proto\r\n"),
+		    LIST("", "content-type: application/grpc-web\r\n",
+			 "content-type: application/grpc;x\r\n", "content-type: application/json\r\n"));
+}
+
+/* What apps send is never TLS to weft. */
+static void test_tls_context(void **state)
+{
+	(void)state;
+	check_match("tls_context: {presented: true}", NONE, LIST("/"));
+	check_match("tls_context: {validated: true}", NONE, LIST("/"));
+	check_match("tls_context: {presented: false, validated: false}", LIST("/"), NONE);
+	check_match("tls_context: {}", LIST("/"), NONE);
+}
+
+static bool with_random(struct conf *c, uint64_t random)
+{
+	struct conf_req *q = calloc(1, sizeof(*q));
+	bool taken;
+
+	assert_non_null(q);
+	conf_connect(q, "10.0.0.1", 80);
+	q->ctx.random = random;
+	conf_request(c, q, "GET", "h", "/", "");
+	taken = q->req.dec.route != 0;
+	assert_int_equal(q->req.random, random);
+	free(q);
+	return taken;
+}
+
+static void test_fraction(void **state)
+{
+	static const struct {
+		const char *fraction;
+		uint64_t of, below;
+	} t[] = {
+		{"{numerator: 30}", 100, 30},
+		{"{numerator: 0}", 100, 0},
+		{"{numerator: 99}", 100, 99},
+		{"{numerator: 100}", 100, 100},
+		{"{numerator: 250}", 100, 100},
+		{"{numerator: 100, denominator: TEN_THOUSAND}", 10000, 100},
+		{"{numerator: 999999, denominator: MILLION}", 1000000, 999999},
+	};
+	char yaml[4096];
+	struct conf c;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(t) / sizeof(*t); i++) {
+		conf_open(&c);
+		snprintf(yaml, sizeof(yaml),
+			 MATCH("runtime_fraction: {default_value: %s, runtime_key: some.key}"),
+			 t[i].fraction);
+		conf_ok(&c, yaml);
+		for (uint64_t r = 1; r < 400; r++) {
+			uint64_t random = r * 0x9E3779B97F4A7C15ull | 1;
+
+			assert_int_equal(with_random(&c, random), random % t[i].of < t[i].below);
+			assert_int_equal(with_random(&c, t[i].of + r), r % t[i].of < t[i].below);
+		}
+		conf_close(&c);
+	}
+}
+
+/* Deciding a request again (here: because a bucket had no cell) draws nothing anew. */
+static void test_fraction_is_stable(void **state)
+{
+	struct conf c;
+	struct conf_req *q = calloc(1, sizeof(*q));
+	uint32_t route;
+
+	(void)state;
+	assert_non_null(q);
+	conf_open(&c);
+	conf_ok(&c, MATCH("runtime_fraction: {default_value: {numerator: 50}}"));
+	for (int i = 0; i < 64; i++) {
+		conf_connect(q, "10.0.0.1", 80);
+		conf_request(&c, q, "GET", "h", "/", "");
+		assert_true(q->ctx.random);
+		route = q->req.dec.route;
+		for (int k = 0; k < 8; k++) {
+			assert_int_equal(weft_decide(&q->req, &q->ctx), 0);
+			assert_int_equal(q->req.dec.route, route);
+		}
+	}
+	conf_close(&c);
+	free(q);
+}
+
 /* "{name: x-1}, ..." */
 static char *names(int n)
 {
@@ -142,6 +300,14 @@ static void test_limits(void **state)
 	assert_true(asprintf(&yaml, IN("%s"), list) > 0);
 	conf_refused(yaml, "RouteConfiguration/r", "virtual_hosts[0].routes[0].match",
 		     "more than 16 conditions");
+	free(yaml);
+	list[strlen(list) - strlen("{name: x-a}, ")] = '\0'; /* 16, and one of another kind */
+	assert_true(asprintf(&yaml, MATCH("grpc: {}, headers: [%s]"), list) > 0);
+	conf_refused(yaml, "RouteConfiguration/r", "virtual_hosts[0].routes[0].match",
+		     "more than 16 conditions");
+	free(yaml);
+	assert_true(asprintf(&yaml, IN("%s"), list) > 0);
+	conf_accepted(yaml);
 	free(yaml);
 	for (int over = 0; over < 2; over++) {
 		routes = names(MOST + over);
@@ -171,6 +337,9 @@ int main(void)
 		cmocka_unit_test(test_deprecated_forms), cmocka_unit_test(test_range),
 		cmocka_unit_test(test_pseudo_headers),	 cmocka_unit_test(test_several_conditions),
 		cmocka_unit_test(test_regex_is_refused), cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_query_parameters), cmocka_unit_test(test_cookies),
+		cmocka_unit_test(test_grpc),		 cmocka_unit_test(test_tls_context),
+		cmocka_unit_test(test_fraction),	 cmocka_unit_test(test_fraction_is_stable),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

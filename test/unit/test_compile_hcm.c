@@ -119,6 +119,8 @@ static void test_upgrades(void **state)
 		weft_img_at(((const struct weft_img_str *)weft_img_at(h->upgrade))->off),
 		"websocket", 9);
 	conf_close(&c);
+	conf_refused(CONF("upgrade_configs: [{upgrade_type: Connect}]"), "Listener/l",
+		     F "upgrade_configs[0].upgrade_type", "unsupported: CONNECT");
 	conf_refused(CONF("upgrade_configs: [{upgrade_type: a, filters: [" ROUTER "]}]"),
 		     "Listener/l", F "upgrade_configs[0].filters", "unsupported");
 }

@@ -74,12 +74,12 @@ static void test_refusal_leaves_the_old(void **state)
 	rc = route_config();
 	weft_store_stats(c.store, &before);
 	assert_int_equal(
-		conf_set(&c, LISTENER_80 R("/b, case_sensitive: false") C("lb_policy: MAGLEV, ")),
+		conf_set(&c, LISTENER_80 R("/b, filter_state: [{key: a, string_match: {exact: b}}]") C("lb_policy: MAGLEV, ")),
 		-EINVAL);
 	/* all causes at once */
 	assert_non_null(conf_find(&c.diag, "Cluster/c", "lb_policy"));
 	assert_non_null(conf_find(&c.diag, "RouteConfiguration/r",
-				  "virtual_hosts[0].routes[0].match.case_sensitive"));
+				  "virtual_hosts[0].routes[0].match.filter_state"));
 	assert_int_equal(route_config(), rc);
 	weft_store_stats(c.store, &after);
 	assert_int_equal(after.img_used, before.img_used);

@@ -39,6 +39,95 @@ static void test_paths(void **state)
 	conf_close(&c);
 }
 
+static void test_any_case(void **state)
+{
+	struct conf c;
+
+	(void)state;
+	conf_open(&c);
+	conf_ok(&c, LISTENER_80 ROUTES(
+			    "{match: {path: /Exact/Path, case_sensitive: false}, " OK_200 "}, "
+			    "{match: {prefix: /PRE, case_sensitive: false}, " OK_200 "}, "
+			    "{match: {path_separated_prefix: /Sep, case_sensitive: false}, " OK_200 "}, "
+			    "{match: {prefix: /exact}, " OK_200 "}, "
+			    "{match: {prefix: /pre/longer/than/eight, headers: [{name: x}]}, " OK_200 "}, "
+			    "{match: {prefix: /Long/Label/of/Many/Bytes, case_sensitive: false, headers: "
+			    "[{name: y}]}, " OK_200 "}, "
+			    "{match: {prefix: /long}, " OK_200 "}"));
+	assert_int_equal(conf_route(&c, "GET", "h", "/eXACT/pATH", ""), 0);
+	assert_int_equal(conf_route(&c, "GET", "h", "/exact/path", ""), 0);
+	assert_int_equal(conf_route(&c, "GET", "h", "/exact/paths", ""), 3);
+	assert_int_equal(conf_route(&c, "GET", "h", "/Exact/paths", ""), -1);
+	assert_int_equal(conf_route(&c, "GET", "h", "/preLUDE?q", ""), 1);
+	assert_int_equal(conf_route(&c, "GET", "h", "/pre/longer/than/eight", "x: 1\r\n"), 1);
+	assert_int_equal(conf_route(&c, "GET", "h", "/SEP/x", ""), 2);
+	assert_int_equal(conf_route(&c, "GET", "h", "/sEp", ""), 2);
+	assert_int_equal(conf_route(&c, "GET", "h", "/SEPx", ""), -1);
+	assert_int_equal(conf_route(&c, "GET", "h", "/long/label/OF/many/bytes!", "y: 1\r\n"), 5);
+	assert_int_equal(conf_route(&c, "GET", "h", "/long/label/OF/many/bytes!", ""), 6);
+	assert_int_equal(conf_route(&c, "GET", "h", "/LONG/label/OF/many/bytes!", ""), -1);
+	/* '@' and '`' differ in the bit that cases differ in */
+	conf_ok(&c, LISTENER_80 ROUTES("{match: {prefix: '/`', case_sensitive: false}, " OK_200 "}"));
+	assert_int_equal(conf_route(&c, "GET", "h", "/`", ""), 0);
+	assert_int_equal(conf_route(&c, "GET", "h", "/@", ""), -1);
+	conf_close(&c);
+}
+
+/* Routes with connect_matcher are for CONNECT alone, and CONNECT for them. Nobody may tunnel: 403. */
+static void test_connect(void **state)
+{
+	struct conf_req *q = calloc(1, sizeof(*q));
+	struct conf c;
+
+	(void)state;
+	assert_non_null(q);
+	conf_open(&c);
+	for (int with = 0; with < 2; with++) {
+		conf_ok(&c, with ? LISTENER_80 ROUTES("{match: {connect_matcher: {}, headers: [{name: x}]}, "
+						      OK_200 "}, {match: {connect_matcher: {}}, " OK_200 "}, "
+						      "{match: {prefix: /}, " OK_200 "}") :
+				   LISTENER_80 ROUTES("{match: {prefix: /}, " OK_200 "}"));
+		assert_int_equal(conf_route(&c, "GET", "h", "/", ""), with ? 2 : 0);
+		for (int x = 0; x < 2; x++) {
+			conf_connect(q, "10.0.0.1", 80);
+			conf_request(&c, q, "CONNECT", "h:80", "h:80", x ? "x: 1\r\n" : "");
+			assert_int_equal(q->req.dec.outcome, with ? WEFT_OUTCOME_UPGRADE_FAILED :
+								    WEFT_OUTCOME_NO_ROUTE);
+			if (with)
+				assert_int_equal(((const struct weft_img_route *)weft_img_at(
+							 q->req.dec.route))->index, x ? 0 : 1);
+		}
+	}
+	conf_close(&c);
+	free(q);
+}
+
+static void test_path_parameters(void **state)
+{
+	struct conf c;
+
+	(void)state;
+	conf_open(&c);
+	conf_ok(&c, LISTENER_80 RC("ignore_path_parameters_in_path_matching: true, ",
+				   VHOST("{match: {path: /pp/x}, " OK_200 "}, "
+					 "{match: {prefix: /PP/X, case_sensitive: false}, " OK_200 "}, "
+					 "{match: {prefix: '/;'}, " OK_200 "}, "
+					 "{match: {prefix: /, headers: [{name: ':path', string_match: "
+					 "{contains: ';'}}]}, " OK_200 "}")));
+	assert_int_equal(conf_route(&c, "GET", "h", "/pp/x", ""), 0);
+	assert_int_equal(conf_route(&c, "GET", "h", "/pp/x;a=1", ""), 0);
+	assert_int_equal(conf_route(&c, "GET", "h", "/pp;z/x;a=1?q;q", ""), 0);
+	assert_int_equal(conf_route(&c, "GET", "h", "/pp/x;", ""), 0);
+	assert_int_equal(conf_route(&c, "GET", "h", "/pP;z/x;a=1/y", ""), 1);
+	/* a header condition sees the path as it came */
+	assert_int_equal(conf_route(&c, "GET", "h", "/;x", ""), 3);
+	assert_int_equal(conf_route(&c, "GET", "h", "/y", ""), -1);
+	conf_ok(&c, LISTENER_80 ROUTES("{match: {path: /pp/x}, " OK_200 "}, "
+				       "{match: {path: '/pp/x;a'}, " OK_200 "}"));
+	assert_int_equal(conf_route(&c, "GET", "h", "/pp/x;a", ""), 1);
+	conf_close(&c);
+}
+
 static void test_first_match_wins(void **state)
 {
 	struct conf c;
@@ -59,18 +148,6 @@ static void test_narrowing_fields_are_refused(void **state)
 {
 	(void)state;
 	refused("safe_regex: {regex: /a}", "safe_regex", "unsupported: regular expressions");
-	refused("connect_matcher: {}", "connect_matcher", "unsupported");
-	refused("prefix: /, case_sensitive: false", "case_sensitive", "unsupported");
-	refused("prefix: /, query_parameters: [{name: q}]", "query_parameters", "unsupported");
-	refused("prefix: /, cookies: [{name: q, string_match: {exact: a}}]", "cookies",
-		"unsupported");
-	refused("prefix: /, grpc: {}", "grpc", "unsupported");
-	refused("prefix: /, tls_context: {presented: true}", "tls_context", "unsupported");
-	refused("prefix: /, runtime_fraction: {default_value: {numerator: 99}}", "runtime_fraction",
-		"unsupported below 100 %");
-	refused("prefix: /, runtime_fraction: {default_value: {numerator: 100, denominator: "
-		"MILLION}}",
-		"runtime_fraction", "unsupported below 100 %");
 	refused("prefix: /, dynamic_metadata: [{filter: f, path: [{key: k}], value: "
 		"{present_match: true}}]",
 		"dynamic_metadata", "unsupported");
@@ -166,6 +243,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_paths),
+		cmocka_unit_test(test_any_case),
+		cmocka_unit_test(test_connect),
+		cmocka_unit_test(test_path_parameters),
 		cmocka_unit_test(test_first_match_wins),
 		cmocka_unit_test(test_narrowing_fields_are_refused),
 		cmocka_unit_test(test_match_all_forms_are_accepted),

@@ -102,8 +102,6 @@ static void test_refused(void **state)
 	REFUSED("response_headers_to_remove: [a]", "response_headers_to_remove");
 	REFUSED("request_mirror_policies: [{cluster: c}]", "request_mirror_policies");
 	REFUSED("vhost_header: a", "vhost_header");
-	REFUSED("ignore_path_parameters_in_path_matching: true",
-		"ignore_path_parameters_in_path_matching");
 	HOST_REFUSED("require_tls: ALL", "require_tls");
 	HOST_REFUSED("rate_limits: [{actions: [{remote_address: {}}]}]", "rate_limits");
 	HOST_REFUSED("request_headers_to_add: [{header: {key: a, value: b}}]",

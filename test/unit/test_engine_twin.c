@@ -130,6 +130,16 @@ static void configure(void)
 		{ "/direct", 1, fix_direct(direct), 0 },
 		{ "/made", 0, fix_direct(fix_reply(201, "", "made")), 0 },
 		{ "/", 0, fix_forward(0), 1 },
+		{ "/query", 0, fix_direct(direct), 1 },
+		{ "/some", 0, fix_direct(direct), 1 },
+		{ "/rpc", 0, fix_direct(direct), 1 },
+	};
+	/* without regard to case, behind the others */
+	struct fix_route lower[] = {
+		{ "/never", 0, fix_direct(direct), 0 },
+		{ "/case/of/long/label", 0, fix_direct(direct), 1 },
+		{ "/direct", 1, fix_direct(direct), 0 },
+		{ "/kind/c", 0, fix_direct(direct), 0 },
 	};
 	struct weft_img_cond c[8] = { 0 };
 
@@ -145,7 +155,21 @@ static void configure(void)
 	fix_conds(r[3].route, c, 1);
 	c[0] = cond(WEFT_COND_PRESENT, y, "", WEFT_COND_INVERT);
 	fix_conds(r[13].route, c, 1);
-	v1 = fix_vhost("v1", r, 14);
+	c[0] = (struct weft_img_cond){ .kind = WEFT_COND_EXACT, .from = WEFT_FROM_QUERY,
+				       .str = fix_str("v").off, .len = 1,
+				       .name = fix_str("k").off, .name_len = 1 };
+	c[1] = (struct weft_img_cond){ .kind = WEFT_COND_PRESENT, .from = WEFT_FROM_QUERY,
+				       .flags = WEFT_COND_INVERT, .name = fix_str("longer-than-8").off,
+				       .name_len = 13 };
+	fix_conds(r[14].route, c, 2);
+	c[0] = (struct weft_img_cond){ .kind = WEFT_COND_FRACTION, .start = 30, .end = 100 };
+	fix_conds(r[15].route, c, 1);
+	c[0] = (struct weft_img_cond){ .kind = WEFT_COND_GRPC };
+	fix_conds(r[16].route, c, 1);
+	c[0] = cond(WEFT_COND_PRESENT, x, "", 0);
+	fix_conds(lower[1].route, c, 1);
+	v1 = fix_vhost("v1", r, 17);
+	FIX_AT(struct weft_img_vhost, v1)->trie_lower = fix_node(lower, 4, "");
 	struct fix_route all = { "/", 0, fix_direct(direct), 0 };
 
 	v2 = fix_vhost("v2", &all, 1);
@@ -176,6 +200,10 @@ static size_t make_head(char *p)
 		"/kind", "/kind/sub", "/kinds", "/range", "/range/", "/lim/1", "/r1?q=1", "/r2/x?y", "/r3/z?q",
 		"/r4/a?b=c", "/none", "/dead", "/direct", "/direct/", "/made?a", "/", "/other/../x", "/k",
 		"/%6b", "/r1#f", "*", "http://shop.example/kind",
+		"/query?k=v", "/query?a=1&k=v&b", "/query?k=x&k=v", "/query?k", "/query?long-k=v&k=v",
+		"/query?&&k=v&longer-than-8", "/query?longer-than-8=1&k=v", "/query?12345678&123456789=1&k=v",
+		"/query?k=v=w", "/query?kk=v&", "/query?", "/some", "/some/other", "/rpc",
+		"/CASE/of/LONG/label/x", "/dIRECT", "/KIND/cx", "/Never", "/kind/C",
 	};
 	static const char *const host[] = {
 		"shop.example", "SHOP.Example", "a.shop.example", "b-x.shop.example", "-x.shop.example",
@@ -233,7 +261,7 @@ struct weft_req_bpf {
 	__u32 len, head_len, max_head, max_headers, hcm_flags, headers;
 	__u64 bloom;
 	__u32 flags, n_field;
-	__u64 content_length, hash, present, repeated;
+	__u64 content_length, hash, present, repeated, random;
 	struct weft_span path;
 	__u32 underscores, n_text;
 	struct weft_decision dec;

@@ -7,7 +7,10 @@ static uint32_t slot;
 
 #define ROUTES                                                                                                 \
 	"{match: {prefix: /one}, direct_response: {status: 200, body: {inline_string: one}}}, "                \
-	"{match: {prefix: /two}, direct_response: {status: 200, body: {inline_string: two}}}, " FIX_ROUTE
+	"{match: {prefix: /two}, direct_response: {status: 200, body: {inline_string: two}}}, "                \
+	"{match: {prefix: /half, runtime_fraction: {default_value: {numerator: 50}}}, "                        \
+	"direct_response: {status: 200, body: {inline_string: low}}}, "                                        \
+	"{match: {prefix: /half}, direct_response: {status: 200, body: {inline_string: high}}}, " FIX_ROUTE
 
 static void upstream(int fd)
 {
@@ -237,10 +240,39 @@ static void test_paid_once(void **state)
 	fix_close();
 }
 
+/* A head that is decided again takes the route that its random value gave the first time. */
+static void test_random_is_shared(void **state)
+{
+	static const char half[] = "GET /half HTTP/1.1\r\nhost: a\r\n\r\n";
+	struct weft_record rec;
+	struct weft_ctx ctx;
+	int fd;
+
+	(void)state;
+	start("");
+	fd = fix_dial();
+	pass(0);
+	for (uint32_t i = 0; i < 16; i++) {
+		decide(half, &ctx);
+		rec = (struct weft_record){.exchange = i + 1,
+					   .position = i * strlen(half),
+					   .epoch = ctx.epoch + 1,
+					   .random = 1049 + i * 7};
+		rec.hash = weft_hash_head(half, (uint32_t)strlen(half));
+		record(&rec);
+		fix_say(fd, half);
+		assert_true(fix_hear(fd, &a));
+		assert_string_equal(a.body, rec.random % 100 < 50 ? "low" : "high");
+	}
+	close(fd);
+	fix_close();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {FIX_TEST(test_records), FIX_TEST(test_record_ahead),
-					   FIX_TEST(test_give_back), FIX_TEST(test_paid_once)};
+					   FIX_TEST(test_give_back), FIX_TEST(test_paid_once),
+					   FIX_TEST(test_random_is_shared)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
