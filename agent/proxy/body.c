@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Message framing (RFC 9112 section 6 and 7), decoded piece by piece; trailers are read and dropped. */
 #include <errno.h>
+#include <string.h>
 
 #include "agent/proxy/internal.h"
 
-enum { SIZE_FIRST, SIZE, EXTENSION, SIZE_LF, DATA, DATA_CR, DATA_LF, TRAILER_FIRST, TRAILER, TRAILER_LF, LAST_LF };
+enum { SIZE_FIRST, SIZE, EXTENSION, SIZE_LF, DATA, DATA_CR, DATA_LF, TRAILER_FIRST, TRAILER_NEXT, TRAILER_NAME, TRAILER_VALUE, LAST_LF };
 
 void body_init(struct body *b, enum body_kind kind, uint64_t length)
 {
@@ -51,6 +52,34 @@ static int size_byte(struct body *b, uint8_t c)
 	return 0;
 }
 
+/* Trailers have the form of header lines (Envoy's codec judges them, and drops them unless enable_trailers). */
+static int trailer_byte(struct body *b, uint8_t c)
+{
+	bool begins = b->state == TRAILER_FIRST || b->state == TRAILER_NEXT;
+
+	if (begins && c == '\r') {
+		b->state = LAST_LF;
+		return 0;
+	}
+	if (begins && c == '\n') {
+		b->done = true;
+		return 0;
+	}
+	if (++b->line > PROXY_TRAILERS_MAX)
+		return -EBADMSG;
+	if (b->state == TRAILER_VALUE || (b->state == TRAILER_NEXT && (c == ' ' || c == '\t'))) {
+		b->state = c == '\n' ? TRAILER_NEXT : TRAILER_VALUE;
+		return (c < ' ' && !strchr("\t\r\n", c)) || !c || c == 0x7f ? -EBADMSG : 0;
+	}
+	if (c == ':' && b->state == TRAILER_NAME)
+		b->state = TRAILER_VALUE;
+	else if (http_is_token(c))
+		b->state = TRAILER_NAME;
+	else
+		return -EBADMSG;
+	return 0;
+}
+
 /* One byte of chunk framing. Bare LF ends chunk data, but no chunk line (Envoy 1.40). */
 static int chunk_byte(struct body *b, uint8_t c)
 {
@@ -76,26 +105,11 @@ static int chunk_byte(struct body *b, uint8_t c)
 		b->state = SIZE_FIRST;
 		b->left = 0;
 		return c == '\n' ? 0 : -EBADMSG;
-	case TRAILER_FIRST:
-		if (c == '\r') {
-			b->state = LAST_LF;
-			return 0;
-		}
-		if (c == '\n') {
-			b->done = true;
-			return 0;
-		}
-		b->state = TRAILER;
-		/* fall through */
-	case TRAILER:
-		if (++b->line > PROXY_TRAILERS_MAX || !c)
-			return -EBADMSG;
-		if (c == '\n')
-			b->state = TRAILER_FIRST;
-		return 0;
-	default: /* LAST_LF */
+	case LAST_LF:
 		b->done = c == '\n';
 		return c == '\n' ? 0 : -EBADMSG;
+	default:
+		return trailer_byte(b, c);
 	}
 }
 

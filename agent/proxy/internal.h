@@ -83,6 +83,9 @@ int body_step(struct body *b, const uint8_t *in, size_t n, size_t *ret_used, con
 
 /* ---- responses (response.c) ---- */
 
+/* May a header's name hold this byte (RFC 9110 section 5.6.2)? */
+bool http_is_token(uint8_t c);
+
 struct head_field {
 	uint32_t name, name_len, value, value_len; /* offsets from the head's start */
 };

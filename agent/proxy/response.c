@@ -8,7 +8,7 @@
 #include "agent/compile/reply.h"
 #include "agent/proxy/internal.h"
 
-static bool is_token(uint8_t c)
+bool http_is_token(uint8_t c)
 {
 	static const char others[] = "!#$%&'*+-.^_`|~";
 
@@ -161,7 +161,7 @@ static int field_parse(uint8_t *head, uint32_t at, uint32_t end, struct response
 
 	if (ret->n == PROXY_RESPONSE_FIELDS_MAX)
 		return -E2BIG;
-	while (p < end && is_token(head[p])) {
+	while (p < end && http_is_token(head[p])) {
 		if (head[p] >= 'A' && head[p] <= 'Z')
 			head[p] |= 0x20;
 		p++;

@@ -236,9 +236,14 @@ static bool weft_upgrade_is(const struct weft_req *req, struct weft_img_str type
 {
 	struct weft_span got = { 0, 0 };
 
-	for (__u32 i = 0; i < req->n_field; i++)
-		if (weft_span_is(req, req->field[i].name, "upgrade"))
-			got = req->field[i].value;
+	/* Lines of one name are one list: two types are none that could be enabled. */
+	for (__u32 i = 0; i < req->n_field; i++) {
+		if (!weft_span_is(req, req->field[i].name, "upgrade") || !req->field[i].value.len)
+			continue;
+		if (got.len)
+			return false;
+		got = req->field[i].value;
+	}
 	if (got.len != type.len)
 		return false;
 	for (__u32 i = 0; i < got.len; i++)

@@ -40,12 +40,12 @@ static bool weft_lines_have(const struct weft_req *req, const char *name, const 
 	return false;
 }
 
-/* Upgrade as Envoy's codec sees it; h2c is taken for a plain request. */
+/* Upgrade as Envoy's codec sees it, its lines joined; h2c alone is taken for a plain request. */
 static void weft_full_upgrade(struct weft_req *req, const struct weft_head_info *in)
 {
 	if (!in->n_upgrade || !weft_lines_have(req, "connection", "upgrade"))
 		return;
-	if (!weft_span_is(req, in->upgrade, "h2c")) {
+	if (in->n_upgrade_value != 1 || !weft_span_is(req, in->upgrade, "h2c")) {
 		req->flags |= WEFT_REQ_UPGRADE;
 		return;
 	}

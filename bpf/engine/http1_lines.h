@@ -209,6 +209,8 @@ static int weft_full_request_line(struct weft_req *req, __u32 begin, __u32 end,
 		return weft_refuse(req, WEFT_PARSE_BAD, "http1.codec_error");
 	if (!weft_version_ok(req, version))
 		return weft_refuse(req, WEFT_PARSE_BAD_VERSION, "http1.codec_error");
+	if (!version.len && !(req->hcm_flags & WEFT_HCM_ACCEPT_HTTP10)) /* HTTP/0.9: no head follows */
+		return weft_refuse(req, WEFT_PARSE_VERSION, "low_version");
 	if (version.len != 8 || memcmp(req->head + version.off, "HTTP/1.1", 8))
 		req->flags |= WEFT_REQ_HTTP10;
 	weft_value_put(req, WEFT_VALUE_METHOD, method.off, method.len);
@@ -298,7 +300,8 @@ static void weft_value_unfold(struct weft_req *req, struct weft_span *v)
 
 struct weft_head_info {
 	struct weft_span length, coding, upgrade, te, host, expect;
-	__u32 n_length, n_coding, n_host, n_connection, n_upgrade, n_type;
+	__u32 n_length, n_coding, n_host, n_connection, n_type;
+	__u32 n_upgrade, n_upgrade_value; /* lines, and those that are not empty */
 };
 
 /* Content-Length as the framer takes it: once, digits, 64 bits. */
@@ -344,8 +347,11 @@ static void weft_full_field_note(struct weft_req *req, struct weft_field f, stru
 	} else if (weft_span_is(req, f.name, "connection")) {
 		in->n_connection++;
 	} else if (weft_span_is(req, f.name, "upgrade")) {
-		in->upgrade = f.value;
 		in->n_upgrade++;
+		if (f.value.len) {
+			in->upgrade = f.value;
+			in->n_upgrade_value++;
+		}
 	} else if (weft_span_is(req, f.name, "te")) {
 		in->te = f.value;
 	} else if (weft_span_is(req, f.name, "content-type")) {

@@ -65,13 +65,16 @@ static void test_whole(void **state)
 	check(BODY_CHUNKED, 0, "A;x=\"y\"\r\n0123456789\r\n1 \r\nz\r\n000\r\n\r\n", "0123456789z", 0);
 	check(BODY_CHUNKED, 0, "1\r\na\n1\r\nb\r\n0\r\n\r\n", "ab", 0);
 	check(BODY_CHUNKED, 0, "1\r\na\r\n0\r\nt: 1\r\nu: 2\r\n\r\nX", "a", 1);
+	check(BODY_CHUNKED, 0, "1\r\na\r\n0\r\nt: 1\r\n folded\r\nu:\t\xe9\n\r\nX", "a", 1);
 }
 
 static void test_malformed(void **state)
 {
 	static const char *const bad[] = {"\r\n", "g\r\n", ";x\r\n", "-1\r\n", "0x1\r\na", "1\na\r\n0\r\n\r\n", "1\r\rx",
 					  "1;a\nb\r\n", "1\r\nab", "1\r\na\rb", "11111111111111111\r\n",
-					  "0\r\n\rx"};
+					  "0\r\n\rx", "0\r\nno colon\r\n\r\n", "0\r\nnone\r\n", "0\r\na@b: x\r\n",
+					  "0\r\na : x\r\n", "0\r\n: x\r\n", "0\r\n folded: x\r\n", "0\r\na: \x01\r\n",
+					  "0\r\na: 1\r\n b\x7f\r\n"};
 	char out[256];
 
 	(void)state;
