@@ -29,6 +29,7 @@
 #include "agent/offline.h"
 #include "agent/proxy/proxy.h"
 #include "bpf/engine/engine.h"
+#include "xds/file.h"
 
 #define FIX_POD 3u
 #define FIX_ANSWER_MAX (1u << 16)
@@ -122,6 +123,14 @@ static inline bool fix_ended(int fd)
 	ssize_t n = recv(fd, &c, 1, 0);
 
 	return !n || (n < 0 && errno == ECONNRESET);
+}
+
+/* RST, and the number stays open. */
+static inline void fix_reset(int fd)
+{
+	struct sockaddr none = {.sa_family = AF_UNSPEC};
+
+	connect(fd, &none, sizeof(none));
 }
 
 /* Nothing comes for a while. */
@@ -404,6 +413,36 @@ static inline void fix_config(const char *yaml)
 	memcpy(weft_state_head()->date[0], "Sun, 06 Nov 1994 08:49:37 GMT", 30);
 }
 
+/* Puts another configuration into force. */
+static inline void fix_publish(const char *yaml)
+{
+	_cleanup_diag_ struct weft_diag diag = WEFT_DIAG_INIT;
+	struct weft_snapshot *next = NULL;
+	char path[] = "/tmp/weft-proxy-XXXXXX.yaml";
+	int fd = mkstemps(path, 5);
+	struct weft_view_input input;
+
+	assert_int_equal(write(fd, yaml, strlen(yaml)), (ssize_t)strlen(yaml));
+	close(fd);
+	assert_int_equal(weft_file_load(path, 1, &diag, &next), 0);
+	unlink(path);
+	input.snapshot = next;
+	assert_int_equal(weft_compiler_publish(fix.offline.compiler, &input, 1, &diag), 0);
+	weft_snapshot_free(fix.offline.snapshot);
+	fix.offline.snapshot = next;
+	weft_store_reclaim(fix.offline.store);
+}
+
+/* Bytes of the image that are replaced and that somebody still uses. */
+static inline uint64_t fix_waiting(void)
+{
+	struct weft_store_stats s;
+
+	weft_store_reclaim(fix.offline.store);
+	weft_store_stats(fix.offline.store, &s);
+	return s.waiting_bytes;
+}
+
 /* Configures and starts; skips the test where a socket cannot be opened in a named namespace. */
 static inline void fix_open(const char *yaml, unsigned int workers)
 {
@@ -497,8 +536,7 @@ static inline struct weft_cell_cluster *fix_cluster(void)
  * One listener 192.0.2.1:80 for HTTP with `hcm` (further fields, flow style, each followed by a comma) and `routes` (a
  * flow list), one cluster "up" with `cluster` (further fields, each after a comma) and the endpoints of `n` servers.
  */
-static inline void fix_open_http(const char *hcm, const char *routes, const char *cluster, unsigned int n,
-				 unsigned int workers)
+static inline const char *fix_http_yaml(const char *hcm, const char *routes, const char *cluster, unsigned int n)
 {
 	static char yaml[16384];
 	char endpoints[512] = "";
@@ -523,6 +561,46 @@ static inline void fix_open_http(const char *hcm, const char *routes, const char
 		 "  - {name: up, type: STATIC%s,\n"
 		 "     load_assignment: {cluster_name: up, endpoints: [{lb_endpoints: [%s]}]}}\n",
 		 hcm, strstr(hcm, "http_filters: ") ? "" : FIX_ROUTER, routes, cluster, endpoints);
-	fix_open(yaml, workers);
+	return yaml;
+}
+
+static inline void fix_open_http(const char *hcm, const char *routes, const char *cluster, unsigned int n,
+				 unsigned int workers)
+{
+	fix_open(fix_http_yaml(hcm, routes, cluster, n), workers);
 }
 #define FIX_ROUTE "{match: {prefix: /}, route: {cluster: up}}"
+
+/*
+ * One port for HTTP, which goes to server `web`, and for what is not, which goes to server `raw`; taken for the latter
+ * after 0.2 s of silence.
+ */
+static inline void fix_open_sniffed(unsigned int raw, unsigned int web)
+{
+	char yaml[4096];
+
+	snprintf(yaml, sizeof(yaml),
+		 "static_resources:\n"
+		 "  listeners:\n"
+		 "  - name: both\n"
+		 "    address: {socket_address: {address: 192.0.2.1, port_value: 80}}\n"
+		 "    listener_filters_timeout: 0.2s\n"
+		 "    continue_on_listener_filters_timeout: true\n"
+		 "    listener_filters: [{name: envoy.filters.listener.http_inspector, typed_config: {\"@type\": type."
+		 "googleapis.com/envoy.extensions.filters.listener.http_inspector.v3.HttpInspector}}]\n"
+		 "    filter_chains:\n"
+		 "    - {filter_chain_match: {application_protocols: [\"http/1.1\"], transport_protocol: raw_buffer}, filters: [{name: h, typed_config: "
+		 "{\"@type\": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3."
+		 "HttpConnectionManager, stat_prefix: s, http_filters: [{name: r, typed_config: {\"@type\": type."
+		 "googleapis.com/envoy.extensions.filters.http.router.v3.Router}}], route_config: {virtual_hosts: [{name: v, "
+		 "domains: [\"*\"], routes: [{match: {prefix: /}, route: {cluster: web}}]}]}}}]}\n"
+		 "    - {filter_chain_match: {transport_protocol: raw_buffer}, filters: [{name: t, typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.network."
+		 "tcp_proxy.v3.TcpProxy, stat_prefix: t, cluster: raw}}]}\n"
+		 "  clusters:\n"
+		 "  - {name: raw, type: STATIC, load_assignment: {cluster_name: raw, endpoints: [{lb_endpoints: [{endpoint: "
+		 "{address: {socket_address: {address: 127.0.0.1, port_value: %u}}}}]}]}}\n"
+		 "  - {name: web, type: STATIC, load_assignment: {cluster_name: web, endpoints: [{lb_endpoints: [{endpoint: "
+		 "{address: {socket_address: {address: 127.0.0.1, port_value: %u}}}}]}]}}\n",
+		 fix.server[raw].port, fix.server[web].port);
+	fix_open(yaml, 1);
+}

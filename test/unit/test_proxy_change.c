@@ -3,7 +3,6 @@
 #include "proxy_fixture.h"
 
 #include "agent/proxy/internal.h"
-#include "xds/file.h"
 
 static struct fix_answer a;
 
@@ -43,25 +42,6 @@ static const char *variant(unsigned int n)
 		 "[{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %u}}}}]}]}}\n",
 		 n, n, n, n, n, fix.server[n].port);
 	return yaml;
-}
-
-static void publish(const char *yaml)
-{
-	_cleanup_diag_ struct weft_diag diag = WEFT_DIAG_INIT;
-	struct weft_snapshot *next = NULL;
-	char path[] = "/tmp/weft-proxy-XXXXXX.yaml";
-	int fd = mkstemps(path, 5);
-	struct weft_view_input input;
-
-	assert_int_equal(write(fd, yaml, strlen(yaml)), (ssize_t)strlen(yaml));
-	close(fd);
-	assert_int_equal(weft_file_load(path, 1, &diag, &next), 0);
-	unlink(path);
-	input.snapshot = next;
-	assert_int_equal(weft_compiler_publish(fix.offline.compiler, &input, 1, &diag), 0);
-	weft_snapshot_free(fix.offline.snapshot);
-	fix.offline.snapshot = next;
-	weft_store_reclaim(fix.offline.store);
 }
 
 static void get(int fd, const char *path)
@@ -119,7 +99,7 @@ static void test_flips(void **state)
 		pthread_create(&l[i].thread, NULL, load_run, &l[i]);
 	}
 	for (unsigned int i = 1; i <= 300; i++)
-		publish(variant(i % 2));
+		fix_publish(variant(i % 2));
 	for (int i = 0; i < 4; i++) {
 		__atomic_store_n(&l[i].stop, true, __ATOMIC_RELAXED);
 		pthread_join(l[i].thread, NULL);
@@ -147,7 +127,7 @@ static void test_endpoint_leaves(void **state)
 	fix_sleep(30);
 	weft_proxy_stats(fix.proxy, &s);
 	assert_int_equal(s.upstream_idle, 1);
-	publish(variant(1));
+	fix_publish(variant(1));
 	for (int i = 0; i < 300 && s.upstream_idle; i++) {
 		fix_sleep(10);
 		weft_proxy_stats(fix.proxy, &s);
@@ -155,7 +135,7 @@ static void test_endpoint_leaves(void **state)
 	assert_int_equal(s.upstream_idle, 0);
 	get(fd, "/");
 	assert_string_equal(a.body, "s1");
-	publish(variant(1)); /* the same again: what is kept stays */
+	fix_publish(variant(1)); /* the same again: what is kept stays */
 	fix_sleep(1100);
 	get(fd, "/");
 	assert_int_equal(fix_calls(1), 1);
@@ -173,7 +153,7 @@ static void test_listener_leaves(void **state)
 	fix_open(variant(0), 1);
 	fd = fix_dial();
 	get(fd, "/");
-	publish("static_resources: {listeners: [], clusters: []}\n");
+	fix_publish("static_resources: {listeners: [], clusters: []}\n");
 	fix_say(fd, "GET / HTTP/1.1\r\nhost: a\r\n\r\n");
 	assert_true(fix_ended(fd));
 	close(fd);

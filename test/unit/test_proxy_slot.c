@@ -268,11 +268,43 @@ static void test_random_is_shared(void **state)
 	fix_close();
 }
 
+/* Requests that the kernel answers are a sign of life: the idle timeout counts from the last of them. */
+static void test_idle_counts_the_kernel(void **state)
+{
+	uint64_t last = 0;
+	int fd;
+
+	(void)state;
+	start("common_http_protocol_options: {idle_timeout: 0.3s},");
+	fd = fix_dial();
+	pass(strlen(ONE));
+	ask(fd, "one");
+	assert_true(given_back());
+	for (int i = 0; i < 12; i++) {
+		last = fix_now_ms();
+		__atomic_store_n(&weft_slot_at(slot)->active, (uint32_t)(last * 1000000 >> 20), __ATOMIC_RELEASE);
+		assert_true(fix_silent(fd, 100)); /* no end */
+	}
+	assert_true(fix_ended(fd));
+	assert_true(fix_now_ms() - last >= 290);
+	close(fd);
+	/* the kernel has not answered for long: it ends in its time */
+	__atomic_store_n(&weft_slot_at(slot)->active, (uint32_t)((last - 100000) * 1000000 >> 20), __ATOMIC_RELEASE);
+	fd = fix_dial();
+	last = fix_now_ms();
+	ask(fd, "one");
+	assert_true(fix_ended(fd));
+	assert_true(fix_now_ms() - last >= 290);
+	close(fd);
+	fix_close();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {FIX_TEST(test_records), FIX_TEST(test_record_ahead),
 					   FIX_TEST(test_give_back), FIX_TEST(test_paid_once),
-					   FIX_TEST(test_random_is_shared)};
+					   FIX_TEST(test_random_is_shared),
+					   FIX_TEST(test_idle_counts_the_kernel)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -213,36 +213,13 @@ static void echo_http(int fd)
 
 static void test_sniffed(void **state)
 {
-	char yaml[4096], text[8] = "";
+	char text[8] = "";
 	int fd;
 
 	(void)state;
 	fix_server(tcp_upstream);
 	fix_server(echo_http);
-	snprintf(yaml, sizeof(yaml),
-		 "static_resources:\n"
-		 "  listeners:\n"
-		 "  - name: both\n"
-		 "    address: {socket_address: {address: 192.0.2.1, port_value: 80}}\n"
-		 "    listener_filters_timeout: 0.2s\n"
-		 "    continue_on_listener_filters_timeout: true\n"
-		 "    listener_filters: [{name: envoy.filters.listener.http_inspector, typed_config: {\"@type\": type."
-		 "googleapis.com/envoy.extensions.filters.listener.http_inspector.v3.HttpInspector}}]\n"
-		 "    filter_chains:\n"
-		 "    - {filter_chain_match: {application_protocols: [\"http/1.1\"], transport_protocol: raw_buffer}, filters: [{name: h, typed_config: "
-		 "{\"@type\": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3."
-		 "HttpConnectionManager, stat_prefix: s, http_filters: [{name: r, typed_config: {\"@type\": type."
-		 "googleapis.com/envoy.extensions.filters.http.router.v3.Router}}], route_config: {virtual_hosts: [{name: v, "
-		 "domains: [\"*\"], routes: [{match: {prefix: /}, route: {cluster: web}}]}]}}}]}\n"
-		 "    - {filter_chain_match: {transport_protocol: raw_buffer}, filters: [{name: t, typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.network."
-		 "tcp_proxy.v3.TcpProxy, stat_prefix: t, cluster: raw}}]}\n"
-		 "  clusters:\n"
-		 "  - {name: raw, type: STATIC, load_assignment: {cluster_name: raw, endpoints: [{lb_endpoints: [{endpoint: "
-		 "{address: {socket_address: {address: 127.0.0.1, port_value: %u}}}}]}]}}\n"
-		 "  - {name: web, type: STATIC, load_assignment: {cluster_name: web, endpoints: [{lb_endpoints: [{endpoint: "
-		 "{address: {socket_address: {address: 127.0.0.1, port_value: %u}}}}]}]}}\n",
-		 fix.server[0].port, fix.server[1].port);
-	fix_open(yaml, 1);
+	fix_open_sniffed(0, 1);
 	fd = fix_dial();
 	fix_say(fd, "e\x01\x02\x03");
 	assert_int_equal(recv(fd, text, 4, MSG_WAITALL), 4);
