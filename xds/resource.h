@@ -69,6 +69,8 @@ bool weft_snapshot_del(struct weft_snapshot *s, enum weft_xds_type type, const c
 /* Borrowed; NULL when absent. */
 struct weft_resource *weft_snapshot_get(const struct weft_snapshot *s, enum weft_xds_type type,
 					const char *name);
+/* Its place for weft_snapshot_at(); SIZE_MAX when absent. */
+size_t weft_snapshot_index(const struct weft_snapshot *s, enum weft_xds_type type, const char *name);
 /* Number and i-th in byte order of names (0 <= i < n). Borrowed. */
 size_t weft_snapshot_count(const struct weft_snapshot *s, enum weft_xds_type type);
 struct weft_resource *weft_snapshot_at(const struct weft_snapshot *s, enum weft_xds_type type,

@@ -141,6 +141,14 @@ struct weft_resource *weft_snapshot_get(const struct weft_snapshot *s, enum weft
 	return found ? t->v[i] : NULL;
 }
 
+size_t weft_snapshot_index(const struct weft_snapshot *s, enum weft_xds_type type, const char *name)
+{
+	bool found;
+	size_t i = locate(&s->tables[type], name, &found);
+
+	return found ? i : SIZE_MAX;
+}
+
 size_t weft_snapshot_count(const struct weft_snapshot *s, enum weft_xds_type type)
 {
 	return s->tables[type].n;

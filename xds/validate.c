@@ -8,11 +8,14 @@
 #include <string.h>
 
 #include "google/protobuf/any.pb-c.h"
+#include "google/protobuf/duration.pb-c.h"
 #include "xds/any.h"
 #include "xds/cleanup.h"
 #include "xds/descriptor.h"
 #include "xds/validate_internal.h"
 #include "xds/wire.h"
+
+#define DURATION_SECONDS_MAX (INT64_MAX / 1000000000 - 1)
 
 static void refuse(struct validator *v, size_t before, const char *fmt, va_list args)
 {
@@ -115,6 +118,15 @@ static void check_more(struct validator *v, const ProtobufCMessage *msg)
 			if (c->desc == msg->descriptor)
 				c->fn(v, msg);
 	validate_headers(v, msg);
+}
+
+/* Envoy computes with nanoseconds in 64 bits, and takes no negative ones (DurationUtil). */
+static void check_duration(struct validator *v, const Google__Protobuf__Duration *d)
+{
+	if (d->seconds < 0 || d->nanos < 0)
+		validate_refuse(v, NULL, "must not be negative");
+	else if (d->nanos > 999999999 || d->seconds > DURATION_SECONDS_MAX)
+		validate_refuse(v, NULL, "is out of range");
 }
 
 static void walk(struct validator *v, const ProtobufCMessage *msg);
@@ -225,6 +237,8 @@ static void walk(struct validator *v, const ProtobufCMessage *msg)
 		return;
 	}
 	v->depth++;
+	if (msg->descriptor == &google__protobuf__duration__descriptor)
+		check_duration(v, (const Google__Protobuf__Duration *)msg);
 	check_unknown(v, msg);
 	validate_rules(v, msg);
 	check_more(v, msg);

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "envoy/config/listener/v3/listener.pb-c.h"
 #include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb-c.h"
@@ -182,6 +183,19 @@ static void check_http_filters(struct validator *v, const ProtobufCMessage *msg)
 		validate_refuse_at(v, "http_filters", last, "the last filter must be the router");
 }
 
+/* Types are compared without regard to case. */
+static void check_upgrades(struct validator *v, const ProtobufCMessage *msg)
+{
+	const hcm_t *h = (const hcm_t *)msg;
+
+	for (size_t i = 0; i < h->n_upgrade_configs; i++)
+		for (size_t j = 0; j < i; j++)
+			if (!strcasecmp(h->upgrade_configs[i]->upgrade_type,
+					h->upgrade_configs[j]->upgrade_type))
+				validate_refuse_at(v, "upgrade_configs", i,
+						   "upgrade_type is there twice");
+}
+
 static void check_cidr(struct validator *v, const ProtobufCMessage *msg)
 {
 	const char *prefix = ((const Envoy__Config__Core__V3__CidrRange *)msg)->address_prefix;
@@ -205,6 +219,8 @@ const struct validate_check validate_checks_listener[] = {
 	{&envoy__config__listener__v3__listener_filter__descriptor, check_listener_filter},
 	{&envoy__extensions__filters__network__http_connection_manager__v3__http_connection_manager__descriptor,
 	 check_http_filters},
+	{&envoy__extensions__filters__network__http_connection_manager__v3__http_connection_manager__descriptor,
+	 check_upgrades},
 	{&envoy__config__core__v3__cidr_range__descriptor, check_cidr},
 	{&xds__core__v3__cidr_range__descriptor, check_xds_cidr},
 	{NULL, NULL},

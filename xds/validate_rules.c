@@ -87,6 +87,16 @@ static bool is_header_value(const char *text)
 	return true;
 }
 
+/* Characters of UTF-8. */
+static size_t length_of(const char *text)
+{
+	size_t n = 0;
+
+	for (; *text; text++)
+		n += ((unsigned char)*text & 0xc0) != 0x80;
+	return n;
+}
+
 static const char *string_fault(const struct weft_rule *r, const char *text)
 {
 	size_t n = strlen(text);
@@ -105,7 +115,7 @@ static const char *string_fault(const struct weft_rule *r, const char *text)
 	case WEFT_RULE_ONE_OF:
 		return in_list(text, r->text) ? NULL : "is none of the values allowed";
 	case WEFT_RULE_PATH_SEGMENTS:
-		return n < 2 || strpbrk(text, "?#") || text[n - 1] == '/'
+		return length_of(text) < 2 || strpbrk(text, "?#") || text[n - 1] == '/'
 			       ? "must match ^[^?#]+[^?#/]$" : NULL;
 	case WEFT_RULE_FORMAT:
 		return n && (text[0] != '%' || text[n - 1] != '%')

@@ -214,6 +214,7 @@ const struct weft_rule weft_rules_core[] = {
 	RANGE("type", 0, 255),
 	MESSAGE("envoy.config.core.v3.TransportSocket"),
 	STRING("name", 1, WEFT_RULE_MAX),
+	ONEOF("config_type", "typed_config"),
 	MESSAGE("envoy.config.core.v3.TypedExtensionConfig"),
 	STRING("name", 1, WEFT_RULE_MAX),
 	REQUIRED("typed_config"),
@@ -289,5 +290,7 @@ const struct weft_rule weft_rules_core[] = {
 	REQUIRED("fill_interval"),
 	DURATION("fill_interval", 1, WEFT_RULE_MAX),
 	RANGE("tokens_per_fill", 1, WEFT_RULE_MAX),
+	MESSAGE("xds.core.v3.Authority"),
+	STRING("name", 1, WEFT_RULE_MAX),
 	RULES_END,
 };

@@ -30,7 +30,7 @@ struct view {
 	struct weft_tab_key *name;
 	size_t n_name;
 	uint32_t fallback;
-	bool *rds_used; /* by index in the snapshot */
+	bool *rds_used, *eds_used; /* by index in the snapshot */
 	int err;
 };
 
@@ -177,6 +177,27 @@ static bool table_room(struct view *v, void **table, size_t *cap, size_t each, u
 	return true;
 }
 
+static uint32_t run_endpoints_alone(struct weft_build *b, const struct job *j)
+{
+	cluster any = ENVOY__CONFIG__CLUSTER__V3__CLUSTER__INIT;
+
+	return weft_build_endpoints(b, &any, (const void *)j->res->msg);
+}
+
+/* Also those that no cluster uses yet: their errors are told now. */
+static void unused_endpoints_check(struct view *v)
+{
+	size_t n = weft_snapshot_count(v->s, WEFT_XDS_ENDPOINT);
+
+	for (size_t i = 0; i < n; i++) {
+		const struct weft_resource *res = weft_snapshot_at(v->s, WEFT_XDS_ENDPOINT, i);
+		struct job job = {.res = res, .run = run_endpoints_alone};
+
+		if (!v->eds_used[i])
+			resolve(v, "endpoints", "", res->name, res->hash, &job);
+	}
+}
+
 static uint32_t endpoints_of(struct view *v, const struct weft_resource *res)
 {
 	const cluster *c = (const void *)res->msg;
@@ -191,6 +212,7 @@ static uint32_t endpoints_of(struct view *v, const struct weft_resource *res)
 		job.res = weft_snapshot_get(v->s, WEFT_XDS_ENDPOINT, name);
 		if (!job.res)
 			return 0;
+		v->eds_used[weft_snapshot_index(v->s, WEFT_XDS_ENDPOINT, name)] = true;
 		job.assignment = (const void *)job.res->msg;
 		hash ^= job.res->hash * 0x9E3779B97F4A7C15ull;
 	} else {
@@ -254,16 +276,6 @@ static void route_config_put(struct view *v, uint32_t id, uint32_t off)
 		v->route_config[id] = off;
 }
 
-static void rds_mark(struct view *v, const struct weft_resource *res)
-{
-	size_t n = weft_snapshot_count(v->s, WEFT_XDS_ROUTE);
-
-	for (size_t i = 0; i < n; i++) {
-		if (weft_snapshot_at(v->s, WEFT_XDS_ROUTE, i) == res)
-			v->rds_used[i] = true;
-	}
-}
-
 static void rds_fill(struct view *v, const struct weft_compiled *l)
 {
 	for (size_t i = 0; i < l->n_rds; i++) {
@@ -278,7 +290,7 @@ static void rds_fill(struct view *v, const struct weft_compiled *l)
 
 		if (!res)
 			continue; /* an empty table: 404 */
-		rds_mark(v, res);
+		v->rds_used[weft_snapshot_index(v->s, WEFT_XDS_ROUTE, r->name)] = true;
 		if (asprintf(&variant, "%u %s", r->server_header, r->server_name) < 0) {
 			v->err = err_first(v->err, -ENOMEM);
 			return;
@@ -465,6 +477,7 @@ static void view_clear(struct view *v)
 	free(v->wild_name);
 	free(v->name);
 	free(v->rds_used);
+	free(v->eds_used);
 }
 
 /* weft_img_view, 0 after an error. */
@@ -494,10 +507,12 @@ int weft_view_build(struct weft_compiler *c, const struct weft_snapshot *s, stru
 	build_init(&v, &v.b, "View", "0", 0);
 	v.err = v.b.err;
 	v.rds_used = calloc(weft_snapshot_count(s, WEFT_XDS_ROUTE) + 1, sizeof(*v.rds_used));
-	if (!v.rds_used)
+	v.eds_used = calloc(weft_snapshot_count(s, WEFT_XDS_ENDPOINT) + 1, sizeof(*v.eds_used));
+	if (!v.rds_used || !v.eds_used)
 		v.err = err_first(v.err, -ENOMEM);
 	if (!v.err) {
 		clusters_fill(&v);
+		unused_endpoints_check(&v);
 		listeners_fill(&v);
 		unused_routes_check(&v);
 	}

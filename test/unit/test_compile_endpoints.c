@@ -200,6 +200,9 @@ static void test_refused(void **state)
 		     "ClusterLoadAssignment/c", "endpoints[0].lb_endpoints[0]", "");
 	conf_refused(EDS("") CLA("endpoints: [{lb_endpoints: [" AT("a.b", "") "]}]"),
 		     "ClusterLoadAssignment/c", "endpoints[0].lb_endpoints[0]", "IP address");
+	/* also without a cluster that uses it */
+	conf_refused(CLA("endpoints: [{lb_endpoints: [" AT("a.b", "") "]}]"),
+		     "ClusterLoadAssignment/c", "endpoints[0].lb_endpoints[0]", "IP address");
 }
 
 static void socket_refused(const char *more, const char *field)

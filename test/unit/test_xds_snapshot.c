@@ -38,6 +38,8 @@ static void sorted_and_replaced(void **state)
 	assert_int_equal(weft_snapshot_count(s, WEFT_XDS_CLUSTER), 5);
 	for (size_t i = 0; i < 5; i++)
 		assert_int_equal(weft_snapshot_at(s, WEFT_XDS_CLUSTER, i)->name[0], 'a' + (char)i);
+	assert_int_equal(weft_snapshot_index(s, WEFT_XDS_CLUSTER, "d"), 3);
+	assert_int_equal(weft_snapshot_index(s, WEFT_XDS_CLUSTER, "dd"), SIZE_MAX);
 	assert_int_equal(weft_snapshot_clone(s, &c), 0);
 	r = cluster('c', "2");
 	weft_snapshot_put(c, r);

@@ -246,10 +246,19 @@ static void per_route_types(void **state)
 	"{\"name\":\"t\",\"typed_config\":{\"@type\":\"t/"                                         \
 	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy\",\"stat_prefix\":\"t\",\"cluster\":\"c\"}}"
 
+#define HCM(upgrades)                                                                              \
+	"{\"name\":\"l\"," ADDRESS ",\"filter_chains\":[{\"filters\":[{\"name\":\"h\",\"typed_config\":"   \
+	"{\"@type\":\"t/envoy.extensions.filters.network.http_connection_manager.v3."              \
+	"HttpConnectionManager\",\"stat_prefix\":\"h\",\"route_config\":{},\"upgrade_configs\":["     \
+	upgrades "]}}]}]}"
+
 static void listener_rules(void **state)
 {
 	(void)state;
 	accept(WEFT_XDS_LISTENER, "{\"name\":\"l\"," ADDRESS ",\"filter_chains\":[{\"filters\":[" TCP "]}]}");
+	accept(WEFT_XDS_LISTENER, HCM("{\"upgrade_type\":\"a\"},{\"upgrade_type\":\"b\"}"));
+	refuse(WEFT_XDS_LISTENER, HCM("{\"upgrade_type\":\"a\"},{\"upgrade_type\":\"A\"}"),
+	       "upgrade_configs[1]: upgrade_type is there twice");
 	refuse(WEFT_XDS_LISTENER, "{\"name\":\"l\",\"filter_chains\":[{\"filters\":[" TCP "]}]}",
 	       "Listener/l: address: is required");
 	refuse(WEFT_XDS_LISTENER,
@@ -281,6 +290,18 @@ static void listener_rules(void **state)
 	       "{\"name\":\"l\"," ADDRESS ",\"filter_chains\":[{\"transport_socket\":{\"name\":\"x\","
 	       "\"typed_config\":{\"@type\":\"t/acme.Socket\"}}}]}",
 	       "type acme.Socket is not known here");
+}
+
+/* Two characters at least, not bytes. */
+static void path_segments(void **state)
+{
+	(void)state;
+	accept(WEFT_XDS_ROUTE, VH("\"routes\":[{\"match\":{\"path_separated_prefix\":\"/\\u00e9\"},"
+				  "\"non_forwarding_action\":{}}]"));
+	refuse(WEFT_XDS_ROUTE,
+	       VH("\"routes\":[{\"match\":{\"path_separated_prefix\":\"\\u00e9\"},"
+		  "\"non_forwarding_action\":{}}]"),
+	       "path_separated_prefix: must match");
 }
 
 static void cluster_rules(void **state)
@@ -317,6 +338,23 @@ static void cluster_rules(void **state)
 	       "envoy.extensions.load_balancing_policies.random.v3.Random\"}}}]}}",
 	       "common_lb_config: must not have locality");
 	refuse(WEFT_XDS_CLUSTER, "{\"name\":\"c\",\"lb_policy\":4}", "lb_policy: 4 is no value");
+	refuse(WEFT_XDS_CLUSTER, "{\"name\":\"c\",\"transport_socket\":{\"name\":\"x\"}}",
+	       "transport_socket.config_type: is required");
+	refuse(WEFT_XDS_CLUSTER,
+	       "{\"name\":\"c\",\"lrs_server\":{\"ads\":{},\"authorities\":[{}]}}",
+	       "lrs_server.authorities[0].name: must not be empty");
+}
+
+/* Of every field, also of those without rules of their own. */
+static void durations(void **state)
+{
+	(void)state;
+	accept(WEFT_XDS_CLUSTER, "{\"name\":\"c\",\"dns_jitter\":\"9223372035s\"}");
+	refuse(WEFT_XDS_CLUSTER, "{\"name\":\"c\",\"dns_jitter\":\"9223372036s\"}",
+	       "dns_jitter: is out of range");
+	refuse(WEFT_XDS_CLUSTER,
+	       "{\"name\":\"c\",\"per_connection_buffer_high_watermark_timeout\":\"-1s\"}",
+	       "per_connection_buffer_high_watermark_timeout: must not be negative");
 }
 
 static void endpoint_rules(void **state)
@@ -370,7 +408,9 @@ int main(void)
 		cmocka_unit_test(header_changes),
 		cmocka_unit_test(per_route_types),
 		cmocka_unit_test(listener_rules),
+		cmocka_unit_test(path_segments),
 		cmocka_unit_test(cluster_rules),
+		cmocka_unit_test(durations),
 		cmocka_unit_test(endpoint_rules),
 		cmocka_unit_test(unknown_fields),
 	};
