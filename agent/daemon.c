@@ -168,7 +168,9 @@ static void pod_gone(void *ctx, uint32_t id)
 
 static int kernel_start(struct weft_daemon *d, struct weft_diag *diag)
 {
-	struct weft_kernel_config cfg = {.cgroup = d->cfg->cgroup, .img_size = d->cfg->image_size};
+	struct weft_kernel_config cfg = {.cgroup = d->cfg->cgroup,
+					 .img_size = d->cfg->image_size,
+					 .pod_slots = d->cfg->pod_connections};
 	struct weft_store_mem mem = {.synchronize = weft_kernel_synchronize};
 	int r;
 

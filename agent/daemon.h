@@ -22,6 +22,7 @@ struct weft_daemon_config {
 	const char *admin;
 	const char *node_id, *node_cluster, *node_metadata; /* or NULL */
 	uint32_t image_size;
+	uint32_t pod_connections; /* slots of one pod */
 	unsigned int workers;
 	bool no_kernel;
 };

@@ -332,10 +332,20 @@ static json_t *sources_json(struct weft_daemon *d)
 	return j;
 }
 
+static void share_append(void *ctx, const struct weft_pod_info *pod)
+{
+	struct cells *shares = ctx;
+	json_t *j = weft_kernel_pod_use(shares->d->kernel, pod->id);
+
+	json_object_set_new(j, "pod", json_integer((json_int_t)pod->id));
+	json_array_append_new(shares->list, j);
+}
+
 static json_t *dump_stats(struct weft_daemon *d)
 {
 	json_t *sources = sources_json(d), *j = json_object();
 	struct cells cells = {.d = d, .list = json_array()};
+	struct cells shares = {.d = d, .list = json_array()};
 
 	json_object_set_new(j, "what", json_string("stats"));
 	if (d->kernel)
@@ -344,6 +354,9 @@ static json_t *dump_stats(struct weft_daemon *d)
 		json_object_set_new(j, "proxy", proxy_json(d->proxy));
 	json_object_set_new(j, "store", store_json(d->store));
 	json_object_set_new(j, "sources", sources);
+	if (d->kernel)
+		weft_pods_each(d->pods, share_append, &shares);
+	json_object_set_new(j, "pods", shares.list);
 	weft_store_cells_each(d->store, cell_append, &cells);
 	json_object_set_new(j, "cells", cells.list);
 	return j;

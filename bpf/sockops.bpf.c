@@ -39,21 +39,26 @@ WEFT_INLINE void weft_slot_unref(__u8 *state_base, __u32 slot, __u32 gen, __u32 
 	if (WEFT_READ(at->gen) != gen)
 		return;
 	old = __sync_fetch_and_and(&at->refs, ~refs);
-	if (old & refs && !(old & ~refs))
+	if (old & refs && !(old & ~refs)) {
+		weft_pod_slot_put(at->pod);
 		weft_slot_put(slot);
+	}
 }
 
-/* A slot for this connection, in the sock map; 0: none, the agent does everything. */
+/* A slot for this connection, in the sock map: 0, or why there is none (enum weft_handed): the agent does everything. */
 WEFT_INLINE __u32 weft_slot_open(struct bpf_sock_ops *c, __u8 *state_base, struct weft_sock *w,
 				 __u32 sent)
 {
-	__u32 slot = weft_slot_get();
 	__u64 cookie = bpf_get_socket_cookie(c);
 	struct weft_slot *at;
+	__u32 slot;
 
+	if (!weft_pod_slot_take(w->pod))
+		return WEFT_HANDED_POD_SLOTS;
+	slot = weft_slot_get();
 	if (!slot) {
-		weft_count_handed(state_base, WEFT_HANDED_NO_SLOT);
-		return 0;
+		weft_pod_slot_put(w->pod);
+		return WEFT_HANDED_NO_SLOT;
 	}
 	at = weft_slot_in(state_base, slot);
 	at->gen++;
@@ -67,11 +72,36 @@ WEFT_INLINE __u32 weft_slot_open(struct bpf_sock_ops *c, __u8 *state_base, struc
 	w->gen = at->gen;
 	w->slot = slot;
 	if (!bpf_sock_hash_update(c, &sock, &cookie, BPF_ANY))
-		return slot;
+		return 0;
 	w->slot = 0;
-	weft_count_handed(state_base, WEFT_HANDED_NO_SLOT);
 	weft_slot_unref(state_base, slot, w->gen, WEFT_REF_APP | WEFT_REF_AGENT);
-	return 0;
+	return WEFT_HANDED_NO_SLOT;
+}
+
+/*
+ * The entry of the connection's original destination. The place of one is taken before. An entry may be there of a
+ * connection between the same ends whose app had closed and that nobody accepted: what it held is given back.
+ */
+WEFT_INLINE bool weft_orig_put(__u8 *state_base, const struct weft_orig_key *key,
+			       const struct weft_orig *val)
+{
+	struct weft_orig *old;
+	__u32 slot, gen, pod;
+
+	if (!bpf_map_update_elem(&orig, key, val, BPF_NOEXIST))
+		return true;
+	old = bpf_map_lookup_elem(&orig, key);
+	if (!old)
+		return false;
+	slot = old->slot;
+	gen = old->gen;
+	pod = old->pod;
+	if (!bpf_map_delete_elem(&orig, key)) {
+		weft_pod_orig_put(pod);
+		if (slot)
+			weft_slot_unref(state_base, slot, gen, WEFT_REF_AGENT);
+	}
+	return !bpf_map_update_elem(&orig, key, val, BPF_NOEXIST);
 }
 
 /* The handshake's last ACK is not sent yet: what is stored here is there before the agent can accept. */
@@ -81,20 +111,31 @@ WEFT_INLINE void weft_captured(struct bpf_sock_ops *c, struct weft_sock *w, stru
 	struct weft_orig val = {.dst = w->dst, .pod = w->pod};
 
 	WEFT_STATE_BASE();
+	/* Without an entry the agent does not know this connection and closes it. */
+	if (!weft_pod_orig_take(w->pod)) {
+		w->class_id = WEFT_CLASS_CAPTURED_PLAIN;
+		weft_count_handed(state_base, WEFT_HANDED_POD_ENTRIES);
+		return;
+	}
 	if (msg_on && w->class_id == WEFT_CLASS_CAPTURED) {
-		val.slot = weft_slot_open(c, state_base, w, t->write_seq - w->seq);
-		val.gen = w->gen;
-		if (!val.slot)
+		val.why = weft_slot_open(c, state_base, w, t->write_seq - w->seq);
+		if (val.why) {
 			w->class_id = WEFT_CLASS_CAPTURED_PLAIN;
+			weft_count_handed(state_base, val.why);
+		} else {
+			val.slot = w->slot;
+			val.gen = w->gen;
+		}
 	}
 	if (w->flags & WEFT_SOCK_LIMITS_PAID)
 		val.flags = WEFT_ORIG_LIMITS_PAID;
 	weft_orig_key_fill(c, &key);
-	if (!bpf_map_update_elem(&orig, &key, &val, BPF_ANY)) {
+	if (weft_orig_put(state_base, &key, &val)) {
 		w->flags |= WEFT_SOCK_ORIG;
 		return;
 	}
-	/* The agent will not know this connection and closes it; nothing of it is left behind. */
+	/* Closed by the agent too; nothing of it is left behind. */
+	weft_pod_orig_put(w->pod);
 	weft_count_handed(state_base, WEFT_HANDED_NO_SLOT);
 	if (val.slot)
 		weft_slot_unref(state_base, val.slot, w->gen, WEFT_REF_AGENT);
@@ -118,8 +159,10 @@ WEFT_INLINE void weft_closed(struct bpf_sock_ops *c, struct weft_sock *w, __u32 
 		w->flags &= ~WEFT_SOCK_ORIG;
 		weft_orig_key_fill(c, &key);
 		if (before == BPF_TCP_ESTABLISHED || before == BPF_TCP_CLOSE_WAIT) {
-			if (!bpf_map_delete_elem(&orig, &key))
+			if (!bpf_map_delete_elem(&orig, &key)) {
+				weft_pod_orig_put(w->pod);
 				refs |= WEFT_REF_AGENT;
+			}
 		} else {
 			val = bpf_map_lookup_elem(&orig, &key);
 			if (val)
@@ -144,7 +187,9 @@ int sock_ops(struct bpf_sock_ops *c)
 		t = bpf_skc_to_tcp_sock(s);
 		if (t)
 			w->seq = t->write_seq + 1; /* behind the SYN */
-		if (!bpf_sock_ops_cb_flags_set(c, BPF_SOCK_OPS_STATE_CB_FLAG))
+		/* beside what other programs on this socket asked for */
+		if (!bpf_sock_ops_cb_flags_set(c, (int)c->bpf_sock_ops_cb_flags |
+							  BPF_SOCK_OPS_STATE_CB_FLAG))
 			w->flags |= WEFT_SOCK_WATCHED;
 		break;
 	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:

@@ -90,7 +90,7 @@ static int object_open(struct weft_kernel *k, uint32_t n_slot)
 	if (!err)
 		err = bpf_map__set_max_entries(b->maps.sock, n_slot);
 	if (!err)
-		err = bpf_map__set_max_entries(b->maps.orig, n_slot * 2);
+		err = bpf_map__set_max_entries(b->maps.orig, n_slot * WEFT_ORIGS_PER_SLOT);
 	if (err)
 		return err;
 	b->rodata->img_mask = k->img_size - 1;
@@ -139,6 +139,15 @@ static int map_memory(int fd, size_t size, uint8_t **ret)
 	return 0;
 }
 
+static void share_set(struct weft_kernel *k, uint32_t pod_slots, uint32_t n_slot)
+{
+	struct weft_state_head *head = (void *)k->state;
+	uint32_t share = pod_slots ? pod_slots : WEFT_SLOTS_PER_POD_DEFAULT;
+
+	head->pod_slots_max = share < n_slot ? share : n_slot;
+	head->pod_origs_max = head->pod_slots_max * WEFT_ORIGS_PER_SLOT;
+}
+
 static int memory_map(struct weft_kernel *k, const struct weft_kernel_config *cfg,
 		      uint32_t n_slot, struct weft_diag *diag)
 {
@@ -156,6 +165,7 @@ static int memory_map(struct weft_kernel *k, const struct weft_kernel_config *cf
 		return weft_diag_add(diag, err, "kernel", "state_size",
 				     "%u bytes do not hold the slots and cells asked for",
 				     k->state_size);
+	share_set(k, cfg->pod_slots, n_slot);
 	return 0;
 }
 

@@ -17,6 +17,7 @@ struct weft_kernel_config {
 	const char *cgroup; /* cgroup2 folder whose sockets are governed; NULL: the root of the cgroup2 mount */
 	uint32_t img_size, state_size; /* powers of two, without slack; 0: defaults of abi/limits.h */
 	uint32_t n_slot, n_cell; /* 0: defaults */
+	uint32_t pod_slots; /* that one pod may hold; 0: default, at most n_slot */
 };
 
 /*
@@ -45,6 +46,10 @@ int weft_kernel_synchronize(void *k);
 int weft_kernel_pod_set(struct weft_kernel *k, uint64_t netns_cookie, const struct weft_pod *pod);
 int weft_kernel_pod_del(struct weft_kernel *k, uint64_t netns_cookie);
 
+/* What a pod holds, and may hold, of slots and of entries of original destinations: {slots, slots_max, entries,
+ * entries_max}. Any thread.
+ */
+json_t *weft_kernel_pod_use(const struct weft_kernel *k, uint32_t pod);
 /* Any thread: takes (looks up and deletes) what connect left for an accepted connection. -ENOENT: not captured. */
 int weft_kernel_orig_take(void *k, const struct weft_orig_key *key, struct weft_orig *ret);
 /* Any thread: exempts a socket of the agent's own, before connect(). */

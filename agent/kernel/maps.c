@@ -30,8 +30,11 @@ int weft_kernel_pod_del(struct weft_kernel *k, uint64_t netns_cookie)
 int weft_kernel_orig_take(void *ctx, const struct weft_orig_key *key, struct weft_orig *ret)
 {
 	struct weft_kernel *k = ctx;
+	int r = bpf_map_lookup_and_delete_elem(bpf_map__fd(k->skel->maps.orig), key, ret);
 
-	return bpf_map_lookup_and_delete_elem(bpf_map__fd(k->skel->maps.orig), key, ret);
+	if (!r)
+		weft_pod_orig_put(ret->pod);
+	return r;
 }
 
 int weft_kernel_exempt(void *ctx, int fd)
@@ -56,8 +59,10 @@ void weft_kernel_slot_release(void *ctx, uint32_t slot, uint32_t gen)
 		return;
 	old = __atomic_fetch_and(&at->refs, ~WEFT_REF_AGENT, __ATOMIC_ACQ_REL);
 	/* The engine is bound to this state by whoever opened the kernel part (agent/store). */
-	if (old == WEFT_REF_AGENT)
+	if (old == WEFT_REF_AGENT) {
+		weft_pod_slot_put(at->pod);
 		weft_slot_put(slot);
+	}
 }
 
 unsigned int weft_kernel_sweep(struct weft_kernel *k, uint64_t max_age_ns)

@@ -101,3 +101,16 @@ bool weft_kernel_has(const struct weft_kernel *k, const char *feature)
 		return k->msg_on;
 	return !strcmp(feature, "skb") && k->verdict_on;
 }
+
+json_t *weft_kernel_pod_use(const struct weft_kernel *k, uint32_t pod)
+{
+	const struct weft_state_head *head = (const void *)k->state;
+	const struct weft_pod_use *use = (const void *)(k->state + head->pod_use);
+
+	use += pod <= WEFT_PODS_MAX ? pod : 0;
+	return json_pack("{s:I, s:I, s:I, s:I}", "slots",
+			 (json_int_t)__atomic_load_n(&use->slots, __ATOMIC_RELAXED), "slots_max",
+			 (json_int_t)head->pod_slots_max, "entries",
+			 (json_int_t)__atomic_load_n(&use->origs, __ATOMIC_RELAXED), "entries_max",
+			 (json_int_t)head->pod_origs_max);
+}

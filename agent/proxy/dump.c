@@ -52,10 +52,11 @@ static json_t *down_json(const struct down *d)
 {
 	static const char *const states[] = {"sniff", "idle", "exchange", "tunnel", "closing"};
 
-	return json_pack("{s:i, s:o, s:o, s:s, s:i, s:I, s:I, s:b, s:o?}", "pod", (int)d->pod->id, "client",
+	return json_pack("{s:i, s:o, s:o, s:s, s:i, s:I, s:I, s:b, s:s?, s:o?}", "pod", (int)d->pod->id, "client",
 			 addr_json(&d->client), "dst", addr_json(&d->dst), "state", states[d->state],
 			 "exchanges", (int)d->exchanges, "received_bytes", (json_int_t)d->received,
-			 "sent_bytes", (json_int_t)d->sent, "slot", d->slot != 0, "upstream",
+			 "sent_bytes", (json_int_t)d->sent, "slot", d->slot != 0, "no_slot",
+			 d->no_slot ? weft_handed_name((enum weft_handed)d->no_slot) : NULL, "upstream",
 			 d->x && d->x->up ? addr_json(&d->x->up->addr) :
 			 d->relay	  ? addr_json(&d->relay->addr) :
 					    NULL);

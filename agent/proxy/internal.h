@@ -199,6 +199,7 @@ struct down {
 	uint64_t idle_ms;	 /* TCP, tunnel */
 	uint32_t parses;	 /* of the head at hand */
 	const char *head_why;	 /* which of its deadlines comes first */
+	uint32_t no_slot;	 /* enum weft_handed: why the kernel does not help; 0: it does, or cannot */
 	bool limits_paid, eof, dead, shut;
 	bool drain;	/* closes after the exchange at hand */
 	bool lingering; /* FIN was sent; what still comes is dropped */

@@ -15,6 +15,7 @@ bool slot_accept(struct down *d, const struct weft_sockaddr *local)
 	d->dst = orig.dst;
 	d->slot = orig.slot;
 	d->gen = orig.gen;
+	d->no_slot = orig.why;
 	d->limits_paid = orig.flags & WEFT_ORIG_LIMITS_PAID;
 	return true;
 }

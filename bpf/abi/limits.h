@@ -57,6 +57,12 @@
 /* Enrolled pods, connections with a slot, cells (buckets, breakers), head buffers. */
 #define WEFT_PODS_MAX 1024u
 #define WEFT_SLOTS_DEFAULT 65536u
+/* Slots one pod may hold: a quarter, so that one pod cannot use up everybody's; idle nodes have few busy pods. */
+#define WEFT_SLOTS_PER_POD_DEFAULT (WEFT_SLOTS_DEFAULT / 4)
+/* Entries of original destinations for each slot, of all and of one pod: those that wait for accept(), and those that
+ * wait for the sweep because their app has closed.
+ */
+#define WEFT_ORIGS_PER_SLOT 2u
 #define WEFT_CELLS_DEFAULT 131072u
 #define WEFT_HEADS_DEFAULT 256u /* in use only inside one program run: more than CPUs x nesting */
 /* Cells one pod may hold: one pod cannot use up everybody's. */

@@ -62,7 +62,9 @@
 	X(SHADOW, "shadow_limit", "a limit that is not enforced adds request headers")            \
 	X(UNUSUAL, "unusual_head", "a form of head that only the agent's parser judges")          \
 	X(CONTENDED, "contended", "compare-and-swap gave up")                                      \
-	X(STORE, "store", "message could not be read or rewritten")
+	X(STORE, "store", "message could not be read or rewritten")                                \
+	X(POD_SLOTS, "pod_slots", "the pod has its share of slots: the agent judges this connection") \
+	X(POD_ENTRIES, "pod_entries", "the pod has its share of connections not accepted yet: closed by the agent")
 
 #define WEFT_ENUM_OUTCOME(n, m, d) WEFT_OUTCOME_##n,
 enum weft_outcome { WEFT_OUTCOMES(WEFT_ENUM_OUTCOME) WEFT_OUTCOME__MAX };

@@ -28,12 +28,12 @@ struct weft_state_head {
 	__u32 cell;	 /* cells of WEFT_CELL_SIZE bytes; index 0 is never used */
 	__u32 n_head;
 	__u32 head;	 /* head buffers (struct weft_req), WEFT_HEAD_STRIDE apart; index 0 never used */
-	__u32 pad;
+	__u32 pod_use;	 /* struct weft_pod_use[WEFT_PODS_MAX + 1], by pod id */
 	__u64 slot_free; /* tagged free list: tag (40 bits) << 24 | index, 0 index: empty */
 	__u64 head_free;
 	__u64 beat_ns;	 /* CLOCK_MONOTONIC of the agent's last sign of life */
 	__u32 date_which; /* 0 or 1: which of date[] is valid */
-	__u32 pad2;
+	__u32 pod_slots_max; /* slots of one pod */
 	char date[2][32]; /* "Sun, 06 Nov 1994 08:49:37 GMT", kept by the agent each second */
 	__u64 outcome[2][32]; /* enum weft_outcome, [0] in the kernel, [1] by the agent */
 	__u64 handed[32];     /* enum weft_handed */
@@ -41,10 +41,21 @@ struct weft_state_head {
 	__u64 slots_used;
 	__u64 decisions_honoured; /* the agent used the kernel's decision */
 	__u64 decisions_dropped;  /* it did not: number, epoch or hash differ */
+	__u32 pod_origs_max; /* entries of original destinations of one pod */
+	__u32 pad;
 	__u64 head_key[WEFT_HEAD_MAX / 8]; /* of weft_hash_head(): random bits, one word for each of a head's */
 };
 
 static_assert(WEFT_OUTCOME__MAX <= 32 && WEFT_HANDED__MAX <= 32 && WEFT_CLASS__MAX <= 8, "counters");
+
+/*
+ * What a pod holds of what all pods share. A place is taken before the slot or entry and given back after it, by pod id:
+ * what connections of a removed pod still hold counts for the next one of its id until they end.
+ */
+struct weft_pod_use {
+	__u32 slots;
+	__u32 origs;
+};
 
 /* ---- cells ---- */
 
@@ -193,7 +204,7 @@ struct weft_orig {
 	__u32 gen;
 	__u32 pod;
 	__u32 flags; /* WEFT_ORIG_* */
-	__u32 pad;
+	__u32 why;   /* enum weft_handed: why there is no slot; 0: there is, or the socket can have none */
 	__u64 closed_ns; /* the app closed before accept(): what it sent still counts; swept later; 0: open */
 };
 #define WEFT_ORIG_LIMITS_PAID 1u /* network rate limits of its TCP chain were charged in connect() */

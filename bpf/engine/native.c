@@ -134,7 +134,10 @@ int weft_state_layout(void *state, __u32 size, __u32 n_slot, __u32 n_cell, __u32
 	h->n_dir = (__u32)n_dir;
 	h->n_cell = n_cell;
 	h->n_head = n_head;
-	h->slot = weft_align(sizeof(*h));
+	h->pod_use = weft_align(sizeof(*h));
+	h->pod_slots_max = n_slot;
+	h->pod_origs_max = n_slot * WEFT_ORIGS_PER_SLOT;
+	h->slot = weft_align(h->pod_use + (WEFT_PODS_MAX + 1ull) * sizeof(struct weft_pod_use));
 	end = (__u64)h->slot + (__u64)n_slot * sizeof(struct weft_slot);
 	h->dir = weft_align(end);
 	end = (__u64)h->dir + n_dir * sizeof(struct weft_dir_ent);
@@ -175,6 +178,13 @@ struct weft_slot *weft_slot_at(__u32 slot)
 	WEFT_STATE_BASE(NULL);
 
 	return WEFT_STATE(struct weft_slot, weft_slot_off(state_base, slot));
+}
+
+struct weft_pod_use *weft_pod_use(__u32 pod)
+{
+	WEFT_STATE_BASE(NULL);
+
+	return WEFT_STATE(struct weft_pod_use, weft_pod_use_off(state_base, pod, 0));
 }
 
 struct weft_cell_bucket *weft_cell_bucket(__u32 cell)

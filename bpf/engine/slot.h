@@ -2,11 +2,11 @@
 #pragma once
 
 /*
- * Free lists of slots and head buffers: tag (40 bits) << 24 | index. The tag counts changes of the list's head, so
+ * What pods hold of slots, and free lists of slots and head buffers: tag (40 bits) << 24 | index. The tag counts changes of the list's head, so
  * that a pop that was overtaken by pop, pop, push of the same element fails its compare-and-swap.
  */
 
-#include "bpf/engine/mem.h"
+#include "bpf/engine/cell.h"
 
 #define WEFT_LIST_INDEX 0xffffffu
 
@@ -69,6 +69,50 @@ WEFT_API __u32 weft_slot_get(void)
 	if (x)
 		WEFT_ADD(&WEFT_STATE(struct weft_state_head, 0)->slots_used, 1);
 	return x;
+}
+
+/* State offset of a word of what a pod holds; field: offset in struct weft_pod_use. */
+WEFT_INLINE __u32 weft_pod_use_off(__u8 *state_base, __u32 pod, __u32 field)
+{
+	return WEFT_STATE(struct weft_state_head, 0)->pod_use +
+	       pod * (__u32)sizeof(struct weft_pod_use) + field;
+}
+
+/* A pod's place for one more slot, before weft_slot_get(): 1 taken, 0 it has its share. */
+WEFT_API int weft_pod_slot_take(__u32 pod)
+{
+	WEFT_STATE_BASE(0);
+	return weft_place_take_at(
+		weft_pod_use_off(state_base, pod, offsetof(struct weft_pod_use, slots)),
+		WEFT_STATE(struct weft_state_head, 0)->pod_slots_max);
+}
+
+/* Given back once for each that was taken: needs no floor, and must not give up. */
+WEFT_API int weft_pod_slot_put(__u32 pod)
+{
+	WEFT_STATE_BASE(0);
+	WEFT_ADD(WEFT_STATE32(weft_pod_use_off(state_base, pod,
+					       offsetof(struct weft_pod_use, slots))),
+		 -1u);
+	return 1;
+}
+
+/* The same for an entry of an original destination. */
+WEFT_API int weft_pod_orig_take(__u32 pod)
+{
+	WEFT_STATE_BASE(0);
+	return weft_place_take_at(
+		weft_pod_use_off(state_base, pod, offsetof(struct weft_pod_use, origs)),
+		WEFT_STATE(struct weft_state_head, 0)->pod_origs_max);
+}
+
+WEFT_API int weft_pod_orig_put(__u32 pod)
+{
+	WEFT_STATE_BASE(0);
+	WEFT_ADD(WEFT_STATE32(weft_pod_use_off(state_base, pod,
+					       offsetof(struct weft_pod_use, origs))),
+		 -1u);
+	return 1;
 }
 
 #ifdef __bpf__

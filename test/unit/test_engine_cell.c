@@ -94,11 +94,58 @@ static void slots(void **state)
 	assert_true(weft_slot_get());
 }
 
+static void *pod_holder(void *arg)
+{
+	for (int i = 0; i < 20000; i++) {
+		if (!weft_pod_slot_take(9))
+			continue;
+		if (__atomic_load_n(&weft_pod_use(9)->slots, __ATOMIC_RELAXED) > 3)
+			__atomic_store_n((bool *)arg, true, __ATOMIC_RELAXED);
+		weft_pod_slot_put(9);
+	}
+	return NULL;
+}
+
+/* Each pod has its own, the last id too; the two kinds are apart. */
+static void shares_of_pods(void **state)
+{
+	struct weft_state_head *h = weft_state_head();
+	__u32 slots_max = h->pod_slots_max, origs_max = h->pod_origs_max;
+	bool over = false;
+	pthread_t t[4];
+
+	(void)state;
+	assert_int_equal(slots_max, 64);
+	assert_int_equal(origs_max, 128);
+	h->pod_slots_max = 3;
+	h->pod_origs_max = 1;
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(weft_pod_slot_take(WEFT_PODS_MAX), 1);
+	assert_int_equal(weft_pod_slot_take(WEFT_PODS_MAX), 0);
+	assert_int_equal(weft_pod_orig_take(WEFT_PODS_MAX), 1);
+	assert_int_equal(weft_pod_orig_take(WEFT_PODS_MAX), 0);
+	assert_int_equal(weft_pod_slot_take(WEFT_PODS_MAX - 1), 1);
+	weft_pod_slot_put(WEFT_PODS_MAX);
+	assert_int_equal(weft_pod_slot_take(WEFT_PODS_MAX), 1);
+	weft_pod_orig_put(WEFT_PODS_MAX);
+	assert_int_equal(weft_pod_use(WEFT_PODS_MAX)->slots, 3);
+	assert_int_equal(weft_pod_use(WEFT_PODS_MAX)->origs, 0);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(pthread_create(&t[i], NULL, pod_holder, &over), 0);
+	for (int i = 0; i < 4; i++)
+		pthread_join(t[i], NULL);
+	assert_false(over);
+	assert_int_equal(weft_pod_use(9)->slots, 0);
+	h->pod_slots_max = slots_max;
+	h->pod_origs_max = origs_max;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(directory), cmocka_unit_test(breaker_places),
 		cmocka_unit_test(layout), cmocka_unit_test(slots),
+		cmocka_unit_test(shares_of_pods),
 	};
 
 	fix_open();

@@ -299,12 +299,51 @@ static void test_idle_counts_the_kernel(void **state)
 	fix_close();
 }
 
+static void expect_listed(bool with, const char *why)
+{
+	json_t *list = weft_proxy_connections(fix.proxy, 10);
+	const json_t *one = json_array_get(list, 0), *no_slot = json_object_get(one, "no_slot");
+
+	assert_int_equal(json_array_size(list), 1);
+	assert_int_equal(json_is_true(json_object_get(one, "slot")), with);
+	assert_non_null(no_slot);
+	assert_int_equal(json_is_null(no_slot), !why);
+	if (why)
+		assert_string_equal(json_string_value(no_slot), why);
+	json_decref(list);
+}
+
+/* A connection without a slot is judged all the same, and tells why it has none. */
+static void test_without_slot(void **state)
+{
+	int fd;
+
+	(void)state;
+	start("");
+	fd = fix_dial();
+	pass(0);
+	ask(fd, "one");
+	expect_listed(true, NULL);
+	close(fd);
+	fix_close();
+	start("");
+	fix.dst.slot = 0;
+	fix.dst.why = WEFT_HANDED_POD_SLOTS;
+	fd = fix_dial();
+	ask(fd, "one");
+	expect_listed(false, "pod_slots");
+	close(fd);
+	fix_close();
+	fix.dst.why = 0;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {FIX_TEST(test_records), FIX_TEST(test_record_ahead),
 					   FIX_TEST(test_give_back), FIX_TEST(test_paid_once),
 					   FIX_TEST(test_random_is_shared),
-					   FIX_TEST(test_idle_counts_the_kernel)};
+					   FIX_TEST(test_idle_counts_the_kernel),
+					   FIX_TEST(test_without_slot)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
