@@ -4,8 +4,11 @@
 #include "world.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,6 +135,210 @@ static void changes_hands(void **state)
 	finish(fd);
 }
 
+/* From here on segments with bytes for this socket are lost on the way; acknowledgements are not. */
+static void lose_bytes(int fd, bool on)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_LEN, 0),
+		BPF_STMT(BPF_MISC | BPF_TAX, 0),
+		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 12), /* data offset of the TCP header, in words */
+		BPF_STMT(BPF_ALU | BPF_RSH | BPF_K, 4),
+		BPF_STMT(BPF_ALU | BPF_LSH | BPF_K, 2),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_X, 0, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+	};
+	struct sock_fprog prog = {.len = sizeof(code) / sizeof(code[0]), .filter = code};
+
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, on ? SO_ATTACH_FILTER : SO_DETACH_FILTER, &prog, sizeof(prog)), 0);
+}
+
+/* Up to 3 s until the agent has given a connection back once more. */
+static void wait_given_back(uint32_t before)
+{
+	struct timespec step = {.tv_nsec = 5000000};
+
+	for (int i = 0; i < 600 && __atomic_load_n(&world.given_back, __ATOMIC_ACQUIRE) == before; i++)
+		nanosleep(&step, NULL);
+	assert_int_not_equal(world.given_back, before);
+}
+
+/*
+ * The agent has answered and given the connection back, but its answer is still on its way (lost, and sent again): the
+ * next request must not be answered before it.
+ *
+ *   app:    GET /n1 ------> agent      GET /deny --> (kernel) not quiet ------> agent
+ *   agent:  200 ---x  given back                                  200 again, 403
+ */
+static void answer_on_its_way_holds(void **state)
+{
+	int fd = vip_connect(1);
+	struct answer a;
+	char path[16];
+
+	(void)state;
+	expect(fd, "/deny", 403, false);
+	for (int i = 0; i < 3; i++) {
+		uint64_t held = world_handed(WEFT_HANDED_NOT_QUIET);
+		uint32_t given = world.given_back;
+
+		snprintf(path, sizeof(path), "/n%d", i);
+		lose_bytes(fd, true);
+		send_get(fd, path, "");
+		wait_given_back(given);
+		given = world.given_back;
+		send_get(fd, "/deny", "");
+		assert_int_equal(world_handed(WEFT_HANDED_NOT_QUIET), held + 1);
+		lose_bytes(fd, false);
+		recv_answer(fd, false, &a);
+		assert_int_equal(a.status, 200);
+		assert_string_equal(a.body, path);
+		recv_answer(fd, false, &a);
+		assert_int_equal(a.status, 403);
+		wait_given_back(given);
+		expect(fd, "/deny", 403, false); /* all has arrived: the kernel's again */
+		assert_int_equal(world_handed(WEFT_HANDED_NOT_QUIET), held + 1);
+	}
+	finish(fd);
+	world_drained();
+}
+
+/*
+ * The agent's answer has arrived, and the app has not read it: the app reads what is answered in place first. It waits in
+ * TCP's queue, or, where FIONREAD needs the stream program, in the psock's.
+ */
+static void unread_agent_answer_holds(void **state)
+{
+	uint64_t held = world_handed(WEFT_HANDED_NOT_QUIET);
+	uint32_t given = world.given_back;
+	int fd = vip_connect(1);
+	struct answer a;
+
+	(void)state;
+	send_get(fd, "/first", "");
+	wait_given_back(given);
+	assert_true(readable(fd) > 0);
+	send_get(fd, "/deny", "");
+	assert_int_equal(world_handed(WEFT_HANDED_NOT_QUIET), held + 1);
+	recv_answer(fd, false, &a);
+	assert_string_equal(a.body, "/first");
+	recv_answer(fd, false, &a);
+	assert_int_equal(a.status, 403);
+	finish(fd);
+	world_drained();
+}
+
+/* The agent has ended the connection: nothing is answered behind the end (the state tells, and the FIN's own byte). */
+static void ended_connection_holds(void **state)
+{
+	uint64_t held = world_handed(WEFT_HANDED_NOT_QUIET);
+	uint32_t given = world.given_back;
+	int fd = vip_connect(1);
+	struct answer a;
+	char byte;
+
+	(void)state;
+	send_text(fd, "junk\r\n\r\n");
+	recv_answer(fd, false, &a);
+	assert_int_equal(a.status, 400);
+	assert_int_equal(recv(fd, &byte, 1, 0), 0);
+	wait_given_back(given);
+	send_get(fd, "/deny", "");
+	assert_true(recv(fd, &byte, 1, 0) <= 0);
+	assert_int_equal(world_handed(WEFT_HANDED_NOT_QUIET), held + 1);
+	close(fd);
+	world_drained();
+}
+
+/*
+ * A request that no program saw, because it was sent before the connection stood: the agent has not even accepted it when
+ * the next one comes, which the kernel could answer.
+ */
+static void unseen_request_holds(void **state)
+{
+	static const char first[] = "GET /first HTTP/1.1\r\nHost: a\r\n\r\n";
+	struct sockaddr_in to = vip4(1);
+	struct timeval patience = {.tv_sec = 3};
+	struct answer a;
+
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		uint64_t held = world_handed(WEFT_HANDED_NOT_QUIET), owned = world_handed(WEFT_HANDED_AGENT_OWNS);
+		int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+		__atomic_store_n(&world.hold_accept, true, __ATOMIC_RELEASE);
+		nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+		/* TCP Fast Open without a cookie, then with one: behind the handshake, and in the SYN */
+		assert_int_equal(sendto(fd, first, strlen(first), MSG_FASTOPEN, (struct sockaddr *)&to, sizeof(to)),
+				 strlen(first));
+		send_get(fd, "/deny", "");
+		assert_int_equal(world_handed(WEFT_HANDED_NOT_QUIET) - held, i ? 0 : 1);
+		assert_int_equal(world_handed(WEFT_HANDED_AGENT_OWNS) - owned, i ? 1 : 0);
+		__atomic_store_n(&world.hold_accept, false, __ATOMIC_RELEASE);
+		recv_answer(fd, false, &a);
+		assert_int_equal(a.status, 200);
+		assert_string_equal(a.body, "/first");
+		recv_answer(fd, false, &a);
+		assert_int_equal(a.status, 403);
+		finish(fd);
+	}
+	world_drained();
+}
+
+struct late_send {
+	int fd;
+	const char *text;
+};
+
+static void *late_send_run(void *arg)
+{
+	struct late_send *s = arg;
+
+	(void)!send(s->fd, s->text, strlen(s->text), MSG_NOSIGNAL); /* waits for the connection */
+	return NULL;
+}
+
+/* The same by a send() that waits in SYN_SENT while the answer to the SYN is lost. */
+static void unseen_while_connecting_holds(void **state)
+{
+	static const char first[] = "GET /first HTTP/1.1\r\nHost: a\r\n\r\n";
+	struct sock_filter none[] = {BPF_STMT(BPF_RET | BPF_K, 0)};
+	struct sock_fprog prog = {.len = 1, .filter = none};
+	struct sockaddr_in to = vip4(1);
+	struct timeval patience = {.tv_sec = 10};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct late_send late = {.fd = fd, .text = first};
+	uint64_t held = world_handed(WEFT_HANDED_NOT_QUIET);
+	struct pollfd p = {.fd = fd, .events = POLLOUT};
+	struct answer a;
+	pthread_t thread;
+
+	(void)state;
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	__atomic_store_n(&world.hold_accept, true, __ATOMIC_RELEASE);
+	nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof(prog)), 0);
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), -1);
+	assert_int_equal(errno, EINPROGRESS);
+	fcntl(fd, F_SETFL, 0);
+	assert_int_equal(pthread_create(&thread, NULL, late_send_run, &late), 0);
+	nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+	assert_int_equal(poll(&p, 1, 0), 0); /* it is not connected yet */
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &prog, sizeof(prog)), 0);
+	pthread_join(thread, NULL);
+	send_get(fd, "/deny", "");
+	assert_int_equal(world_handed(WEFT_HANDED_NOT_QUIET), held + 1);
+	__atomic_store_n(&world.hold_accept, false, __ATOMIC_RELEASE);
+	recv_answer(fd, false, &a);
+	assert_string_equal(a.body, "/first");
+	recv_answer(fd, false, &a);
+	assert_int_equal(a.status, 403);
+	finish(fd);
+	world_drained();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -139,6 +346,11 @@ int main(void)
 		cmocka_unit_test(unread_answer_holds),
 		cmocka_unit_test(queue_as_the_app_sees_it),
 		cmocka_unit_test(changes_hands),
+		cmocka_unit_test(answer_on_its_way_holds),
+		cmocka_unit_test(unread_agent_answer_holds),
+		cmocka_unit_test(ended_connection_holds),
+		cmocka_unit_test(unseen_request_holds),
+		cmocka_unit_test(unseen_while_connecting_holds),
 	};
 
 	world_need_root();
