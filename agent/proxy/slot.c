@@ -68,6 +68,18 @@ static void take(struct weft_req *req, const struct weft_ctx *ctx, const struct 
 	}
 }
 
+/* What a head has paid in an older image; a cell that has another owner since does not count. */
+static void prepay(struct weft_ctx *ctx, const struct weft_record *rec)
+{
+	ctx->n_prepaid = 0;
+	for (uint32_t i = 0; i < rec->n_paid && i < WEFT_PAID_MAX; i++) {
+		const __u32 *since = &weft_cell_bucket(rec->paid[i])->since;
+
+		if (rec->epoch >= __atomic_load_n(since, __ATOMIC_RELAXED))
+			ctx->prepaid[ctx->n_prepaid++] = rec->paid[i];
+	}
+}
+
 bool slot_record(struct down *d, struct weft_req *req, struct weft_ctx *ctx, uint64_t position)
 {
 	const struct weft_slot *slot = d->slot ? weft_slot_at(d->slot) : NULL;
@@ -91,8 +103,7 @@ bool slot_record(struct down *d, struct weft_req *req, struct weft_ctx *ctx, uin
 	d->record = exchange;
 	if (rec.epoch != ctx->epoch || rec.outcome == WEFT_OUTCOME_NONE || exchange != rec.exchange) {
 		/* decided anew, but what this head has paid for is paid */
-		ctx->n_prepaid = rec.n_paid < WEFT_PAID_MAX ? rec.n_paid : WEFT_PAID_MAX;
-		memcpy(ctx->prepaid, rec.paid, sizeof(ctx->prepaid));
+		prepay(ctx, &rec);
 		ctx->random = rec.random;
 		dropped(d);
 		return false;

@@ -67,16 +67,25 @@ static struct weft_dir_ent *dir_find(struct weft_store *s, uint32_t pod, uint32_
 	return room;
 }
 
+/* Where a free cell keeps the epoch of its former owner's end. */
+static uint32_t *cell_since(const struct weft_store *s, uint32_t cell)
+{
+	return &((struct weft_cell_bucket *)((uint8_t *)s->mem.state + cell))->since;
+}
+
 static uint32_t cell_make(struct weft_store *s, struct weft_dir_ent *e, uint32_t pod, uint32_t id)
 {
-	uint32_t cell;
+	uint32_t cell, since;
 
 	if (!e || !s->n_cell_free || s->per_pod[pod] >= WEFT_CELLS_PER_POD_DEFAULT) {
 		s->full++;
 		return 0;
 	}
 	cell = s->cell_free[--s->n_cell_free];
+	since = *cell_since(s, cell);
 	memset((uint8_t *)s->mem.state + cell, 0, WEFT_CELL_SIZE);
+	if (WEFT_ID_KIND(id) == WEFT_CELL_BUCKET)
+		*cell_since(s, cell) = since;
 	__atomic_store_n(&e->cell, cell, __ATOMIC_RELAXED);
 	__atomic_store_n(&e->key, (uint64_t)pod << 32 | id, __ATOMIC_RELEASE);
 	s->per_pod[pod]++;
@@ -277,6 +286,7 @@ void weft_cells_reclaim(struct weft_store *s, uint32_t oldest)
 
 		if (d->synchronized && d->epoch <= oldest && !cell_busy(s, d->id, d->cell)) {
 			dir_at(s, d->entry)->cell = 0;
+			*cell_since(s, d->cell) = d->epoch - 1;
 			s->cell_free[s->n_cell_free++] = d->cell;
 			dir_empty_from(s, d->entry);
 		} else {

@@ -88,7 +88,9 @@ struct weft_cell_bucket {
 	__u64 enforced;	    /* would be refused and enforced */
 	__u64 rate_limited; /* no token */
 	__u64 ok;
-	__u64 pad[11];
+	__u32 since; /* epoch from which on this offset can mean this bucket: what older ones paid was another's; 0: always */
+	__u32 pad2;
+	__u64 pad[10];
 };
 
 /* Breakers, cursor and statistics of (pod, cluster). */

@@ -214,30 +214,43 @@ static void test_give_back(void **state)
 	"{default_value: {numerator: 100}}}}, {name: r, typed_config: {\"@type\": type.googleapis.com/envoy."   \
 	"extensions.filters.http.router.v3.Router}}],"
 
-/* The head has paid, although its decision is of another image: no second token is taken. */
-static void test_paid_once(void **state)
+/* One of three tokens is paid by a record of another image: how many more are answered. */
+static void paid_by_record(bool recycled, int more)
 {
 	struct weft_record rec;
 	struct weft_ctx ctx;
 	int fd;
 
-	(void)state;
 	start(LIMIT);
 	decide(ONE, &ctx); /* takes one of three */
 	assert_int_equal(req.dec.n_paid, 1);
 	rec = (struct weft_record){.exchange = 1, .epoch = ctx.epoch + 1, .outcome = req.dec.outcome, .n_paid = 1};
 	rec.hash = weft_hash_head(ONE, strlen(ONE));
 	rec.paid[0] = req.dec.paid[0];
+	weft_cell_bucket(rec.paid[0])->since = recycled ? rec.epoch + 1 : 0;
 	fd = fix_dial();
 	pass(0);
 	record(&rec);
-	ask(fd, "one");
-	ask(fd, "one");
-	ask(fd, "one");
+	for (int i = 0; i < more; i++)
+		ask(fd, "one");
 	ask(fd, "local_rate_limited");
 	assert_int_equal(a.status, 429);
 	close(fd);
 	fix_close();
+}
+
+/* The head has paid, although its decision is of another image: no second token is taken. */
+static void test_paid_once(void **state)
+{
+	(void)state;
+	paid_by_record(false, 3);
+}
+
+/* What it paid was a bucket that is gone; this one, in the same cell, has got nothing. */
+static void test_paid_to_another(void **state)
+{
+	(void)state;
+	paid_by_record(true, 2);
 }
 
 /* A head that is decided again takes the route that its random value gave the first time. */
@@ -343,7 +356,7 @@ int main(void)
 					   FIX_TEST(test_give_back), FIX_TEST(test_paid_once),
 					   FIX_TEST(test_random_is_shared),
 					   FIX_TEST(test_idle_counts_the_kernel),
-					   FIX_TEST(test_without_slot)};
+					   FIX_TEST(test_without_slot), FIX_TEST(test_paid_to_another)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

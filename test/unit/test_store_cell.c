@@ -242,6 +242,28 @@ static void test_directory_spreads(void **state)
 	weft_store_free(s);
 }
 
+/* A recycled cell says from which image on it is this bucket's; other kinds of cells have no room for it. */
+static void test_since(void **state)
+{
+	struct weft_store *s = *state;
+	uint32_t a = weft_store_cell(s, 1, BUCKET(1)), end;
+
+	assert_int_equal(weft_cell_bucket(a)->since, 0);
+	publish(s);
+	publish(s);
+	end = weft_store_epoch(s); /* the first that does not have it */
+	weft_store_cells_retain(s, NULL, 0);
+	weft_store_reclaim(s);
+	publish(s);
+	assert_int_equal(weft_store_cell(s, 1, BUCKET(2)), a); /* the last that was freed */
+	assert_int_equal(weft_cell_bucket(a)->since, end);
+	weft_store_cells_retain(s, NULL, 0);
+	weft_store_reclaim(s);
+	assert_int_equal(weft_store_cell(s, 1, CLUSTER(1)), a);
+	for (uint32_t i = 0; i < WEFT_CELL_SIZE; i++)
+		assert_int_equal(((uint8_t *)weft_cell_cluster(a))[i], 0);
+}
+
 /* Pods that come and go leave no marks that make probes longer. */
 static void test_churn(void **state)
 {
@@ -319,6 +341,7 @@ int main(void)
 		TEST(test_retained_while_held),
 		TEST(test_place_taken_late),
 		TEST(test_reader_holds_off_reuse),
+		TEST(test_since),
 		TEST(test_churn),
 		TEST(test_each),
 		TEST(test_threads_get_the_same),
