@@ -283,7 +283,7 @@ static void reword_grpc(struct explain *x, uint32_t status)
 	json_array_append_new(headers, json_pack("[s, s]", "content-type", "application/grpc"));
 	json_array_append_new(headers, json_pack("[s, o]", "grpc-status",
 						 json_sprintf("%d", weft_grpc_status(status))));
-	if (message && *message)
+	if (message && *message && !(x->req->flags & WEFT_REQ_HEAD_METHOD))
 		json_array_append_new(headers, json_pack("[s, s]", "grpc-message", message));
 	set(x, "status", json_integer(200));
 	set(x, "body", json_string(""));

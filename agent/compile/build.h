@@ -38,8 +38,7 @@ struct weft_names;
 struct weft_rds_ref {
 	uint32_t id; /* in the view's table */
 	char *name;
-	char *server_name;
-	uint32_t server_header;
+	char *own_lines;
 };
 
 struct weft_build {
@@ -62,8 +61,7 @@ struct weft_build {
 	/* of the connection manager or route configuration at hand */
 	uint32_t max_body; /* max_direct_response_body_size_bytes */
 	bool validate_clusters;
-	const char *server_name;
-	uint32_t server_header;
+	const char *own_lines; /* of every local reply: via, server; each with its line end */
 };
 
 /* Records a cause and the first error. Field path as printf arguments of `where`. */

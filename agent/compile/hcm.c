@@ -318,23 +318,22 @@ static void filters_fill(struct weft_build *b, const manager *m, const char *fie
 		ret->filter = weft_build_put(b, list, ret->n_filter * sizeof(*list));
 }
 
-/* The same table gets another id where its replies carry another server name. */
+/* The same table gets another id where its replies carry other lines of the connection manager's. */
 static void rds_add(struct weft_build *b, const char *name, struct weft_img_hcm *ret)
 {
 	struct weft_rds_ref *refs = reallocarray(b->rds, b->n_rds + 1, sizeof(*refs));
 	struct weft_rds_ref ref = {.name = strdup(name),
-				   .server_name = strdup(b->server_name),
-				   .server_header = b->server_header};
+				   .own_lines = strdup(b->own_lines)};
 	char *key = NULL;
 
 	if (refs)
 		b->rds = refs;
-	if (!refs || !ref.name || !ref.server_name ||
-	    asprintf(&key, "rds %u %s %s", ref.server_header, ref.server_name, name) < 0 ||
+	if (!refs || !ref.name || !ref.own_lines ||
+	    asprintf(&key, "rds %s %s", ref.own_lines, name) < 0 ||
 	    weft_names_get(b->route_configs, key, 0, &ref.id)) {
 		b->err = b->err ? b->err : -ENOMEM;
 		free(ref.name);
-		free(ref.server_name);
+		free(ref.own_lines);
 	} else {
 		b->rds[b->n_rds++] = ref;
 		ret->route_config = ref.id;
@@ -386,18 +385,38 @@ static void codec_check(struct weft_build *b, const manager *m, const char *fiel
 				"unsupported: only KEEP_UNCHANGED");
 }
 
+/* What the connection manager puts into every response, its own ones included; the caller frees. */
+static char *own_lines(struct weft_build *b, const manager *m, const char *server_name)
+{
+	char *lines = NULL;
+	size_t n;
+	FILE *f = open_memstream(&lines, &n);
+
+	if (f && *m->via)
+		fprintf(f, "via: %s\r\n", m->via);
+	if (f && (uint32_t)m->server_header_transformation != WEFT_SERVER_PASS)
+		fprintf(f, "server: %s\r\n", server_name);
+	if (f && !fclose(f))
+		return lines;
+	b->err = b->err ? b->err : -ENOMEM;
+	free(lines);
+	return NULL;
+}
+
 uint32_t weft_build_hcm(struct weft_build *b, const manager *m, const char *field)
 {
+	const char *server_name = *m->server_name ? m->server_name : "envoy";
 	struct weft_img_hcm out = {0};
-	char at[WEFT_FIELD_MAX];
+	char at[WEFT_FIELD_MAX], *lines = own_lines(b, m, server_name);
 
 	weft_build_fields(b, &m->base, field, handled, noted);
 	codec_check(b, m, field);
-	b->server_name = *m->server_name ? m->server_name : "envoy";
-	b->server_header = (uint32_t)m->server_header_transformation;
+	if (!lines)
+		return 0;
+	b->own_lines = lines;
 	out.stat_prefix = weft_build_str(b, m->stat_prefix);
-	out.server_name = weft_build_str(b, b->server_name);
-	out.server_header = b->server_header;
+	out.server_name = weft_build_str(b, server_name);
+	out.server_header = (uint32_t)m->server_header_transformation;
 	out.via = weft_build_str(b, m->via);
 	out.flags = http1_flags(b, m->http_protocol_options, flags_of(b, m, field),
 				weft_field(at, field, "http_protocol_options"));
@@ -420,5 +439,7 @@ uint32_t weft_build_hcm(struct weft_build *b, const manager *m, const char *fiel
 	filters_fill(b, m, field, &out);
 	weft_build_std_replies(b, out.flags & WEFT_HCM_SUPPRESS_ENVOY_HEADERS, out.reply);
 	routes_fill(b, m, field, &out);
+	b->own_lines = NULL;
+	free(lines);
 	return weft_build_put(b, &out, sizeof(out));
 }

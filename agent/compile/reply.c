@@ -235,8 +235,7 @@ static void head_write(struct weft_build *b, FILE *f, const struct weft_reply_te
 	fflush(f);
 	p->date_off = p->len + strlen("date: ");
 	fprintf(f, "date: %*s\r\n", (int)WEFT_DATE_LEN, "");
-	if (b->server_header != WEFT_SERVER_PASS)
-		fprintf(f, "server: %s\r\n", b->server_name);
+	fputs(b->own_lines, f);
 	fflush(f);
 	p->insert_off = p->len;
 	if (!no_length && !t->body_len)

@@ -16,7 +16,7 @@ struct weft_reply_text {
 	Envoy__Config__Core__V3__HeaderValueOption **add;
 	const char *add_field; /* field path of `add` */
 };
-/* weft_img_reply. Uses b->server_name and b->server_header. */
+/* weft_img_reply. Uses b->own_lines. */
 uint32_t weft_build_reply(struct weft_build *b, const struct weft_reply_text *t);
 
 /* The replies that depend on the connection manager alone (weft_img_hcm.reply). */

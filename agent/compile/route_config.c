@@ -167,8 +167,6 @@ uint32_t weft_build_route_config(struct weft_build *b, const route_config *rc, c
 	struct weft_img_route_config out = {0};
 
 	weft_build_fields(b, &rc->base, field, known, quiet);
-	if (!b->server_name)
-		b->server_name = "envoy";
 	if (!*field) /* RDS: off unless asked for; inline: hcm.c */
 		b->validate_clusters = weft_bool(rc->validate_clusters, false);
 	b->max_body = weft_u32(rc->max_direct_response_body_size_bytes, BODY_DEFAULT);

@@ -63,8 +63,7 @@ struct job {
 	const struct weft_resource *res;
 	const cluster *cluster; /* of endpoints */
 	const Envoy__Config__Endpoint__V3__ClusterLoadAssignment *assignment;
-	const char *server_name; /* of route configurations */
-	uint32_t server_header;
+	const char *own_lines; /* of route configurations */
 	uint32_t (*run)(struct weft_build *b, const struct job *job);
 };
 
@@ -85,8 +84,7 @@ static uint32_t run_listener(struct weft_build *b, const struct job *j)
 
 static uint32_t run_routes(struct weft_build *b, const struct job *j)
 {
-	b->server_name = j->server_name;
-	b->server_header = j->server_header;
+	b->own_lines = j->own_lines;
 	return weft_build_route_config(b, (const void *)j->res->msg, "");
 }
 
@@ -281,22 +279,13 @@ static void rds_fill(struct view *v, const struct weft_compiled *l)
 	for (size_t i = 0; i < l->n_rds; i++) {
 		const struct weft_rds_ref *r = &l->rds[i];
 		const struct weft_resource *res = weft_snapshot_get(v->s, WEFT_XDS_ROUTE, r->name);
-		struct job job = {.res = res,
-				  .server_name = r->server_name,
-				  .server_header = r->server_header,
-				  .run = run_routes};
+		struct job job = {.res = res, .own_lines = r->own_lines, .run = run_routes};
 		struct weft_compiled *e;
-		char *variant;
 
 		if (!res)
 			continue; /* an empty table: 404 */
 		v->rds_used[weft_snapshot_index(v->s, WEFT_XDS_ROUTE, r->name)] = true;
-		if (asprintf(&variant, "%u %s", r->server_header, r->server_name) < 0) {
-			v->err = err_first(v->err, -ENOMEM);
-			return;
-		}
-		e = resolve(v, "routes", variant, res->name, res->hash, &job);
-		free(variant);
+		e = resolve(v, "routes", r->own_lines, res->name, res->hash, &job);
 		if (!e)
 			continue;
 		clusters_check(v, res, e);
@@ -313,12 +302,12 @@ static void unused_routes_check(struct view *v)
 
 	for (size_t i = 0; i < n; i++) {
 		const struct weft_resource *res = weft_snapshot_at(v->s, WEFT_XDS_ROUTE, i);
-		struct job job = {.res = res, .server_name = "envoy", .run = run_routes};
+		struct job job = {.res = res, .own_lines = "", .run = run_routes};
 		struct weft_compiled *e;
 
 		if (v->rds_used[i])
 			continue;
-		e = resolve(v, "routes", "0 envoy", res->name, res->hash, &job);
+		e = resolve(v, "routes", "", res->name, res->hash, &job);
 		if (e)
 			clusters_check(v, res, e);
 	}

@@ -15,17 +15,20 @@ void local_count(enum weft_outcome outcome)
 	COUNT(weft_state_head()->outcome[1][outcome], 1);
 }
 
-static int server_line(struct worker *w, struct down *d, struct buf *out)
+static int own_lines(struct worker *w, struct down *d, struct buf *out)
 {
 	const struct weft_img_hcm *h = d->x ? d->x->hcm : NULL;
+	int r = 0;
 
 	if (!d->x) { /* of a head that never became an exchange */
 		const struct weft_img_chain *chain = down_chain(d);
 
 		h = chain && chain->kind == WEFT_CHAIN_HTTP ? weft_img_at(chain->target) : NULL;
 	}
-	if (!h || h->server_header == WEFT_SERVER_PASS)
-		return 0;
+	if (h && h->via.len)
+		r = line_add(w, out, "via", 3, weft_img_at(h->via.off), h->via.len);
+	if (r || !h || h->server_header == WEFT_SERVER_PASS)
+		return r;
 	return line_add(w, out, "server", 6, weft_img_at(h->server_name.off), h->server_name.len);
 }
 
@@ -46,7 +49,7 @@ static int head_end(struct worker *w, struct down *d, bool close)
 	int r = buf_printf(w, &d->out, "date: %.29s\r\n", s->date[s->date_which & 1]);
 
 	if (!r)
-		r = server_line(w, d, &d->out);
+		r = own_lines(w, d, &d->out);
 	if (!r && close)
 		r = buf_printf(w, &d->out, "connection: close\r\n");
 	return r ? r : buf_add(w, &d->out, "\r\n", 2);
@@ -100,7 +103,7 @@ bool local_text(struct down *d, uint32_t status, const char *body, const char *e
 
 	close = ends_after(d, close, status == 400);
 	if (grpc)
-		r = grpc_write(d, status, body, strlen(body), extra, extra ? strlen(extra) : 0, close);
+		r = grpc_write(d, status, body, x->head_method ? 0 : strlen(body), extra, extra ? strlen(extra) : 0, close);
 	else
 		r = text_write(d, status, body, extra, close, x && x->head_method);
 	if (r)
@@ -119,7 +122,8 @@ bool local_attempts(struct exchange *x, uint32_t status, const char *body, bool 
 /* Lines of a plain reply that a gRPC reply has too: those that rules added, and a redirect's location. */
 static int grpc_lines(struct worker *w, struct buf *out, const char *head, size_t len)
 {
-	static const char *const own[] = {"HTTP/1.1 ", "content-length:", "content-type:", "date:", "server:"};
+	static const char *const own[] = {"HTTP/1.1 ", "content-length:", "content-type:", "date:", "via:",
+				    "server:"};
 	int r = 0;
 
 	while (!r && len) {
@@ -152,7 +156,7 @@ static int grpc_plan(struct down *d, const struct weft_req *req, const struct we
 		e = grpc_lines(w, &lines, (const char *)text.data, text.end);
 	}
 	if (!e)
-		e = grpc_write(d, r->status, body, r->len - r->head_len, (const char *)buf_at(&lines),
+		e = grpc_write(d, r->status, body, head_method ? 0 : r->len - r->head_len, (const char *)buf_at(&lines),
 			       buf_len(&lines), close);
 	buf_free(w, &text);
 	buf_free(w, &lines);

@@ -143,6 +143,10 @@ static void test_server_name(void **state)
 			ROUTES(DIRECT("/e", 200, "")));
 	conf_reply_is(&c, "GET", "/e", "",
 		      "HTTP/1.1 200 OK\r\ndate: \r\ncontent-length: 0\r\n\r\n");
+	conf_ok(&c, LISTENER("l", AT_80, HCM("via: gate,", "", RDS)) ROUTES(DIRECT("/e", 200, "")));
+	conf_reply_is(&c, "GET", "/e", "",
+		      "HTTP/1.1 200 OK\r\ndate: \r\nvia: gate\r\nserver: envoy\r\n"
+		      "content-length: 0\r\n\r\n");
 	conf_close(&c);
 }
 
