@@ -24,6 +24,9 @@ struct weft_source_file;
 #define WEFT_FILE_DEBOUNCE_MS 100
 /* Files that never stop to change are read all the same. */
 #define WEFT_FILE_DEBOUNCE_MAX_MS 1000
+/* A single file replaced by a rename is complete: only what comes with it (a second rename) is waited
+ * for, and nothing prolongs that. */
+#define WEFT_FILE_REPLACED_MS 10
 
 /* Watches PATH from now on; loads nothing yet. The loop is borrowed. */
 int weft_source_file_new(struct weft_loop *loop, const char *path,

@@ -35,6 +35,8 @@ struct weft_source_file {
 	struct watch *watch;
 	size_t n_watch;
 	int64_t changed_ms; /* first change not yet loaded, 0: none */
+	bool is_folder;	    /* as of the last look */
+	bool replaced;	    /* a whole new file waits to be loaded: the timer stays as it is */
 	uint64_t loads, failures;
 	int64_t loaded_ms;
 	struct weft_diag last; /* causes of the last load, empty when it was good */
@@ -104,8 +106,10 @@ static void watches_clear(struct weft_source_file *f)
 static void watches_set(struct weft_source_file *f)
 {
 	char **list = NULL;
+	struct stat st;
 
 	watches_clear(f);
+	f->is_folder = stat(f->path, &st) == 0 && S_ISDIR(st.st_mode);
 	if (watch_path(f, f->path) < 0)
 		WEFT_LOG(WEFT_LOG_WARN, "configuration is not watched, only SIGHUP reloads it",
 			 WEFT_KV_S("path", f->path));
@@ -135,15 +139,24 @@ static bool is_watched(const struct weft_source_file *f, const struct inotify_ev
 	return false;
 }
 
-static void changed(struct weft_source_file *f)
+/*
+ * Of a folder, and of a file written in place, nobody knows whether more is to come: the last change
+ * counts. A file that a rename put there is whole.
+ */
+static void changed(struct weft_source_file *f, bool moved_in)
 {
-	int64_t now = clock_ms(CLOCK_MONOTONIC), left;
+	int64_t now = clock_ms(CLOCK_MONOTONIC), wait = WEFT_FILE_DEBOUNCE_MS, left;
 
+	if (f->replaced)
+		return;
 	if (f->changed_ms == 0)
 		f->changed_ms = now;
+	f->replaced = moved_in && !f->is_folder;
+	if (f->replaced)
+		wait = WEFT_FILE_REPLACED_MS;
 	left = f->changed_ms + WEFT_FILE_DEBOUNCE_MAX_MS - now;
-	if (left > WEFT_FILE_DEBOUNCE_MS)
-		left = WEFT_FILE_DEBOUNCE_MS;
+	if (left > wait)
+		left = wait;
 	weft_timer_set(f->timer_fd, left > 0 ? (uint32_t)left : 1, 0);
 }
 
@@ -151,21 +164,23 @@ static void on_inotify(void *ctx, uint32_t events)
 {
 	struct weft_source_file *f = ctx;
 	char buf[4096] __attribute__((aligned(8)));
-	bool relevant = false;
+	bool relevant = false, moved_in = false;
 	ssize_t n;
 
 	(void)events;
 	while ((n = read(f->inotify_fd, buf, sizeof(buf))) > 0) {
 		for (char *p = buf; p < buf + n;) {
 			const struct inotify_event *ev = (const void *)p;
+			bool watched = is_watched(f, ev);
 
 			/* A queue that overflowed may have lost the event that matters. */
-			relevant |= (ev->mask & IN_Q_OVERFLOW) || is_watched(f, ev);
+			relevant |= watched || (ev->mask & IN_Q_OVERFLOW);
+			moved_in |= watched && (ev->mask & IN_MOVED_TO);
 			p += sizeof(*ev) + ev->len;
 		}
 	}
 	if (relevant)
-		changed(f);
+		changed(f, moved_in);
 }
 
 static void on_timer(void *ctx, uint32_t events)
@@ -250,6 +265,7 @@ int weft_source_file_load(struct weft_source_file *f, struct weft_diag *diag)
 
 	weft_timer_set(f->timer_fd, 0, 0);
 	f->changed_ms = 0;
+	f->replaced = false;
 	weft_diag_clear(&f->last);
 	/* Before the read: a change between the two is loaded once more, never missed. */
 	watches_set(f);

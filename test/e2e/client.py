@@ -6,6 +6,7 @@ import hashlib
 import json
 import socket
 import sys
+import threading
 import time
 
 LIMIT_S = 20.0
@@ -82,13 +83,16 @@ def key(job, r):
 async def load(job):
     """`connections` clients send `requests` each, or for `seconds`; {counts, errors, requests, longest_ms}.
 
-    fresh: a connection for each request. reconnect: errors are counted and the client goes on."""
+    until_eof: also ends when standard input does. fresh: a connection for each request. reconnect: errors are counted and the client goes on."""
     counts, errors, longest = collections.Counter(), collections.Counter(), [0.0]
     end = time.monotonic() + job["seconds"] if "seconds" in job else None
+    over = threading.Event()
+    if job.get("until_eof"):
+        threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
 
     async def one(n):
         conn, i = None, 0
-        while (time.monotonic() < end) if end else (i < job.get("requests", 1)):
+        while (time.monotonic() < end and not over.is_set()) if end else (i < job.get("requests", 1)):
             began = time.monotonic()
             try:
                 if conn is None:
@@ -129,6 +133,25 @@ async def once(job):
         return {"error": type(e).__name__, "errno": getattr(e, "errno", None)}
 
 
+async def follow(job):
+    """For each line of standard input, a name: asks each of `hosts` on its own connection until the answer's `server` is that name,
+    and prints the list of the keys of those answers, or {"late": the last ones} after LIMIT_S."""
+    conns = [await connect(job) for _ in job["hosts"]]
+    lines = 0
+    while name := (await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)).strip():
+        end, keys = time.monotonic() + LIMIT_S, []
+        for conn, host in zip(conns, job["hosts"]):
+            while True:
+                r = await ask(conn, dict(job, host=host), 0)
+                if r["headers"].get("server") == name or time.monotonic() > end:
+                    break
+                await asyncio.sleep(0.001)
+            keys.append(key(job, r))
+        print(json.dumps(keys if time.monotonic() <= end else {"late": keys}), flush=True)
+        lines += 1
+    return {"lines": lines}
+
+
 async def hold(job):
     """Opens `connections` and keeps them until standard input ends; {open, refused} at once."""
     out, kept = collections.Counter(), []
@@ -145,4 +168,4 @@ async def hold(job):
 
 if __name__ == "__main__":
     JOB = json.loads(sys.argv[1])
-    print(json.dumps(asyncio.run({"load": load, "once": once, "hold": hold}[JOB["do"]](JOB))))
+    print(json.dumps(asyncio.run({"load": load, "once": once, "hold": hold, "follow": follow}[JOB["do"]](JOB))))

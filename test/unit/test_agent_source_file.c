@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "agent/log.h"
@@ -206,6 +207,73 @@ static void test_folder(void **state)
 	weft_source_file_free(source);
 }
 
+/* A file replaced again and again, faster than a quiet moment comes, is loaded all the same. */
+static void test_replaced_does_not_wait_for_quiet(void **state)
+{
+	struct fixture *f = *state;
+	char new[160], name[16];
+
+	assert_int_equal(weft_source_file_load(f->source, NULL), 0);
+	snprintf(new, sizeof(new), "%s.new", f->path);
+	for (int i = 0; i < 60; i++) {
+		snprintf(name, sizeof(name), "n%d", i);
+		put(new, GOOD, name);
+		assert_int_equal(rename(new, f->path), 0);
+		usleep(WEFT_FILE_REPLACED_MS * 1000 / 2);
+		assert_int_equal(weft_loop_step(f->loop, 0), 0);
+	}
+	/* Each wait ends within three turns: events, at most two half waits, the timer. */
+	assert_true(f->published > 10);
+	for (int i = 0; i < 500 && strcmp(f->name, "n59") != 0; i++)
+		assert_int_equal(weft_loop_step(f->loop, 10), 0);
+	assert_string_equal(f->name, "n59");
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* Written in place: what comes together is one load, of the last. */
+static void test_written_in_place_waits_for_quiet(void **state)
+{
+	struct fixture *f = *state;
+	int64_t began = now_ms();
+	char name[16];
+
+	assert_int_equal(weft_source_file_load(f->source, NULL), 0);
+	for (int i = 0; i < 10; i++) {
+		snprintf(name, sizeof(name), "n%d", i);
+		put(f->path, GOOD, name);
+		usleep(2000);
+		assert_int_equal(weft_loop_step(f->loop, 0), 0);
+	}
+	/* A machine that stood still in between has seen a quiet moment. */
+	if (now_ms() - began < WEFT_FILE_DEBOUNCE_MS)
+		assert_int_equal(f->published, 1);
+	for (int i = 0; i < 500 && strcmp(f->name, "n9") != 0; i++)
+		assert_int_equal(weft_loop_step(f->loop, 10), 0);
+	assert_string_equal(f->name, "n9");
+}
+
+/* A writer without an end cannot keep the file from being read. */
+static void test_constant_writer(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(weft_source_file_load(f->source, NULL), 0);
+	for (int i = 0; i < 500 && f->published < 2; i++) {
+		put(f->path, GOOD, "busy");
+		usleep(WEFT_FILE_DEBOUNCE_MS * 1000 / 5);
+		assert_int_equal(weft_loop_step(f->loop, 0), 0);
+	}
+	assert_true(f->published >= 2);
+	assert_string_equal(f->name, "busy");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -215,6 +283,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_compiler_refuses, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_links, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_folder, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_replaced_does_not_wait_for_quiet, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_written_in_place_waits_for_quiet, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_constant_writer, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
