@@ -34,6 +34,7 @@ struct weft_admin {
 	char *path, *lock_path;
 	weft_admin_fn fn;
 	void *ctx;
+	bool exhausted; /* accept() failed: nothing is accepted until a place is free or a tick */
 	struct client client[WEFT_ADMIN_CLIENTS_MAX];
 };
 
@@ -198,6 +199,17 @@ static bool peer_is_allowed(int fd)
 	return cred.uid == 0 || cred.uid == geteuid();
 }
 
+/* Out of descriptors or memory: the client that waits would wake the loop without end. */
+static void accept_failed(struct weft_admin *a, int err)
+{
+	if (err == EAGAIN || err == EINTR || err == ECONNABORTED)
+		return;
+	a->exhausted = true;
+	weft_loop_change(a->loop, a->fd, 0);
+	WEFT_LOG(WEFT_LOG_WARN, "admin clients wait: none can be accepted",
+		 WEFT_KV_S("path", a->path), WEFT_KV_S("reason", strerror(err)));
+}
+
 static void on_listen(void *ctx, uint32_t events)
 {
 	struct weft_admin *a = ctx;
@@ -212,6 +224,8 @@ static void on_listen(void *ctx, uint32_t events)
 		return;
 	}
 	fd = accept4(a->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd < 0)
+		accept_failed(a, errno);
 	if (fd < 0 || !peer_is_allowed(fd))
 		return;
 	c->in = malloc(WEFT_ADMIN_REQUEST_MAX);
@@ -317,6 +331,10 @@ void weft_admin_tick(struct weft_admin *a)
 
 		if (c->fd >= 0 && now - c->active_ms > WEFT_ADMIN_IDLE_MS)
 			client_drop(c);
+	}
+	if (a->exhausted) {
+		a->exhausted = false;
+		weft_loop_change(a->loop, a->fd, EPOLLIN);
 	}
 }
 

@@ -36,7 +36,8 @@ struct weft_admin;
  */
 int weft_admin_new(struct weft_loop *loop, const char *path, weft_admin_fn fn, void *ctx,
 		   struct weft_diag *diag, struct weft_admin **ret);
-/* Drops clients that are idle too long; called now and then. */
+/* Drops clients that are idle too long, and tries again to accept when no descriptor was left; called
+ * each second. */
 void weft_admin_tick(struct weft_admin *a);
 /* Removes the socket. NULL is fine. */
 void weft_admin_free(struct weft_admin *a);

@@ -10,12 +10,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "agent/admin.h"
+#include "agent/log.h"
 
 struct fixture {
 	char folder[64], path[128];
@@ -278,6 +281,67 @@ static void test_stale_socket_is_replaced(void **state)
 	assert_int_equal(rmdir(folder), 0);
 }
 
+static unsigned int log_lines(int fd)
+{
+	unsigned int n = 0;
+	char c;
+
+	for (off_t at = 0; pread(fd, &c, 1, at) == 1; at++)
+		n += c == '\n';
+	return n;
+}
+
+/* The listening socket stays readable while no descriptor is left: it must not wake the loop. */
+static void test_no_descriptor_is_left(void **state)
+{
+	struct weft_diag diag = WEFT_DIAG_INIT;
+	char folder[] = "/tmp/weft-full-XXXXXX", path[64], lock[80];
+	struct weft_admin *admin = NULL;
+	struct rlimit old, few;
+	struct weft_loop *loop;
+	int log, client, next;
+	char byte;
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/a", folder);
+	snprintf(lock, sizeof(lock), "%s.lock", path);
+	log = memfd_create("log", MFD_CLOEXEC);
+	weft_log_set_fd(log);
+	assert_int_equal(weft_loop_new(&loop), 0);
+	assert_int_equal(weft_admin_new(loop, path, answer, NULL, &diag, &admin), 0);
+	client = raw_connect(path);
+	next = dup(client); /* the lowest free number: the limit stands right there */
+	close(next);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	few = (struct rlimit){.rlim_cur = (rlim_t)next, .rlim_max = old.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	for (int i = 0; i < 50; i++)
+		weft_loop_step(loop, 0);
+	assert_int_equal(log_lines(log), 1);
+	/* One more try and one more line for each tick. */
+	weft_admin_tick(admin);
+	for (int i = 0; i < 50; i++)
+		weft_loop_step(loop, 0);
+	assert_int_equal(log_lines(log), 2);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	for (int i = 0; i < 50; i++)
+		weft_loop_step(loop, 0);
+	assert_int_equal(send(client, "x\n", 2, MSG_NOSIGNAL), 2);
+	weft_admin_tick(admin);
+	for (int i = 0; i < 50; i++)
+		weft_loop_step(loop, 0);
+	assert_int_equal(log_lines(log), 2);
+	assert_int_equal(recv(client, &byte, 1, MSG_DONTWAIT), 1);
+	close(client);
+	weft_admin_free(admin);
+	weft_loop_free(loop);
+	weft_log_set_fd(2);
+	close(log);
+	unlink(lock);
+	assert_int_equal(rmdir(folder), 0);
+}
+
 static void test_path_too_long(void **state)
 {
 	struct weft_diag diag = WEFT_DIAG_INIT;
@@ -318,6 +382,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_mode, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_second_agent_is_refused, setup, teardown),
 		cmocka_unit_test(test_stale_socket_is_replaced),
+		cmocka_unit_test(test_no_descriptor_is_left),
 		cmocka_unit_test(test_path_too_long),
 		cmocka_unit_test(test_nobody_there),
 	};
