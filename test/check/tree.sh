@@ -14,10 +14,10 @@ sources() {
 	git ls-files -- "$@" 2>/dev/null | while read -r f; do [ ! -f "$f" ] || echo "$f"; done
 }
 
-# Everything that is text of a program names its licence in the first three lines; bpf/ carries the kernel's.
+# Everything that is text of a program names its licence in the first three lines; what runs in the kernel carries the kernel's.
 while read -r file; do
 	case $file in
-	bpf/*) want='GPL-2.0-only OR BSD-2-Clause' ;;
+	bpf/* | *.bpf.c) want='GPL-2.0-only OR BSD-2-Clause' ;;
 	*) want='Apache-2.0' ;;
 	esac
 	head -n 3 "$file" | grep -qE "SPDX-License-Identifier: $want( \*/)?$" || complain "$file: no line 'SPDX-License-Identifier: $want'"
