@@ -7,7 +7,8 @@
         with Agent(world, config) as agent: ...
 
 The bridge is in a namespace of its own: nothing outside of the run's own namespaces is touched. Needs root. Processes
-are ended by their id; namespaces and cgroup folders carry the id of the test's process in their names.
+are ended by their id; namespaces and cgroup folders carry the id of the test's process in their names, and the next run
+removes what a killed one left.
 """
 import ctypes
 import json
@@ -67,6 +68,52 @@ def join(cgroup):
         f.write(str(os.getpid()))
 
 
+_TAG = re.compile(r"weft-(\d+)(-.*)?")
+
+
+def _dead(folder):
+    """[(pid, path)] of what worlds of processes that live no more left in a folder."""
+    try:
+        found = [(_TAG.fullmatch(name), name) for name in os.listdir(folder)]
+    except FileNotFoundError:
+        return []
+    return [(int(m[1]), os.path.join(folder, name)) for m, name in found if m and not os.path.exists(f"/proc/{m[1]}")]
+
+
+def _sweep_cgroup(top):
+    """Whether a dead world's cgroup is gone. Its processes are ended by their ids; one that is in another pid namespace reads as 0:
+    that world's process may live there, and all of it stays."""
+    folders = [folder for folder, _, _ in os.walk(top, topdown=False)]
+    pids = []
+    for folder in folders:
+        try:
+            with open(os.path.join(folder, "cgroup.procs"), encoding="ascii") as f:
+                pids += [int(line) for line in f]
+        except FileNotFoundError:  # another run sweeps too
+            continue
+    if 0 in pids:
+        return False
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    for folder in folders:
+        _remove_cgroup(folder)
+    return not os.path.exists(top)
+
+
+def sweep():
+    """Removes cgroups, namespaces and folders of worlds whose process was killed; those of living processes stay."""
+    kept = {pid for pid, path in _dead(cgroup2_root()) if not _sweep_cgroup(path)}
+    for pid, path in _dead(NETNS_DIR):
+        if pid not in kept:
+            run("ip", "netns", "del", os.path.basename(path), check=False)
+    for pid, path in _dead(tempfile.gettempdir()):
+        if pid not in kept and os.lstat(path).st_uid == 0:
+            shutil.rmtree(path, ignore_errors=True)
+
+
 class Pod:
     """One enrolled or plain namespace. address: IPv4, address6: IPv6."""
 
@@ -79,6 +126,7 @@ class World:
     def __init__(self, subnet=77):
         if os.geteuid() != 0:
             raise Missing("needs root")
+        sweep()
         self.tag = f"weft-{os.getpid()}"
         self.subnet = subnet
         self.pods = {}
