@@ -31,12 +31,14 @@ static json_t *address(const struct weft_addr *a, uint32_t port)
 static json_t *reply_json(uint32_t off)
 {
 	const struct weft_img_reply *r = weft_img_at(off);
+	uint32_t body;
 
 	if (!off)
 		return json_null();
+	body = r->head_off == r->insert_off ? r->len - r->head_len : 0;
 	return json_pack("{s:i, s:o, s:o, s:b, s:o}", "status", (int)r->status, "head",
-			 text((struct weft_img_str){r->data, r->head_len}), "body",
-			 text((struct weft_img_str){r->data + r->head_len, r->len - r->head_len}),
+			 text((struct weft_img_str){r->data, r->len - body}), "body",
+			 text((struct weft_img_str){r->data + r->len - body, body}),
 			 "closes", r->flags & WEFT_REPLY_CLOSES, "details", text(r->details));
 }
 

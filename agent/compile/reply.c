@@ -216,7 +216,7 @@ static void lines_write(struct weft_build *b, FILE *f, const struct weft_reply_t
 
 struct parts {
 	char *data;
-	size_t len, date_off, insert_off, head_len;
+	size_t len, date_off, insert_off, head_off, head_len, end;
 };
 
 /* Lines in Envoy's order: the reply's own, then date and server, and last the length of an empty
@@ -242,6 +242,18 @@ static void head_write(struct weft_build *b, FILE *f, const struct weft_reply_te
 		fprintf(f, "content-length: 0\r\n");
 	fprintf(f, "\r\n");
 	fflush(f);
+	p->head_off = p->insert_off;
+	p->head_len = p->end = p->len;
+}
+
+/* Envoy 1.40 does not know the length of what a HEAD request would get when it made no body. */
+static void head_request_write(FILE *f, const struct weft_reply_text *t, struct parts *p)
+{
+	if (t->body_len || t->status == 204 || t->status == 304)
+		return;
+	p->head_off = p->end;
+	fprintf(f, "transfer-encoding: chunked\r\n\r\n");
+	fflush(f);
 	p->head_len = p->len;
 }
 
@@ -260,8 +272,11 @@ uint32_t weft_build_reply(struct weft_build *b, const struct weft_reply_text *t)
 		return 0;
 	}
 	head_write(b, f, t, &p);
-	if (!no_body && t->body_len)
+	if (!no_body && t->body_len) {
 		fwrite(t->body, 1, t->body_len, f);
+		p.end += t->body_len;
+	}
+	head_request_write(f, t, &p);
 	if (fclose(f))
 		b->err = b->err ? b->err : -ENOMEM;
 	if (!b->err) {
@@ -269,8 +284,9 @@ uint32_t weft_build_reply(struct weft_build *b, const struct weft_reply_text *t)
 		r.flags = t->status == 400 ? WEFT_REPLY_CLOSES : 0;
 		r.date_off = (uint32_t)p.date_off;
 		r.insert_off = (uint32_t)p.insert_off;
+		r.head_off = (uint32_t)p.head_off;
 		r.head_len = (uint32_t)p.head_len;
-		r.len = (uint32_t)p.len;
+		r.len = (uint32_t)p.end;
 		r.data = weft_build_put(b, p.data, p.len);
 		r.details = weft_build_str(b, t->details);
 		off = weft_build_put(b, &r, sizeof(r));

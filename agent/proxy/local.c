@@ -42,8 +42,14 @@ static bool ends_after(const struct down *d, bool close, bool reply_closes)
 	return close || d->drain || reply_closes;
 }
 
+/* The last line of a reply without a body, as Envoy 1.40 words it for HEAD and for all others. */
+static const char *empty_line(bool head_method)
+{
+	return head_method ? "transfer-encoding: chunked\r\n" : "content-length: 0\r\n";
+}
+
 /* Ends the head; the connection header when it will close. */
-static int head_end(struct worker *w, struct down *d, bool close)
+static int head_end(struct worker *w, struct down *d, bool close, const char *last)
 {
 	const struct weft_state_head *s = weft_state_head();
 	int r = buf_printf(w, &d->out, "date: %.29s\r\n", s->date[s->date_which & 1]);
@@ -52,11 +58,11 @@ static int head_end(struct worker *w, struct down *d, bool close)
 		r = own_lines(w, d, &d->out);
 	if (!r && close)
 		r = buf_printf(w, &d->out, "connection: close\r\n");
-	return r ? r : buf_add(w, &d->out, "\r\n", 2);
+	return r ? r : buf_printf(w, &d->out, "%s\r\n", last);
 }
 
 static int grpc_write(struct down *d, uint32_t status, const char *body, size_t len, const char *extra,
-		      size_t extra_len, bool close)
+		      size_t extra_len, bool close, bool head_method)
 {
 	struct worker *w = d->worker;
 	char *message = len ? weft_grpc_message(body, len) : NULL;
@@ -66,7 +72,7 @@ static int grpc_write(struct down *d, uint32_t status, const char *body, size_t 
 		r = buf_add(w, &d->out, extra, extra_len);
 	if (!r)
 		r = buf_printf(w, &d->out,
-			       "content-type: application/grpc\r\ngrpc-status: %d\r\ncontent-length: 0\r\n",
+			       "content-type: application/grpc\r\ngrpc-status: %d\r\n",
 			       weft_grpc_status(status));
 	if (!r && message)
 		r = buf_add(w, &d->out, "grpc-message: ", 14);
@@ -75,7 +81,7 @@ static int grpc_write(struct down *d, uint32_t status, const char *body, size_t 
 	if (!r && message)
 		r = buf_add(w, &d->out, "\r\n", 2);
 	free(message);
-	return r ? r : head_end(w, d, close);
+	return r ? r : head_end(w, d, close, empty_line(head_method));
 }
 
 static int text_write(struct down *d, uint32_t status, const char *body, const char *extra, bool close,
@@ -83,13 +89,12 @@ static int text_write(struct down *d, uint32_t status, const char *body, const c
 {
 	struct worker *w = d->worker;
 	size_t len = strlen(body);
-	int r = buf_printf(w, &d->out, "HTTP/1.1 %u %s\r\n%scontent-length: %zu\r\n", status, weft_status_phrase(status),
-			   extra ? extra : "", len);
+	int r = buf_printf(w, &d->out, "HTTP/1.1 %u %s\r\n%s", status, weft_status_phrase(status), extra ? extra : "");
 
 	if (!r && len)
-		r = buf_printf(w, &d->out, "content-type: text/plain\r\n");
+		r = buf_printf(w, &d->out, "content-length: %zu\r\ncontent-type: text/plain\r\n", len);
 	if (!r)
-		r = head_end(w, d, close);
+		r = head_end(w, d, close, len ? "" : empty_line(head_method));
 	if (!r && !head_method)
 		r = buf_add(w, &d->out, body, len);
 	return r;
@@ -103,7 +108,8 @@ bool local_text(struct down *d, uint32_t status, const char *body, const char *e
 
 	close = ends_after(d, close, status == 400);
 	if (grpc)
-		r = grpc_write(d, status, body, x->head_method ? 0 : strlen(body), extra, extra ? strlen(extra) : 0, close);
+		r = grpc_write(d, status, body, x->head_method ? 0 : strlen(body), extra, extra ? strlen(extra) : 0, close,
+			       x->head_method);
 	else
 		r = text_write(d, status, body, extra, close, x && x->head_method);
 	if (r)
@@ -122,8 +128,8 @@ bool local_attempts(struct exchange *x, uint32_t status, const char *body, bool 
 /* Lines of a plain reply that a gRPC reply has too: those that rules added, and a redirect's location. */
 static int grpc_lines(struct worker *w, struct buf *out, const char *head, size_t len)
 {
-	static const char *const own[] = {"HTTP/1.1 ", "content-length:", "content-type:", "date:", "via:",
-				    "server:"};
+	static const char *const own[] = {"HTTP/1.1 ", "content-length:", "transfer-encoding:", "content-type:",
+					  "date:", "via:", "server:"};
 	int r = 0;
 
 	while (!r && len) {
@@ -148,16 +154,17 @@ static int grpc_plan(struct down *d, const struct weft_req *req, const struct we
 	struct worker *w = d->worker;
 	struct buf text = {0}, lines = {0};
 	const char *body = weft_img_at(r->data + r->head_len);
+	size_t body_len = r->head_off == r->insert_off ? r->len - r->head_len : 0;
 	int e = buf_room(w, &text, plan->total + 8);
 
 	if (!e) {
 		weft_reply_write(req, plan, text.data);
-		text.end = plan->total - (head_method ? 0 : r->len - r->head_len);
+		text.end = plan->total - (head_method ? 0 : body_len);
 		e = grpc_lines(w, &lines, (const char *)text.data, text.end);
 	}
 	if (!e)
-		e = grpc_write(d, r->status, body, head_method ? 0 : r->len - r->head_len, (const char *)buf_at(&lines),
-			       buf_len(&lines), close);
+		e = grpc_write(d, r->status, body, head_method ? 0 : body_len, (const char *)buf_at(&lines),
+			       buf_len(&lines), close, head_method);
 	buf_free(w, &text);
 	buf_free(w, &lines);
 	return e;

@@ -269,8 +269,9 @@ struct weft_img_reply {
 	__u16 flags;	  /* WEFT_REPLY_CLOSES: Envoy closes the connection after it */
 	__u32 date_off;	  /* in data */
 	__u32 insert_off; /* in data: where further lines go; only Content-Length: 0 follows */
-	__u32 head_len;	  /* of data, with the blank line: what a HEAD request gets */
-	__u32 len;	  /* of data */
+	__u32 head_off;	  /* in data: where a HEAD request goes on; insert_off, or len when it is worded otherwise */
+	__u32 head_len;	  /* end of what a HEAD request gets, with the blank line; the body follows if head_off is insert_off */
+	__u32 len;	  /* end of what other requests get */
 	__u32 data;	  /* offset of the bytes */
 	struct weft_img_str details; /* response code details */
 };

@@ -25,9 +25,10 @@ WEFT_INLINE int weft_plan_end(struct weft_reply_plan *plan, __u32 reply, __u32 h
 {
 	WEFT_IMG_BASE(-WEFT_E2BIG);
 	struct weft_img_reply *r = WEFT_IMG(struct weft_img_reply, reply);
+	__u32 off = head_only ? r->head_off : r->insert_off;
 	__u32 end = head_only ? r->head_len : r->len;
 
-	return weft_seg_put(plan, WEFT_SEG_IMAGE, r->data + r->insert_off, end - r->insert_off);
+	return weft_seg_put(plan, WEFT_SEG_IMAGE, r->data + off, end - off);
 }
 
 /* Any weft_img_reply. 0, or -E2BIG. */

@@ -50,7 +50,7 @@ static __u32 reply(struct fix_image *f, int status, const char *body)
 	r.date_off = (__u32)n;
 	n += snprintf(text + n, cap - (size_t)n,
 		      "Thu, 01 Jan 1970 00:00:00 GMT\r\ncontent-length: %zu\r\n", strlen(body));
-	r.insert_off = (__u32)n;
+	r.insert_off = r.head_off = (__u32)n;
 	n += snprintf(text + n, cap - (size_t)n, "\r\n");
 	r.head_len = (__u32)n;
 	n += snprintf(text + n, cap - (size_t)n, "%s", body);

@@ -150,6 +150,7 @@ static inline __u32 fix_reply(int status, const char *lines, const char *body)
 	struct weft_img_reply r = { .status = (__u16)status,
 				    .date_off = (__u32)date,
 				    .insert_off = (__u32)ins,
+				    .head_off = (__u32)ins,
 				    .head_len = (__u32)head };
 
 	strcpy(text + head, body);

@@ -26,6 +26,18 @@ static void test_direct_responses(void **state)
 					       DIRECT("/599", 599, "") DIRECT("/201", 201, TEXT)));
 	conf_reply_is(&c, "GET", "/e", "",
 		      "HTTP/1.1 200 OK\r\ndate: \r\nserver: envoy\r\ncontent-length: 0\r\n\r\n");
+	/* Envoy knows no length of a body that it did not make */
+	conf_reply_is(&c, "HEAD", "/e", "",
+		      "HTTP/1.1 200 OK\r\ndate: \r\nserver: envoy\r\n"
+		      "transfer-encoding: chunked\r\n\r\n");
+	conf_reply_is(&c, "HEAD", "/none", "",
+		      "HTTP/1.1 404 Not Found\r\ndate: \r\nserver: envoy\r\n"
+		      "transfer-encoding: chunked\r\n\r\n");
+	conf_reply_is(&c, "HEAD", "/204", "",
+		      "HTTP/1.1 204 No Content\r\ndate: \r\nserver: envoy\r\n\r\n");
+	conf_reply_is(&c, "HEAD", "/304", "",
+		      "HTTP/1.1 304 Not Modified\r\ndate: \r\nserver: envoy\r\nlocation: "
+		      "http://h/304\r\n\r\n");
 	conf_reply_is(
 		&c, "GET", "/t", "",
 		"HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-type: text/plain\r\ndate: \r\n"

@@ -100,6 +100,37 @@ static void test_bad_request(void **state)
 	fix_close();
 }
 
+/* HEAD of a reply without a body: Envoy words it as one whose length it does not know. */
+static void test_empty_head(void **state)
+{
+	static const char *const asks[] = {"/redirect", "/limit-400"};
+	int fd;
+
+	(void)state;
+	start("", "");
+	for (size_t i = 0; i < sizeof(asks) / sizeof(*asks); i++) {
+		fd = ask("HEAD", asks[i], "");
+		assert_non_null(fix_header(a.head, "transfer-encoding"));
+		assert_string_equal(fix_header(a.head, "transfer-encoding"), "chunked");
+		assert_null(fix_header(a.head, "content-length"));
+		expect_open(fd, i ? 200 : 301);
+	}
+	fd = ask("HEAD", "/403", "");
+	assert_null(fix_header(a.head, "transfer-encoding"));
+	assert_string_equal(fix_header(a.head, "content-length"), "2");
+	expect_open(fd, 403);
+	fd = ask("HEAD", "/403", GRPC);
+	assert_null(fix_header(a.head, "grpc-message"));
+	assert_string_equal(fix_header(a.head, "transfer-encoding"), "chunked");
+	assert_null(fix_header(a.head, "content-length"));
+	expect_open(fd, 200);
+	fd = ask("GET", "/403", GRPC);
+	assert_null(fix_header(a.head, "transfer-encoding"));
+	assert_string_equal(fix_header(a.head, "content-length"), "0");
+	expect_open(fd, 200);
+	fix_close();
+}
+
 /* max_requests_per_connection: the last one says so, whoever answers it. */
 static void test_last_request(void **state)
 {
@@ -150,7 +181,8 @@ static void test_flag(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {FIX_TEST(test_bad_request), FIX_TEST(test_last_request),
+	const struct CMUnitTest tests[] = {FIX_TEST(test_bad_request), FIX_TEST(test_empty_head),
+					   FIX_TEST(test_last_request),
 					   FIX_TEST(test_flag)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
