@@ -268,6 +268,41 @@ static void clusters_check(struct view *v, const struct weft_resource *res,
 	}
 }
 
+static bool bind_told(const struct view *v, const char *resource)
+{
+	for (size_t i = 0; resource && v->diag && i < v->diag->n; i++) {
+		if (!strcmp(v->diag->entries[i].field, "upstream_bind_config") &&
+		    !strcmp(v->diag->entries[i].resource, resource))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * A source address of one's own is not bound here: refused where requests would go out with it. Istio's inbound clusters
+ * have one; no outbound listener names them.
+ */
+static void bind_check(struct view *v, const struct weft_compiled *e)
+{
+	for (size_t i = 0; i < e->named.n; i++) {
+		const char *name = weft_names_text(v->c->clusters, e->named.v[i]);
+		const struct weft_resource *res =
+			name ? weft_snapshot_get(v->s, WEFT_XDS_CLUSTER, name) : NULL;
+		char *resource;
+
+		if (!res || !((const cluster *)(const void *)res->msg)->upstream_bind_config)
+			continue;
+		if (asprintf(&resource, "Cluster/%s", name) < 0)
+			resource = NULL;
+		if (!bind_told(v, resource))
+			v->err = err_first(v->err,
+					   weft_diag_add(v->diag, -EINVAL, resource,
+							 "upstream_bind_config",
+							 "unsupported in a cluster that is used"));
+		free(resource);
+	}
+}
+
 static void route_config_put(struct view *v, uint32_t id, uint32_t off)
 {
 	if (table_room(v, (void **)&v->route_config, &v->cap_rc, sizeof(*v->route_config), id))
@@ -289,6 +324,7 @@ static void rds_fill(struct view *v, const struct weft_compiled *l)
 		if (!e)
 			continue;
 		clusters_check(v, res, e);
+		bind_check(v, e);
 		route_config_put(v, r->id, e->off);
 	}
 	for (size_t i = 0; i + 1 < l->inline_rc.n; i += 2)
@@ -450,6 +486,7 @@ static void listeners_fill(struct view *v)
 		name_put(v, res->name, e->off);
 		rds_fill(v, e);
 		clusters_check(v, res, e);
+		bind_check(v, e);
 	}
 }
 

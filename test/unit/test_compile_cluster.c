@@ -211,12 +211,44 @@ static void test_without_effect(void **state)
 		   "Cluster/c", "health_checks");
 }
 
+#define BOUND                                                                                      \
+	"upstream_bind_config: {source_address: {address: 127.0.0.6, port_value: 0}}, "
+#define TO_C "{match: {prefix: /}, route: {cluster: c}}"
+#define TCP_TO_C                                                                                   \
+	"{name: t, typed_config: {" T(                                                             \
+		"extensions.filters.network.tcp_proxy.v3.TcpProxy") ", stat_prefix: t, "           \
+								    "cluster: c}}"
+
+/* A source address of its own: kept while nobody uses the cluster, refused from then on. */
+static void test_bound_source(void **state)
+{
+	struct conf c;
+
+	(void)state;
+	conf_noted(CLUSTER("c", BOUND) LISTENER_80 RC("", VHOST("{match: {prefix: /}, " OK_200 "}")),
+		   "Cluster/c", "upstream_bind_config");
+	conf_refused(CLUSTER("c", BOUND) LISTENER_80 ROUTES(TO_C), "Cluster/c",
+		     "upstream_bind_config", "unsupported in a cluster that is used");
+	conf_refused(CLUSTER("c", BOUND) LISTENER("l", AT_80, TCP_TO_C), "Cluster/c",
+		     "upstream_bind_config", "unsupported in a cluster that is used");
+	/* the server side's listeners do not use it */
+	conf_noted(CLUSTER("c", BOUND) LISTENER("l", AT_80 " traffic_direction: INBOUND,", TCP_TO_C),
+		   "Cluster/c", "upstream_bind_config");
+	/* told once, however many name it */
+	conf_open(&c);
+	assert_int_equal(conf_set(&c, CLUSTER("c", BOUND) LISTENER_80 ROUTES(TO_C ", " TO_C)),
+			 -EINVAL);
+	assert_int_equal(c.diag.n, 1);
+	conf_close(&c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults),  cmocka_unit_test(test_types),
 		cmocka_unit_test(test_policies),  cmocka_unit_test(test_breakers),
 		cmocka_unit_test(test_protocols), cmocka_unit_test(test_without_effect),
+		cmocka_unit_test(test_bound_source),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
