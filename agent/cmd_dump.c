@@ -7,6 +7,10 @@
 
 static const char *const resource_columns[] = {"name",	    "version", "status", "source",
 					       "in_kernel", "error",   NULL};
+static const char *const listener_columns[] = {"name",	    "version", "status", "source",
+					       "in_kernel", "state",   "error",	 NULL};
+static const char *const endpoint_columns[] = {"service_name", "clusters",  "version", "status",
+					       "source",       "in_kernel", "error",   NULL};
 static const char *const pod_columns[] = {
 	"id", "namespace", "name", "service_account", "phase", "ipv4", "ipv6", "netns", NULL};
 static const char *const connection_columns[] = {"pod",	  "client",    "dst",
@@ -20,10 +24,10 @@ static const struct {
 	const char *what, *list;
 	const char *const *columns; /* NULL: as a tree */
 } shows[] = {
-	{"listeners", "resources", resource_columns},
+	{"listeners", "resources", listener_columns},
 	{"routes", "resources", resource_columns},
 	{"clusters", "resources", resource_columns},
-	{"endpoints", "resources", resource_columns},
+	{"endpoints", "resources", endpoint_columns},
 	{"pods", "pods", pod_columns},
 	{"connections", "connections", connection_columns},
 	{"stats", "cells", cell_columns},

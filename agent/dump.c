@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "agent/cleanup.h"
+#include "agent/compile/parts.h"
 #include "agent/daemon.h"
 #include "agent/json_out.h"
 #include "bpf/engine/engine.h"
@@ -107,14 +108,14 @@ static void missing_append(json_t *list, const struct weft_snapshot *s, enum wef
 
 /* ---- agreement ---- */
 
-static bool has_name(const json_t *list, const char *name)
+static bool has_name(const json_t *list, const char *key, const char *name)
 {
 	const json_t *item;
 	size_t i;
 
 	json_array_foreach(list, i, item)
 	{
-		const char *other = json_string_value(json_object_get(item, "name"));
+		const char *other = json_string_value(json_object_get(item, key));
 
 		if (other && strcmp(other, name) == 0)
 			return true;
@@ -127,20 +128,34 @@ static bool is_accepted(const struct weft_snapshot *s, enum weft_xds_type type, 
 	return s && weft_snapshot_get(s, type, name);
 }
 
-/* Sets in_kernel of each resource in force, and *ret: both sides hold the same names. */
+/* Accepted and kept for the server side: the kernel holds nothing of it, and should not. */
+static bool is_kept(const struct weft_snapshot *s, enum weft_xds_type type, const char *name)
+{
+	const struct weft_resource *r =
+		s && type == WEFT_XDS_LISTENER ? weft_snapshot_get(s, type, name) : NULL;
+
+	return r && weft_listener_inbound((const void *)r->msg);
+}
+
+/* Sets in_kernel (and state) of each resource in force, and *ret: both sides hold the same names. */
 static json_t *differences(const struct kind *kind, json_t *resources, const json_t *kernel,
 			   const struct weft_snapshot *merged)
 {
+	const char *key = kind->type == WEFT_XDS_ENDPOINT ? "service_name" : "name";
 	json_t *list = json_array(), *item;
 	size_t i;
 
 	json_array_foreach(resources, i, item)
 	{
 		const char *name = json_string_value(json_object_get(item, "name"));
-		bool held = has_name(kernel, name);
+		bool held = has_name(kernel, key, name), kept = is_kept(merged, kind->type, name);
 
 		json_object_set_new(item, "in_kernel", json_boolean(held));
-		if (!held && is_accepted(merged, kind->type, name))
+		if (kind->type == WEFT_XDS_LISTENER)
+			json_object_set_new(item, "state",
+					    json_string(kept ? "kept, not used (inbound)" :
+							held ? "in use" : "not in use"));
+		if (!held && !kept && is_accepted(merged, kind->type, name))
 			json_array_append_new(list, json_pack("{s:s, s:s}", "name", name, "where",
 							      "accepted only"));
 	}
@@ -153,6 +168,47 @@ static json_t *differences(const struct kind *kind, json_t *resources, const jso
 							      "kernel only"));
 	}
 	return list;
+}
+
+/* The name under which a cluster's endpoints come; NULL: within the cluster itself. */
+static const char *service_of(const struct weft_snapshot *s, const char *name)
+{
+	const struct weft_resource *r = s ? weft_snapshot_get(s, WEFT_XDS_CLUSTER, name) : NULL;
+	const Envoy__Config__Cluster__V3__Cluster *c = r ? (const void *)r->msg : NULL;
+
+	if (!c || !c->eds_cluster_config)
+		return NULL;
+	return *c->eds_cluster_config->service_name ? c->eds_cluster_config->service_name : c->name;
+}
+
+/* Endpoints are accepted by service name and held by cluster: both sides get both names. */
+static void services_set(json_t *resources, json_t *kernel, const struct weft_snapshot *s)
+{
+	json_t *item, *held;
+	size_t i, j;
+
+	json_array_foreach(kernel, i, held)
+	{
+		const char *cluster = json_string_value(json_object_get(held, "name"));
+		const char *service = cluster ? service_of(s, cluster) : NULL;
+
+		json_object_set(held, "cluster", json_object_get(held, "name"));
+		json_object_set_new(held, "service_name",
+				    service ? weft_json_bytes(service, strlen(service)) : json_null());
+	}
+	json_array_foreach(resources, i, item)
+	{
+		json_t *clusters = json_array();
+
+		json_array_foreach(kernel, j, held)
+		{
+			if (json_equal(json_object_get(held, "service_name"),
+				       json_object_get(item, "name")))
+				json_array_append(clusters, json_object_get(held, "cluster"));
+		}
+		json_object_set(item, "service_name", json_object_get(item, "name"));
+		json_object_set_new(item, "clusters", clusters);
+	}
 }
 
 static json_t *not_applied(struct weft_daemon *d)
@@ -181,6 +237,8 @@ static json_t *dump_kind(struct weft_daemon *d, const struct kind *kind)
 	kernel = weft_image_json_view(d->store, WEFT_VIEW_DEFAULT, kind->what);
 	if (!kernel)
 		kernel = json_array();
+	if (kind->type == WEFT_XDS_ENDPOINT)
+		services_set(resources, kernel, merged);
 	diff = differences(kind, resources, kernel, merged);
 	return json_pack("{s:s, s:I, s:b, s:o, s:o, s:o}", "what", kind->what, "epoch",
 			 (json_int_t)weft_store_epoch(d->store), "agree",

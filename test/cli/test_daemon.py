@@ -11,6 +11,30 @@ import unittest
 from agent import DATA, GOOD, Daemon, run, run_json
 
 
+KEPT = """
+- "@type": type.googleapis.com/envoy.config.listener.v3.Listener
+  name: inside
+  traffic_direction: INBOUND
+  address: {socket_address: {address: 0.0.0.0, port_value: 15006}}
+  filter_chains:
+  - filters:
+    - name: tcp
+      typed_config:
+        "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
+        stat_prefix: inside
+        cluster: the-cluster
+- "@type": type.googleapis.com/envoy.config.cluster.v3.Cluster
+  name: the-cluster
+  type: EDS
+  eds_cluster_config: {service_name: the-service, eds_config: {ads: {}}}
+- "@type": type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment
+  cluster_name: the-service
+  endpoints:
+  - lb_endpoints:
+    - endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: 8080}}}
+"""
+
+
 class WithFile(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.TemporaryDirectory(prefix="weft-config-")
@@ -46,6 +70,25 @@ class WithFile(unittest.TestCase):
             for what in ("listeners", "stats", "pods"):
                 self.assertEqual(run("dump", what, "--admin", daemon.admin)[0], 0)
             self.assertEqual(run("dump", "--admin", daemon.admin)[0], 0)
+
+    def test_dump_of_what_is_kept(self):
+        """An inbound listener is accepted and not used; endpoints go by the name of their service and of their cluster."""
+        self.replace(KEPT)
+        with self.daemon() as daemon:
+            answer = daemon.call("dump", "listeners")[1]
+            self.assertTrue(answer["agree"], answer["differences"])
+            self.assertEqual([(r["name"], r["in_kernel"], r["state"]) for r in answer["resources"]],
+                             [("inside", False, "kept, not used (inbound)")])
+            self.assertIn("kept, not used (inbound)", run("dump", "listeners", "--admin", daemon.admin)[1])
+            answer = daemon.call("dump", "endpoints")[1]
+            self.assertTrue(answer["agree"], answer["differences"])
+            self.assertEqual([(r["service_name"], r["clusters"], r["in_kernel"]) for r in answer["resources"]],
+                             [("the-service", ["the-cluster"], True)])
+            self.assertEqual([(k["service_name"], k["cluster"]) for k in answer["kernel"]],
+                             [("the-service", "the-cluster")])
+            text = run("dump", "endpoints", "--admin", daemon.admin)[1]
+            self.assertIn("the-service", text)
+            self.assertIn("the-cluster", text)
 
     def test_bad_file_keeps_the_old(self):
         with self.daemon() as daemon:
