@@ -71,6 +71,29 @@ static void test_first_error_stays(void **state)
 	assert_string_equal(diag.entries[1].reason, "no 2");
 }
 
+/* An address that is odd tells so, and hides no error that was there before. */
+static void test_socket_keeps_the_first_error(void **state)
+{
+	_cleanup_diag_ struct weft_diag diag = WEFT_DIAG_INIT;
+	Envoy__Config__Core__V3__SocketAddress s = ENVOY__CONFIG__CORE__V3__SOCKET_ADDRESS__INIT;
+	struct weft_build b = {.resource = "T/t", .diag = &diag};
+	static char dns[] = "dns";
+
+	(void)state;
+	assert_true(weft_build_socket(&b, &s, "f"));
+	assert_int_equal(b.err, 0);
+	b.err = -ENOMEM;
+	assert_true(weft_build_socket(&b, &s, "f")); /* the address itself is well */
+	assert_int_equal(b.err, -ENOMEM);
+	s.resolver_name = dns;
+	assert_false(weft_build_socket(&b, &s, "f"));
+	assert_int_equal(b.err, -ENOMEM);
+	assert_string_equal(diag.entries[0].field, "f.resolver_name");
+	b.err = 0;
+	assert_false(weft_build_socket(&b, &s, "f"));
+	assert_int_equal(b.err, -EINVAL);
+}
+
 /* Set fields only, of every kind of field. */
 static void test_fields(void **state)
 {
@@ -100,7 +123,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_addresses),   cmocka_unit_test(test_durations),
 		cmocka_unit_test(test_field_paths), cmocka_unit_test(test_first_error_stays),
-		cmocka_unit_test(test_fields),
+		cmocka_unit_test(test_fields),	    cmocka_unit_test(test_socket_keeps_the_first_error),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
