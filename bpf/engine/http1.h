@@ -193,6 +193,9 @@ WEFT_GLOBAL int weft_http1_known(struct weft_req *req, __u32 name, __u32 name_le
 	__u64 first = weft_word_lower(weft_load64(weft_head_at(req, name)));
 	__u64 last = weft_word_lower(weft_load64(weft_head_at(req, name + name_len - 8)));
 
+	/* of a name of 17 bytes, what lies between the first eight and the last eight */
+	__u32 middle = *weft_head_at(req, name + 8);
+
 	first &= weft_word_keep(name_len);
 	if (name_len == 4 && first == WEFT_WORD('h', 'o', 's', 't', 0, 0, 0, 0))
 		return weft_host_line(req, off, len);
@@ -209,10 +212,10 @@ WEFT_GLOBAL int weft_http1_known(struct weft_req *req, __u32 name, __u32 name_le
 	    last == WEFT_WORD('n', 'n', 'e', 'c', 't', 'i', 'o', 'n'))
 		return weft_connection_line(req, off, len);
 	if (name_len == 17 && first == WEFT_WORD('t', 'r', 'a', 'n', 's', 'f', 'e', 'r') &&
-	    last == WEFT_WORD('e', 'n', 'c', 'o', 'd', 'i', 'n', 'g'))
+	    middle == '-' && last == WEFT_WORD('e', 'n', 'c', 'o', 'd', 'i', 'n', 'g'))
 		return weft_coding_line(req, off, len);
 	if (name_len == 17 && first == WEFT_WORD('x', '-', 'f', 'o', 'r', 'w', 'a', 'r') &&
-	    last == WEFT_WORD('e', 'd', '-', 'p', 'r', 'o', 't', 'o'))
+	    (middle | 0x20) == 'd' && last == WEFT_WORD('e', 'd', '-', 'p', 'r', 'o', 't', 'o'))
 		return weft_scheme_line(req, off, len);
 	if ((name_len == 10 && first == WEFT_WORD('k', 'e', 'e', 'p', '-', 'a', 'l', 'i') &&
 	     last == WEFT_WORD('e', 'p', '-', 'a', 'l', 'i', 'v', 'e')) ||

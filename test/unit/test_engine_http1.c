@@ -375,11 +375,34 @@ static void no_twin_heads(void **state)
 	}
 }
 
+/* A name that is one byte off from one that means something means nothing. */
+static void one_byte_off(void **state)
+{
+	static const char *const lines[] = {"transfer-encoding: chunked", "content-length: 5", "connection: close",
+					    "content-type: application/grpc", "x-forwarded-proto: https",
+					    "upgrade: websocket", "expect: 100-continue", "te: trailers"};
+	struct fix_req *r = fix_req_new();
+	char text[256];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++) {
+		for (size_t at = 0; lines[i][at] != ':'; at++) {
+			size_t n = (size_t)snprintf(text, sizeof(text), GET "%s\r\n\r\n", lines[i]);
+
+			text[strlen(GET) + at] = '6';
+			assert_int_equal(fix_parse(r, text, n), WEFT_PARSE_OK);
+			assert_int_equal(r->req.flags, 0);
+			assert_false(r->req.present >> WEFT_VALUE_SCHEME & 1);
+		}
+	}
+	free(r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(no_twin_heads), cmocka_unit_test(every_head), cmocka_unit_test(every_cut), cmocka_unit_test(limits),
-		cmocka_unit_test(settings), cmocka_unit_test(odd_paths),
+		cmocka_unit_test(settings), cmocka_unit_test(odd_paths), cmocka_unit_test(one_byte_off),
 	};
 
 	fix_open();
