@@ -65,6 +65,8 @@ static void walk_chain(struct ids *ids, const struct weft_img_view *view, uint32
 	for (uint32_t i = 0; i < chain->n_conn_limit; i++)
 		ids_add(ids,
 			((const struct weft_img_bucket *)weft_img_at(chain->conn_limit[i]))->cell);
+	for (uint32_t i = 0; i < chain->n_rbac; i++)
+		ids_add(ids, ((const struct weft_img_rbac *)weft_img_at(chain->rbac[i]))->cell);
 	if (chain->kind != WEFT_CHAIN_TCP || !chain->target)
 		return;
 	targets = weft_img_at(chain->target);

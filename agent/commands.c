@@ -81,7 +81,7 @@ static const struct weft_option explain_options[] = {
 	STRING("host", "HOST", "Host of the request; else the listener's name", NULL),
 	STRING("path", "PATH", "request target", "/"),
 	LIST("header", "NAME: VALUE", "header of the request; may be repeated"),
-	STRING("source", "IP", "address of the client", NULL),
+	STRING("source", "IP", "address of the client (the pod's; with --config 127.0.0.1)", NULL),
 	ADMIN,
 	IMAGE_SIZE,
 };

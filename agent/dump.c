@@ -319,6 +319,14 @@ static void endpoint_set(json_t *j, const struct weft_cell_endpoint *e)
 	set_u64(j, "cx_fail", e->cx_fail);
 }
 
+static void filter_set(json_t *j, const struct weft_cell_filter *f)
+{
+	set_u64(j, "allowed", f->allowed);
+	set_u64(j, "denied", f->denied);
+	set_u64(j, "shadow_allowed", f->shadow_allowed);
+	set_u64(j, "shadow_denied", f->shadow_denied);
+}
+
 static void cell_append(void *ctx, uint32_t pod, uint32_t id, uint32_t cell)
 {
 	struct cells *cells = ctx;
@@ -334,6 +342,8 @@ static void cell_append(void *ctx, uint32_t pod, uint32_t id, uint32_t cell)
 		cluster_set(j, weft_cell_cluster(cell));
 	else if (strcmp(kind, "endpoint") == 0)
 		endpoint_set(j, weft_cell_endpoint(cell));
+	else if (strcmp(kind, "filter") == 0)
+		filter_set(j, weft_cell_filter(cell));
 	else
 		bucket_set(j, weft_cell_bucket(cell));
 	json_array_append_new(cells->list, j);

@@ -516,7 +516,9 @@ static int explain_find(struct explain *x)
 	x->ctx.now_ns = (__u64)ts.tv_sec * 1000000000u + (__u64)ts.tv_nsec;
 	x->ctx.flags = WEFT_CTX_EXPLAIN;
 	x->ctx.src.addr = x->q->source;
-	x->ctx.src.family = weft_addr_is_v4(&x->q->source) ? AF_INET : AF_INET6;
+	if (weft_addr_is_zero(&x->q->source) && weft_addr_parse("127.0.0.1", &x->ctx.src.addr) < 0)
+		return -EINVAL;
+	x->ctx.src.family = weft_addr_is_v4(&x->ctx.src.addr) ? AF_INET : AF_INET6;
 	if (weft_ctx_begin(&x->ctx) < 0)
 		return weft_diag_add(x->diag, -ENOENT, "explain", "",
 				     "no configuration is in force");

@@ -16,7 +16,7 @@ struct weft_explain_query {
 	const char *method, *path;
 	const char *host;	    /* NULL: the listener's name */
 	const char *const *headers; /* "name: value", NULL-terminated; NULL: none */
-	struct weft_addr source;    /* zero: unknown */
+	struct weft_addr source;    /* of the app; zero: 127.0.0.1 */
 };
 
 /*

@@ -90,7 +90,7 @@ WEFT_INLINE void weft_count_class(__u8 *state_base, __u32 class_id)
 }
 WEFT_INLINE void weft_count_handed(__u8 *state_base, __u32 why)
 {
-	weft_bump(&weft_head_of(state_base)->handed[why & 31]);
+	weft_bump(&weft_head_of(state_base)->handed[why & 63]);
 }
 WEFT_INLINE void weft_count_outcome(__u8 *state_base, __u32 outcome)
 {

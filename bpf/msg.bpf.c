@@ -145,6 +145,8 @@ WEFT_INLINE __u32 weft_judge(struct weft_req *req, struct weft_ctx *ctx, const s
 								       : WEFT_PROTO_RAW);
 	if (!chain || weft_req_begin(req, ctx, chain))
 		return WEFT_HANDED_NO_LISTENER;
+	if (weft_conn_rbac_run(ctx, chain, 0, &req->scratch[1]))
+		return WEFT_HANDED_RBAC;
 	parse = weft_http1_parse(req);
 	if (parse)
 		return parse == WEFT_PARSE_UNSURE && req->dec.handed ? req->dec.handed
@@ -358,6 +360,20 @@ WEFT_INLINE int weft_answer(struct sk_msg_md *m, struct weft_req *req, const str
 	return bpf_msg_redirect_hash(m, &sock, &cookie, BPF_F_INGRESS);
 }
 
+/* The app's own address, as the agent sees it. */
+WEFT_INLINE void weft_source_set(struct sk_msg_md *m, struct weft_sockaddr *ret)
+{
+	if (m->family == WEFT_AF_INET) {
+		weft_sockaddr_set4(ret, m->local_ip4, 0);
+		return;
+	}
+	ret->addr.w[0] = m->local_ip6[0];
+	ret->addr.w[1] = m->local_ip6[1];
+	ret->addr.w[2] = m->local_ip6[2];
+	ret->addr.w[3] = m->local_ip6[3];
+	weft_sockaddr_canonical(ret);
+}
+
 /* Judge and answer, with both buffers at hand. The second first holds the context: a program's stack is short. */
 WEFT_INLINE int weft_exchange(struct sk_msg_md *m, const struct weft_sock *w, struct weft_run *run,
 			      __u32 in, __u32 out)
@@ -375,6 +391,7 @@ WEFT_INLINE int weft_exchange(struct sk_msg_md *m, const struct weft_sock *w, st
 		return weft_pass(run, WEFT_HANDED_NO_LISTENER);
 	__builtin_memset(ctx, 0, sizeof(*ctx));
 	ctx->dst = w->dst;
+	weft_source_set(m, &ctx->src);
 	ctx->pod = w->pod;
 	ctx->view = p->view;
 	ctx->flags = WEFT_CTX_KERNEL;

@@ -33,12 +33,19 @@ struct weft_names;
 /* Longest field path that is named in an error. */
 #define WEFT_FIELD_MAX 512
 
-/* A route configuration by name, with what its local replies need of the connection manager that
- * uses it. */
+/* Header names that conditions look at, in the order of their slots (from WEFT_VALUE__HEADERS). */
+struct weft_names_local {
+	uint32_t n;
+	char *name[WEFT_NAMES_MAX];
+};
+
+/* A route configuration by name, with what it needs of the connection manager that uses it: for its
+ * local replies, and the header names of filters, which get the first slots of its table. */
 struct weft_rds_ref {
 	uint32_t id; /* in the view's table */
 	char *name;
 	char *own_lines;
+	char *filter_names; /* each ended by a line feed */
 };
 
 struct weft_build {
@@ -62,6 +69,8 @@ struct weft_build {
 	uint32_t max_body; /* max_direct_response_body_size_bytes */
 	bool validate_clusters;
 	const char *own_lines; /* of every local reply: via, server; each with its line end */
+	const char *filter_names; /* as weft_rds_ref; NULL none */
+	struct weft_names_local *names; /* of the filters or routes that are built */
 };
 
 /* Records a cause and the first error. Field path as printf arguments of `where`. */

@@ -24,6 +24,7 @@ static void rds_free(struct weft_rds_ref *rds, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		free(rds[i].name);
 		free(rds[i].own_lines);
+		free(rds[i].filter_names);
 	}
 	free(rds);
 }

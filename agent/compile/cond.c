@@ -100,8 +100,8 @@ static void string_set(struct weft_build *b, struct weft_img_cond *c,
 	}
 }
 
-static void cond_fill(struct weft_build *b, const matcher *m, struct weft_names_local *names,
-		      const char *field, struct weft_img_cond *c)
+void weft_build_header_cond(struct weft_build *b, const matcher *m, struct weft_names_local *names,
+			    const char *field, struct weft_img_cond *c)
 {
 	char at[WEFT_FIELD_MAX];
 
@@ -145,11 +145,23 @@ static void cond_fill(struct weft_build *b, const matcher *m, struct weft_names_
 	}
 }
 
+void weft_build_path_cond(struct weft_build *b, const Envoy__Type__Matcher__V3__StringMatcher *m,
+			  const char *field, struct weft_img_cond *c)
+{
+	c->from = WEFT_FROM_PATH;
+	string_set(b, c, m, field);
+}
+
+uint8_t weft_build_slot(struct weft_build *b, const char *name, struct weft_names_local *names,
+			const char *field)
+{
+	return slot_get(b, name, names, field);
+}
+
 /* A condition that is known here: FRACTION 1 of 1, or 0 of 1. */
 static void known_set(struct weft_img_cond *c, bool holds)
 {
-	*c = (struct weft_img_cond){
-		.kind = WEFT_COND_FRACTION, .start = holds ? 1 : 0, .end = 1};
+	*c = (struct weft_img_cond){.kind = WEFT_COND_FRACTION, .start = holds ? 1 : 0, .end = 1};
 }
 
 static void query_fill(struct weft_build *b,
@@ -244,8 +256,8 @@ uint32_t weft_build_conds(struct weft_build *b, const route_match *m,
 		return 0;
 	}
 	for (size_t i = 0; i < m->n_headers; i++)
-		cond_fill(b, m->headers[i], names, weft_field(at, field, "headers[%zu]", i),
-			  &out[n++]);
+		weft_build_header_cond(b, m->headers[i], names,
+				       weft_field(at, field, "headers[%zu]", i), &out[n++]);
 	for (size_t i = 0; i < m->n_query_parameters; i++)
 		query_fill(b, m->query_parameters[i],
 			   weft_field(at, field, "query_parameters[%zu]", i), &out[n++]);

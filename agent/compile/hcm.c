@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/compile/limit.h"
+#include "agent/compile/filter.h"
 #include "agent/compile/parts.h"
 #include "agent/compile/reply.h"
 #include "envoy/extensions/filters/http/router/v3/router.pb-c.h"
@@ -192,9 +192,9 @@ static void upgrades_fill(struct weft_build *b, const manager *m, const char *fi
 		for (char *p = type; p && *p; p++)
 			*p = (char)tolower((unsigned char)*p);
 		if (type && !strcmp(type, "connect"))
-			weft_build_fail(b,
-					weft_field(at, field, "upgrade_configs[%zu].upgrade_type", i),
-					"unsupported: CONNECT");
+			weft_build_fail(
+				b, weft_field(at, field, "upgrade_configs[%zu].upgrade_type", i),
+				"unsupported: CONNECT");
 		if (type && weft_bool(m->upgrade_configs[i]->enabled, true))
 			list[ret->n_upgrade++] = weft_build_str(b, type);
 		free(type);
@@ -241,8 +241,9 @@ static void router_fill(struct weft_build *b, const ProtobufCMessage *msg, const
 	ret->flags &= ~WEFT_HCM_NO_ROUTER;
 }
 
-static void filter_add(struct weft_build *b, const http_filter *f, const ProtobufCMessage *msg,
-		       const char *field, struct weft_img_filter *list, struct weft_img_hcm *ret)
+static void filter_add(struct weft_build *b, const http_filter *f, enum weft_filter_kind kind,
+		       const ProtobufCMessage *msg, const char *field, struct weft_img_filter *list,
+		       struct weft_img_hcm *ret)
 {
 	if (ret->n_filter == WEFT_FILTERS_MAX) {
 		weft_build_fail(b, field, "more than %u filters with an effect", WEFT_FILTERS_MAX);
@@ -250,8 +251,8 @@ static void filter_add(struct weft_build *b, const http_filter *f, const Protobu
 	}
 	list[ret->n_filter++] = (struct weft_img_filter){
 		.key = weft_filter_key(f->name),
-		.kind = WEFT_FILTER_LOCAL_RATE_LIMIT,
-		.config = weft_build_rate_limit(b, (const void *)msg, field),
+		.kind = kind,
+		.config = weft_build_filter(b, kind, msg, field),
 		.disabled = f->disabled != 0,
 	};
 }
@@ -292,7 +293,9 @@ static void filter_build(struct weft_build *b, const http_filter *f, const char 
 	else if (!strcmp(type, FILTERS "router.v3.Router"))
 		router_fill(b, msg, at, ret);
 	else if (!strcmp(type, FILTERS "local_ratelimit.v3.LocalRateLimit"))
-		filter_add(b, f, msg, at, list, ret);
+		filter_add(b, f, WEFT_FILTER_LOCAL_RATE_LIMIT, msg, at, list, ret);
+	else if (!strcmp(type, FILTERS "rbac.v3.RBAC"))
+		filter_add(b, f, WEFT_FILTER_RBAC, msg, at, list, ret);
 	else if (filter_idle(b, type, msg, at))
 		;	      /* noted */
 	else if (f->disabled) /* only an override could enable it, and that is refused */
@@ -305,35 +308,57 @@ static void filter_build(struct weft_build *b, const http_filter *f, const char 
 }
 
 static void filters_fill(struct weft_build *b, const manager *m, const char *field,
-			 struct weft_img_hcm *ret)
+			 struct weft_names_local *names, struct weft_img_hcm *ret)
 {
 	struct weft_img_filter list[WEFT_FILTERS_MAX] = {0};
 	char at[WEFT_FIELD_MAX];
 
+	b->names = names;
 	ret->flags |= WEFT_HCM_NO_ROUTER; /* until a router is found */
 	for (size_t i = 0; i < m->n_http_filters; i++)
 		filter_build(b, m->http_filters[i], weft_field(at, field, "http_filters[%zu]", i),
 			     list, ret);
 	if (ret->n_filter)
 		ret->filter = weft_build_put(b, list, ret->n_filter * sizeof(*list));
+	if (names->n)
+		ret->headers = weft_build_names(b, names, &ret->bloom);
+	b->names = NULL;
 }
 
-/* The same table gets another id where its replies carry other lines of the connection manager's. */
+/* The names of filters as one text; NULL without memory. */
+static char *names_text(const struct weft_names_local *names)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *f = open_memstream(&text, &len);
+
+	for (uint32_t i = 0; f && i < names->n; i++)
+		fprintf(f, "%s\n", names->name[i]);
+	if (f && !fclose(f))
+		return text;
+	free(text);
+	return NULL;
+}
+
+/* The same table gets another id where its replies carry other lines of the connection manager's,
+ * or filters look at other headers. */
 static void rds_add(struct weft_build *b, const char *name, struct weft_img_hcm *ret)
 {
 	struct weft_rds_ref *refs = reallocarray(b->rds, b->n_rds + 1, sizeof(*refs));
 	struct weft_rds_ref ref = {.name = strdup(name),
-				   .own_lines = strdup(b->own_lines)};
+				   .own_lines = strdup(b->own_lines),
+				   .filter_names = strdup(b->filter_names)};
 	char *key = NULL;
 
 	if (refs)
 		b->rds = refs;
-	if (!refs || !ref.name || !ref.own_lines ||
-	    asprintf(&key, "rds %s %s", ref.own_lines, name) < 0 ||
+	if (!refs || !ref.name || !ref.own_lines || !ref.filter_names ||
+	    asprintf(&key, "rds %s %s%s", ref.own_lines, ref.filter_names, name) < 0 ||
 	    weft_names_get(b->route_configs, key, 0, &ref.id)) {
 		b->err = b->err ? b->err : -ENOMEM;
 		free(ref.name);
 		free(ref.own_lines);
+		free(ref.filter_names);
 	} else {
 		b->rds[b->n_rds++] = ref;
 		ret->route_config = ref.id;
@@ -407,7 +432,8 @@ uint32_t weft_build_hcm(struct weft_build *b, const manager *m, const char *fiel
 {
 	const char *server_name = *m->server_name ? m->server_name : "envoy";
 	struct weft_img_hcm out = {0};
-	char at[WEFT_FIELD_MAX], *lines = own_lines(b, m, server_name);
+	struct weft_names_local names = {0};
+	char at[WEFT_FIELD_MAX], *lines = own_lines(b, m, server_name), *text;
 
 	weft_build_fields(b, &m->base, field, handled, noted);
 	codec_check(b, m, field);
@@ -436,10 +462,18 @@ uint32_t weft_build_hcm(struct weft_build *b, const manager *m, const char *fiel
 	out.delayed_close_ms = weft_build_ms(b, m->delayed_close_timeout, 1000,
 					     weft_field(at, field, "delayed_close_timeout"));
 	upgrades_fill(b, m, field, &out);
-	filters_fill(b, m, field, &out);
+	filters_fill(b, m, field, &names, &out);
 	weft_build_std_replies(b, out.flags & WEFT_HCM_SUPPRESS_ENVOY_HEADERS, out.reply);
-	routes_fill(b, m, field, &out);
-	b->own_lines = NULL;
+	text = names_text(&names);
+	b->filter_names = text;
+	if (text)
+		routes_fill(b, m, field, &out);
+	else
+		b->err = b->err ? b->err : -ENOMEM;
+	b->own_lines = b->filter_names = NULL;
 	free(lines);
+	free(text);
+	for (uint32_t i = 0; i < names.n; i++)
+		free(names.name[i]);
 	return weft_build_put(b, &out, sizeof(out));
 }

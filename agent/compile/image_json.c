@@ -7,9 +7,10 @@
 #include <string.h>
 
 #include "agent/compile/compile.h"
+#include "agent/compile/image_json.h"
 #include "bpf/engine/engine.h"
 
-static json_t *text(struct weft_img_str s)
+json_t *weft_image_text(struct weft_img_str s)
 {
 	/* replacement for bytes that are no UTF-8: bodies may hold anything */
 	json_t *j = s.len ? json_stringn(weft_img_at(s.off), s.len) : json_string("");
@@ -28,7 +29,7 @@ static json_t *address(const struct weft_addr *a, uint32_t port)
 	return json_sprintf(v4 ? "%s:%u" : "[%s]:%u", ip, port);
 }
 
-static json_t *reply_json(uint32_t off)
+json_t *weft_image_reply(uint32_t off)
 {
 	const struct weft_img_reply *r = weft_img_at(off);
 	uint32_t body;
@@ -37,14 +38,14 @@ static json_t *reply_json(uint32_t off)
 		return json_null();
 	body = r->head_off == r->insert_off ? r->len - r->head_len : 0;
 	return json_pack("{s:i, s:o, s:o, s:b, s:o}", "status", (int)r->status, "head",
-			 text((struct weft_img_str){r->data, r->len - body}), "body",
-			 text((struct weft_img_str){r->data + r->len - body, body}),
-			 "closes", r->flags & WEFT_REPLY_CLOSES, "details", text(r->details));
+			 weft_image_text((struct weft_img_str){r->data, r->len - body}), "body",
+			 weft_image_text((struct weft_img_str){r->data + r->len - body, body}),
+			 "closes", r->flags & WEFT_REPLY_CLOSES, "details", weft_image_text(r->details));
 }
 
 static json_t *bucket_json(const struct weft_img_bucket *b)
 {
-	return json_pack("{s:o, s:I, s:I}", "stat_prefix", text(b->stat_prefix), "max_tokens",
+	return json_pack("{s:o, s:I, s:I}", "stat_prefix", weft_image_text(b->stat_prefix), "max_tokens",
 			 (json_int_t)b->max_tokens, "token_ns", (json_int_t)(b->cost >> 4));
 }
 
@@ -56,7 +57,18 @@ static json_t *limit_json(uint32_t off)
 			 l->flags & WEFT_RATE_HAS_BUCKET ? bucket_json(&l->bucket) : NULL,
 			 "enabled_ppm", (int)l->enabled, "enforced_ppm", (int)l->enforced,
 			 "per_connection", l->flags & WEFT_RATE_PER_CONNECTION, "reply",
-			 reply_json(l->reply));
+			 weft_image_reply(l->reply));
+}
+
+static json_t *filter_json(uint32_t kind, uint32_t config, uint32_t disabled)
+{
+	json_t *j = json_pack("{s:b}", "disabled", disabled);
+
+	if (config && kind == WEFT_FILTER_RBAC)
+		json_object_set_new(j, "rbac", weft_image_rbac(config));
+	else if (config)
+		json_object_set_new(j, "rate_limit", limit_json(config));
+	return j;
 }
 
 static json_t *overrides_json(uint32_t off, uint32_t n)
@@ -65,9 +77,7 @@ static json_t *overrides_json(uint32_t off, uint32_t n)
 	json_t *list = json_array();
 
 	for (uint32_t i = 0; i < n; i++)
-		json_array_append_new(
-			list, json_pack("{s:b, s:o?}", "disabled", o[i].disabled, "rate_limit",
-					o[i].config ? limit_json(o[i].config) : NULL));
+		json_array_append_new(list, filter_json(o[i].kind, o[i].config, o[i].disabled));
 	return list;
 }
 
@@ -81,21 +91,21 @@ static json_t *targets_json(uint32_t off)
 
 	for (uint32_t i = 0; i < t->n; i++)
 		json_array_append_new(list,
-				      json_pack("{s:o, s:I, s:o}", "name", text(e[i].name),
+				      json_pack("{s:o, s:I, s:o}", "name", weft_image_text(e[i].name),
 						"weight", (json_int_t)e[i].weight, "overrides",
 						overrides_json(e[i].override, e[i].n_override)));
 	return list;
 }
 
-static json_t *cond_json(const struct weft_img_cond *c)
+json_t *weft_image_cond(const struct weft_img_cond *c)
 {
 	static const char *const kinds[] = {"",	     "present", "exact",     "prefix",   "suffix",
 					    "contains", "range", "separated", "fraction", "grpc"};
-	static const char *const from[] = {"value", "query_parameter", "cookie"};
+	static const char *const from[] = {"value", "query_parameter", "cookie", "path"};
 	json_t *out = json_pack("{s:s, s:i, s:o, s:I, s:I, s:b, s:b, s:b}", "kind",
 				kinds[c->kind < sizeof(kinds) / sizeof(*kinds) ? c->kind : 0],
 				"slot", (int)c->slot, "text",
-				text((struct weft_img_str){c->str, c->len}), "start",
+				weft_image_text((struct weft_img_str){c->str, c->len}), "start",
 				(json_int_t)c->start, "end", (json_int_t)c->end, "invert",
 				c->flags & WEFT_COND_INVERT, "missing_as_empty",
 				c->flags & WEFT_COND_MISSING_AS_EMPTY, "ignore_case",
@@ -103,7 +113,7 @@ static json_t *cond_json(const struct weft_img_cond *c)
 
 	if (c->from && c->from < sizeof(from) / sizeof(*from)) {
 		json_object_set_new(out, "from", json_string(from[c->from]));
-		json_object_set_new(out, "name", text((struct weft_img_str){c->name, c->name_len}));
+		json_object_set_new(out, "name", weft_image_text((struct weft_img_str){c->name, c->name_len}));
 	}
 	return out;
 }
@@ -121,8 +131,8 @@ static json_t *forward_json(const struct weft_img_forward *f)
 
 static json_t *redirect_json(const struct weft_img_redirect *r)
 {
-	return json_pack("{s:o, s:o, s:o, s:o, s:i, s:b, s:b}", "reply", reply_json(r->reply),
-			 "scheme", text(r->scheme), "host", text(r->host), "path", text(r->path),
+	return json_pack("{s:o, s:o, s:o, s:o, s:i, s:b, s:b}", "reply", weft_image_reply(r->reply),
+			 "scheme", weft_image_text(r->scheme), "host", weft_image_text(r->host), "path", weft_image_text(r->path),
 			 "port", (int)r->port, "https", r->flags & WEFT_REDIRECT_HTTPS,
 			 "strip_query", r->flags & WEFT_REDIRECT_STRIP_QUERY);
 }
@@ -134,15 +144,15 @@ static json_t *route_json(uint32_t off)
 	json_t *conds = json_array(), *action = NULL;
 
 	for (uint32_t i = 0; i < r->n_cond; i++)
-		json_array_append_new(conds, cond_json(&c[i]));
+		json_array_append_new(conds, weft_image_cond(&c[i]));
 	if (r->action_kind == WEFT_ACTION_FORWARD)
 		action = json_pack("{s:o}", "forward", forward_json(weft_img_at(r->action)));
 	else if (r->action_kind == WEFT_ACTION_DIRECT)
-		action = json_pack("{s:o}", "direct_response", reply_json(r->action));
+		action = json_pack("{s:o}", "direct_response", weft_image_reply(r->action));
 	else if (r->action_kind == WEFT_ACTION_REDIRECT)
 		action = json_pack("{s:o}", "redirect", redirect_json(weft_img_at(r->action)));
 	return json_pack("{s:i, s:o, s:o, s:o?, s:o}", "index", (int)r->index, "name",
-			 text(r->name), "conditions", conds, "action", action, "overrides",
+			 weft_image_text(r->name), "conditions", conds, "action", action, "overrides",
 			 overrides_json(r->override, r->n_override));
 }
 
@@ -220,7 +230,7 @@ static json_t *vhost_json(uint32_t off)
 		json_array_append_new(list, all.v[i] ? all.v[i] : json_null());
 	free(all.v);
 	free(path);
-	return json_pack("{s:o, s:o, s:o}", "name", text(v->name), "routes", list, "overrides",
+	return json_pack("{s:o, s:o, s:o}", "name", weft_image_text(v->name), "routes", list, "overrides",
 			 overrides_json(v->override, v->n_override));
 }
 
@@ -249,7 +259,7 @@ static json_t *domains_json(const struct weft_img_route_config *rc)
 						e[i].kind == WEFT_KIND_HOST_SUFFIX ? "*" : "",
 						(int)e[i].len, (const char *)weft_img_at(e[i].str),
 						e[i].kind == WEFT_KIND_HOST_PREFIX ? "*" : ""),
-				   "virtual_host", text(host->name));
+				   "virtual_host", weft_image_text(host->name));
 	}
 	if (v)
 		qsort(v, n, sizeof(*v), compare_domains);
@@ -291,10 +301,10 @@ static json_t *vhosts_json(const struct weft_img_route_config *rc)
 static json_t *route_config_json(uint32_t off)
 {
 	const struct weft_img_route_config *rc = weft_img_at(off);
-	json_t *star = rc->star ? text(((const struct weft_img_vhost *)weft_img_at(rc->star))->name)
+	json_t *star = rc->star ? weft_image_text(((const struct weft_img_vhost *)weft_img_at(rc->star))->name)
 				: NULL;
 
-	return json_pack("{s:o, s:o, s:o?, s:o, s:b, s:o}", "name", text(rc->name), "domains",
+	return json_pack("{s:o, s:o, s:o?, s:o, s:b, s:o}", "name", weft_image_text(rc->name), "domains",
 			 domains_json(rc), "star", star, "virtual_hosts", vhosts_json(rc),
 			 "ignore_port", rc->flags & WEFT_RC_IGNORE_PORT, "overrides",
 			 overrides_json(rc->override, rc->n_override));
@@ -327,7 +337,7 @@ static json_t *cluster_json(uint32_t off)
 	static const char *const policies[] = {"round_robin", "least_request", "random"};
 	const struct weft_img_cluster *c = weft_img_at(off);
 
-	return json_pack("{s:o, s:s, s:s, s:I, s:o, s:o}", "name", text(c->name), "type",
+	return json_pack("{s:o, s:s, s:s, s:I, s:o, s:o}", "name", weft_image_text(c->name), "type",
 			 types[c->type & 3], "lb_policy", policies[c->lb % 3], "connect_timeout_ms",
 			 (json_int_t)c->connect_timeout_ms, "default",
 			 threshold_json(&c->threshold[WEFT_PRIORITY_DEFAULT]), "high",
@@ -367,7 +377,7 @@ static json_t *endpoints_json(const struct weft_img_cluster_ref *ref)
 						      "weight", (json_int_t)v[i].weight, "health",
 						      (int)v[i].health));
 	return json_pack("{s:o, s:o, s:o}", "name",
-			 text(((const struct weft_img_cluster *)weft_img_at(ref->cluster))->name),
+			 weft_image_text(((const struct weft_img_cluster *)weft_img_at(ref->cluster))->name),
 			 "endpoints", list, "sets", sets_json(e));
 }
 
@@ -396,12 +406,12 @@ static json_t *hcm_json(const struct weft_img_hcm *h, const struct weft_img_view
 	json_t *filters = json_array();
 
 	for (uint32_t i = 0; i < h->n_filter; i++)
-		json_array_append_new(filters, json_pack("{s:b, s:o}", "disabled", f[i].disabled,
-							 "rate_limit", limit_json(f[i].config)));
+		json_array_append_new(filters,
+				      filter_json(f[i].kind, f[i].config, f[i].disabled));
 	return json_pack(
-		"{s:o, s:o, s:i, s:o?, s:o, s:i, s:i}", "stat_prefix", text(h->stat_prefix),
-		"server_name", text(h->server_name), "flags", (int)h->flags, "route_config",
-		at ? text(((const struct weft_img_route_config *)weft_img_at(at))->name) : NULL,
+		"{s:o, s:o, s:i, s:o?, s:o, s:i, s:i}", "stat_prefix", weft_image_text(h->stat_prefix),
+		"server_name", weft_image_text(h->server_name), "flags", (int)h->flags, "route_config",
+		at ? weft_image_text(((const struct weft_img_route_config *)weft_img_at(at))->name) : NULL,
 		"filters", filters, "max_request_headers", (int)h->max_head, "max_headers_count",
 		(int)h->max_headers);
 }
@@ -409,17 +419,25 @@ static json_t *hcm_json(const struct weft_img_hcm *h, const struct weft_img_view
 static json_t *chain_json(uint32_t off, const struct weft_img_view *view)
 {
 	const struct weft_img_chain *c = weft_img_at(off);
-	json_t *limits = json_array();
+	json_t *limits, *rbac, *out;
 
 	if (!off)
 		return json_null();
+	limits = json_array();
 	for (uint32_t i = 0; i < c->n_conn_limit; i++)
 		json_array_append_new(limits, bucket_json(weft_img_at(c->conn_limit[i])));
+	out = json_pack("{s:o, s:o}", "name", weft_image_text(c->name), "connection_limits", limits);
+	rbac = c->n_rbac ? json_array() : NULL;
+	for (uint32_t i = 0; i < c->n_rbac; i++)
+		json_array_append_new(rbac, weft_image_rbac(c->rbac[i]));
+	if (rbac)
+		json_object_set_new(out, "rbac", rbac);
 	if (c->kind == WEFT_CHAIN_TCP)
-		return json_pack("{s:o, s:o, s:o}", "name", text(c->name), "connection_limits",
-				 limits, "tcp_proxy", targets_json(c->target));
-	return json_pack("{s:o, s:o, s:o}", "name", text(c->name), "connection_limits", limits,
-			 "http_connection_manager", hcm_json(weft_img_at(c->target), view));
+		json_object_set_new(out, "tcp_proxy", targets_json(c->target));
+	else
+		json_object_set_new(out, "http_connection_manager",
+				    hcm_json(weft_img_at(c->target), view));
+	return out;
 }
 
 static json_t *groups_json(const struct weft_img_listener *l, const struct weft_img_view *view)
@@ -460,7 +478,7 @@ static json_t *listener_json(uint32_t off, const struct weft_img_view *view)
 
 	places_append(places, view->listener, off);
 	places_append(places, view->wildcard, off);
-	return json_pack("{s:o, s:o, s:b, s:b, s:b, s:o}", "name", text(l->name), "addresses",
+	return json_pack("{s:o, s:o, s:b, s:b, s:b, s:o}", "name", weft_image_text(l->name), "addresses",
 			 places, "use_original_dst", off == view->fallback, "inspects_http",
 			 l->flags & WEFT_LISTENER_INSPECT_HTTP, "inspects_tls",
 			 l->flags & WEFT_LISTENER_INSPECT_TLS, "filter_chains",

@@ -4,25 +4,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "agent/compile/reply.h"
 #include "envoy/config/core/v3/base.pb-c.h"
-#include "envoy/config/route/v3/route_components.pb-c.h"
-#include "xds/any.h"
-
-#define LOCAL_RATE_LIMIT "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit"
-#define FILTER_CONFIG "envoy.config.route.v3.FilterConfig"
 
 typedef Envoy__Extensions__Filters__Http__LocalRatelimit__V3__LocalRateLimit http_limit;
 typedef Envoy__Extensions__Filters__Network__LocalRatelimit__V3__LocalRateLimit network_limit;
-
-uint32_t weft_filter_key(const char *name)
-{
-	uint32_t key = (uint32_t)XXH64(name, strlen(name), 0);
-
-	return key ? key : 1;
-}
 
 /* FractionalPercent in parts per million. NULL: 0 %, the filters' default. */
 static uint32_t ppm(const Envoy__Config__Core__V3__RuntimeFractionalPercent *p)
@@ -131,94 +118,4 @@ uint32_t weft_build_conn_limit(struct weft_build *b, const network_limit *l, con
 		out.cell = weft_build_state(b, WEFT_CELL_BUCKET, b->hash, "network %s %s",
 					    b->resource, field);
 	return weft_build_put(b, &out, sizeof(out));
-}
-
-/* Any map entry: protobuf-c gives each map its own entry type of this one shape. */
-typedef Envoy__Config__Route__V3__Route__TypedPerFilterConfigEntry map_entry;
-
-static bool override_fill(struct weft_build *b, const Google__Protobuf__Any *any, const char *field,
-			  bool optional, struct weft_img_override *ret);
-
-/* FilterConfig: disabled, then its config is ignored; else it must have one. As Envoy, both. */
-static bool wrapped_fill(struct weft_build *b, const Envoy__Config__Route__V3__FilterConfig *c,
-			 const char *field, struct weft_img_override *ret)
-{
-	char at[WEFT_FIELD_MAX];
-
-	ret->disabled = c->disabled != 0;
-	if (c->disabled)
-		return true;
-	weft_field(at, field, "config");
-	if (!c->config) {
-		weft_build_fail(b, at, "missing");
-		return false;
-	}
-	return override_fill(b, c->config, at, c->is_optional, ret);
-}
-
-/* An override of a filter without effect has none itself. */
-static bool known_empty(const char *type)
-{
-	static const char *const names[] = {
-		"envoy.extensions.filters.http.grpc_stats.v3.FilterConfig", NULL};
-
-	for (int i = 0; names[i]; i++) {
-		if (!strcmp(names[i], type))
-			return true;
-	}
-	return weft_any_harmless(type);
-}
-
-/* true: the override has an effect. */
-static bool override_fill(struct weft_build *b, const Google__Protobuf__Any *any, const char *field,
-			  bool optional, struct weft_img_override *ret)
-{
-	ProtobufCMessage *msg = NULL;
-	char *type = weft_any_type(any);
-	bool effect = false;
-
-	if (type && (known_empty(type) || (optional && !weft_any_descriptor(type)))) {
-		weft_build_note(b, field, "filter without effect");
-	} else if (type && strcmp(type, LOCAL_RATE_LIMIT) && strcmp(type, FILTER_CONFIG)) {
-		weft_build_fail(b, field, "unsupported: %s", type);
-	} else if (weft_any_unpack(any, b->resource, field, b->diag, &msg)) {
-		b->err = b->err ? b->err : -EINVAL;
-	} else if (type && !strcmp(type, FILTER_CONFIG)) {
-		effect = wrapped_fill(b, (void *)msg, field, ret);
-	} else {
-		ret->kind = WEFT_FILTER_LOCAL_RATE_LIMIT;
-		ret->config = weft_build_rate_limit(b, (void *)msg, field);
-		effect = true;
-	}
-	if (msg)
-		protobuf_c_message_free_unpacked(msg, NULL);
-	free(type);
-	return effect;
-}
-
-uint32_t weft_build_overrides(struct weft_build *b, size_t n, void *entries, const char *field,
-			      uint32_t *ret_n)
-{
-	struct weft_img_override out[WEFT_FILTERS_MAX] = {0};
-	map_entry **entry = entries;
-	char at[WEFT_FIELD_MAX];
-	uint32_t k = 0;
-
-	*ret_n = 0;
-	for (size_t i = 0; i < n; i++) {
-		weft_field(at, field, "typed_per_filter_config[\"%s\"]", entry[i]->key);
-		if (k == WEFT_FILTERS_MAX) {
-			weft_build_fail(b, at, "more than %u filters", WEFT_FILTERS_MAX);
-			return 0;
-		}
-		if (!entry[i]->value) {
-			weft_build_fail(b, at, "missing");
-			continue;
-		}
-		out[k] = (struct weft_img_override){.key = weft_filter_key(entry[i]->key)};
-		if (override_fill(b, entry[i]->value, at, false, &out[k]))
-			k++;
-	}
-	*ret_n = k;
-	return k ? weft_build_put(b, out, k * sizeof(*out)) : 0;
 }

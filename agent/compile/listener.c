@@ -7,6 +7,7 @@
 
 #include "agent/compile/limit.h"
 #include "agent/compile/parts.h"
+#include "agent/compile/rbac.h"
 #include "envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy.pb-c.h"
 #include "xds/any.h"
 
@@ -116,6 +117,21 @@ static void conn_limit_add(struct weft_build *b, const ProtobufCMessage *msg, co
 		ret->conn_limit[ret->n_conn_limit++] = off;
 }
 
+static void rbac_add(struct weft_build *b, const ProtobufCMessage *msg, const char *field,
+		     struct weft_img_chain *ret)
+{
+	uint32_t off;
+
+	if (ret->n_rbac == WEFT_CONN_LIMITS_MAX) {
+		weft_build_fail(b, field, "more than %u RBAC filters in a chain",
+				WEFT_CONN_LIMITS_MAX);
+		return;
+	}
+	off = weft_build_conn_rbac(b, (const void *)msg, field, &ret->flags);
+	if (off)
+		ret->rbac[ret->n_rbac++] = off;
+}
+
 static void network_filter(struct weft_build *b, const Envoy__Config__Listener__V3__Filter *f,
 			   const char *field, struct weft_img_chain *ret)
 {
@@ -144,6 +160,8 @@ static void network_filter(struct weft_build *b, const Envoy__Config__Listener__
 		tcp_proxy_fill(b, (const void *)msg, at, ret);
 	else if (!strcmp(type, NETWORK "local_ratelimit.v3.LocalRateLimit"))
 		conn_limit_add(b, msg, at, ret);
+	else if (!strcmp(type, NETWORK "rbac.v3.RBAC"))
+		rbac_add(b, msg, at, ret);
 	else if (!strcmp(type, NETWORK "http_connection_manager.v3.HttpConnectionManager")) {
 		ret->kind = WEFT_CHAIN_HTTP;
 		ret->target = weft_build_hcm(b, (const void *)msg, at);

@@ -55,11 +55,18 @@ uint32_t weft_build_redirect(struct weft_build *b,
 uint32_t weft_build_forward(struct weft_build *b, const Envoy__Config__Route__V3__RouteAction *a,
 			    const struct weft_route_scope *scope, const char *field);
 
-/* Conditions. Slot of a header name: pseudo headers have fixed ones, others are interned. */
-struct weft_names_local {
-	uint32_t n;
-	char *name[WEFT_NAMES_MAX];
-};
+/* The slot of one name. */
+uint8_t weft_build_slot(struct weft_build *b, const char *name, struct weft_names_local *names,
+			const char *field);
+/* One condition: on a header, or on the path without its query. *c is zero before. */
+void weft_build_header_cond(struct weft_build *b, const Envoy__Config__Route__V3__HeaderMatcher *m,
+			    struct weft_names_local *names, const char *field,
+			    struct weft_img_cond *c);
+void weft_build_path_cond(struct weft_build *b, const Envoy__Type__Matcher__V3__StringMatcher *m,
+			  const char *field, struct weft_img_cond *c);
+/* The table of a list of names (weft_img_tab), and its bloom word. */
+uint32_t weft_build_names(struct weft_build *b, const struct weft_names_local *names,
+			  __u64 *ret_bloom);
 /* weft_img_cond[*ret_n] of everything in the match but the path; 0 when there is none. */
 uint32_t weft_build_conds(struct weft_build *b, const Envoy__Config__Route__V3__RouteMatch *m,
 			  struct weft_names_local *names, const char *field, uint32_t *ret_n);

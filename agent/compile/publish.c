@@ -256,7 +256,7 @@ const struct weft_diag *weft_compiler_not_applied(const struct weft_compiler *c)
 const char *weft_compiler_state_name(const struct weft_compiler *c, uint32_t id,
 				     const char **ret_kind)
 {
-	static const char *const kinds[] = {"bucket", "cluster", "endpoint", ""};
+	static const char *const kinds[] = {"bucket", "cluster", "endpoint", "filter"};
 
 	const char *key = weft_names_text(c->states, id), *name = key ? strchr(key, ' ') : NULL;
 

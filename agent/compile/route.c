@@ -2,7 +2,7 @@
 /* One route: its match, its action, what it overrides. */
 #include <string.h>
 
-#include "agent/compile/limit.h"
+#include "agent/compile/filter.h"
 #include "agent/compile/parts.h"
 #include "agent/compile/reply.h"
 

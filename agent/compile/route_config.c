@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/compile/limit.h"
+#include "agent/compile/filter.h"
 #include "agent/compile/parts.h"
 #include "bpf/engine/engine.h"
 
@@ -108,8 +108,8 @@ static void domain_add(struct weft_build *b, const char *domain, uint32_t vhost,
 	d->n++;
 }
 
-static void headers_fill(struct weft_build *b, const struct weft_names_local *names,
-			 struct weft_img_route_config *rc)
+uint32_t weft_build_names(struct weft_build *b, const struct weft_names_local *names,
+			  __u64 *ret_bloom)
 {
 	struct weft_tab_key key[WEFT_NAMES_MAX] = {0};
 
@@ -120,9 +120,25 @@ static void headers_fill(struct weft_build *b, const struct weft_names_local *na
 		key[i].hash = weft_hash_name(names->name[i], len);
 		key[i].str = weft_build_bytes(b, names->name[i], len);
 		key[i].val = i + WEFT_VALUE__HEADERS + 1;
-		rc->bloom |= 1ull << (key[i].hash & 63);
+		*ret_bloom |= 1ull << (key[i].hash & 63);
 	}
-	rc->headers = weft_build_tab(b, key, names->n);
+	return weft_build_tab(b, key, names->n);
+}
+
+/* What filters look at stands first, in their order: their conditions were built without this
+ * table. */
+static void names_begin(struct weft_build *b, struct weft_names_local *names)
+{
+	const char *p = b->filter_names;
+
+	for (; p && *p; p += strcspn(p, "\n") + 1) {
+		names->name[names->n] = strndup(p, strcspn(p, "\n"));
+		if (!names->name[names->n]) {
+			b->err = b->err ? b->err : -ENOMEM;
+			return;
+		}
+		names->n++;
+	}
 }
 
 static void hosts_fill(struct weft_build *b, const route_config *rc, struct weft_names_local *names,
@@ -167,6 +183,8 @@ uint32_t weft_build_route_config(struct weft_build *b, const route_config *rc, c
 	struct weft_img_route_config out = {0};
 
 	weft_build_fields(b, &rc->base, field, known, quiet);
+	names_begin(b, &names);
+	b->names = &names;
 	if (!*field) /* RDS: off unless asked for; inline: hcm.c */
 		b->validate_clusters = weft_bool(rc->validate_clusters, false);
 	b->max_body = weft_u32(rc->max_direct_response_body_size_bytes, BODY_DEFAULT);
@@ -178,7 +196,8 @@ uint32_t weft_build_route_config(struct weft_build *b, const route_config *rc, c
 	out.override = weft_build_overrides(b, rc->n_typed_per_filter_config,
 					    rc->typed_per_filter_config, field, &out.n_override);
 	hosts_fill(b, rc, &names, field, &out);
-	headers_fill(b, &names, &out);
+	out.headers = weft_build_names(b, &names, &out.bloom);
+	b->names = NULL;
 	for (uint32_t i = 0; i < names.n; i++)
 		free(names.name[i]);
 	return weft_build_put(b, &out, sizeof(out));

@@ -64,6 +64,7 @@ struct job {
 	const cluster *cluster; /* of endpoints */
 	const Envoy__Config__Endpoint__V3__ClusterLoadAssignment *assignment;
 	const char *own_lines; /* of route configurations */
+	const char *filter_names;
 	uint32_t (*run)(struct weft_build *b, const struct job *job);
 };
 
@@ -85,6 +86,7 @@ static uint32_t run_listener(struct weft_build *b, const struct job *j)
 static uint32_t run_routes(struct weft_build *b, const struct job *j)
 {
 	b->own_lines = j->own_lines;
+	b->filter_names = j->filter_names;
 	return weft_build_route_config(b, (const void *)j->res->msg, "");
 }
 
@@ -314,13 +316,22 @@ static void rds_fill(struct view *v, const struct weft_compiled *l)
 	for (size_t i = 0; i < l->n_rds; i++) {
 		const struct weft_rds_ref *r = &l->rds[i];
 		const struct weft_resource *res = weft_snapshot_get(v->s, WEFT_XDS_ROUTE, r->name);
-		struct job job = {.res = res, .own_lines = r->own_lines, .run = run_routes};
+		struct job job = {.res = res,
+				  .own_lines = r->own_lines,
+				  .filter_names = r->filter_names,
+				  .run = run_routes};
 		struct weft_compiled *e;
+		char *variant;
 
 		if (!res)
 			continue; /* an empty table: 404 */
 		v->rds_used[weft_snapshot_index(v->s, WEFT_XDS_ROUTE, r->name)] = true;
-		e = resolve(v, "routes", r->own_lines, res->name, res->hash, &job);
+		if (asprintf(&variant, "%s%s", r->own_lines, r->filter_names) < 0) {
+			v->err = err_first(v->err, -ENOMEM);
+			return;
+		}
+		e = resolve(v, "routes", variant, res->name, res->hash, &job);
+		free(variant);
 		if (!e)
 			continue;
 		clusters_check(v, res, e);

@@ -295,11 +295,29 @@ static bool limits_pass(struct down *d, const struct weft_img_chain *chain)
 	return true;
 }
 
+static bool rbac_pass(struct down *d, const struct weft_img_chain *chain)
+{
+	struct weft_ctx ctx;
+	int denied = 2;
+
+	for (uint32_t i = 0; i < chain->n_rbac; i++) {
+		const struct weft_img_rbac *r = weft_img_at(chain->rbac[i]);
+
+		if (!worker_cell(d->worker, d->pod->id, r->cell))
+			return false;
+	}
+	if (ctx_init(d, &ctx))
+		denied = weft_conn_rbac(&ctx, d->chain);
+	if (denied)
+		local_count(WEFT_OUTCOME_REFUSED_RBAC);
+	return !denied;
+}
+
 static void http_start(struct down *d, const struct weft_img_chain *chain)
 {
 	const struct weft_img_hcm *h = weft_img_at(chain->target);
 
-	if (!limits_pass(d, chain)) {
+	if (!limits_pass(d, chain) || !rbac_pass(d, chain)) {
 		down_close(d);
 		return;
 	}

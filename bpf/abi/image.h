@@ -128,8 +128,12 @@ struct weft_img_chain {
 	__u32 stat_prefix_off, stat_prefix_len;
 	__u32 idle_timeout_ms; /* TCP proxy idle_timeout (3600000), 0: off */
 	__u32 max_connect_attempts; /* TCP proxy, 1 */
-	__u32 pad;
+	__u32 n_rbac; /* network RBAC, in filter order; behind the limits, as Envoy judges with the first byte */
+	__u32 rbac[WEFT_CONN_LIMITS_MAX]; /* weft_img_rbac, without conditions on requests */
+	__u32 flags; /* WEFT_CHAIN_* */
 };
+
+#define WEFT_CHAIN_RBAC_AGENT (1u << 0) /* RBAC of the source, or too long: not for connect() */
 
 /* One or more clusters by weight: pick = random % total, first target with pick < end. */
 struct weft_img_targets {
@@ -214,21 +218,28 @@ struct weft_img_hcm {
 	__u32 max_requests;	/* per downstream connection, 0: no limit */
 	__u32 reply[WEFT_REPLY__MAX]; /* weft_img_reply */
 	struct weft_img_str via;
+	/* names that filters look at, the first slots of every table used here; for requests without a table */
+	__u32 headers; /* weft_img_tab: HEADER -> slot id + 1 */
+	__u32 pad;
+	__u64 bloom; /* as weft_img_route_config.bloom */
 };
 
-enum weft_filter_kind { WEFT_FILTER_LOCAL_RATE_LIMIT = 1 };
+enum weft_filter_kind {
+	WEFT_FILTER_LOCAL_RATE_LIMIT = 1, /* weft_img_rate_limit */
+	WEFT_FILTER_RBAC,		  /* weft_img_rbac */
+};
 
 struct weft_img_filter {
 	__u32 key;    /* hash of the filter's name; overrides are found by it */
 	__u32 kind;   /* enum weft_filter_kind */
-	__u32 config; /* by kind: weft_img_rate_limit */
+	__u32 config; /* by kind */
 	__u32 disabled; /* HttpFilter.disabled: acts only where an override enables it */
 };
 
 /* typed_per_filter_config of one level; the most specific level that names the filter wins whole. */
 struct weft_img_override {
 	__u32 key;
-	__u32 kind;
+	__u32 kind; /* enum weft_filter_kind, 0: any (FilterConfig.disabled). Of another kind than the filter: none */
 	__u32 config;
 	__u32 disabled; /* FilterConfig.disabled */
 };
@@ -244,6 +255,57 @@ struct weft_img_rate_limit {
 	__u32 stats;	/* state id of its weft_cell_bucket when it has no bucket; else bucket.cell */
 	__u32 reply;	/* weft_img_reply of a refusal */
 	__u32 add;	/* weft_img_headers: request_headers_to_add_when_not_enforced, 0 none */
+};
+
+enum weft_rules_action { WEFT_RULES_ALLOW, WEFT_RULES_DENY, WEFT_RULES_LOG };
+
+/* RBAC: what is judged, and what is only counted. */
+struct weft_img_rbac {
+	__u32 rules;  /* weft_img_rules, 0: everything is allowed */
+	__u32 shadow; /* weft_img_rules, 0 none */
+	__u32 cell;   /* state id of its weft_cell_filter */
+	__u32 pad;
+	struct weft_img_str stat_prefix;
+};
+
+/*
+ * Policies in Envoy's order (by name), as tests that each name the one to go on with when they hold and when they do
+ * not. A successor always stands behind: at most n tests are made, whatever and/or/not were nested.
+ */
+struct weft_img_rules {
+	__u32 action; /* enum weft_rules_action */
+	__u32 start;  /* test, or WEFT_RULES_END | (policy + 1), WEFT_RULES_END: no policy matches */
+	__u32 n;
+	__u32 test; /* struct weft_img_test[n] */
+	__u32 n_policy;
+	__u32 policy; /* struct weft_img_policy[n] */
+	__u32 reply;  /* weft_img_reply of a refusal because no policy matched; HTTP only */
+	__u32 pad;
+};
+#define WEFT_RULES_END 0x80000000u
+
+struct weft_img_policy {
+	struct weft_img_str name;
+	__u32 reply; /* weft_img_reply of a refusal by this policy; HTTP only */
+	__u32 pad;
+};
+
+enum weft_test_kind {
+	WEFT_TEST_COND = 1,    /* cond, a header or the path without query */
+	WEFT_TEST_DESTINATION, /* what the app asked for */
+	WEFT_TEST_SOURCE,      /* the app's address */
+	WEFT_TEST_REMOTE,      /* the last of x-forwarded-for (slot), else the app's */
+	WEFT_TEST_PORT,	       /* destination's in [start, end) */
+};
+struct weft_img_test {
+	__u8 kind; /* enum weft_test_kind */
+	__u8 v4;   /* addr is IPv4: fits no IPv6 address, and the other way round */
+	__u8 slot; /* of x-forwarded-for */
+	__u8 pad;
+	__u32 yes, no; /* as weft_img_rules.start */
+	__u32 cond;    /* weft_img_cond */
+	__u32 start, end;
+	struct weft_addr addr, mask;
 };
 
 /* Header lines to add: each "name: value", with append action. */
@@ -360,6 +422,7 @@ enum weft_from {
 	WEFT_FROM_VALUE,  /* slot */
 	WEFT_FROM_QUERY,  /* first query parameter of that name, as it stands */
 	WEFT_FROM_COOKIE, /* first cookie of that name */
+	WEFT_FROM_PATH,	  /* :path without its query (RBAC's url_path) */
 };
 #define WEFT_COND_INVERT (1u << 0)
 #define WEFT_COND_MISSING_AS_EMPTY (1u << 1)

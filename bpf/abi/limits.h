@@ -33,6 +33,11 @@
 /* Filters of one HTTP connection manager that have an effect, and network filters of a chain. */
 #define WEFT_FILTERS_MAX 8u
 #define WEFT_CONN_LIMITS_MAX 4u
+/* Tests of RBAC's policies in the kernel, for one request (some 40 ns each) or connection; beyond, the agent judges. */
+#define WEFT_TESTS_MAX 1024u
+#define WEFT_CONN_TESTS_MAX 64u
+/* How deep and, or and not may be nested: what the compiler walks by recursion. */
+#define WEFT_RULES_DEPTH_MAX 32u
 /* Port groups of one listener's filter chains. */
 #define WEFT_CHAIN_GROUPS_MAX 32u
 /* Clusters of one weighted_clusters. */

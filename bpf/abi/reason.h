@@ -24,12 +24,14 @@
 	X(UPGRADE_FAILED, "upgrade_failed", "403: upgrade that is not configured")                 \
 	X(MISSING_HOST, "missing_host_header", "400: no Host")                                     \
 	X(MISSING_PATH, "missing_path_rejected", "404: target is not a path")                      \
+	X(RBAC_DENIED, "rbac_denied", "403: RBAC allows the request not, or denies it")           \
 	X(REFUSED_BLACKHOLE, "refused_blackhole", "connect() refused: cluster without endpoints by design") \
 	X(REFUSED_OVERFLOW, "refused_overflow", "connect() refused: max_connections is reached")   \
 	X(REFUSED_NO_ENDPOINT, "refused_no_endpoint", "connect() refused: no usable endpoint")     \
 	X(REFUSED_RATE, "refused_rate_limited", "connect() refused: network local rate limit")     \
 	X(REFUSED_NO_CLUSTER, "refused_no_cluster", "connect() refused: the chain's cluster is unknown") \
-	X(REFUSED_NO_CHAIN, "refused_no_filter_chain", "connect() refused: no filter chain matches")
+	X(REFUSED_NO_CHAIN, "refused_no_filter_chain", "connect() refused: no filter chain matches") \
+	X(REFUSED_RBAC, "refused_rbac", "connect() refused, or the connection closed: network RBAC")
 
 /* Why the kernel handed an exchange (or a connection) to the agent. Counted in weft_state_head.handed. */
 #define WEFT_HANDED(X)                                                                             \
@@ -60,6 +62,7 @@
 	X(NO_LISTENER, "no_listener", "the listener of this connection is gone or has changed kind") \
 	X(GRPC, "grpc", "a gRPC client is answered: the agent words the reply")                  \
 	X(SHADOW, "shadow_limit", "a limit that is not enforced adds request headers")            \
+	X(RBAC, "rbac", "network RBAC denies the connection, or only the agent can judge it")     \
 	X(UNUSUAL, "unusual_head", "a form of head that only the agent's parser judges")          \
 	X(CONTENDED, "contended", "compare-and-swap gave up")                                      \
 	X(STORE, "store", "message could not be read or rewritten")                                \

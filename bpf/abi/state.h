@@ -36,7 +36,7 @@ struct weft_state_head {
 	__u32 pod_slots_max; /* slots of one pod */
 	char date[2][32]; /* "Sun, 06 Nov 1994 08:49:37 GMT", kept by the agent each second */
 	__u64 outcome[2][32]; /* enum weft_outcome, [0] in the kernel, [1] by the agent */
-	__u64 handed[32];     /* enum weft_handed */
+	__u64 handed[64];     /* enum weft_handed */
 	__u64 classes[8];     /* enum weft_class */
 	__u64 slots_used;
 	__u64 decisions_honoured; /* the agent used the kernel's decision */
@@ -46,7 +46,7 @@ struct weft_state_head {
 	__u64 head_key[WEFT_HEAD_MAX / 8]; /* of weft_hash_head(): random bits, one word for each of a head's */
 };
 
-static_assert(WEFT_OUTCOME__MAX <= 32 && WEFT_HANDED__MAX <= 32 && WEFT_CLASS__MAX <= 8, "counters");
+static_assert(WEFT_OUTCOME__MAX <= 32 && WEFT_HANDED__MAX <= 64 && WEFT_CLASS__MAX <= 8, "counters");
 
 /*
  * What a pod holds of what all pods share. A place is taken before the slot or entry and given back after it, by pod id:
@@ -68,6 +68,7 @@ enum weft_cell_kind {
 	WEFT_CELL_BUCKET = 0, /* from 1 on: id 0 is none */
 	WEFT_CELL_CLUSTER = 1,
 	WEFT_CELL_ENDPOINT = 2,
+	WEFT_CELL_FILTER = 3,
 };
 #define WEFT_HEAD_STRIDE 8192u /* of head buffers: one weft_req with its 4 KiB head */
 
@@ -123,6 +124,16 @@ struct weft_cell_endpoint {
 	__u64 cx_fail;
 	__u64 pad[11];
 };
+
+/* What a filter of a pod did. */
+struct weft_cell_filter {
+	__u64 allowed; /* RBAC */
+	__u64 denied;
+	__u64 shadow_allowed;
+	__u64 shadow_denied;
+	__u64 pad[12];
+};
+static_assert(sizeof(struct weft_cell_filter) == WEFT_CELL_SIZE, "filter");
 static_assert(sizeof(struct weft_cell_bucket) == WEFT_CELL_SIZE, "bucket");
 static_assert(sizeof(struct weft_cell_cluster) == WEFT_CELL_SIZE, "cluster");
 static_assert(sizeof(struct weft_cell_endpoint) == WEFT_CELL_SIZE, "endpoint");

@@ -233,8 +233,11 @@ static int weft_cond_lines(struct weft_req *req, __u32 cond, __u32 slot)
 }
 #endif
 
-/* 1: the condition holds. A missing header never fits, inverted or not, unless it counts as empty. */
-WEFT_GLOBAL int weft_cond_match(struct weft_req *req, __u32 cond)
+/*
+ * A condition on a header or the path. 1: it holds. A missing header never fits, inverted or not, unless it counts as
+ * empty.
+ */
+WEFT_GLOBAL int weft_cond_header(struct weft_req *req, __u32 cond)
 {
 	if (!req)
 		return 0;
@@ -244,27 +247,7 @@ WEFT_GLOBAL int weft_cond_match(struct weft_req *req, __u32 cond)
 	struct weft_span *s = WEFT_VALUE(req, slot);
 	__u32 off = s->off, len = s->len, invert = flags & WEFT_COND_INVERT;
 
-	if (kind == WEFT_COND_FRACTION)
-		return req->random % (__u64)k->end < (__u64)k->start;
-	if (kind == WEFT_COND_GRPC)
-		return !!(req->flags & WEFT_REQ_GRPC);
-	if (k->from) {
-		__u64 at = WEFT_NO_TEXT;
-
-		if (k->from == WEFT_FROM_QUERY)
-			at = weft_query_find(req, cond);
-		else if (WEFT_KERNEL && req->present >> slot & 1)
-			weft_hand(req, WEFT_HANDED_UNBOUNDED);
-#ifndef __bpf__
-		else
-			at = weft_cookie_find(req, cond);
-#endif
-		/* an absent cookie fits the inverse, an absent parameter nothing (Envoy 1.40) */
-		if (at == WEFT_NO_TEXT)
-			return invert && (kind == WEFT_COND_PRESENT || k->from == WEFT_FROM_COOKIE);
-		return weft_cond_value(req, cond, (__u32)(at >> 32), (__u32)at) != (int)invert;
-	}
-	if (kind == WEFT_COND_SEPARATED) {
+	if (kind == WEFT_COND_SEPARATED || k->from == WEFT_FROM_PATH) {
 		off = req->path.off;
 		len = req->path.len;
 	} else if (!(req->present >> slot & 1)) {
@@ -290,4 +273,37 @@ WEFT_GLOBAL int weft_cond_match(struct weft_req *req, __u32 cond)
 #endif
 	}
 	return weft_cond_value(req, cond, off, len) != (int)invert;
+}
+
+/* 1: the condition of a route holds. */
+WEFT_GLOBAL int weft_cond_match(struct weft_req *req, __u32 cond)
+{
+	if (!req)
+		return 0;
+	WEFT_IMG_BASE(0);
+	struct weft_img_cond *k = WEFT_IMG(struct weft_img_cond, cond);
+	__u32 flags = k->flags, slot = k->slot & (WEFT_NAMES_MAX - 1), kind = k->kind;
+	__u32 invert = flags & WEFT_COND_INVERT;
+
+	if (kind == WEFT_COND_FRACTION)
+		return req->random % (__u64)k->end < (__u64)k->start;
+	if (kind == WEFT_COND_GRPC)
+		return !!(req->flags & WEFT_REQ_GRPC);
+	if (k->from) {
+		__u64 at = WEFT_NO_TEXT;
+
+		if (k->from == WEFT_FROM_QUERY)
+			at = weft_query_find(req, cond);
+		else if (WEFT_KERNEL && req->present >> slot & 1)
+			weft_hand(req, WEFT_HANDED_UNBOUNDED);
+#ifndef __bpf__
+		else
+			at = weft_cookie_find(req, cond);
+#endif
+		/* an absent cookie fits the inverse, an absent parameter nothing (Envoy 1.40) */
+		if (at == WEFT_NO_TEXT)
+			return invert && (kind == WEFT_COND_PRESENT || k->from == WEFT_FROM_COOKIE);
+		return weft_cond_value(req, cond, (__u32)(at >> 32), (__u32)at) != (int)invert;
+	}
+	return weft_cond_header(req, cond);
 }

@@ -66,8 +66,8 @@ WEFT_API int weft_req_begin(struct weft_req *req, const struct weft_ctx *ctx, __
 	req->max_headers = h->max_headers;
 	req->hcm_flags = h->flags;
 	req->underscores = h->underscores;
-	req->headers = 0;
-	req->bloom = 0;
+	req->headers = h->headers;
+	req->bloom = h->headers ? h->bloom : 0;
 	if (rc) {
 		req->headers = WEFT_IMG(struct weft_img_route_config, rc)->headers;
 		req->bloom = req->headers ? WEFT_IMG(struct weft_img_route_config, rc)->bloom : 0;

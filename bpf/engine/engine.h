@@ -303,6 +303,9 @@ int weft_endpoint_choose(const struct weft_ctx *ctx, __u32 cluster, __u32 endpoi
  */
 int weft_tcp_choose(struct weft_ctx *ctx, __u32 chain, struct weft_tcp *ret);
 
+/* Network RBAC of a chain, counted. 0: the connection is allowed, 1: denied, 2: it cannot be told (a cell is missing). */
+int weft_conn_rbac(const struct weft_ctx *ctx, __u32 chain);
+
 /* Picks a weighted target: off of weft_img_target. */
 __u32 weft_target_choose(__u32 targets, __u64 random);
 
@@ -311,6 +314,7 @@ __u32 weft_cell_find(__u32 pod, __u32 id);
 struct weft_cell_bucket *weft_cell_bucket(__u32 cell);
 struct weft_cell_cluster *weft_cell_cluster(__u32 cell);
 struct weft_cell_endpoint *weft_cell_endpoint(__u32 cell);
+struct weft_cell_filter *weft_cell_filter(__u32 cell);
 
 /* One token at now_ns. true: taken. Exact under any concurrency. */
 bool weft_bucket_take(__u32 cell, const struct weft_img_bucket *bucket, __u64 now_ns);

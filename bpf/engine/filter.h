@@ -5,6 +5,7 @@
 
 #include "bpf/engine/cluster.h"
 #include "bpf/engine/limit.h"
+#include "bpf/engine/rbac.h"
 
 #define WEFT_PPM 1000000u
 
@@ -55,17 +56,19 @@ WEFT_GLOBAL __u32 weft_override_specific(struct weft_req *req, __u32 rc, __u32 k
 	return o;
 }
 
-/* The configuration that filter i acts with here: weft_img_rate_limit, 0: it does nothing. */
+/* The configuration that filter i acts with here, by its kind; 0: it does nothing. */
 WEFT_GLOBAL __u32 weft_filter_config(struct weft_req *req, __u32 rc, __u32 filter)
 {
 	if (!req)
 		return 0;
 	WEFT_IMG_BASE(0);
 	struct weft_img_filter *f = WEFT_IMG(struct weft_img_filter, filter);
-	__u32 config = f->config, off = f->disabled;
+	__u32 config = f->config, off = f->disabled, kind = f->kind;
 	__u32 o = weft_override_specific(req, rc, f->key);
 
-	if (o) {
+	/* what is meant for another filter changes nothing, and hides what a less specific level says */
+	if (o && (!WEFT_IMG(struct weft_img_override, o)->kind ||
+		  WEFT_IMG(struct weft_img_override, o)->kind == kind)) {
 		config = WEFT_IMG(struct weft_img_override, o)->config;
 		off = WEFT_IMG(struct weft_img_override, o)->disabled;
 	}
@@ -75,6 +78,19 @@ WEFT_GLOBAL __u32 weft_filter_config(struct weft_req *req, __u32 rc, __u32 filte
 WEFT_INLINE __u32 weft_rate_id(const struct weft_img_rate_limit *l)
 {
 	return l->flags & WEFT_RATE_HAS_BUCKET ? l->bucket.cell : l->stats;
+}
+
+/* The cell that a rate limit counts in, 0: it is not enabled. Says what of it only the agent does. */
+WEFT_INLINE __u32 weft_rate_prepare(struct weft_req *req, __u32 config)
+{
+	WEFT_IMG_BASE(0);
+	struct weft_img_rate_limit *l = WEFT_IMG(struct weft_img_rate_limit, config);
+
+	if (l->flags & WEFT_RATE_PER_CONNECTION)
+		weft_hand(req, WEFT_HANDED_PER_CONNECTION);
+	if (l->add && l->enabled && l->enforced < WEFT_PPM)
+		weft_hand(req, WEFT_HANDED_SHADOW);
+	return l->enabled ? weft_rate_id(l) : 0;
 }
 
 /*
@@ -90,22 +106,19 @@ WEFT_GLOBAL int weft_filter_prepare(struct weft_req *req, struct weft_ctx *ctx, 
 
 	if (config) {
 		WEFT_IMG_BASE(1);
-		struct weft_img_rate_limit *l = WEFT_IMG(struct weft_img_rate_limit, config);
-		__u32 id = weft_rate_id(l), flags = l->flags;
+		__u32 id = WEFT_IMG(struct weft_img_filter, filter)->kind == WEFT_FILTER_RBAC ?
+				   WEFT_IMG(struct weft_img_rbac, config)->cell :
+				   weft_rate_prepare(req, config);
 
-		if (flags & WEFT_RATE_PER_CONNECTION)
-			weft_hand(req, WEFT_HANDED_PER_CONNECTION);
-		if (l->add && l->enabled && l->enforced < WEFT_PPM)
-			weft_hand(req, WEFT_HANDED_SHADOW);
 		if (req->dec.handed)
 			return 1;
-		cell = l->enabled ? weft_cell_find(ctx->pod, id) : 0;
-		if (l->enabled && !cell && !(ctx->flags & WEFT_CTX_EXPLAIN)) {
+		cell = id ? weft_cell_find(ctx->pod, id) : 0;
+		if (id && !cell && !(ctx->flags & WEFT_CTX_EXPLAIN)) {
 			req->dec.need_cell = id;
 			weft_hand(req, WEFT_HANDED_NO_CELL);
 			return -WEFT_ENOENT;
 		}
-		if (!l->enabled)
+		if (!id)
 			config = 0;
 	}
 	req->scratch[WEFT_INDEX(i * 2, 15)] = config;
@@ -192,15 +205,13 @@ WEFT_GLOBAL int weft_rate_take(struct weft_req *req, struct weft_ctx *ctx, __u32
  * Local rate limit i (Envoy's LocalRateLimit filter): 0: goes on, 1: refused, or the agent must go on. What
  * another side paid for this head is not charged and not counted again.
  */
-WEFT_GLOBAL int weft_filter_run(struct weft_req *req, struct weft_ctx *ctx, __u32 i, __u64 random)
+WEFT_GLOBAL int weft_rate_run(struct weft_req *req, struct weft_ctx *ctx, __u32 i, __u64 random)
 {
 	if (!req || !ctx)
 		return 1;
 	__u32 config = req->scratch[WEFT_INDEX(i * 2, 15)];
 	__u32 cell = req->scratch[WEFT_INDEX(i * 2 + 1, 15)];
 
-	if (!config)
-		return 0;
 	WEFT_IMG_BASE(1);
 	struct weft_img_rate_limit *l = WEFT_IMG(struct weft_img_rate_limit, config);
 	__u32 counts = !(ctx->flags & WEFT_CTX_EXPLAIN);
@@ -272,7 +283,14 @@ WEFT_GLOBAL int weft_filters_run(struct weft_req *req, struct weft_ctx *ctx, __u
 		if (i >= n)
 			break;
 		random = weft_random_next(random);
-		if (weft_filter_run(req, ctx, i, random))
+		__u32 config = req->scratch[WEFT_INDEX(i * 2, 15)], kind, cell;
+
+		if (!config)
+			continue;
+		kind = WEFT_IMG(struct weft_img_filter, off + i * (__u32)sizeof(struct weft_img_filter))->kind;
+		cell = req->scratch[WEFT_INDEX(i * 2 + 1, 15)];
+		if (kind == WEFT_FILTER_RBAC ? weft_rbac_run(req, ctx, config, cell) :
+					       weft_rate_run(req, ctx, i, random))
 			return 1;
 	}
 	return 0;

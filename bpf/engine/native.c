@@ -208,6 +208,13 @@ struct weft_cell_endpoint *weft_cell_endpoint(__u32 cell)
 	return WEFT_STATE(struct weft_cell_endpoint, cell);
 }
 
+struct weft_cell_filter *weft_cell_filter(__u32 cell)
+{
+	WEFT_STATE_BASE(NULL);
+
+	return WEFT_STATE(struct weft_cell_filter, cell);
+}
+
 struct weft_state_head *weft_state_head(void)
 {
 	return (struct weft_state_head *)(void *)weft_bound.state;
@@ -253,6 +260,15 @@ bool weft_place_take(__u32 *word, __u32 max)
 void weft_place_put(__u32 *word)
 {
 	weft_place_put_at(weft_state_off(word));
+}
+
+int weft_conn_rbac(const struct weft_ctx *ctx, __u32 chain)
+{
+	__u32 need = 0;
+
+	return weft_conn_rbac_run(ctx, chain, WEFT_CONN_CELLS, &need) ?
+		       2 :
+		       weft_conn_rbac_run(ctx, chain, WEFT_CONN_COUNT, &need);
 }
 
 /* ---- requests and replies ---- */

@@ -5,6 +5,7 @@
 
 #include "bpf/engine/cluster.h"
 #include "bpf/engine/limit.h"
+#include "bpf/engine/rbac.h"
 
 /* Network local rate limits: 0 goes on, 1 refused, -EAGAIN a cell is missing. pass 0 looks for cells only. */
 WEFT_GLOBAL int weft_conn_limits_run(struct weft_ctx *ctx, __u32 chain, __u32 *ret_need, __u32 take)
@@ -133,7 +134,7 @@ WEFT_GLOBAL int weft_tcp_place(struct weft_tcp *ret)
 
 /*
  * The endpoint is looked for before a token or a place is taken, so that a missing cell costs nothing; verdicts keep
- * the order limit, cluster, breaker, endpoint.
+ * the order limit, RBAC, cluster, breaker, endpoint.
  */
 WEFT_API int weft_tcp_choose(struct weft_ctx *ctx, __u32 chain, struct weft_tcp *ret)
 {
@@ -146,6 +147,8 @@ WEFT_API int weft_tcp_choose(struct weft_ctx *ctx, __u32 chain, struct weft_tcp 
 	ret->need = ret->target = ret->cluster = ret->endpoint = 0;
 	ret->cell = ret->cell_endpoint = 0;
 	e = weft_conn_limits_run(ctx, chain, &need, 0);
+	if (!e)
+		e = weft_conn_rbac_run(ctx, chain, WEFT_CONN_CELLS, &need);
 	if (e < 0) {
 		ret->need = need;
 		return e;
@@ -156,6 +159,10 @@ WEFT_API int weft_tcp_choose(struct weft_ctx *ctx, __u32 chain, struct weft_tcp 
 		return e;
 	if (weft_conn_limits_run(ctx, chain, &need, 1)) {
 		ret->outcome = WEFT_OUTCOME_REFUSED_RATE;
+		return 0;
+	}
+	if (weft_conn_rbac_run(ctx, chain, WEFT_CONN_COUNT, &need)) {
+		ret->outcome = WEFT_OUTCOME_REFUSED_RBAC;
 		return 0;
 	}
 	if (verdict) {

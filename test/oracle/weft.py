@@ -70,7 +70,7 @@ class Case:
 def still_world(case):
     """Ports that stand for themselves, for questions that nobody connects for."""
     ports = {n: 10000 + i for i, n in enumerate(casefile.listener_names(case))}
-    return casefile.World(ports, {k: 20000 + i for i, k in enumerate(casefile.backend_keys(case))}, "10.99.0.1", "10.98.0.1")
+    return casefile.World(ports, {k: 20000 + i for i, k in enumerate(casefile.backend_keys(case))}, "127.99.0.1", "10.98.0.1")
 
 
 def agent_command(*words):
@@ -103,7 +103,7 @@ def _depends_on_before(want):
 def _explain_one(c, req, want, world, config):
     listener = req.get("listener") or casefile.listener_names(c.short)[0]
     words = ["explain", "--json", "--config", config, "--listener", listener, "--method", req.get("method", "GET"),
-             "--path", world.text(req.get("path", "/")), "--host", world.text(str(req.get("host", "oracle.test")))]
+             "--path", world.text(req.get("path", "/")), "--host", world.text(str(req.get("host", "oracle.test"))), "--source", "127.0.0.1"]
     for k, v in req.get("headers") or []:
         words += ["--header", f"{k}: {world.text(str(v))}"]
     if "body" in req:

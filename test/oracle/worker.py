@@ -14,7 +14,8 @@ import client
 import oracle
 from backends import Backends
 
-LISTENER_HOST = "10.99.0.1"  # nobody's address: only a captured connection gets anywhere
+# Nobody listens there: only a captured connection gets anywhere. As with Envoy, the client's address is 127.0.0.1.
+LISTENER_HOST = "127.99.0.1"
 FIRST_PORT = 8000
 
 

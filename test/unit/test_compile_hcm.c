@@ -163,6 +163,10 @@ static void test_noted_fields(void **state)
 
 #define FILTER(type, more)                                                                         \
 	"{name: f, " more " typed_config: {'@type': type.googleapis.com/" type "}}, "
+#define GLOBAL_LIMIT(more)                                                                         \
+	"{name: f, " more " typed_config: {" T("extensions.filters.http.ratelimit.v3.RateLimit")   \
+		", domain: d, rate_limit_service: {transport_api_version: V3, grpc_service: "      \
+		"{envoy_grpc: {cluster_name: a}}}}}, "
 #define F0 F "http_filters[0].typed_config"
 static void test_filters_without_effect(void **state)
 {
@@ -173,8 +177,7 @@ static void test_filters_without_effect(void **state)
 		   "Listener/l", F0);
 	conf_noted(WITH(FILTER("envoy.extensions.filters.http.grpc_stats.v3.FilterConfig", "")),
 		   "Listener/l", F0);
-	conf_noted(WITH(FILTER("envoy.extensions.filters.http.rbac.v3.RBAC", "disabled: true,")),
-		   "Listener/l", F0);
+	conf_noted(WITH(GLOBAL_LIMIT("disabled: true,")), "Listener/l", F0);
 	conf_noted(WITH("{name: istio.stats, typed_config: {'@type': "
 			"type.googleapis.com/udpa.type.v1.TypedStruct, type_url: "
 			"type.googleapis.com/stats.PluginConfig, value: {}}}, "),
@@ -185,12 +188,10 @@ static void test_filters_without_effect(void **state)
 static void test_filters_refused(void **state)
 {
 	(void)state;
-	conf_refused(WITH(FILTER("envoy.extensions.filters.http.rbac.v3.RBAC", "")), "Listener/l",
-		     F0, "unsupported: envoy.extensions.filters.http.rbac.v3.RBAC");
+	conf_refused(WITH(GLOBAL_LIMIT("")), "Listener/l", F0,
+		     "unsupported: envoy.extensions.filters.http.ratelimit.v3.RateLimit");
 	/* Envoy would apply it: leaving it out drops a rule */
-	conf_refused(
-		WITH(FILTER("envoy.extensions.filters.http.rbac.v3.RBAC", "is_optional: true,")),
-		"Listener/l", F0, "unsupported");
+	conf_refused(WITH(GLOBAL_LIMIT("is_optional: true,")), "Listener/l", F0, "unsupported");
 	conf_refused(WITH("{name: f, typed_config: {" T(
 			     "extensions.filters.http.fault.v3.HTTPFault") ", abort: {http_status: "
 									   "500, percentage: "

@@ -6,6 +6,7 @@
  * Needs CAP_BPF; skipped visibly without.
  */
 
+#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
@@ -97,6 +98,35 @@ static __u32 redirect(__u32 flags, const char *scheme, const char *host, const c
 	return FIX_PUT(r);
 }
 
+#define RBAC_ID ((__u32)WEFT_CELL_FILTER << WEFT_ID_KIND_SHIFT | 5u)
+/* Denied: a path under /kind with x-kind alpha and no accept-language, or what x-forwarded-for says. */
+static __u32 rbac(__u8 x, __u8 y)
+{
+	const __u32 end = WEFT_RULES_END;
+	struct weft_img_cond c[3] = { cond(WEFT_COND_PREFIX, 0, "/kind", 0), cond(WEFT_COND_CONTAINS, x, "alph", 0),
+				      cond(WEFT_COND_PRESENT, y, "", 0) };
+	struct weft_img_policy p = { .name = fix_str("p"), .reply = fix_reply(403, "", "RBAC: access denied") };
+	struct weft_img_test t[5] = {
+		{ .kind = WEFT_TEST_COND, .yes = 1, .no = 3 },
+		{ .kind = WEFT_TEST_COND, .yes = 2, .no = 3 },
+		{ .kind = WEFT_TEST_COND, .yes = 3, .no = end | 1 },
+		{ .kind = WEFT_TEST_PORT, .start = 80, .end = 81, .yes = 4, .no = end | 1 },
+		{ .kind = WEFT_TEST_REMOTE, .v4 = 1, .slot = fix_name(&world, "x-forwarded-for"), .yes = end | 1,
+		  .no = end, .addr.w = { 0, 0, htonl(0xffff), htonl(0x09090000) },
+		  .mask.w = { ~0u, ~0u, ~0u, htonl(0xffff0000) } },
+	};
+	struct weft_img_rules r = { .action = WEFT_RULES_DENY, .n = 5, .n_policy = 1 };
+	struct weft_img_rbac b = { .cell = RBAC_ID };
+
+	c[0].from = WEFT_FROM_PATH;
+	for (int i = 0; i < 3; i++)
+		t[i].cond = FIX_PUT(c[i]);
+	r.test = FIX_PUT(t);
+	r.policy = FIX_PUT(p);
+	b.rules = b.shadow = FIX_PUT(r);
+	return FIX_PUT(b);
+}
+
 static void configure(void)
 {
 	__u8 x, y;
@@ -106,9 +136,10 @@ static void configure(void)
 	fix_world_open(&world);
 	x = fix_name(&world, "x-kind");
 	y = fix_name(&world, "accept-language");
-	f.config = 0;
-	FIX_AT(struct weft_img_hcm, world.hcm)->filter = FIX_PUT(f);
-	FIX_AT(struct weft_img_hcm, world.hcm)->n_filter = 1;
+	struct weft_img_filter filters[2] = { f, { .key = 78, .kind = WEFT_FILTER_RBAC, .config = rbac(x, y) } };
+
+	FIX_AT(struct weft_img_hcm, world.hcm)->filter = FIX_PUT(filters);
+	FIX_AT(struct weft_img_hcm, world.hcm)->n_filter = 2;
 	FIX_AT(struct weft_img_hcm, world.hcm)->flags = WEFT_HCM_NORMALIZE_PATH;
 	world.cluster[0] = (struct weft_img_cluster_ref){ fix_cluster(WEFT_LB_ROUND_ROBIN, 1),
 							  fix_endpoints(3, NULL, 10) };
@@ -180,6 +211,7 @@ static void configure(void)
 	fix_publish(&world);
 	fix_cell(1);
 	fix_cell(30);
+	fix_cell(RBAC_ID);
 }
 
 /* ---- heads ---- */
@@ -217,6 +249,7 @@ static size_t make_head(char *p)
 		"Content-Type: application/grpc", "Expect: 100-continue", "X-Forwarded-Proto: https",
 		"X-Forwarded-Proto: http", "Accept: */*", "Cookie: a=b; c=d", "X-Long-Header-Name-For-Hash: v",
 		"Transfer-Encoding: chunked", "TE: trailers", "X_Under: 1", "Keep-Alive: 5", "Upgrade: h2c",
+		"X-Forwarded-For: 9.9.1.1",
 	};
 	size_t n = (size_t)sprintf(p, "%s %s HTTP/1.1\r\nHost: %s\r\n", PICK(method), PICK(path),
 				   rnd(8) ? host[rnd(7)] : PICK(host));

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Between the files that show the image. Each gives a new reference. */
+
+#include <jansson.h>
+
+#include "bpf/abi/image.h"
+
+json_t *weft_image_text(struct weft_img_str s);
+/* offsets of weft_img_reply (0: null), weft_img_rbac */
+json_t *weft_image_reply(uint32_t off);
+json_t *weft_image_rbac(uint32_t off);
+json_t *weft_image_cond(const struct weft_img_cond *c);
