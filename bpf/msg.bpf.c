@@ -258,16 +258,23 @@ WEFT_GLOBAL int weft_reply_fill(struct weft_req *req, __u32 out)
 }
 _Static_assert(WEFT_REPLY_MAX == 4096 && WEFT_REQ_TEXT == 64, "masks of weft_seg_copy");
 
-/* The message's bytes to the request's head, whole words first. n is at most WEFT_HEAD_MAX and in one piece. */
-WEFT_INLINE void weft_head_copy(struct sk_msg_md *m, struct weft_req *req)
+_Static_assert(WEFT_HEAD_MAX == WEFT_REPLY_MAX, "one copy for both");
+
+/*
+ * Copies the message, which is in one piece of at most WEFT_HEAD_MAX bytes, to mem, or (out) mem over the message: 64
+ * bytes at a time, then 8, then 1. Returns how many. Between the sizes the verifier forgets how many there were, or it
+ * would walk what follows once for every length.
+ */
+WEFT_INLINE __u32 weft_msg_copy(struct sk_msg_md *m, struct weft_req *req, __u8 *mem, bool out)
 {
-	__u8 *p = (void *)(long)m->data, *end = (void *)(long)m->data_end;
+	__u8 *data = (void *)(long)m->data, *end = (void *)(long)m->data_end, *p = data;
 	__u32 d = 0;
 
 	for (__u32 i = 0; i < WEFT_HEAD_MAX / 64; i++) {
 		if (p + 64 > end)
 			break;
-		__u64 *to = (__u64 *)(req->head + d), *from = (__u64 *)p;
+		__u64 *to = (__u64 *)(out ? p : mem + d);
+		const __u64 *from = (const __u64 *)(out ? mem + d : p);
 
 		to[0] = from[0];
 		to[1] = from[1];
@@ -280,41 +287,36 @@ WEFT_INLINE void weft_head_copy(struct sk_msg_md *m, struct weft_req *req)
 		p += 64;
 		d += 64;
 	}
-	for (__u32 i = 0; i < 7 && d < WEFT_HEAD_MAX && p + 8 <= end; i++, d += 8, p += 8)
-		*(__u64 *)(req->head + d) = *(__u64 *)p;
-	for (__u32 i = 0; i < 7 && d < WEFT_HEAD_MAX && p + 1 <= end; i++, d++, p++)
-		req->head[d] = *p;
-	*(__u64 *)(req->head + d) = 0;
-	req->len = d;
+	d = WEFT_FORGET(req, d);
+	for (__u32 i = 0; i < 7; i++, d += 8) {
+		if (d >= WEFT_HEAD_MAX)
+			return WEFT_HEAD_MAX;
+		p = data + d;
+		if (p + 8 > end)
+			break;
+		*(__u64 *)(out ? p : mem + d) = *(const __u64 *)(out ? mem + d : p);
+	}
+	d = WEFT_FORGET(req, d);
+	for (__u32 i = 0; i < 7; i++, d++) {
+		if (d >= WEFT_HEAD_MAX)
+			return WEFT_HEAD_MAX;
+		p = data + d;
+		if (p + 1 > end)
+			break;
+		*(out ? p : mem + d) = *(out ? mem + d : p);
+	}
+	return WEFT_FORGET(req, d);
 }
 
-/* out's bytes over the message's, which has exactly `total`, in one piece. */
-WEFT_INLINE void weft_reply_copy(struct sk_msg_md *m, const __u8 *out)
+/* The message to the request's head, with a word of zeroes behind it. */
+WEFT_INLINE void weft_head_copy(struct sk_msg_md *m, struct weft_req *req)
 {
-	__u8 *p = (void *)(long)m->data, *end = (void *)(long)m->data_end;
-	__u32 d = 0;
+	__u32 d = weft_msg_copy(m, req, req->head, false);
 
-	for (__u32 i = 0; i < WEFT_REPLY_MAX / 64; i++) {
-		if (p + 64 > end)
-			break;
-		__u64 *to = (__u64 *)p;
-		const __u64 *from = (const __u64 *)(out + d);
-
-		to[0] = from[0];
-		to[1] = from[1];
-		to[2] = from[2];
-		to[3] = from[3];
-		to[4] = from[4];
-		to[5] = from[5];
-		to[6] = from[6];
-		to[7] = from[7];
-		p += 64;
-		d += 64;
-	}
-	for (__u32 i = 0; i < 7 && d < WEFT_REPLY_MAX && p + 8 <= end; i++, d += 8, p += 8)
-		*(__u64 *)p = *(const __u64 *)(out + d);
-	for (__u32 i = 0; i < 7 && d < WEFT_REPLY_MAX && p + 1 <= end; i++, d++, p++)
-		*p = out[d];
+	if (d > WEFT_HEAD_MAX)
+		return;
+	*(__u64 *)(req->head + d) = 0;
+	req->len = d;
 }
 
 /*
@@ -355,7 +357,7 @@ WEFT_INLINE int weft_answer(struct sk_msg_md *m, struct weft_req *req, const str
 	if (resized < 0 || m->size != total ||
 	    (void *)(long)m->data_end - (void *)(long)m->data != total)
 		return SK_DROP;
-	weft_reply_copy(m, WEFT_STATE(__u8, out));
+	weft_msg_copy(m, req, WEFT_STATE(__u8, out), true);
 	weft_count_outcome(state_base, outcome);
 	return bpf_msg_redirect_hash(m, &sock, &cookie, BPF_F_INGRESS);
 }
