@@ -9,6 +9,21 @@
 #include "agent/offline.h"
 #include "agent/options.h"
 
+/* The head as the endpoint would get it. */
+static void upstream_print(const json_t *request)
+{
+	const json_t *item;
+	size_t i;
+
+	if (!request)
+		return;
+	printf("upstream: %s %s\n", json_string_value(json_object_get(request, "method")),
+	       json_string_value(json_object_get(request, "path")));
+	json_array_foreach(json_object_get(request, "headers"), i, item)
+		printf("upstream: %s: %s\n", json_string_value(json_array_get(item, 0)),
+		       json_string_value(json_array_get(item, 1)));
+}
+
 static void lines_print(const json_t *answer)
 {
 	static const char *const first[] = {
@@ -36,6 +51,7 @@ static void lines_print(const json_t *answer)
 		       json_string_value(json_array_get(item, 1)));
 	if (json_string_length(json_object_get(answer, "body")) > 0)
 		printf("body: %s\n", json_string_value(json_object_get(answer, "body")));
+	upstream_print(json_object_get(answer, "upstream_request"));
 	printf("steps:\n");
 	json_array_foreach(json_object_get(answer, "steps"), i, item)
 		printf("  %s: %s\n", json_string_value(json_object_get(item, "step")),

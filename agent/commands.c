@@ -112,7 +112,8 @@ const struct weft_command weft_commands[] = {
 	 OPTIONS(check_options),
 	 .run = weft_cmd_check},
 	{.name = "explain",
-	 .help = "Decides one request and shows the steps; takes no token, needs no kernel.",
+	 .help = "Decides one request and shows the steps and what would be sent; takes no token, needs "
+		 "no kernel.",
 	 OPTIONS(explain_options),
 	 .run = weft_cmd_explain},
 	{.name = "dump",

@@ -11,9 +11,10 @@
 #include <time.h>
 
 #include "agent/cleanup.h"
+#include "agent/compile/compile.h"
 #include "agent/enroll/pod.h"
 #include "agent/json_out.h"
-#include "agent/proxy/grpc.h"
+#include "agent/proxy/preview.h"
 #include "bpf/engine/engine.h"
 
 /* One explanation on its way. */
@@ -260,52 +261,67 @@ static void set_reply_text(struct explain *x, const char *text, size_t len)
 	set(x, "body", weft_json_bytes(end, (size_t)(text + len - end)));
 }
 
-static bool header_is(const json_t *pair, const char *name)
-{
-	const char *have = json_string_value(json_array_get(pair, 0));
-
-	return have && strcasecmp(have, name) == 0;
-}
-
-/* The same answer as a gRPC client gets it: 200, its status and text in headers. */
-static void reword_grpc(struct explain *x, uint32_t status)
-{
-	json_t *headers = json_object_get(x->out, "headers");
-	const char *body = json_string_value(json_object_get(x->out, "body"));
-	_auto_free_ char *message = body ? weft_grpc_message(body, strlen(body)) : NULL;
-
-	for (size_t i = json_array_size(headers); i-- > 0;) {
-		const json_t *pair = json_array_get(headers, i);
-
-		if (header_is(pair, "content-type") || header_is(pair, "content-length"))
-			json_array_remove(headers, i);
-	}
-	json_array_append_new(headers, json_pack("[s, s]", "content-type", "application/grpc"));
-	json_array_append_new(headers, json_pack("[s, o]", "grpc-status",
-						 json_sprintf("%d", weft_grpc_status(status))));
-	if (message && *message && !(x->req->flags & WEFT_REQ_HEAD_METHOD))
-		json_array_append_new(headers, json_pack("[s, s]", "grpc-message", message));
-	set(x, "status", json_integer(200));
-	set(x, "body", json_string(""));
-}
-
 static void set_reply(struct explain *x)
 {
 	const struct weft_img_reply *reply = weft_img_at(x->req->dec.reply);
-	struct weft_reply_plan plan = {0};
 	_auto_free_ char *text = NULL;
+	size_t len = 0;
 
-	set(x, "status", json_integer(reply->status));
 	set(x, "details", img_text(&reply->details));
-	if (weft_reply_plan(x->req, &x->ctx, &plan) < 0)
+	if (weft_proxy_preview(x->req, &x->ctx, &text, &len) < 0) {
+		set(x, "status", json_integer(reply->status));
 		return;
-	text = calloc(1, plan.total + 64u);
-	if (!text)
+	}
+	/* a gRPC client gets 200 whatever it is (xds-envoy.md 3.5) */
+	set(x, "status", json_integer(strtol(text + strlen("HTTP/1.1 "), NULL, 10)));
+	set_reply_text(x, text, len);
+}
+
+/* The head as the endpoint would get it; one of the endpoint's own host excepted, which is not
+ * chosen here. */
+static void set_upstream(struct explain *x)
+{
+	_auto_free_ char *text = NULL;
+	json_t *headers = json_array(), *request;
+	char *line, *save = NULL, *path, *end;
+	size_t len = 0;
+
+	if (weft_proxy_preview(x->req, &x->ctx, &text, &len) < 0) {
+		json_decref(headers);
 		return;
-	weft_reply_write(x->req, &plan, text);
-	set_reply_text(x, text, plan.total);
-	if (x->req->flags & WEFT_REQ_GRPC)
-		reword_grpc(x, reply->status);
+	}
+	line = strtok_r(text, "\r\n", &save);
+	path = line ? strchr(line, ' ') : NULL;
+	end = path ? strchr(path + 1, ' ') : NULL;
+	if (!end) {
+		json_decref(headers);
+		return;
+	}
+	*path = *end = '\0';
+	request = json_pack("{s:o, s:o}", "method", weft_json_bytes(line, strlen(line)), "path",
+			    weft_json_bytes(path + 1, strlen(path + 1)));
+	while ((line = strtok_r(NULL, "\r\n", &save))) {
+		char *colon = strchr(line, ':');
+
+		if (colon)
+			json_array_append_new(
+				headers,
+				json_pack("[o, o]", weft_json_bytes(line, (size_t)(colon - line)),
+					  weft_json_bytes(colon + 2, strlen(colon + 2))));
+	}
+	json_object_set_new(request, "headers", headers);
+	set(x, "upstream_request", request);
+}
+
+/* cluster_header: which one the request named. */
+static void set_cluster(struct explain *x)
+{
+	const struct weft_decision *d = &x->req->dec;
+	const struct weft_img_target *t = d->target ? weft_img_at(d->target) : NULL;
+	const struct weft_img_cluster *c = d->cluster ? weft_img_at(d->cluster) : NULL;
+
+	if (t && t->slot && c)
+		set(x, "cluster", img_text(&c->name));
 }
 
 static void set_where(struct explain *x)
@@ -327,7 +343,12 @@ static void set_where(struct explain *x)
 	if (d->forward) {
 		const struct weft_img_forward *f = weft_img_at(d->forward);
 
+		const struct weft_img_target *t = d->target ? weft_img_at(d->target) : NULL;
+
 		set_targets(x, f->targets);
+		set_cluster(x);
+		if (t && t->response.changes)
+			set(x, "response_header_changes", weft_changes_json(t->response.changes));
 		set(x, "timeout_ms", json_integer(f->timeout_ms));
 	}
 }
@@ -361,6 +382,7 @@ static void explain_decision(struct explain *x)
 		set(x, "action", json_string("forward"));
 		/* What Envoy logs for an answer that came from an endpoint. */
 		set(x, "details", json_string("via_upstream"));
+		set_upstream(x);
 		return;
 	case WEFT_OUTCOME_REDIRECT:
 		set(x, "action", json_string("redirect"));

@@ -168,6 +168,8 @@ WEFT_INLINE __u32 weft_judge(struct weft_req *req, struct weft_ctx *ctx, const s
 		why = WEFT_HANDED_MALFORMED;
 	else if (req->flags & WEFT_REQ_GRPC)
 		why = WEFT_HANDED_GRPC; /* a reply in words of its own, but the decision stands */
+	else if (weft_reply_formed(req))
+		why = WEFT_HANDED_MUTATION;
 	else if (weft_reply_put(req, &req->plan))
 		why = WEFT_HANDED_REPLY_TOO_LONG;
 	else if (req->plan.closes || req->flags & WEFT_REQ_CLOSE ||

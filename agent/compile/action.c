@@ -16,23 +16,75 @@ typedef Envoy__Config__Route__V3__WeightedCluster weighted_cluster;
 
 /* ---- clusters ---- */
 
+/* By name, or by the request header that names it. */
+static void target_cluster(struct weft_build *b, const char *name, const char *header,
+			   const struct weft_route_scope *scope, const char *field,
+			   struct weft_img_target *ret)
+{
+	char at[WEFT_FIELD_MAX];
+
+	if (!header || !*header) {
+		ret->name = weft_build_str(b, name);
+		ret->cluster = weft_build_cluster_id(b, name);
+		return;
+	}
+	/* number 0 is nobody's: none is found, unless a request names one */
+	ret->slot = 1u + weft_build_slot(b, header, scope->headers,
+					 weft_field(at, field, "cluster_header"));
+}
+
+/* What the levels do to headers on the way to this target and back. */
+static void target_changes(struct weft_build *b, const struct weft_route_scope *scope,
+			   const struct weft_img_change own[2], struct weft_img_target *ret)
+{
+	ret->request = weft_build_changes(b, &scope->changes, false, own);
+	ret->response = weft_build_response(b, &scope->changes, own ? own + 1 : NULL);
+}
+
 static void weight_fill(struct weft_build *b,
 			const Envoy__Config__Route__V3__WeightedCluster__ClusterWeight *w,
-			const char *field, struct weft_img_target *ret)
+			const struct weft_route_scope *scope, const char *field,
+			struct weft_img_target *ret)
 {
-	static const char *const known[] = {"name", "weight", "typed_per_filter_config", NULL};
+	static const char *const known[] = {"name",
+					    "cluster_header",
+					    "weight",
+					    "typed_per_filter_config",
+					    "request_headers_to_add",
+					    "request_headers_to_remove",
+					    "response_headers_to_add",
+					    "response_headers_to_remove",
+					    "host_rewrite_literal",
+					    NULL};
+	const struct weft_change_lists lists[2] = {
+		{.n_add = w->n_request_headers_to_add,
+		 .add = w->request_headers_to_add,
+		 .n_remove = w->n_request_headers_to_remove,
+		 .remove = w->request_headers_to_remove},
+		{.n_add = w->n_response_headers_to_add,
+		 .add = w->response_headers_to_add,
+		 .n_remove = w->n_response_headers_to_remove,
+		 .remove = w->response_headers_to_remove,
+		 .response = true}};
+	struct weft_img_change own[2];
 
 	weft_build_fields(b, &w->base, field, known, NULL);
-	ret->name = weft_build_str(b, w->name);
-	ret->cluster = weft_build_cluster_id(b, w->name);
+	target_cluster(b, w->name, w->cluster_header, scope, field, ret);
+	for (int i = 0; i < 2; i++)
+		own[i] = weft_build_change(b, WEFT_LEVEL_CLUSTER, &lists[i], field);
+	target_changes(b, scope, own, ret);
+	if (w->host_rewrite_specifier_case ==
+	    ENVOY__CONFIG__ROUTE__V3__WEIGHTED_CLUSTER__CLUSTER_WEIGHT__HOST_REWRITE_SPECIFIER_HOST_REWRITE_LITERAL)
+		ret->host = weft_build_str(b, w->host_rewrite_literal);
 	ret->weight = weft_u32(w->weight, 0);
 	ret->override = weft_build_overrides(b, w->n_typed_per_filter_config,
 					     w->typed_per_filter_config, field, &ret->n_override);
 }
 
-static uint32_t weighted_build(struct weft_build *b, const weighted_cluster *w, const char *field)
+static uint32_t weighted_build(struct weft_build *b, const weighted_cluster *w,
+			       const struct weft_route_scope *scope, const char *field)
 {
-	static const char *const known[] = {"clusters", NULL};
+	static const char *const known[] = {"clusters", "header_name", NULL};
 	/* total_weight is ignored by Envoy; runtime_key_prefix acts only with a runtime that has
 	 * such keys */
 	static const char *const quiet[] = {"total_weight", "runtime_key_prefix", NULL};
@@ -49,16 +101,22 @@ static uint32_t weighted_build(struct weft_build *b, const weighted_cluster *w, 
 		return 0;
 	}
 	for (size_t i = 0; i < w->n_clusters; i++) {
-		weight_fill(b, w->clusters[i], weft_field(at, field, "clusters[%zu]", i),
+		weight_fill(b, w->clusters[i], scope, weft_field(at, field, "clusters[%zu]", i),
 			    &out.target[i]);
 		out.head.total += out.target[i].weight;
 		out.target[i].end = out.head.total;
 		out.head.n++;
 	}
+	if (w->random_value_specifier_case ==
+		    ENVOY__CONFIG__ROUTE__V3__WEIGHTED_CLUSTER__RANDOM_VALUE_SPECIFIER_HEADER_NAME &&
+	    *w->header_name)
+		out.head.slot = 1u + weft_build_slot(b, w->header_name, scope->headers,
+						     weft_field(at, field, "header_name"));
 	return weft_build_put(b, &out, sizeof(out.head) + out.head.n * sizeof(*out.target));
 }
 
-static uint32_t targets_build(struct weft_build *b, const route_action *a, const char *field)
+static uint32_t targets_build(struct weft_build *b, const route_action *a,
+			      const struct weft_route_scope *scope, const char *field)
 {
 	struct {
 		struct weft_img_targets head;
@@ -68,11 +126,16 @@ static uint32_t targets_build(struct weft_build *b, const route_action *a, const
 
 	switch (a->cluster_specifier_case) {
 	case ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__CLUSTER_SPECIFIER_CLUSTER:
-		one.target.name = weft_build_str(b, a->cluster);
-		one.target.cluster = weft_build_cluster_id(b, a->cluster);
+	case ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__CLUSTER_SPECIFIER_CLUSTER_HEADER:
+		if (a->cluster_specifier_case ==
+		    ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__CLUSTER_SPECIFIER_CLUSTER)
+			target_cluster(b, a->cluster, NULL, scope, field, &one.target);
+		else
+			target_cluster(b, "", a->cluster_header, scope, field, &one.target);
+		target_changes(b, scope, NULL, &one.target);
 		return weft_build_put(b, &one, sizeof(one));
 	case ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__CLUSTER_SPECIFIER_WEIGHTED_CLUSTERS:
-		return weighted_build(b, a->weighted_clusters,
+		return weighted_build(b, a->weighted_clusters, scope,
 				      weft_field(at, field, "weighted_clusters"));
 	default:
 		return 0; /* refused by weft_build_fields() */
@@ -231,11 +294,64 @@ static void duration_check(struct weft_build *b, const route_action *a, const ch
 				"acts on gRPC deadlines only, which are passed on as they are");
 }
 
+/* Host and path of the request that goes upstream. */
+static void rewrites_fill(struct weft_build *b, const route_action *a, uint32_t matched_len,
+			  struct weft_img_forward *ret)
+{
+	char *header;
+
+	ret->prefix_rewrite = weft_build_str(b, a->prefix_rewrite);
+	ret->matched_len = matched_len;
+	if (a->append_x_forwarded_host)
+		ret->flags |= WEFT_FORWARD_APPEND_XFH;
+	switch (a->host_rewrite_specifier_case) {
+	case ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__HOST_REWRITE_SPECIFIER_HOST_REWRITE_LITERAL:
+		ret->host = weft_build_str(b, a->host_rewrite_literal);
+		break;
+	case ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__HOST_REWRITE_SPECIFIER_AUTO_HOST_REWRITE:
+		if (a->auto_host_rewrite->value)
+			ret->flags |= WEFT_FORWARD_AUTO_HOST;
+		break;
+	case ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__HOST_REWRITE_SPECIFIER_HOST_REWRITE_HEADER:
+		header = strdup(a->host_rewrite_header);
+		if (!header)
+			b->err = b->err ? b->err : -ENOMEM;
+		for (char *p = header; p && *p; p++)
+			*p = (char)tolower((unsigned char)*p);
+		ret->host_header = weft_build_str(b, header);
+		free(header);
+		break;
+	default: /* refused by weft_build_fields() */
+		break;
+	}
+}
+
+uint32_t weft_build_no_forward(struct weft_build *b, const struct weft_route_scope *scope)
+{
+	struct {
+		struct weft_img_targets head;
+		struct weft_img_target target;
+	} one = {.head = {.n = 1, .total = 1}, .target = {.weight = 1, .end = 1}};
+	struct weft_img_forward out = {.no_cluster = WEFT_REPLY_NO_CLUSTER_503};
+
+	/* target.cluster: number 0 is nobody's */
+	target_changes(b, scope, NULL, &one.target);
+	out.targets = weft_build_put(b, &one, sizeof(one));
+	return weft_build_put(b, &out, sizeof(out));
+}
+
 uint32_t weft_build_forward(struct weft_build *b, const route_action *a,
-			    const struct weft_route_scope *scope, const char *field)
+			    const struct weft_route_scope *scope, uint32_t matched_len,
+			    const char *field)
 {
 	static const char *const known[] = {"cluster",
+					    "cluster_header",
 					    "weighted_clusters",
+					    "prefix_rewrite",
+					    "host_rewrite_literal",
+					    "host_rewrite_header",
+					    "auto_host_rewrite",
+					    "append_x_forwarded_host",
 					    "cluster_not_found_response_code",
 					    "timeout",
 					    "idle_timeout",
@@ -254,7 +370,8 @@ uint32_t weft_build_forward(struct weft_build *b, const route_action *a,
 
 	weft_build_fields(b, &a->base, field, known, quiet);
 	duration_check(b, a, field);
-	out.targets = targets_build(b, a, field);
+	out.targets = targets_build(b, a, scope, field);
+	rewrites_fill(b, a, matched_len, &out);
 	out.timeout_ms = weft_build_ms(b, a->timeout, 15000, weft_field(at, field, "timeout"));
 	out.idle_timeout_ms = weft_build_ms(b, a->idle_timeout, WEFT_TIMEOUT_INHERIT,
 					    weft_field(at, field, "idle_timeout"));

@@ -83,6 +83,17 @@ static json_t *overrides_json(uint32_t off, uint32_t n)
 
 /* ---- routes ---- */
 
+static json_t *target_json(const struct weft_img_target *e)
+{
+	return json_pack("{s:o, s:I, s:o, s:o*, s:o*, s:o*, s:o*}", "name", weft_image_text(e->name), "weight",
+			 (json_int_t)e->weight, "overrides",
+			 overrides_json(e->override, e->n_override), "cluster_header_slot",
+			 e->slot ? json_integer(e->slot - 1) : NULL, "host_rewrite",
+			 e->host.len ? weft_image_text(e->host) : NULL, "request_headers",
+			 e->request ? weft_changes_json(e->request) : NULL, "response_headers",
+			 weft_response_json(&e->response));
+}
+
 static json_t *targets_json(uint32_t off)
 {
 	const struct weft_img_targets *t = weft_img_at(off);
@@ -90,10 +101,7 @@ static json_t *targets_json(uint32_t off)
 	json_t *list = json_array();
 
 	for (uint32_t i = 0; i < t->n; i++)
-		json_array_append_new(list,
-				      json_pack("{s:o, s:I, s:o}", "name", weft_image_text(e[i].name),
-						"weight", (json_int_t)e[i].weight, "overrides",
-						overrides_json(e[i].override, e[i].n_override)));
+		json_array_append_new(list, target_json(&e[i]));
 	return list;
 }
 
@@ -118,10 +126,28 @@ json_t *weft_image_cond(const struct weft_img_cond *c)
 	return out;
 }
 
+/* Host and path of requests on their way, NULL: they stay. */
+static json_t *rewrite_json(const struct weft_img_forward *f)
+{
+	if (!f->prefix_rewrite.len && !f->host.len && !f->host_header.len &&
+	    !(f->flags & (WEFT_FORWARD_AUTO_HOST | WEFT_FORWARD_APPEND_XFH)))
+		return NULL;
+	return json_pack("{s:o, s:I, s:o, s:o, s:b, s:b}", "prefix", weft_image_text(f->prefix_rewrite),
+			 "matched_len",
+			 f->matched_len == WEFT_MATCHED_WHOLE ? -1 : (json_int_t)f->matched_len,
+			 "host", weft_image_text(f->host), "host_header", weft_image_text(f->host_header), "auto_host",
+			 f->flags & WEFT_FORWARD_AUTO_HOST, "append_x_forwarded_host",
+			 f->flags & WEFT_FORWARD_APPEND_XFH);
+}
+
 static json_t *forward_json(const struct weft_img_forward *f)
 {
+	const struct weft_img_targets *t = weft_img_at(f->targets);
+
 	return json_pack(
-		"{s:o, s:I, s:I, s:i, s:I, s:I, s:b}", "clusters", targets_json(f->targets),
+		"{s:o, s:o*, s:o*, s:I, s:I, s:i, s:I, s:I, s:b}", "clusters",
+		targets_json(f->targets), "header_slot", t->slot ? json_integer(t->slot - 1) : NULL,
+		"rewrite", rewrite_json(f),
 		"timeout_ms", (json_int_t)f->timeout_ms, "idle_timeout_ms",
 		f->idle_timeout_ms == WEFT_TIMEOUT_INHERIT ? -1 : (json_int_t)f->idle_timeout_ms,
 		"retry_on", (int)f->retry_on, "num_retries", (json_int_t)f->num_retries,
@@ -151,9 +177,10 @@ static json_t *route_json(uint32_t off)
 		action = json_pack("{s:o}", "direct_response", weft_image_reply(r->action));
 	else if (r->action_kind == WEFT_ACTION_REDIRECT)
 		action = json_pack("{s:o}", "redirect", redirect_json(weft_img_at(r->action)));
-	return json_pack("{s:i, s:o, s:o, s:o?, s:o}", "index", (int)r->index, "name",
+	return json_pack("{s:i, s:o, s:o, s:o?, s:o, s:o*}", "index", (int)r->index, "name",
 			 weft_image_text(r->name), "conditions", conds, "action", action, "overrides",
-			 overrides_json(r->override, r->n_override));
+			 overrides_json(r->override, r->n_override), "response_headers",
+			 weft_response_json(&r->response));
 }
 
 /* Routes by index, with the path of the trie that leads to each. */

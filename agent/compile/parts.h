@@ -4,7 +4,10 @@
 /* One function per resource or part of one; each gives the offset of its object, 0 after an error.
  */
 
+#include <string.h>
+
 #include "agent/compile/build.h"
+#include "agent/compile/changes.h"
 #include "envoy/config/cluster/v3/cluster.pb-c.h"
 #include "envoy/config/endpoint/v3/endpoint.pb-c.h"
 #include "envoy/config/listener/v3/listener.pb-c.h"
@@ -34,6 +37,7 @@ struct weft_route_scope {
 	struct weft_names_local *headers; /* interned header names of the route configuration */
 	const Envoy__Config__Route__V3__VirtualHost *vhost;
 	const char *field; /* path of the virtual host */
+	struct weft_change_scope changes; /* route: of the route at hand */
 };
 /* weft_img_route with this index. Path: *ret_kind and *ret_path say where it goes in the trie. */
 enum weft_path_kind { WEFT_PATH_PREFIX, WEFT_PATH_EXACT, WEFT_PATH_SEPARATED, WEFT_PATH_CONNECT };
@@ -44,16 +48,24 @@ struct weft_route_built {
 	bool any_case; /* case_sensitive: false */
 	bool conditional;
 };
+/* Bytes of the request's path that a prefix_rewrite replaces. */
+static inline uint32_t weft_matched_len(const struct weft_route_built *r)
+{
+	return r->kind == WEFT_PATH_EXACT ? WEFT_MATCHED_WHOLE : (uint32_t)strlen(r->path);
+}
 void weft_build_route(struct weft_build *b, const Envoy__Config__Route__V3__Route *r,
 		      uint32_t index, struct weft_route_scope *scope, const char *field,
 		      struct weft_route_built *ret);
-/* weft_img_redirect of a route whose path specifier matched matched_len bytes. */
+/* weft_img_redirect of a route whose path specifier matched matched_len bytes (weft_matched_len()). */
 uint32_t weft_build_redirect(struct weft_build *b,
 			     const Envoy__Config__Route__V3__RedirectAction *r,
 			     uint32_t matched_len, const char *field);
-/* weft_img_forward. */
+/* weft_img_forward; matched_len as for redirects. */
 uint32_t weft_build_forward(struct weft_build *b, const Envoy__Config__Route__V3__RouteAction *a,
-			    const struct weft_route_scope *scope, const char *field);
+			    const struct weft_route_scope *scope, uint32_t matched_len,
+			    const char *field);
+/* weft_img_forward of non_forwarding_action: Envoy's connection manager finds no cluster for it. */
+uint32_t weft_build_no_forward(struct weft_build *b, const struct weft_route_scope *scope);
 
 /* The slot of one name. */
 uint8_t weft_build_slot(struct weft_build *b, const char *name, struct weft_names_local *names,

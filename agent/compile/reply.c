@@ -101,10 +101,10 @@ static char *value_literal(struct weft_build *b, const char *value, const char *
 	return out;
 }
 
-/* HeaderAppendAction; ADD_IF_ABSENT (1) adds as well: see lines_write(). */
-#define ACTION_ADD 0
-#define ACTION_OVERWRITE 2
-#define ACTION_OVERWRITE_IF_EXISTS 3
+/* ADD_IF_ABSENT adds as well: see lines_write(). */
+#define ACTION_ADD WEFT_APPEND
+#define ACTION_OVERWRITE WEFT_OVERWRITE
+#define ACTION_OVERWRITE_IF_EXISTS WEFT_OVERWRITE_IF_EXISTS
 
 /* HeaderValueOption with the deprecated `append`: false overwrites. */
 static uint32_t append_action(const Envoy__Config__Core__V3__HeaderValueOption *o)
@@ -289,6 +289,10 @@ uint32_t weft_build_reply(struct weft_build *b, const struct weft_reply_text *t)
 		r.len = (uint32_t)p.end;
 		r.data = weft_build_put(b, p.data, p.len);
 		r.details = weft_build_str(b, t->details);
+		for (size_t i = 0; i < t->n_add && !r.add; i++) {
+			if (append_action(t->add[i]) != ACTION_ADD)
+				r.add = weft_build_headers(b, t->n_add, t->add, t->add_field);
+		}
 		off = weft_build_put(b, &r, sizeof(r));
 	}
 	free(p.data);

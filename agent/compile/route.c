@@ -102,7 +102,12 @@ static void action_fill(struct weft_build *b, const route *r, const struct weft_
 	case ENVOY__CONFIG__ROUTE__V3__ROUTE__ACTION_ROUTE:
 		out->action_kind = WEFT_ACTION_FORWARD;
 		out->action =
-			weft_build_forward(b, r->route, scope, weft_field(at, field, "route"));
+			weft_build_forward(b, r->route, scope, weft_matched_len(built),
+					   weft_field(at, field, "route"));
+		break;
+	case ENVOY__CONFIG__ROUTE__V3__ROUTE__ACTION_NON_FORWARDING_ACTION:
+		out->action_kind = WEFT_ACTION_FORWARD;
+		out->action = weft_build_no_forward(b, scope);
 		break;
 	case ENVOY__CONFIG__ROUTE__V3__ROUTE__ACTION_DIRECT_RESPONSE:
 		out->action_kind = WEFT_ACTION_DIRECT;
@@ -111,7 +116,7 @@ static void action_fill(struct weft_build *b, const route *r, const struct weft_
 		break;
 	case ENVOY__CONFIG__ROUTE__V3__ROUTE__ACTION_REDIRECT:
 		out->action_kind = WEFT_ACTION_REDIRECT;
-		out->action = weft_build_redirect(b, r->redirect, (uint32_t)strlen(built->path),
+		out->action = weft_build_redirect(b, r->redirect, weft_matched_len(built),
 						  weft_field(at, field, "redirect"));
 		break;
 	default: /* refused by weft_build_fields() */
@@ -119,13 +124,40 @@ static void action_fill(struct weft_build *b, const route *r, const struct weft_
 	}
 }
 
+static void changes_fill(struct weft_build *b, const route *r, const char *field,
+			 struct weft_change_scope *ret)
+{
+	const struct weft_change_lists lists[2] = {
+		{.n_add = r->n_request_headers_to_add,
+		 .add = r->request_headers_to_add,
+		 .n_remove = r->n_request_headers_to_remove,
+		 .remove = r->request_headers_to_remove},
+		{.n_add = r->n_response_headers_to_add,
+		 .add = r->response_headers_to_add,
+		 .n_remove = r->n_response_headers_to_remove,
+		 .remove = r->response_headers_to_remove,
+		 .response = true}};
+
+	for (int i = 0; i < 2; i++)
+		ret->route[i] = weft_build_change(b, WEFT_LEVEL_ROUTE, &lists[i], field);
+}
+
 void weft_build_route(struct weft_build *b, const route *r, uint32_t index,
 		      struct weft_route_scope *scope, const char *field,
 		      struct weft_route_built *ret)
 {
-	static const char *const known[] = {
-		"name", "match", "route", "redirect", "direct_response", "typed_per_filter_config",
-		NULL};
+	static const char *const known[] = {"name",
+					    "match",
+					    "route",
+					    "redirect",
+					    "direct_response",
+					    "non_forwarding_action",
+					    "typed_per_filter_config",
+					    "request_headers_to_add",
+					    "request_headers_to_remove",
+					    "response_headers_to_add",
+					    "response_headers_to_remove",
+					    NULL};
 	static const char *const quiet[] = {"metadata",
 					    "decorator",
 					    "tracing",
@@ -144,7 +176,10 @@ void weft_build_route(struct weft_build *b, const route *r, uint32_t index,
 	out.cond = weft_build_conds(b, r->match, scope->headers, at, &out.n_cond);
 	out.override = weft_build_overrides(b, r->n_typed_per_filter_config,
 					    r->typed_per_filter_config, field, &out.n_override);
+	changes_fill(b, r, field, &scope->changes);
 	action_fill(b, r, scope, ret, field, &out);
+	if (out.action_kind != WEFT_ACTION_FORWARD)
+		out.response = weft_build_response(b, &scope->changes, NULL);
 	ret->conditional = out.n_cond != 0;
 	ret->off = weft_build_put(b, &out, sizeof(out));
 }

@@ -15,8 +15,28 @@ typedef Envoy__Config__Route__V3__VirtualHost virtual_host;
 /* Envoy's default of max_direct_response_body_size_bytes. */
 #define BODY_DEFAULT 4096u
 
+/* What the levels around routes do to headers. */
+static void changes_fill(struct weft_build *b, const virtual_host *v, const char *field,
+			 struct weft_change_scope *ret)
+{
+	const struct weft_change_lists lists[2] = {
+		{.n_add = v->n_request_headers_to_add,
+		 .add = v->request_headers_to_add,
+		 .n_remove = v->n_request_headers_to_remove,
+		 .remove = v->request_headers_to_remove},
+		{.n_add = v->n_response_headers_to_add,
+		 .add = v->response_headers_to_add,
+		 .n_remove = v->n_response_headers_to_remove,
+		 .remove = v->response_headers_to_remove,
+		 .response = true}};
+
+	for (int i = 0; i < 2; i++)
+		ret->vhost[i] = weft_build_change(b, WEFT_LEVEL_VHOST, &lists[i], field);
+}
+
 static uint32_t vhost_build(struct weft_build *b, const virtual_host *v,
-			    struct weft_names_local *names, const char *field)
+			    struct weft_names_local *names, const struct weft_change_scope *table,
+			    const char *field)
 {
 	static const char *const known[] = {"name",
 					    "domains",
@@ -25,12 +45,17 @@ static uint32_t vhost_build(struct weft_build *b, const virtual_host *v,
 					    "typed_per_filter_config",
 					    "include_request_attempt_count",
 					    "include_attempt_count_in_response",
+					    "request_headers_to_add",
+					    "request_headers_to_remove",
+					    "response_headers_to_add",
+					    "response_headers_to_remove",
 					    NULL};
 	static const char *const quiet[] = {"virtual_clusters", "metadata",
 					    "per_request_buffer_limit_bytes",
 					    "request_body_buffer_limit", NULL};
 	struct weft_route_built *routes = calloc(v->n_routes + 1, sizeof(*routes));
-	struct weft_route_scope scope = {.headers = names, .vhost = v, .field = field};
+	struct weft_route_scope scope = {
+		.headers = names, .vhost = v, .field = field, .changes = *table};
 	struct weft_img_vhost out = {.n_route = (uint32_t)v->n_routes};
 	char at[WEFT_FIELD_MAX];
 
@@ -39,6 +64,7 @@ static uint32_t vhost_build(struct weft_build *b, const virtual_host *v,
 		return 0;
 	}
 	weft_build_fields(b, &v->base, field, known, quiet);
+	changes_fill(b, v, field, &scope.changes);
 	out.name = weft_build_str(b, v->name);
 	if (v->include_request_attempt_count)
 		out.flags |= WEFT_VHOST_ATTEMPT_COUNT;
@@ -141,12 +167,33 @@ static void names_begin(struct weft_build *b, struct weft_names_local *names)
 	}
 }
 
+static void table_changes_fill(struct weft_build *b, const route_config *rc, const char *field,
+			       struct weft_change_scope *ret)
+{
+	const struct weft_change_lists lists[2] = {
+		{.n_add = rc->n_request_headers_to_add,
+		 .add = rc->request_headers_to_add,
+		 .n_remove = rc->n_request_headers_to_remove,
+		 .remove = rc->request_headers_to_remove},
+		{.n_add = rc->n_response_headers_to_add,
+		 .add = rc->response_headers_to_add,
+		 .n_remove = rc->n_response_headers_to_remove,
+		 .remove = rc->response_headers_to_remove,
+		 .response = true}};
+
+	for (int i = 0; i < 2; i++)
+		ret->table[i] = weft_build_change(b, WEFT_LEVEL_TABLE, &lists[i], field);
+	ret->specific_wins = rc->most_specific_header_mutations_wins;
+}
+
 static void hosts_fill(struct weft_build *b, const route_config *rc, struct weft_names_local *names,
 		       const char *field, struct weft_img_route_config *out)
 {
+	struct weft_change_scope table = {0};
 	struct domains d = {0};
 	char at[WEFT_FIELD_MAX], domain[WEFT_FIELD_MAX];
 
+	table_changes_fill(b, rc, field, &table);
 	for (size_t i = 0; i < rc->n_virtual_hosts; i++)
 		d.cap += rc->virtual_hosts[i]->n_domains;
 	d.key = calloc(d.cap + 1, sizeof(*d.key));
@@ -157,7 +204,8 @@ static void hosts_fill(struct weft_build *b, const route_config *rc, struct weft
 	for (size_t i = 0; i < rc->n_virtual_hosts && b->err != -ENOMEM && b->err != -ENOSPC; i++) {
 		const virtual_host *v = rc->virtual_hosts[i];
 		uint32_t off =
-			vhost_build(b, v, names, weft_field(at, field, "virtual_hosts[%zu]", i));
+			vhost_build(b, v, names, &table,
+				    weft_field(at, field, "virtual_hosts[%zu]", i));
 
 		for (size_t j = 0; j < v->n_domains; j++)
 			domain_add(b, v->domains[j], off, weft_field(domain, at, "domains[%zu]", j),
@@ -176,9 +224,13 @@ uint32_t weft_build_route_config(struct weft_build *b, const route_config *rc, c
 					    "ignore_port_in_host_matching",
 					    "ignore_path_parameters_in_path_matching",
 					    "typed_per_filter_config",
+					    "request_headers_to_add",
+					    "request_headers_to_remove",
+					    "response_headers_to_add",
+					    "response_headers_to_remove",
+					    "most_specific_header_mutations_wins",
 					    NULL};
-	static const char *const quiet[] = {"metadata", "most_specific_header_mutations_wins",
-					    NULL};
+	static const char *const quiet[] = {"metadata", NULL};
 	struct weft_names_local names = {0};
 	struct weft_img_route_config out = {0};
 

@@ -15,6 +15,12 @@
 typedef Envoy__Config__Listener__V3__Listener listener;
 typedef Envoy__Config__Cluster__V3__Cluster cluster;
 
+/* Names of resources on their way to a table. */
+struct names {
+	struct weft_tab_key *key;
+	size_t n;
+};
+
 /* One view while it is put together. */
 struct view {
 	struct weft_compiler *c;
@@ -27,8 +33,7 @@ struct view {
 	struct weft_addr_key *exact, *wild;
 	const char **exact_name, **wild_name;
 	size_t n_exact, n_wild;
-	struct weft_tab_key *name;
-	size_t n_name;
+	struct names name, cluster_name;
 	uint32_t fallback;
 	bool *rds_used, *eds_used; /* by index in the snapshot */
 	int err;
@@ -224,6 +229,25 @@ static uint32_t endpoints_of(struct view *v, const struct weft_resource *res)
 	return e ? e->off : 0;
 }
 
+static void name_put(struct view *v, struct names *names, enum weft_kind kind, const char *name,
+		     uint32_t val)
+{
+	struct weft_tab_key *keys = reallocarray(names->key, names->n + 1, sizeof(*keys));
+	uint32_t len = (uint32_t)strlen(name);
+
+	if (!keys) {
+		v->err = err_first(v->err, -ENOMEM);
+		return;
+	}
+	names->key = keys;
+	if (!len || len > UINT16_MAX)
+		return;
+	keys[names->n++] = (struct weft_tab_key){.hash = weft_hash_name(name, len),
+						 .kind = kind,
+						 .val = val,
+						 .str = weft_build_str(&v->b, name)};
+}
+
 static void clusters_fill(struct view *v)
 {
 	size_t n = weft_snapshot_count(v->s, WEFT_XDS_CLUSTER);
@@ -244,6 +268,7 @@ static void clusters_fill(struct view *v)
 			return;
 		v->cluster[id].cluster = e->off;
 		v->cluster[id].endpoints = endpoints_of(v, res);
+		name_put(v, &v->cluster_name, WEFT_KIND_CLUSTER_NAME, res->name, id + 1);
 	}
 }
 
@@ -436,24 +461,6 @@ static void address_put(struct view *v, const struct weft_resource *res,
 		place_put(v, res, &addr, off, field);
 }
 
-static void name_put(struct view *v, const char *name, uint32_t off)
-{
-	struct weft_tab_key *keys = reallocarray(v->name, v->n_name + 1, sizeof(*keys));
-	uint32_t len = (uint32_t)strlen(name);
-
-	if (!keys) {
-		v->err = err_first(v->err, -ENOMEM);
-		return;
-	}
-	v->name = keys;
-	if (!len || len > UINT16_MAX)
-		return;
-	keys[v->n_name++] = (struct weft_tab_key){.hash = weft_hash_name(name, len),
-						  .kind = WEFT_KIND_LISTENER_NAME,
-						  .val = off,
-						  .str = weft_build_str(&v->b, name)};
-}
-
 static void inbound_note(struct view *v, const struct weft_resource *res)
 {
 	char *resource;
@@ -494,7 +501,7 @@ static void listeners_fill(struct view *v)
 				     "unsupported: a second listener with it%s", "");
 			v->fallback = e->off;
 		}
-		name_put(v, res->name, e->off);
+		name_put(v, &v->name, WEFT_KIND_LISTENER_NAME, res->name, e->off);
 		rds_fill(v, e);
 		clusters_check(v, res, e);
 		bind_check(v, e);
@@ -512,7 +519,8 @@ static void view_clear(struct view *v)
 	free(v->wild);
 	free(v->exact_name);
 	free(v->wild_name);
-	free(v->name);
+	free(v->name.key);
+	free(v->cluster_name.key);
 	free(v->rds_used);
 	free(v->eds_used);
 }
@@ -524,11 +532,12 @@ static uint32_t view_put(struct view *v)
 
 	out.listener = weft_build_addr_tab(&v->b, v->exact, v->n_exact);
 	out.wildcard = weft_build_addr_tab(&v->b, v->wild, v->n_wild);
-	out.names = weft_build_tab(&v->b, v->name, v->n_name);
+	out.names = weft_build_tab(&v->b, v->name.key, v->name.n);
 	out.n_route_config = (uint32_t)v->cap_rc;
 	if (v->cap_rc)
 		out.route_config = weft_build_put(&v->b, v->route_config,
 						  v->cap_rc * sizeof(*v->route_config));
+	out.cluster_names = weft_build_tab(&v->b, v->cluster_name.key, v->cluster_name.n);
 	out.n_cluster = (uint32_t)v->cap_cluster;
 	if (v->cap_cluster)
 		out.cluster =

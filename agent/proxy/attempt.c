@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "agent/proxy/internal.h"
+#include "agent/proxy/mutate.h"
 
 /* ---- deadlines ---- */
 
@@ -241,6 +241,7 @@ static bool host_choose(struct exchange *x)
 			return false;
 		e = (const struct weft_img_endpoint *)weft_img_at(set->endpoint) + n;
 		x->endpoint = e->addr;
+		x->hostname = e->hostname;
 		x->cell_endpoint = worker_cell(w, x->ctx.pod, e->cell);
 		if (!was_tried(x, &e->addr))
 			break;
@@ -259,6 +260,7 @@ void exchange_attempt(struct exchange *x)
 	x->body_sent = 0;
 	if (x->cluster->type == WEFT_CLUSTER_ORIGINAL_DST) {
 		x->endpoint = d->dst;
+		x->hostname.len = 0;
 		x->cell_endpoint = 0;
 		if (x->cluster->port_override)
 			x->endpoint.port = (uint16_t)x->cluster->port_override;
@@ -272,14 +274,27 @@ void exchange_attempt(struct exchange *x)
 	pool_request(x);
 }
 
+/* What of the head depends on the attempt. */
+static int head_adapt(struct exchange *x)
+{
+	struct worker *w = x->down->worker;
+	int r = 0;
+
+	if (x->attempt_count && x->attempts > 1)
+		r = request_attempt_set(w, x);
+	if (!r && x->forward->flags & WEFT_FORWARD_AUTO_HOST && x->hostname.len)
+		r = request_host_set(w, x, weft_img_at(x->hostname.off), x->hostname.len);
+	return r;
+}
+
 void exchange_connected(struct exchange *x, struct upstream *u)
 {
 	struct down *d = x->down;
 	struct worker *w = d->worker;
-	int r = buf_add(w, &u->out, buf_at(&x->head), buf_len(&x->head));
+	int r = head_adapt(x);
 
-	if (!r && x->attempt_count)
-		r = buf_printf(w, &u->out, "x-envoy-attempt-count: %u\r\n", x->attempts);
+	if (!r)
+		r = buf_add(w, &u->out, buf_at(&x->head), buf_len(&x->head));
 	if (!r)
 		r = buf_add(w, &u->out, "\r\n", 2);
 	if (!r)

@@ -223,12 +223,18 @@ static bool has_body(const struct weft_req *req)
 /* Answers here. A reply before the end of the request's body ends the connection. */
 static void answer(struct down *d, struct weft_req *req, struct weft_ctx *ctx, bool decided)
 {
+	struct exchange *x = d->x;
 	bool close = has_body(req) || req->flags & (WEFT_REQ_CLOSE | WEFT_REQ_CONNECT);
 	enum weft_outcome outcome = req->dec.outcome;
 	const struct weft_img_hcm *h = weft_img_at(req->dec.hcm);
 
 	if (decided && outcome != WEFT_OUTCOME_UPGRADE_FAILED && !req->dec.reply)
 		decided = false; /* no reply for it: an image of another make */
+	if (decided && (weft_reply_is_formed(req) || outcome == WEFT_OUTCOME_UPGRADE_FAILED) &&
+	    request_lines(d->worker, x, req)) { /* rules may look at it */
+		down_close(d);
+		return;
+	}
 	if (!decided) {
 		local_count(WEFT_OUTCOME_OVERFLOW);
 		close = local_image(d, h->reply[WEFT_REPLY_OVERFLOW], close);
@@ -236,19 +242,12 @@ static void answer(struct down *d, struct weft_req *req, struct weft_ctx *ctx, b
 		local_count(outcome);
 		close = local_text(d, 403, "", NULL, true);
 	} else {
-		uint32_t epoch = d->x->epoch;
-
 		local_count(outcome);
-		/* the reply stands in the image: its pin stays until it is written */
-		d->x->pinned = false;
-		exchange_end(d->x);
-		local_decision(d, req, ctx, close);
-		weft_reader_leave(d->worker->reader, epoch);
-		return;
+		close = local_decision(d, req, ctx, close);
 	}
 	if (d->dead)
 		return;
-	exchange_end(d->x);
+	exchange_end(x);
 	down_next(d, close);
 }
 
@@ -266,27 +265,41 @@ static void body_prepare(struct exchange *x, const struct weft_req *req)
 			 !(req->flags & WEFT_REQ_UPGRADE);
 }
 
-static void forward(struct exchange *x, struct weft_req *req, const struct weft_ctx *ctx)
+void exchange_request_set(struct exchange *x, const struct weft_req *req)
 {
-	struct down *d = x->down;
-	struct worker *w = d->worker;
-	const struct weft_img_vhost *vhost = weft_img_at(req->dec.vhost);
-	uint32_t number = d->exchanges;
+	x->hcm = weft_img_at(req->dec.hcm);
+	x->req_flags = req->flags;
+	x->head_method = req->flags & WEFT_REQ_HEAD_METHOD;
+	x->client_close = req->flags & WEFT_REQ_CLOSE;
+}
 
-	x->ctx = *ctx;
-	x->dec = req->dec;
-	x->forward = weft_img_at(req->dec.forward);
-	x->cluster = weft_img_at(req->dec.cluster);
-	x->cluster_id = req->dec.cluster_id;
+void exchange_decision_set(struct exchange *x, const struct weft_decision *dec)
+{
+	const struct weft_img_vhost *vhost = dec->vhost ? weft_img_at(dec->vhost) : NULL;
+
+	x->dec = *dec;
+	x->attempt_count_back = vhost && vhost->flags & WEFT_VHOST_ATTEMPT_COUNT_RESPONSE;
+	if (dec->outcome != WEFT_OUTCOME_FORWARD)
+		return;
+	x->forward = weft_img_at(dec->forward);
+	x->cluster = weft_img_at(dec->cluster);
+	x->cluster_id = dec->cluster_id;
 	x->priority = x->forward->flags & WEFT_FORWARD_PRIORITY_HIGH ? 1 : 0;
-	x->upgrade = req->flags & WEFT_REQ_UPGRADE;
-	x->attempt_count = vhost->flags & WEFT_VHOST_ATTEMPT_COUNT;
-	x->attempt_count_back = vhost->flags & WEFT_VHOST_ATTEMPT_COUNT_RESPONSE;
+	x->upgrade = x->req_flags & WEFT_REQ_UPGRADE;
+	x->attempt_count = vhost && vhost->flags & WEFT_VHOST_ATTEMPT_COUNT;
 	/* one that is not below the route's timeout is none (xds-envoy.md 3.6) */
 	if (!x->forward->timeout_ms || x->forward->per_try_ms < x->forward->timeout_ms)
 		x->per_try_ms = x->forward->per_try_ms;
 	x->retries_left = x->forward->flags & WEFT_FORWARD_HAS_RETRY ? x->forward->num_retries : 0;
 	x->keep_body = x->retries_left != 0;
+}
+
+static void forward(struct exchange *x, struct weft_req *req)
+{
+	struct down *d = x->down;
+	struct worker *w = d->worker;
+	uint32_t number = d->exchanges;
+
 	x->cell_cluster = worker_cell(w, d->pod->id, x->cluster->cell);
 	body_prepare(x, req);
 	COUNT(w->stats.exchanges, 1);
@@ -317,13 +330,13 @@ static void judge(struct down *d, struct weft_req *req, struct weft_ctx *ctx, ui
 	}
 	x->pinned = true;
 	x->epoch = epoch;
-	x->hcm = h;
-	x->req_flags = req->flags;
-	x->head_method = req->flags & WEFT_REQ_HEAD_METHOD;
-	x->client_close = req->flags & WEFT_REQ_CLOSE;
-	x->resp_close = x->client_close || d->drain;
+	exchange_request_set(x, req);
 	request_prepare(d->worker, x, req);
+	x->resp_close = x->client_close || d->drain;
 	decided = decide(d, req, ctx, &kernel);
+	x->ctx = *ctx;
+	if (decided)
+		exchange_decision_set(x, &req->dec);
 	consume(d, req->head_len);
 	timer_clear(&d->timer);
 	d->exchanges++;
@@ -333,7 +346,7 @@ static void judge(struct down *d, struct weft_req *req, struct weft_ctx *ctx, ui
 		if (!kernel)
 			local_count(WEFT_OUTCOME_FORWARD);
 		d->state = DOWN_EXCHANGE;
-		forward(x, req, ctx);
+		forward(x, req);
 		return;
 	}
 	answer(d, req, ctx, decided);

@@ -249,12 +249,13 @@ struct exchange {
 	bool chunked_req;  /* towards the upstream */
 	uint32_t retries_left, attempts;
 	struct body req_body, resp_body;
-	struct buf head; /* the request head for upstream, without attempt count and blank line */
+	struct buf head; /* the request head for upstream, without its blank line */
 	struct buf body; /* what was read of the body while it may be needed again, as it goes on the wire */
 	size_t body_sent; /* of `body`, in this attempt */
 	uint32_t n_tried;
 	struct weft_sockaddr tried[PROXY_TRIED_MAX];
 	struct weft_sockaddr endpoint;
+	struct weft_img_str hostname; /* of the endpoint */
 	uint32_t cluster_id;
 	uint64_t start_ms, upstream_ms;
 	struct timer total, per_try, try_idle, idle, backoff, life;
@@ -270,6 +271,9 @@ struct exchange {
 	char request_id[37];
 };
 
+/* What is known of a request before its decision, and by it. */
+void exchange_request_set(struct exchange *x, const struct weft_req *req);
+void exchange_decision_set(struct exchange *x, const struct weft_decision *dec);
 /* A complete head stands in d->in: parses, decides, answers or forwards. */
 void exchange_start(struct down *d);
 /*
@@ -316,7 +320,9 @@ bool exchange_retry(struct exchange *x, enum fail_why why, const struct response
 void exchange_unlink_upstream(struct exchange *x, bool reusable);
 void exchange_places_put(struct exchange *x);
 
-/* Builds the head for upstream from the parsed request into x->head. -ENOMEM. */
+/* The request as the client sent it and the connection manager completed it, into x->head. -ENOMEM. */
+int request_lines(struct worker *w, struct exchange *x, const struct weft_req *req);
+/* Builds the head for upstream from the parsed request into x->head: as above, changed by the rules. -ENOMEM. */
 int request_build(struct worker *w, struct exchange *x, struct weft_req *req);
 void request_prepare(struct worker *w, struct exchange *x, struct weft_req *req);
 /* The head for the client into d->out. */
@@ -330,12 +336,14 @@ int line_add_number(struct worker *w, struct buf *b, const void *name, size_t n,
 
 /* ---- replies made here (local.c) ---- */
 
-/* The reply of a decision, and what follows it; close: the connection is to end. */
-void local_decision(struct down *d, struct weft_req *req, struct weft_ctx *ctx, bool close);
 /*
- * The others put a reply into the client's buffer; the connection may be dead then. true: it says that the connection
- * ends, because of `close` or for a reason of the reply's own. The caller goes by that.
+ * Each puts a reply into the client's buffer; the connection may be dead then. true: it says that the connection ends,
+ * because of `close` or for a reason of the reply's own. The caller goes by that.
  */
+/* The reply of a decision (x->dec as well). */
+bool local_decision(struct down *d, struct weft_req *req, struct weft_ctx *ctx, bool close);
+/* Its bytes alone; the request's lines are in x->head when it is formed for the request. -ENOMEM. */
+int local_decision_write(struct down *d, const struct weft_req *req, const struct weft_ctx *ctx, bool close);
 /* Status and text of the proxy's own. extra: header lines. */
 bool local_text(struct down *d, uint32_t status, const char *body, const char *extra, bool close);
 /* The same with x-envoy-attempt-count where the virtual host asks for it. */

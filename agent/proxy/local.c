@@ -8,28 +8,21 @@
 
 #include "agent/compile/reply.h"
 #include "agent/proxy/grpc.h"
-#include "agent/proxy/internal.h"
+#include "agent/proxy/mutate.h"
 
 void local_count(enum weft_outcome outcome)
 {
 	COUNT(weft_state_head()->outcome[1][outcome], 1);
 }
 
-static int own_lines(struct worker *w, struct down *d, struct buf *out)
+static const struct weft_img_hcm *manager(struct down *d)
 {
-	const struct weft_img_hcm *h = d->x ? d->x->hcm : NULL;
-	int r = 0;
+	const struct weft_img_chain *chain;
 
-	if (!d->x) { /* of a head that never became an exchange */
-		const struct weft_img_chain *chain = down_chain(d);
-
-		h = chain && chain->kind == WEFT_CHAIN_HTTP ? weft_img_at(chain->target) : NULL;
-	}
-	if (h && h->via.len)
-		r = line_add(w, out, "via", 3, weft_img_at(h->via.off), h->via.len);
-	if (r || !h || h->server_header == WEFT_SERVER_PASS)
-		return r;
-	return line_add(w, out, "server", 6, weft_img_at(h->server_name.off), h->server_name.len);
+	if (d->x)
+		return d->x->hcm;
+	chain = down_chain(d); /* of a head that never became an exchange */
+	return chain && chain->kind == WEFT_CHAIN_HTTP ? weft_img_at(chain->target) : NULL;
 }
 
 /*
@@ -42,79 +35,170 @@ static bool ends_after(const struct down *d, bool close, bool reply_closes)
 	return close || d->drain || reply_closes;
 }
 
-/* The last line of a reply without a body, as Envoy 1.40 words it for HEAD and for all others. */
-static const char *empty_line(bool head_method)
+/* ---- what rules make of a reply's head ---- */
+
+/* A reply of this side's own making. */
+struct reply {
+	uint32_t status;
+	const char *body;
+	size_t len;
+	bool close, grpc, head_method;
+};
+
+/*
+ * The mutations of replies made here, 0: none. Direct responses and redirects have their route's; what is said of a
+ * request on its way has those of the way (bpf/engine/reply.h: weft_reply_response()).
+ */
+static uint32_t changes_of(const struct exchange *x)
 {
-	return head_method ? "transfer-encoding: chunked\r\n" : "content-length: 0\r\n";
+	const struct weft_img_route *route;
+	const struct weft_img_target *target;
+
+	if (!x || x->dec.outcome == WEFT_OUTCOME_NO_ROUTE)
+		return 0;
+	if (x->dec.outcome == WEFT_OUTCOME_DIRECT_RESPONSE || x->dec.outcome == WEFT_OUTCOME_REDIRECT) {
+		route = weft_img_at(x->dec.route);
+		return route->response.changes;
+	}
+	target = x->dec.target ? weft_img_at(x->dec.target) : NULL;
+	return target ? target->response.changes : 0;
 }
 
-/* Ends the head; the connection header when it will close. */
-static int head_end(struct worker *w, struct down *d, bool close, const char *last)
+/* The rules' changes to l, which has what the reply had before them; and what no reply has. */
+static int rules_apply(struct down *d, struct lines *l, uint32_t status)
+{
+	static const char *const gone[] = {"keep-alive", "proxy-connection", NULL};
+	const struct exchange *x = d->x;
+	struct format f = {.d = d,
+			   .x = x,
+			   .req = x && buf_len(&x->head) ? buf_at(&x->head) : NULL,
+			   .req_len = x ? buf_len(&x->head) : 0,
+			   .resp = l,
+			   .status = status};
+	int r = changes_apply(l, changes_of(x), &f);
+
+	for (int i = 0; gone[i]; i++)
+		lines_remove(l, gone[i], strlen(gone[i]));
+	return r;
+}
+
+/* ---- heads ---- */
+
+/* The last line of a reply without a body, as Envoy 1.40 words it for HEAD and for all others. */
+static const char *empty_line(const struct reply *a)
+{
+	return a->head_method ? "transfer-encoding: chunked\r\n" : "content-length: 0\r\n";
+}
+
+/* Ends the head, with this line; the connection header when it will close. */
+static int head_end(struct worker *w, struct down *d, struct lines *l, bool close, const char *last)
 {
 	const struct weft_state_head *s = weft_state_head();
-	int r = buf_printf(w, &d->out, "date: %.29s\r\n", s->date[s->date_which & 1]);
+	const struct weft_img_hcm *h = manager(d);
+	struct line line;
+	int r = 0;
 
-	if (!r)
-		r = own_lines(w, d, &d->out);
+	if (h && h->server_header == WEFT_SERVER_OVERWRITE)
+		lines_remove(l, "server", 6);
+	if (!lines_find(l, "date", 4, l->from, &line))
+		r = buf_printf(w, &d->out, "date: %.29s\r\n", s->date[s->date_which & 1]);
+	if (!r && h && h->via.len)
+		r = lines_add(l, "via", 3, weft_img_at(h->via.off), h->via.len, true);
+	if (!r && h && h->server_header != WEFT_SERVER_PASS && !lines_find(l, "server", 6, l->from, &line))
+		r = line_add(w, &d->out, "server", 6, weft_img_at(h->server_name.off), h->server_name.len);
 	if (!r && close)
 		r = buf_printf(w, &d->out, "connection: close\r\n");
 	return r ? r : buf_printf(w, &d->out, "%s\r\n", last);
 }
 
-static int grpc_write(struct down *d, uint32_t status, const char *body, size_t len, const char *extra,
-		      size_t extra_len, bool close, bool head_method)
+/* Always 200, its status and text in headers (xds-envoy.md 3.5); a rule's own grpc-status stays (Envoy 1.40). */
+static int grpc_write(struct down *d, const struct reply *a, struct lines *l)
 {
 	struct worker *w = d->worker;
-	char *message = len ? weft_grpc_message(body, len) : NULL;
-	int r = buf_printf(w, &d->out, "HTTP/1.1 200 OK\r\n");
+	char *message = a->len && !a->head_method ? weft_grpc_message(a->body, a->len) : NULL;
+	struct line line;
+	int r = buf_printf(w, l->b, "content-type: application/grpc\r\n");
 
-	if (!r)
-		r = buf_add(w, &d->out, extra, extra_len);
-	if (!r)
-		r = buf_printf(w, &d->out,
-			       "content-type: application/grpc\r\ngrpc-status: %d\r\n",
-			       weft_grpc_status(status));
+	if (!r && !lines_find(l, "grpc-status", 11, l->from, &line))
+		r = buf_printf(w, l->b, "grpc-status: %d\r\n", weft_grpc_status(a->status));
 	if (!r && message)
-		r = buf_add(w, &d->out, "grpc-message: ", 14);
-	if (!r && message)
-		r = buf_add(w, &d->out, message, strlen(message));
-	if (!r && message)
-		r = buf_add(w, &d->out, "\r\n", 2);
+		r = lines_set(l, "grpc-message", 12, message, strlen(message));
 	free(message);
-	return r ? r : head_end(w, d, close, empty_line(head_method));
+	return r ? r : head_end(w, d, l, a->close, empty_line(a));
 }
 
-static int text_write(struct down *d, uint32_t status, const char *body, const char *extra, bool close,
-		      bool head_method)
+static int plain_write(struct down *d, const struct reply *a, struct lines *l)
 {
 	struct worker *w = d->worker;
-	size_t len = strlen(body);
-	int r = buf_printf(w, &d->out, "HTTP/1.1 %u %s\r\n%s", status, weft_status_phrase(status), extra ? extra : "");
+	/* RFC 9110 8.6, 15.4.5: no length where none is sent */
+	bool no_body = a->status == 204 || a->status == 304;
+	struct line line;
+	int r = 0;
 
-	if (!r && len)
-		r = buf_printf(w, &d->out, "content-length: %zu\r\ncontent-type: text/plain\r\n", len);
+	if (!a->len)
+		lines_remove(l, "content-type", 12);
+	if (a->len && a->status != 204)
+		r = buf_printf(w, l->b, "content-length: %zu\r\n", a->len);
+	if (!r && a->len && !lines_find(l, "content-type", 12, l->from, &line))
+		r = buf_printf(w, l->b, "content-type: text/plain\r\n");
 	if (!r)
-		r = head_end(w, d, close, len ? "" : empty_line(head_method));
-	if (!r && !head_method)
-		r = buf_add(w, &d->out, body, len);
+		r = head_end(w, d, l, a->close, a->len || no_body ? "" : empty_line(a));
+	return r || a->head_method || no_body ? r : buf_add(w, l->b, a->body, a->len);
+}
+
+/* The reply with these lines of rules and filters (each with its end). */
+static int reply_write(struct down *d, const struct reply *a, const void *lines, size_t len)
+{
+	struct worker *w = d->worker;
+	uint32_t status = a->grpc ? 200 : a->status;
+	struct lines l = {.w = w, .b = &d->out};
+	int r = buf_printf(w, &d->out, "HTTP/1.1 %u %s\r\n", status, weft_status_phrase(status));
+
+	l.from = buf_len(&d->out);
+	if (!r)
+		r = buf_add(w, &d->out, lines, len);
+	if (r)
+		return r;
+	if (!a->grpc)
+		return plain_write(d, a, &l);
+	lines_remove(&l, "content-type", 12);
+	return grpc_write(d, a, &l);
+}
+
+/* ---- the proxy's own ---- */
+
+/* extra: lines of the router, after the rules'. */
+static int text_write(struct down *d, const struct reply *a, const char *extra)
+{
+	struct worker *w = d->worker;
+	struct buf text = {0};
+	struct lines l = {.w = w, .b = &text};
+	int r = rules_apply(d, &l, a->status);
+
+	if (!r && extra) {
+		lines_remove(&l, extra, strcspn(extra, ":"));
+		r = buf_add(w, &text, extra, strlen(extra));
+	}
+	if (!r)
+		r = reply_write(d, a, buf_at(&text), buf_len(&text));
+	buf_free(w, &text);
 	return r;
 }
 
 bool local_text(struct down *d, uint32_t status, const char *body, const char *extra, bool close)
 {
 	const struct exchange *x = d->x;
-	bool grpc = x && x->req_flags & WEFT_REQ_GRPC;
-	int r;
+	struct reply a = {.status = status,
+			  .body = body,
+			  .len = strlen(body),
+			  .close = close,
+			  .grpc = x && x->req_flags & WEFT_REQ_GRPC,
+			  .head_method = x && x->head_method};
 
-	close = ends_after(d, close, status == 400);
-	if (grpc)
-		r = grpc_write(d, status, body, x->head_method ? 0 : strlen(body), extra, extra ? strlen(extra) : 0, close,
-			       x->head_method);
-	else
-		r = text_write(d, status, body, extra, close, x && x->head_method);
-	if (r)
+	a.close = ends_after(d, close, status == 400);
+	if (text_write(d, &a, extra))
 		down_close(d);
-	return close;
+	return a.close;
 }
 
 bool local_attempts(struct exchange *x, uint32_t status, const char *body, bool close)
@@ -124,6 +208,8 @@ bool local_attempts(struct exchange *x, uint32_t status, const char *body, bool 
 	snprintf(line, sizeof(line), "x-envoy-attempt-count: %u\r\n", x->attempts);
 	return local_text(x->down, status, body, x->attempt_count_back && x->attempts ? line : NULL, close);
 }
+
+/* ---- replies of the image ---- */
 
 /* Lines of a plain reply that a gRPC reply has too: those that rules added, and a redirect's location. */
 static int grpc_lines(struct worker *w, struct buf *out, const char *head, size_t len)
@@ -147,26 +233,111 @@ static int grpc_lines(struct worker *w, struct buf *out, const char *head, size_
 	return r;
 }
 
-/* A reply as a gRPC client gets it: always 200, its status and text in headers (xds-envoy.md 3.5). */
-static int grpc_plan(struct down *d, const struct weft_req *req, const struct weft_reply_plan *plan,
-		     const struct weft_img_reply *r, bool head_method, bool close)
+static size_t body_len(const struct weft_img_reply *r)
+{
+	return r->head_off == r->insert_off ? r->len - r->head_len : 0;
+}
+
+/* What a reply of the image says, without what every reply has: filters' lines, a redirect's location. */
+static int plan_lines(struct down *d, const struct weft_req *req, const struct weft_reply_plan *plan,
+		      const struct weft_img_reply *r, bool head_method, struct buf *ret)
 {
 	struct worker *w = d->worker;
-	struct buf text = {0}, lines = {0};
-	const char *body = weft_img_at(r->data + r->head_len);
-	size_t body_len = r->head_off == r->insert_off ? r->len - r->head_len : 0;
+	struct buf text = {0};
 	int e = buf_room(w, &text, plan->total + 8);
 
 	if (!e) {
 		weft_reply_write(req, plan, text.data);
-		text.end = plan->total - (head_method ? 0 : body_len);
-		e = grpc_lines(w, &lines, (const char *)text.data, text.end);
+		text.end = plan->total - (head_method ? 0 : body_len(r));
+		e = grpc_lines(w, ret, (const char *)text.data, text.end);
+	}
+	buf_free(w, &text);
+	return e;
+}
+
+static struct reply image_reply(const struct weft_img_reply *r, bool grpc, bool head_method, bool close)
+{
+	return (struct reply){.status = r->status,
+			      .body = weft_img_at(r->data + r->head_len),
+			      .len = body_len(r),
+			      .close = close,
+			      .grpc = grpc,
+			      .head_method = head_method};
+}
+
+/* A reply as a gRPC client gets it. */
+static int grpc_plan(struct down *d, const struct weft_req *req, const struct weft_reply_plan *plan,
+		     const struct weft_img_reply *r, bool head_method, bool close)
+{
+	struct reply a = image_reply(r, true, head_method, close);
+	struct buf lines = {0};
+	int e = plan_lines(d, req, plan, r, head_method, &lines);
+
+	if (!e)
+		e = reply_write(d, &a, buf_at(&lines), buf_len(&lines));
+	buf_free(d->worker, &lines);
+	return e;
+}
+
+/* The filter's lines, after the rules': added, or as its own list says. */
+static int filter_lines(struct down *d, uint32_t reply, bool head_method, struct lines *l)
+{
+	const struct weft_img_reply *r = weft_img_at(reply);
+	struct weft_reply_plan plan = {0};
+	struct format f = {.d = d, .x = d->x, .resp = l, .status = r->status};
+
+	if (r->add) {
+		const struct weft_img_headers *list = weft_img_at(r->add);
+		struct weft_img_change c = {.n_add = list->n, .add = r->add + (uint32_t)sizeof(*list)};
+
+		return change_apply(l, &c, &f);
+	}
+	if (weft_reply_plan_std(reply, head_method, &plan))
+		return -EINVAL;
+	return plan_lines(d, NULL, &plan, r, head_method, l->b);
+}
+
+/* The line that a redirect (or a direct response with 201 or 3xx) has before rules change it. */
+static int location_line(struct down *d, const struct weft_req *req, const struct weft_reply_plan *plan,
+			 const struct weft_img_reply *r, bool head_method, struct lines *l)
+{
+	struct buf text = {0};
+	struct lines all = {.w = d->worker, .b = &text};
+	struct line line;
+	int e = plan_lines(d, req, plan, r, head_method, &text);
+
+	if (!e && lines_find(&all, "location", 8, 0, &line))
+		e = buf_add(d->worker, l->b, buf_at(&text) + line.at, line.end - line.at);
+	buf_free(d->worker, &text);
+	return e;
+}
+
+/* A reply of the image whose head depends on the request. req NULL: of an exchange that came to grief. */
+static int formed_write(struct down *d, const struct weft_req *req, const struct weft_reply_plan *plan,
+			uint32_t reply, bool close)
+{
+	const struct weft_img_reply *r = weft_img_at(reply);
+	struct exchange *x = d->x;
+	struct reply a = image_reply(r, x->req_flags & WEFT_REQ_GRPC, x->head_method, close);
+	struct buf text = {0};
+	struct lines l = {.w = d->worker, .b = &text};
+	uint32_t outcome = x->dec.outcome;
+	bool own = outcome == WEFT_OUTCOME_DIRECT_RESPONSE || outcome == WEFT_OUTCOME_REDIRECT;
+	bool router = outcome == WEFT_OUTCOME_OVERFLOW || outcome == WEFT_OUTCOME_NO_HEALTHY_UPSTREAM ||
+		      outcome == WEFT_OUTCOME_FORWARD;
+	int e = own ? location_line(d, req, plan, r, x->head_method, &l) : 0;
+
+	if (!e)
+		e = rules_apply(d, &l, r->status);
+	if (!e && !own)
+		e = filter_lines(d, reply, x->head_method, &l);
+	if (!e && router && x->attempt_count_back) {
+		lines_remove(&l, "x-envoy-attempt-count", 21);
+		e = line_add_number(d->worker, &text, "x-envoy-attempt-count", 21, x->attempts ? x->attempts : 1);
 	}
 	if (!e)
-		e = grpc_write(d, r->status, body, head_method ? 0 : body_len, (const char *)buf_at(&lines),
-			       buf_len(&lines), close, head_method);
-	buf_free(w, &text);
-	buf_free(w, &lines);
+		e = reply_write(d, &a, buf_at(&text), buf_len(&text));
+	buf_free(d->worker, &text);
 	return e;
 }
 
@@ -198,7 +369,9 @@ bool local_image(struct down *d, uint32_t reply, bool close)
 
 	close = ends_after(d, close, r->flags & WEFT_REPLY_CLOSES);
 	e = weft_reply_plan_std(reply, x && x->head_method, &plan);
-	if (!e && x && x->req_flags & WEFT_REQ_GRPC)
+	if (!e && x && (changes_of(x) || x->attempt_count_back))
+		e = formed_write(d, NULL, &plan, reply, close);
+	else if (!e && x && x->req_flags & WEFT_REQ_GRPC)
 		e = grpc_plan(d, NULL, &plan, r, x->head_method, close);
 	else if (!e)
 		e = plan_write(d, NULL, &plan, close);
@@ -207,22 +380,29 @@ bool local_image(struct down *d, uint32_t reply, bool close)
 	return close;
 }
 
-void local_decision(struct down *d, struct weft_req *req, struct weft_ctx *ctx, bool close)
+int local_decision_write(struct down *d, const struct weft_req *req, const struct weft_ctx *ctx, bool close)
 {
 	const struct weft_img_reply *r = weft_img_at(req->dec.reply);
 	struct weft_reply_plan plan = {0};
-	int e;
+	int e = weft_reply_plan(req, ctx, &plan);
+
+	if (e)
+		return e;
+	if (weft_reply_is_formed(req))
+		return formed_write(d, req, &plan, req->dec.reply, close);
+	if (req->flags & WEFT_REQ_GRPC)
+		return grpc_plan(d, req, &plan, r, req->flags & WEFT_REQ_HEAD_METHOD, close);
+	return plan_write(d, req, &plan, close);
+}
+
+bool local_decision(struct down *d, struct weft_req *req, struct weft_ctx *ctx, bool close)
+{
+	const struct weft_img_reply *r = weft_img_at(req->dec.reply);
 
 	close = ends_after(d, close, r->flags & WEFT_REPLY_CLOSES);
-	e = weft_reply_plan(req, ctx, &plan);
-	if (!e && req->flags & WEFT_REQ_GRPC)
-		e = grpc_plan(d, req, &plan, r, req->flags & WEFT_REQ_HEAD_METHOD, close);
-	else if (!e)
-		e = plan_write(d, req, &plan, close);
-	if (e)
+	if (local_decision_write(d, req, ctx, close))
 		down_close(d);
-	else
-		down_next(d, close);
+	return close;
 }
 
 void local_head_timeout(struct worker *w, struct timer *t)

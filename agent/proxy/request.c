@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "agent/proxy/internal.h"
+#include "agent/proxy/mutate.h"
 
 static bool span_is(const struct weft_req *req, struct weft_span s, const char *text)
 {
@@ -176,7 +176,9 @@ static int fields_add(struct worker *w, struct exchange *x, const struct weft_re
 static int own_add(struct worker *w, struct exchange *x, const struct weft_req *req)
 {
 	const struct weft_img_hcm *h = x->hcm;
-	uint32_t timeout = x->per_try_ms ? x->per_try_ms : x->forward->timeout_ms;
+	/* before the router has it, a request has no timeout */
+	uint32_t whole = x->forward ? x->forward->timeout_ms : 0;
+	uint32_t timeout = x->per_try_ms ? x->per_try_ms : whole;
 	struct buf *b = &x->head;
 	int r = 0;
 
@@ -190,6 +192,8 @@ static int own_add(struct worker *w, struct exchange *x, const struct weft_req *
 		r = line_add(w, b, "x-request-id", 12, x->request_id, 36);
 	if (!r && timeout && !(h->flags & WEFT_HCM_SUPPRESS_ENVOY_HEADERS))
 		r = line_add_number(w, b, "x-envoy-expected-rq-timeout-ms", 30, timeout);
+	if (!r && x->attempt_count)
+		r = line_add(w, b, "x-envoy-attempt-count", 21, "1", 1);
 	if (!r && h->via.len)
 		r = line_add(w, b, "via", 3, weft_img_at(h->via.off), h->via.len);
 	return r;
@@ -231,7 +235,7 @@ void request_prepare(struct worker *w, struct exchange *x, struct weft_req *req)
 	weft_req_set_value(req, "x-forwarded-proto", at + 40, 4);
 }
 
-int request_build(struct worker *w, struct exchange *x, struct weft_req *req)
+int request_lines(struct worker *w, struct exchange *x, const struct weft_req *req)
 {
 	const struct weft_span *m = &req->value[WEFT_VALUE_METHOD], *p = &req->value[WEFT_VALUE_PATH];
 	const struct weft_span *host = &req->value[WEFT_VALUE_HOST];
@@ -248,7 +252,14 @@ int request_build(struct worker *w, struct exchange *x, struct weft_req *req)
 		r = line_add(w, b, "host", 4, req->head + host->off, host->len);
 	if (!r)
 		r = fields_add(w, x, req);
+	return r ? r : own_add(w, x, req);
+}
+
+int request_build(struct worker *w, struct exchange *x, struct weft_req *req)
+{
+	int r = request_lines(w, x, req);
+
 	if (!r)
-		r = own_add(w, x, req);
+		r = request_change(w, x);
 	return r ? r : framing_add(w, x, req);
 }

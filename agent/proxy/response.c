@@ -6,7 +6,7 @@
 #include <strings.h>
 
 #include "agent/compile/reply.h"
-#include "agent/proxy/internal.h"
+#include "agent/proxy/mutate.h"
 
 bool http_is_token(uint8_t c)
 {
@@ -260,21 +260,54 @@ static bool passes(const struct exchange *x, const uint8_t *head, const struct h
 	}
 }
 
-static int own_add(struct worker *w, struct exchange *x, const struct response *r, struct buf *b)
+/* What the rules make of the head; the connection manager then takes the connection's lines and its own. */
+static int rules_apply(struct exchange *x, const struct response *r, struct lines *l)
 {
+	static const char *const hop[] = {"keep-alive", "proxy-connection", NULL};
+	const struct weft_img_target *t = weft_img_at(x->dec.target);
+	struct format f = {.d = x->down,
+			   .x = x,
+			   .req = buf_at(&x->head),
+			   .req_len = buf_len(&x->head),
+			   .resp = l,
+			   .status = r->status,
+			   .code = r->status};
+	int e;
+
+	if (!t->response.changes)
+		return 0;
+	e = changes_apply(l, t->response.changes, &f);
+	for (int i = 0; hop[i]; i++)
+		lines_remove(l, hop[i], strlen(hop[i]));
+	if (x->hcm->server_header == WEFT_SERVER_OVERWRITE)
+		lines_remove(l, "server", 6);
+	if (x->attempt_count_back)
+		lines_remove(l, "x-envoy-attempt-count", 21);
+	return e;
+}
+
+static int own_add(struct worker *w, struct exchange *x, const struct response *r, struct lines *l)
+{
+	const struct weft_state_head *s = weft_state_head();
 	const struct weft_img_hcm *h = x->hcm;
+	const struct weft_img_target *t = weft_img_at(x->dec.target);
+	bool changed = t->response.changes != 0, date = r->has_date, server = r->has_server;
+	struct line line;
 	int e = 0;
 
-	/* a response that came before the request's end has no time of its own (Envoy 1.40) */
-	if (!(h->flags & WEFT_HCM_SUPPRESS_ENVOY_HEADERS) && x->req_done && !x->upgrade)
-		e = line_add_number(w, b, "x-envoy-upstream-service-time", 29, w->now_ms - x->upstream_ms);
-	if (!e && x->attempt_count_back)
-		e = line_add_number(w, b, "x-envoy-attempt-count", 21, x->attempts);
+	if (changed) {
+		date = lines_find(l, "date", 4, l->from, &line);
+		server = lines_find(l, "server", 6, l->from, &line);
+	}
+	if (x->attempt_count_back)
+		e = line_add_number(w, l->b, "x-envoy-attempt-count", 21, x->attempts);
+	if (!e && !date)
+		e = line_add(w, l->b, "date", 4, s->date[s->date_which & 1], WEFT_DATE_LEN);
 	if (!e && h->via.len)
-		e = line_add(w, b, "via", 3, weft_img_at(h->via.off), h->via.len);
+		e = lines_add(l, "via", 3, weft_img_at(h->via.off), h->via.len, changed);
 	if (!e && (h->server_header == WEFT_SERVER_OVERWRITE ||
-		   (h->server_header == WEFT_SERVER_APPEND_IF_ABSENT && !r->has_server)))
-		e = line_add(w, b, "server", 6, weft_img_at(h->server_name.off), h->server_name.len);
+		   (h->server_header == WEFT_SERVER_APPEND_IF_ABSENT && !server)))
+		e = line_add(w, l->b, "server", 6, weft_img_at(h->server_name.off), h->server_name.len);
 	return e;
 }
 
@@ -309,9 +342,11 @@ static int status_add(struct worker *w, struct buf *b, uint32_t status)
 
 int response_build(struct worker *w, struct exchange *x, const uint8_t *head, const struct response *r)
 {
-	const struct weft_state_head *s = weft_state_head();
 	struct buf *b = &x->down->out;
+	struct lines l = {.w = w, .b = b};
 	int e = status_add(w, b, r->status);
+
+	l.from = buf_len(b);
 
 	for (uint32_t i = 0; !e && i < r->n; i++) {
 		const struct head_field *f = &r->field[i];
@@ -319,10 +354,13 @@ int response_build(struct worker *w, struct exchange *x, const uint8_t *head, co
 		if (passes(x, head, f, r))
 			e = line_add(w, b, head + f->name, f->name_len, head + f->value, f->value_len);
 	}
-	if (!e && !r->has_date)
-		e = line_add(w, b, "date", 4, s->date[s->date_which & 1], WEFT_DATE_LEN);
+	/* a response that came before the request's end has no time of its own (Envoy 1.40) */
+	if (!e && !(x->hcm->flags & WEFT_HCM_SUPPRESS_ENVOY_HEADERS) && x->req_done && !x->upgrade)
+		e = line_add_number(w, b, "x-envoy-upstream-service-time", 29, w->now_ms - x->upstream_ms);
 	if (!e)
-		e = own_add(w, x, r, b);
+		e = rules_apply(x, r, &l);
+	if (!e)
+		e = own_add(w, x, r, &l);
 	return e ? e : framing_add(w, x, r, b);
 }
 

@@ -290,6 +290,11 @@ void weft_store_abort(struct weft_store *s)
 	s->tx = 0;
 }
 
+const void *weft_store_at(const struct weft_store *s, uint32_t off)
+{
+	return (const uint8_t *)s->mem.img + off;
+}
+
 uint32_t weft_store_epoch(const struct weft_store *s)
 {
 	return (uint32_t)(__atomic_load_n(&weft_store_head(s)->root, __ATOMIC_RELAXED) >> 32);

@@ -43,6 +43,8 @@ int weft_store_begin(struct weft_store *s);
  * further readable bytes behind it (strings are compared by words). -ENOSPC: image full.
  */
 int weft_store_put(struct weft_store *s, const void *bytes, size_t len, uint32_t *ret_off);
+/* The bytes of an object, for whoever builds another from it; off as weft_store_put() gave it. */
+const void *weft_store_at(const struct weft_store *s, uint32_t off);
 /* Keeps an object of an earlier transaction in this one. */
 void weft_store_touch(struct weft_store *s, uint32_t off);
 /*

@@ -46,6 +46,8 @@ struct weft_img_view {
 	__u32 n_cluster;
 	__u32 cluster;	      /* struct weft_img_cluster_ref[n] */
 	__u32 names;	      /* weft_img_tab of kind WEFT_KIND_LISTENER_NAME: name -> weft_img_listener */
+	__u32 cluster_names;  /* weft_img_tab of kind WEFT_KIND_CLUSTER_NAME: for clusters that a request names */
+	__u32 pad;
 };
 
 struct weft_img_cluster_ref {
@@ -83,6 +85,7 @@ enum weft_kind {
 	WEFT_KIND_HOST_PREFIX, /* "foo.*" without the star */
 	WEFT_KIND_HEADER,      /* header name, lower case -> slot id + 1 */
 	WEFT_KIND_LISTENER_NAME,
+	WEFT_KIND_CLUSTER_NAME, /* -> id in weft_img_view.cluster + 1 */
 };
 
 /* ---- listener ---- */
@@ -135,10 +138,20 @@ struct weft_img_chain {
 
 #define WEFT_CHAIN_RBAC_AGENT (1u << 0) /* RBAC of the source, or too long: not for connect() */
 
+/* What rules do to the headers of responses. */
+struct weft_img_response {
+	__u32 changes; /* weft_img_changes, 0: none */
+	__u32 flags;   /* WEFT_RESPONSE_FORMED */
+	/* what becomes of the changes on a reply made here: complete lines, to be put into it */
+	struct weft_img_str lines;
+};
+/* A reply made here is formed by the agent: values depend on the request, or its own lines are changed. */
+#define WEFT_RESPONSE_FORMED (1u << 0)
+
 /* One or more clusters by weight: pick = random % total, first target with pick < end. */
 struct weft_img_targets {
 	__u32 n; /* 1..WEFT_TARGETS_MAX */
-	__u32 pad;
+	__u32 slot; /* weft_value + 1 of header_name, whose number is taken for the random one; 0: none */
 	__u64 total;
 	/* struct weft_img_target[n] */
 };
@@ -149,6 +162,10 @@ struct weft_img_target {
 	__u32 override; /* struct weft_img_override[n] of the weighted cluster */
 	__u32 weight;
 	__u64 end;	/* cumulative weight */
+	__u32 slot; /* weft_value + 1 of cluster_header, which names the cluster; 0: `cluster` is it */
+	__u32 request; /* weft_img_changes of requests, 0: none */
+	struct weft_img_str host; /* host_rewrite_literal of the weighted cluster */
+	struct weft_img_response response;
 };
 
 /* A token bucket: continuous refill, starts full (Envoy since 2024; xds-envoy.md 3.12). */
@@ -316,10 +333,70 @@ struct weft_img_headers {
 };
 struct weft_img_header {
 	struct weft_img_str name; /* lower case */
-	struct weft_img_str value;
+	struct weft_img_str value; /* when n_piece is 0 */
 	__u32 action; /* HeaderAppendAction */
+	__u32 flags;  /* WEFT_HEADER_* */
+	__u32 n_piece;
+	__u32 piece; /* struct weft_img_piece[n]: the value is put together for each message */
+};
+#define WEFT_HEADER_KEEP_EMPTY (1u << 0) /* keep_empty_value */
+/* Envoy keeps this header as one line: what is added is joined to it by a comma. */
+#define WEFT_HEADER_JOINS (1u << 1)
+#define WEFT_APPEND 0u /* HeaderAppendAction */
+#define WEFT_ADD_IF_ABSENT 1u
+#define WEFT_OVERWRITE 2u
+#define WEFT_OVERWRITE_IF_EXISTS 3u
+
+/* A part of a header's value: text, or a command of Envoy's substitution formatter. */
+enum weft_piece_kind {
+	WEFT_PIECE_TEXT = 1, /* a */
+	WEFT_PIECE_REQ,	     /* request header a, else b */
+	WEFT_PIECE_RESP,     /* response header a, else b */
+	WEFT_PIECE_PROTOCOL,
+	WEFT_PIECE_START_TIME, /* a: format, none: the default */
+	WEFT_PIECE_RESPONSE_CODE,
+	WEFT_PIECE_UPSTREAM_CLUSTER,
+	WEFT_PIECE_UPSTREAM_PROTOCOL,
+	WEFT_PIECE_ATTEMPT_COUNT,
+	WEFT_PIECE_ROUTE_NAME,
+	WEFT_PIECE_PATH,	/* WEFT_PIECE_* flags */
+	WEFT_PIECE_QUERY_PARAM, /* a */
+	/* flags say which part of the address */
+	WEFT_PIECE_UPSTREAM_REMOTE,
+	WEFT_PIECE_UPSTREAM_LOCAL,
+	WEFT_PIECE_REMOTE, /* by x-forwarded-for */
+	WEFT_PIECE_DIRECT_REMOTE,
+	WEFT_PIECE_LOCAL,
+};
+struct weft_img_piece {
+	__u32 kind;
+	__u32 max; /* bytes of it that count */
+	__u32 flags;
+	__u32 pad;
+	struct weft_img_str a, b;
+};
+#define WEFT_PIECE_WHOLE 0xffffffffu /* of max */
+#define WEFT_PIECE_NO_PORT (1u << 0) /* addresses */
+#define WEFT_PIECE_ONLY_PORT (1u << 1)
+#define WEFT_PIECE_NO_QUERY (1u << 2) /* PATH */
+#define WEFT_PIECE_ORIGINAL (1u << 3) /* PATH: x-envoy-original-path, not :path */
+#define WEFT_PIECE_CURRENT (1u << 4)  /* PATH: :path; neither: the original one, else :path */
+
+/* Header mutations in the order they are applied: one element for each level that has some. */
+struct weft_img_changes {
+	__u32 n;
+	__u32 pad;
+	/* struct weft_img_change[n] */
+};
+struct weft_img_change {
+	__u32 n_remove;
+	__u32 remove; /* struct weft_img_str[n]: names, lower case */
+	__u32 n_add;
+	__u32 add; /* struct weft_img_header[n] */
+	__u32 level; /* enum weft_level */
 	__u32 pad;
 };
+enum weft_level { WEFT_LEVEL_CLUSTER, WEFT_LEVEL_ROUTE, WEFT_LEVEL_VHOST, WEFT_LEVEL_TABLE };
 
 /*
  * A complete local reply: status line, headers, blank line, body. The date is written over the 29 bytes
@@ -336,6 +413,8 @@ struct weft_img_reply {
 	__u32 len;	  /* end of what other requests get */
 	__u32 data;	  /* offset of the bytes */
 	struct weft_img_str details; /* response code details */
+	__u32 add; /* weft_img_headers that data has lines of, of which some replace; 0: they are only added */
+	__u32 pad;
 };
 #define WEFT_REPLY_CLOSES 1u
 #define WEFT_DATE_LEN 29u
@@ -458,11 +537,14 @@ struct weft_img_route {
 	__u32 n_override;
 	__u32 override;
 	__u32 vhost; /* weft_img_vhost that holds it: 0 in the object, known from the walk */
+	struct weft_img_response response; /* of direct responses and redirects; a target has its own */
 };
 
 #define WEFT_FORWARD_HAS_RETRY (1u << 0)
 #define WEFT_FORWARD_PRIORITY_HIGH (1u << 1)
 #define WEFT_FORWARD_UPGRADE_SET (1u << 2) /* the route's upgrade_configs decide, not the HCM's */
+#define WEFT_FORWARD_AUTO_HOST (1u << 3)   /* auto_host_rewrite */
+#define WEFT_FORWARD_APPEND_XFH (1u << 4)  /* append_x_forwarded_host */
 
 struct weft_img_forward {
 	__u32 targets;	       /* weft_img_targets */
@@ -483,8 +565,12 @@ struct weft_img_forward {
 	__u32 retry_status;    /* __u32[n] retriable_status_codes */
 	__u32 n_upgrade;
 	__u32 upgrade;	       /* struct weft_img_upgrade[n] */
-	__u32 pad;
+	__u32 matched_len;     /* bytes of the path that prefix_rewrite replaces, WEFT_MATCHED_WHOLE: all */
+	struct weft_img_str prefix_rewrite;
+	struct weft_img_str host;	 /* host_rewrite_literal */
+	struct weft_img_str host_header; /* host_rewrite_header, lower case */
 };
+#define WEFT_MATCHED_WHOLE 0xffffffffu
 #define WEFT_TIMEOUT_INHERIT 0xffffffffu
 #define WEFT_RETRY_5XX (1u << 0)
 #define WEFT_RETRY_GATEWAY_ERROR (1u << 1)

@@ -63,6 +63,8 @@
 	X(GRPC, "grpc", "a gRPC client is answered: the agent words the reply")                  \
 	X(SHADOW, "shadow_limit", "a limit that is not enforced adds request headers")            \
 	X(RBAC, "rbac", "network RBAC denies the connection, or only the agent can judge it")     \
+	X(MUTATION, "header_mutation", "the reply's headers are worked out for each request")      \
+	X(CLUSTER_HEADER, "cluster_header", "a request header names the cluster")                  \
 	X(UNUSUAL, "unusual_head", "a form of head that only the agent's parser judges")          \
 	X(CONTENDED, "contended", "compare-and-swap gave up")                                      \
 	X(STORE, "store", "message could not be read or rewritten")                                \

@@ -4,6 +4,7 @@
 /* Choice of a target by weight, and of an endpoint by priority and load-balancing policy (xDS Cluster.lb_policy). */
 
 #include "bpf/engine/cell.h"
+#include "bpf/engine/text.h"
 
 /* Hosts that least request compares at most; Envoy's default is 2. */
 #define WEFT_CHOICES_MAX 8u
@@ -12,6 +13,44 @@
 WEFT_INLINE __u64 weft_random_next(__u64 random)
 {
 	return weft_mix(random + 0x9E3779B97F4A7C15ull, random >> 29);
+}
+
+/*
+ * header_name of weighted clusters: the number in this header stands for the random one (absl's SimpleAtoi of a uint64;
+ * anything else, several lines or none leave it random). slot: weft_img_targets.slot.
+ */
+WEFT_GLOBAL __u64 weft_target_number(struct weft_req *req, __u32 slot, __u64 random)
+{
+	__u64 n = 0;
+
+	if (!req || !slot)
+		return random;
+	slot = (slot - 1) & (WEFT_NAMES_MAX - 1);
+	if (!(req->present >> slot & 1) || req->repeated >> slot & 1)
+		return random;
+	__u32 off = WEFT_VALUE(req, slot)->off, len = WEFT_VALUE(req, slot)->len;
+
+	if (len && *weft_head_at(req, off) == '+') {
+		off++;
+		len--;
+	}
+	if (!len)
+		return random;
+	if (WEFT_KERNEL && len > WEFT_NUMBER_MAX) {
+		weft_hand(req, WEFT_HANDED_UNBOUNDED);
+		return random;
+	}
+	WEFT_FOR(i, WEFT_NUMBER_MAX) {
+		if (i >= len)
+			break;
+		__u32 c = (__u32)*weft_head_at(req, off + i) - '0';
+
+		/* 2^64 - 1 ends in 5 */
+		if (c > 9 || n > ~0ull / 10 || (n == ~0ull / 10 && c > 5))
+			return random;
+		n = n * 10 + c;
+	}
+	return n;
 }
 
 /* Picks a weighted target: offset of its weft_img_target. */

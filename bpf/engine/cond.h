@@ -5,9 +5,6 @@
 
 #include "bpf/engine/text.h"
 
-/* Longest number a program reads; more digits can only be leading zeros, which the agent skips. */
-#define WEFT_NUMBER_MAX 24
-
 struct weft_contains {
 	struct weft_req *req;
 	__u32 off, str, len, lower, hit;

@@ -158,8 +158,13 @@ WEFT_INLINE int weft_decide_route(struct weft_req *req, struct weft_ctx *ctx, __
 	WEFT_TRACE(req, "route", "%u matches", r->index);
 	if (r->action_kind == WEFT_ACTION_FORWARD) {
 		req->dec.forward = r->action;
-		req->dec.target = weft_target_choose(
-			WEFT_IMG(struct weft_img_forward, r->action)->targets, random);
+		__u32 targets = WEFT_IMG(struct weft_img_forward, r->action)->targets;
+
+		random = weft_target_number(req, WEFT_IMG(struct weft_img_targets, targets)->slot,
+					    random);
+		req->dec.target = weft_target_choose(targets, random);
+		if (req->dec.target && WEFT_IMG(struct weft_img_target, req->dec.target)->slot)
+			weft_hand(req, WEFT_HANDED_CLUSTER_HEADER);
 	}
 	return 0;
 }
@@ -190,6 +195,32 @@ WEFT_GLOBAL int weft_breaker_look(const struct weft_ctx *ctx, __u32 cluster, __u
 	return 0;
 }
 
+#ifndef __bpf__
+/* cluster_header: id of the cluster that the first line of the header names; `none` when there is none of it. */
+static __u32 weft_cluster_named(struct weft_req *req, const struct weft_img_view *v, __u32 slot, __u32 none)
+{
+	const struct weft_span *s = WEFT_VALUE(req, slot - 1);
+
+	if (!(req->present >> (slot - 1) & 1) || !s->len || s->len > 0xffff || !v->cluster_names)
+		return none;
+	WEFT_IMG_BASE(none);
+	const struct weft_img_tab *t = WEFT_IMG(struct weft_img_tab, v->cluster_names);
+	const struct weft_img_ent *e = (const void *)(t + 1);
+	__u32 hash = weft_hash_name(req->head + s->off, s->len);
+
+	for (__u32 i = 0; i < WEFT_TAB_PROBES; i++) {
+		const struct weft_img_ent *k = &e[(hash + i) & t->mask];
+
+		if (!k->kind)
+			break;
+		if (k->hash == hash && k->len == s->len &&
+		    !memcmp(WEFT_IMG(char, k->str), req->head + s->off, s->len))
+			return k->val - 1;
+	}
+	return none;
+}
+#endif
+
 /* The router's part for a route that forwards. */
 WEFT_GLOBAL int weft_decide_forward(struct weft_req *req, struct weft_ctx *ctx)
 {
@@ -201,6 +232,13 @@ WEFT_GLOBAL int weft_decide_forward(struct weft_req *req, struct weft_ctx *ctx)
 	__u32 id = WEFT_IMG(struct weft_img_target, req->dec.target)->cluster, cluster = 0, endpoints = 0;
 	struct weft_img_forward *f = WEFT_IMG(struct weft_img_forward, req->dec.forward);
 
+#ifndef __bpf__
+	if (req->dec.target && WEFT_IMG(struct weft_img_target, req->dec.target)->slot) {
+		id = weft_cluster_named(req, v, WEFT_IMG(struct weft_img_target, req->dec.target)->slot,
+					id);
+		WEFT_TRACE(req, "cluster", "named by a request header");
+	}
+#endif
 	if (req->dec.target && id < n) {
 		__u32 ref = tab + id * (__u32)sizeof(struct weft_img_cluster_ref);
 

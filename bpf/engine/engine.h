@@ -285,6 +285,11 @@ int weft_decide(struct weft_req *req, struct weft_ctx *ctx);
 /* The pieces of the local reply of req->dec (dec.reply). -E2BIG: more than WEFT_REPLY_MAX (kernel). */
 int weft_reply_plan(const struct weft_req *req, const struct weft_ctx *ctx,
 		    struct weft_reply_plan *plan);
+/*
+ * true: rules make headers of the reply of req->dec that differ from request to request, or change the reply's own
+ * lines; weft_reply_plan() is without them.
+ */
+bool weft_reply_is_formed(const struct weft_req *req);
 /* Plan of any weft_img_reply, for instance of an hcm's standard replies. head_only for HEAD. */
 int weft_reply_plan_std(__u32 reply, bool head_only, struct weft_reply_plan *plan);
 /* Writes plan->total bytes. */

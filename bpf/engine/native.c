@@ -311,6 +311,11 @@ int weft_reply_plan(const struct weft_req *req, const struct weft_ctx *ctx,
 	return weft_reply_put((struct weft_req *)(uintptr_t)req, plan);
 }
 
+bool weft_reply_is_formed(const struct weft_req *req)
+{
+	return weft_reply_formed((struct weft_req *)(uintptr_t)req);
+}
+
 void weft_reply_write(const struct weft_req *req, const struct weft_reply_plan *plan, void *out)
 {
 	const struct weft_state_head *h = weft_state_head();

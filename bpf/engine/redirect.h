@@ -151,8 +151,11 @@ WEFT_GLOBAL int weft_location_path(struct weft_req *req, struct weft_reply_plan 
 		if (flags & WEFT_REDIRECT_STRIP_QUERY)
 			len = path;
 		if (flags & (WEFT_REDIRECT_PATH | WEFT_REDIRECT_PREFIX)) {
+			__u32 matched = r->matched_len;
+
 			weft_seg_put(plan, WEFT_SEG_IMAGE, str, n);
-			skip = flags & WEFT_REDIRECT_PATH ? path : r->matched_len;
+			/* WEFT_MATCHED_WHOLE leaves the query */
+			skip = flags & WEFT_REDIRECT_PATH || matched > path ? path : matched;
 			has_query = flags & WEFT_REDIRECT_PATH && weft_image_has(str, n, '?');
 		}
 	}

@@ -50,6 +50,44 @@ WEFT_INLINE int weft_status_locates(__u32 status)
 	return status == 201 || (status >= 300 && status < 400);
 }
 
+/*
+ * What rules do to the headers of the reply of req->dec: offset of its weft_img_response, 0: nothing. A direct response
+ * and a redirect have the route's; other replies (limits, no cluster, ...) have those of the way the request would have
+ * gone, and none on a route that forwards nothing (Envoy 1.40).
+ */
+WEFT_INLINE __u32 weft_reply_response(const struct weft_req *req)
+{
+	__u32 outcome = req->dec.outcome;
+
+	if (outcome == WEFT_OUTCOME_DIRECT_RESPONSE || outcome == WEFT_OUTCOME_REDIRECT)
+		return req->dec.route + (__u32)offsetof(struct weft_img_route, response);
+	if (req->dec.target && outcome != WEFT_OUTCOME_NO_ROUTE)
+		return req->dec.target + (__u32)offsetof(struct weft_img_target, response);
+	return 0;
+}
+
+/* 1: the agent forms the reply's head for this request; 0: weft_reply_put() has all of it. */
+WEFT_GLOBAL int weft_reply_formed(struct weft_req *req)
+{
+	if (!req || !req->dec.reply)
+		return 0;
+	WEFT_IMG_BASE(0);
+	__u32 off = weft_reply_response(req), outcome = req->dec.outcome;
+
+	/* of the router's own: how often it tried to send the request */
+	if ((outcome == WEFT_OUTCOME_OVERFLOW || outcome == WEFT_OUTCOME_NO_HEALTHY_UPSTREAM) &&
+	    WEFT_IMG(struct weft_img_vhost, req->dec.vhost)->flags & WEFT_VHOST_ATTEMPT_COUNT_RESPONSE)
+		return 1;
+	if (!off)
+		return 0;
+	struct weft_img_response *r = WEFT_IMG(struct weft_img_response, off);
+
+	if (r->flags & WEFT_RESPONSE_FORMED)
+		return 1;
+	/* lines of the filter that may replace some of the rule's */
+	return r->lines.len && WEFT_IMG(struct weft_img_reply, req->dec.reply)->add;
+}
+
 WEFT_GLOBAL int weft_reply_put(struct weft_req *req, struct weft_reply_plan *plan)
 {
 	if (!req || !plan)
@@ -59,6 +97,14 @@ WEFT_GLOBAL int weft_reply_put(struct weft_req *req, struct weft_reply_plan *pla
 	if (!reply)
 		return -WEFT_ENOENT;
 	weft_plan_start(plan, reply);
+	__u32 response = weft_reply_response(req);
+
+	if (response) {
+		WEFT_IMG_BASE(-WEFT_E2BIG);
+		struct weft_img_str lines = WEFT_IMG(struct weft_img_response, response)->lines;
+
+		weft_seg_put(plan, WEFT_SEG_IMAGE, lines.off, lines.len);
+	}
 	if (req->dec.redirect ||
 	    (req->dec.outcome == WEFT_OUTCOME_DIRECT_RESPONSE && weft_status_locates(plan->status))) {
 		int e = weft_location_put(req, plan, req->dec.redirect);

@@ -49,6 +49,9 @@ WEFT_INLINE void weft_path_swap(struct weft_req *req)
 #endif
 }
 
+/* Longest number a program reads; more digits can only be leading zeros, which the agent skips. */
+#define WEFT_NUMBER_MAX 24
+
 /* Value of head[off..+len) in a weft_img_tab, compared in lower case, 0 none. kind_len: kind << 16 | len. */
 WEFT_GLOBAL __u32 weft_tab_find(struct weft_req *req, __u32 tab, __u32 hash, __u32 off,
 				__u32 kind_len)

@@ -177,8 +177,10 @@ class World:
         return re.sub(r"\$\{port:([^}]*)\}", lambda m: str(self.ports[m[1]]), s)
 
     def back(self, value):
-        """Output of a run with the run's own port numbers replaced by their placeholders."""
+        """Output of a run with the run's own port numbers replaced by their placeholders, and its addresses by the goldens'."""
         if isinstance(value, str):
+            for host in {self.host, self.backend_host} - {"127.0.0.1"}:
+                value = re.sub(rf"(?<![\d.]){re.escape(host)}(?![\d.])", "127.0.0.1", value)
             for name, port in self.ports.items():
                 value = re.sub(rf"(?<!\d){port}(?!\d)", "${port:" + name + "}", value)
             return value

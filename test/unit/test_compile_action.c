@@ -165,17 +165,73 @@ static void refused(const char *action, const char *field)
 	conf_refused(yaml, "RouteConfiguration/r", path, "unsupported");
 }
 
+/* The cluster that a request goes to by its headers, "" none. */
+static void cluster_is(struct conf *c, const char *path, const char *headers, const char *want)
+{
+	struct conf_req *q = calloc(1, sizeof(*q));
+	const struct weft_img_cluster *cluster;
+
+	assert_non_null(q);
+	conf_connect(q, "10.0.0.1", 80);
+	q->ctx.random = 1; /* the second of two equal shares */
+	conf_request(c, q, "GET", "h", path, headers);
+	cluster = q->req.dec.cluster ? weft_img_at(q->req.dec.cluster) : NULL;
+	assert_int_equal(cluster ? cluster->name.len : 0, strlen(want));
+	if (cluster)
+		assert_memory_equal(weft_img_at(cluster->name.off), want, strlen(want));
+	free(q);
+}
+
+static void test_cluster_by_header(void **state)
+{
+	struct conf c;
+
+	(void)state;
+	conf_open(&c);
+	conf_ok(&c,
+		LISTENER_80 ROUTES(
+			"{match: {path: /pick}, route: {weighted_clusters: {header_name: X-Pick, "
+			"clusters: [{name: a, weight: 1}, {name: b, weight: 1}]}}}, {match: {path: /to}, "
+			"route: {cluster_header: X-To}}, {match: {path: /host}, route: {cluster_header: "
+			"':authority'}}, {match: {path: /none}, non_forwarding_action: {}}")
+			CLUSTER("a", "load_assignment: {cluster_name: a}")
+				CLUSTER("b", "load_assignment: {cluster_name: b}")
+					CLUSTER("h", "load_assignment: {cluster_name: h}"));
+	cluster_is(&c, "/pick", "", "b");
+	cluster_is(&c, "/pick", "x-pick: 0\r\n", "a");
+	cluster_is(&c, "/pick", "x-pick: +2\r\n", "a");
+	cluster_is(&c, "/pick", "x-pick: 000000000000000000000000000000002\r\n", "a");
+	cluster_is(&c, "/pick", "x-pick: 18446744073709551614\r\n", "a");
+	/* no number of 64 bits: random */
+	cluster_is(&c, "/pick", "x-pick: 18446744073709551616\r\n", "b");
+	cluster_is(&c, "/pick", "x-pick: 99999999999999999999\r\n", "b");
+	cluster_is(&c, "/pick", "x-pick: -2\r\n", "b");
+	cluster_is(&c, "/pick", "x-pick: 2x\r\n", "b");
+	cluster_is(&c, "/pick", "x-pick: +\r\n", "b");
+	cluster_is(&c, "/pick", "x-pick:\r\n", "b");
+	cluster_is(&c, "/pick", "x-pick: 0\r\nx-pick: 0\r\n", "b");
+	cluster_is(&c, "/to", "x-to: a\r\n", "a");
+	cluster_is(&c, "/to", "x-to: b\r\nx-to: a\r\n", "b");
+	cluster_is(&c, "/to", "x-to: A\r\n", "");
+	cluster_is(&c, "/to", "x-to: c\r\n", "");
+	cluster_is(&c, "/to", "x-to:\r\n", "");
+	cluster_is(&c, "/to", "", "");
+	cluster_is(&c, "/host", "", "h");
+	cluster_is(&c, "/none", "", "");
+	conf_close(&c);
+}
+
 static void test_refused_by_name(void **state)
 {
 	(void)state;
-	refused("cluster_header: x", "cluster_header");
-	refused("cluster: x, prefix_rewrite: /b", "prefix_rewrite");
 	refused("cluster: x, regex_rewrite: {pattern: {regex: a}, substitution: b}",
 		"regex_rewrite");
-	refused("cluster: x, host_rewrite_literal: b", "host_rewrite_literal");
-	refused("cluster: x, auto_host_rewrite: true", "auto_host_rewrite");
-	refused("cluster: x, host_rewrite_header: b", "host_rewrite_header");
-	refused("cluster: x, append_x_forwarded_host: true", "append_x_forwarded_host");
+	refused("cluster: x, host_rewrite_path_regex: {pattern: {regex: a}, substitution: b}",
+		"host_rewrite_path_regex");
+	refused("cluster: x, host_rewrite: a", "host_rewrite");
+	refused("cluster: x, path_rewrite: a", "path_rewrite");
+	refused("cluster: x, cluster_not_found_response_code: 1, regex_rewrite: {pattern: {regex: a}}",
+		"regex_rewrite");
 	refused("cluster: x, request_mirror_policies: [{cluster: y}]", "request_mirror_policies");
 	refused("cluster: x, rate_limits: [{actions: [{remote_address: {}}]}]", "rate_limits");
 	refused("cluster: x, internal_redirect_policy: {}", "internal_redirect_policy");
@@ -188,13 +244,11 @@ static void test_refused_by_name(void **state)
 		"upgrade_configs[0].connect_config");
 	refused("cluster: x, retry_policy: {retry_host_predicate: [{name: a.b}]}",
 		"retry_policy.retry_host_predicate[0]");
-	refused("weighted_clusters: {clusters: [{name: x, weight: 1}], header_name: a}",
-		"weighted_clusters.header_name");
-	refused("weighted_clusters: {clusters: [{name: x, weight: 1, host_rewrite_literal: a}]}",
-		"weighted_clusters.clusters[0].host_rewrite_literal");
-	refused("weighted_clusters: {clusters: [{name: x, weight: 1, request_headers_to_remove: "
-		"[a]}]}",
-		"weighted_clusters.clusters[0].request_headers_to_remove");
+	refused("weighted_clusters: {clusters: [{name: x, weight: 1}], use_hash_policy: true}",
+		"weighted_clusters.use_hash_policy");
+	refused("weighted_clusters: {clusters: [{name: x, weight: 1, metadata_match: "
+		"{filter_metadata: {envoy.lb: {a: b}}}}]}",
+		"weighted_clusters.clusters[0].metadata_match");
 }
 
 static void test_without_effect(void **state)
@@ -266,6 +320,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults),       cmocka_unit_test(test_weighted),
 		cmocka_unit_test(test_many_targets),   cmocka_unit_test(test_retry),
+		cmocka_unit_test(test_cluster_by_header),
 		cmocka_unit_test(test_upgrades),       cmocka_unit_test(test_refused_by_name),
 		cmocka_unit_test(test_without_effect), cmocka_unit_test(test_redirects),
 	};

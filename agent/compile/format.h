@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Header values in the language of Envoy's substitution formatter. */
+
+#include "agent/compile/build.h"
+
+/* Parts of one value: each costs at run time, and nobody writes so many. */
+#define WEFT_PIECES_MAX 32u
+/* %START_TIME(FORMAT)%: its result is written to a buffer of four times that size. */
+#define WEFT_TIME_FORMAT_MAX 64u
+
+/*
+ * Reads a value into value (when it is the same for all messages) or pieces of *ret. Refuses, by
+ * name, commands that weft does not have, and what Envoy refuses: no command behind a percent sign,
+ * parameters where none belong.
+ */
+void weft_build_format(struct weft_build *b, const char *text, const char *field,
+		       struct weft_img_header *ret);

@@ -1,0 +1,410 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Values of headers that are put together for each message (agent/compile/format.c says of what). */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "agent/compile/format.h"
+#include "agent/proxy/mutate.h"
+
+/* A run of bytes; NULL: nothing there. */
+struct run {
+	const uint8_t *p;
+	size_t n;
+};
+
+static bool is(struct run r, const char *text)
+{
+	return r.n == strlen(text) && !memcmp(r.p, text, r.n);
+}
+
+/* ---- headers ---- */
+
+/* The first line of that name in [p, p + n). */
+static struct run line_in(const uint8_t *p, size_t n, struct run name)
+{
+	const uint8_t *end = p + n;
+
+	while (p < end) {
+		const uint8_t *lf = memchr(p, '\n', (size_t)(end - p));
+		const uint8_t *next = lf ? lf + 1 : end;
+		size_t len = (size_t)(next - p);
+
+		if (len >= name.n + 4 && p[name.n] == ':' && !memcmp(p, name.p, name.n))
+			return (struct run){p + name.n + 2, len - name.n - 4};
+		p = next;
+	}
+	return (struct run){0};
+}
+
+/* Word i of the request line. */
+static struct run request_word(const struct format *f, int i)
+{
+	const uint8_t *p = f->req, *end = f->req ? memchr(p, '\r', f->req_len) : NULL, *blank;
+
+	for (; end; i--) {
+		blank = memchr(p, ' ', (size_t)(end - p));
+		if (!blank)
+			break;
+		if (!i)
+			return (struct run){p, (size_t)(blank - p)};
+		p = blank + 1;
+	}
+	return (struct run){0};
+}
+
+static struct run request_line(const struct format *f, struct run name)
+{
+	const uint8_t *lf = f->req ? memchr(f->req, '\n', f->req_len) : NULL;
+
+	return lf ? line_in(lf + 1, f->req_len - (size_t)(lf + 1 - f->req), name) : (struct run){0};
+}
+
+static struct run request_header(const struct format *f, struct run name)
+{
+	static const struct run host = {(const uint8_t *)"host", 4};
+	static const struct run proto = {(const uint8_t *)"x-forwarded-proto", 17};
+	struct run scheme;
+
+	if (is(name, ":method"))
+		return request_word(f, 0);
+	if (is(name, ":path"))
+		return request_word(f, 1);
+	if (is(name, ":authority"))
+		return request_line(f, host);
+	if (!is(name, ":scheme"))
+		return request_line(f, name);
+	scheme = request_line(f, proto);
+	return is(scheme, "https") ? scheme : (struct run){(const uint8_t *)"http", 4};
+}
+
+static struct run img_run(struct weft_img_str s)
+{
+	return (struct run){s.len ? weft_img_at(s.off) : NULL, s.len};
+}
+
+static struct run header(const struct format *f, const struct weft_img_piece *p, char status[8])
+{
+	for (int i = 0; i < 2; i++) {
+		struct run name = img_run(i ? p->b : p->a), got = {0};
+
+		if (!name.n)
+			continue;
+		if (p->kind == WEFT_PIECE_REQ) {
+			got = request_header(f, name);
+		} else if (f->resp && is(name, ":status")) {
+			int n = snprintf(status, 8, "%u", f->status);
+
+			return (struct run){(const uint8_t *)status, (size_t)n};
+		} else if (f->resp) {
+			got = line_in(buf_at(f->resp->b) + f->resp->from,
+				      buf_len(f->resp->b) - f->resp->from, name);
+		}
+		if (got.p)
+			return got;
+	}
+	return (struct run){0};
+}
+
+/* ---- path and query ---- */
+
+static struct run path(const struct format *f, uint32_t flags)
+{
+	static const struct run original = {(const uint8_t *)"x-envoy-original-path", 21};
+	struct run r = {0};
+	const uint8_t *q;
+
+	if (!(flags & WEFT_PIECE_CURRENT))
+		r = request_line(f, original);
+	if (!r.p && !(flags & WEFT_PIECE_ORIGINAL))
+		r = request_word(f, 1);
+	q = r.p && flags & WEFT_PIECE_NO_QUERY ? memchr(r.p, '?', r.n) : NULL;
+	if (q)
+		r.n = (size_t)(q - r.p);
+	return r;
+}
+
+/* The first of that name, as it stands. */
+static struct run query_param(const struct format *f, struct run name)
+{
+	struct run target = request_word(f, 1);
+	const uint8_t *p = target.p ? memchr(target.p, '?', target.n) : NULL, *end = target.p + target.n;
+
+	while (p && p < end) {
+		const uint8_t *amp, *stop;
+
+		p++;
+		amp = memchr(p, '&', (size_t)(end - p));
+		stop = amp ? amp : end;
+		if ((size_t)(stop - p) > name.n && p[name.n] == '=' && !memcmp(p, name.p, name.n))
+			return (struct run){p + name.n + 1, (size_t)(stop - p) - name.n - 1};
+		p = amp;
+	}
+	return (struct run){0};
+}
+
+/* ---- addresses ---- */
+
+#define ADDRESS_TEXT (INET6_ADDRSTRLEN + 10)
+
+static struct run address_text(const struct weft_sockaddr *a, uint32_t flags, char out[ADDRESS_TEXT])
+{
+	bool v4 = !a->addr.w[0] && !a->addr.w[1] && a->addr.w[2] == htonl(0xffff);
+	char ip[INET6_ADDRSTRLEN];
+	int n;
+
+	if (!inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? (const void *)&a->addr.w[3] : (const void *)a->addr.w, ip,
+		       sizeof(ip)))
+		return (struct run){0};
+	if (flags & WEFT_PIECE_ONLY_PORT)
+		n = snprintf(out, ADDRESS_TEXT, "%u", a->port);
+	else if (flags & WEFT_PIECE_NO_PORT)
+		n = snprintf(out, ADDRESS_TEXT, "%s", ip);
+	else
+		n = snprintf(out, ADDRESS_TEXT, v4 ? "%s:%u" : "[%s]:%u", ip, a->port);
+	return (struct run){(const uint8_t *)out, (size_t)n};
+}
+
+static bool ip_parse(struct run text, struct weft_sockaddr *ret)
+{
+	char copy[INET6_ADDRSTRLEN];
+	struct in_addr v4;
+
+	if (!text.n || text.n >= sizeof(copy))
+		return false;
+	memcpy(copy, text.p, text.n);
+	copy[text.n] = '\0';
+	*ret = (struct weft_sockaddr){.family = AF_INET6};
+	if (inet_pton(AF_INET6, copy, ret->addr.w) == 1)
+		return true;
+	if (inet_pton(AF_INET, copy, &v4) != 1)
+		return false;
+	ret->family = AF_INET;
+	ret->addr.w[2] = htonl(0xffff);
+	ret->addr.w[3] = v4.s_addr;
+	return true;
+}
+
+/* Without use_remote_address the client is who the last entry of x-forwarded-for says, with port 0. */
+static struct weft_sockaddr remote(const struct format *f)
+{
+	static const struct run xff = {(const uint8_t *)"x-forwarded-for", 15};
+	struct weft_sockaddr a;
+	struct run r = request_line(f, xff);
+
+	for (struct run next = r; next.p;) { /* several lines count as one */
+		const uint8_t *end = next.p + next.n + 2;
+
+		r = next;
+		next = line_in(end, f->req_len - (size_t)(end - f->req), xff);
+	}
+	if (r.p) {
+		const uint8_t *comma = memrchr(r.p, ',', r.n);
+
+		if (comma)
+			r = (struct run){comma + 1, (size_t)(r.p + r.n - comma - 1)};
+		while (r.n && (*r.p == ' ' || *r.p == '\t'))
+			r = (struct run){r.p + 1, r.n - 1};
+		if (ip_parse(r, &a))
+			return a;
+	}
+	return f->d->client;
+}
+
+/* The exchange's connection to the endpoint, from this side. */
+static bool upstream_local(const struct format *f, struct weft_sockaddr *ret)
+{
+	struct sockaddr_storage s = {0};
+	const struct sockaddr_in *s4 = (const void *)&s;
+	const struct sockaddr_in6 *s6 = (const void *)&s;
+	socklen_t len = sizeof(s);
+
+	if (!f->resp || !f->x || !f->x->up || getsockname(f->x->up->watch.fd, (struct sockaddr *)&s, &len))
+		return false;
+	*ret = (struct weft_sockaddr){.family = s.ss_family};
+	if (s.ss_family == AF_INET) {
+		ret->port = ntohs(s4->sin_port);
+		ret->addr.w[2] = htonl(0xffff);
+		ret->addr.w[3] = s4->sin_addr.s_addr;
+		return true;
+	}
+	ret->port = ntohs(s6->sin6_port);
+	memcpy(ret->addr.w, &s6->sin6_addr, sizeof(ret->addr.w));
+	return true;
+}
+
+static struct run address(const struct format *f, const struct weft_img_piece *p, char out[ADDRESS_TEXT])
+{
+	struct weft_sockaddr a;
+
+	switch (p->kind) {
+	case WEFT_PIECE_UPSTREAM_REMOTE:
+		/* chosen after the request was changed */
+		if (!f->resp || !f->x || !f->x->endpoint.family)
+			return (struct run){0};
+		a = f->x->endpoint;
+		break;
+	case WEFT_PIECE_UPSTREAM_LOCAL:
+		if (!upstream_local(f, &a))
+			return (struct run){0};
+		break;
+	case WEFT_PIECE_REMOTE:
+		a = remote(f);
+		break;
+	case WEFT_PIECE_DIRECT_REMOTE:
+		a = f->d->client;
+		break;
+	default:
+		a = f->d->dst;
+	}
+	return address_text(&a, p->flags, out);
+}
+
+/* ---- time ---- */
+
+#define TIME_TEXT (WEFT_TIME_FORMAT_MAX * 8)
+
+/* strftime() with %f: the fraction of the second in nanoseconds, %1f to %9f: its first digits. */
+static size_t time_write(const struct tm *tm, long ns, struct run fmt, char out[TIME_TEXT])
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < fmt.n && n < TIME_TEXT - 1; i++) {
+		char one[3] = {'%', 0, 0};
+		int digits = 9;
+
+		if (fmt.p[i] != '%' || i + 1 == fmt.n) {
+			out[n++] = (char)fmt.p[i];
+			continue;
+		}
+		i++;
+		if (fmt.p[i] >= '1' && fmt.p[i] <= '9' && i + 1 < fmt.n)
+			digits = fmt.p[i++] - '0';
+		one[1] = (char)fmt.p[i];
+		if (one[1] == 's') { /* strftime() would take it for local time */
+			struct tm copy = *tm;
+
+			n += (size_t)snprintf(out + n, TIME_TEXT - n, "%lld", (long long)timegm(&copy));
+			n = n < TIME_TEXT ? n : TIME_TEXT - 1;
+		} else if (one[1] == 'f') {
+			char text[16];
+
+			snprintf(text, sizeof(text), "%09ld", ns);
+			for (int k = 0; k < digits && n < TIME_TEXT - 1; k++)
+				out[n++] = text[k];
+		} else {
+			n += strftime(out + n, TIME_TEXT - n, one, tm);
+		}
+	}
+	return n;
+}
+
+static struct run start_time(const struct format *f, struct run fmt, char out[TIME_TEXT])
+{
+	static const struct run usual = {(const uint8_t *)"%Y-%m-%dT%H:%M:%S.%3fZ", 22};
+	uint64_t ago = f->x ? f->d->worker->now_ms - f->x->start_ms : 0;
+	struct timespec t;
+	int64_t ns;
+	time_t s;
+	struct tm tm;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	ns = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec - (int64_t)ago * 1000000;
+	s = (time_t)(ns / 1000000000);
+	if (!gmtime_r(&s, &tm))
+		return (struct run){0};
+	return (struct run){(const uint8_t *)out,
+			    time_write(&tm, (long)(ns % 1000000000), fmt.n ? fmt : usual, out)};
+}
+
+/* ---- the rest ---- */
+
+static struct run route_name(const struct format *f)
+{
+	const struct weft_img_route *r =
+		f->x && f->x->dec.route ? weft_img_at(f->x->dec.route) : NULL;
+
+	return r ? img_run(r->name) : (struct run){0};
+}
+
+/* As it is called in the configuration; none of a reply without one. */
+static struct run cluster_name(const struct format *f)
+{
+	const struct weft_decision *dec = f->x ? &f->x->dec : NULL;
+	uint32_t off = dec ? dec->cluster : 0;
+	const struct weft_img_cluster *c;
+
+	/* refused before the router looked for it */
+	if (dec && !off && dec->target) {
+		const struct weft_img_view *view = weft_img_at(f->x->ctx.view_off);
+		const struct weft_img_target *t = weft_img_at(dec->target);
+		const struct weft_img_cluster_ref *ref = weft_img_at(view->cluster);
+
+		if (view->n_cluster > t->cluster)
+			off = ref[t->cluster].cluster;
+	}
+	c = off ? weft_img_at(off) : NULL;
+	return c ? img_run(c->name) : (struct run){0};
+}
+
+static struct run number(uint32_t n, char out[16])
+{
+	return (struct run){(const uint8_t *)out, (size_t)snprintf(out, 16, "%u", n)};
+}
+
+union scratch {
+	char status[8], number[16], address[ADDRESS_TEXT], time[TIME_TEXT];
+};
+
+static struct run piece(const struct format *f, const struct weft_img_piece *p, union scratch *s)
+{
+	static const struct run version = {(const uint8_t *)"HTTP/1.1", 8};
+
+	switch (p->kind) {
+	case WEFT_PIECE_TEXT:
+		return img_run(p->a);
+	case WEFT_PIECE_REQ:
+	case WEFT_PIECE_RESP:
+		return header(f, p, s->status);
+	case WEFT_PIECE_PROTOCOL:
+		return version;
+	case WEFT_PIECE_START_TIME:
+		return start_time(f, img_run(p->a), s->time);
+	case WEFT_PIECE_RESPONSE_CODE:
+		return number(f->code, s->number);
+	case WEFT_PIECE_UPSTREAM_CLUSTER:
+		return cluster_name(f);
+	case WEFT_PIECE_UPSTREAM_PROTOCOL:
+		return f->resp && f->x && f->x->up ? version : (struct run){0};
+	case WEFT_PIECE_ATTEMPT_COUNT:
+		/* the first is under way when a request is changed */
+		return number(f->x ? (f->resp ? f->x->attempts : 1) : 0, s->number);
+	case WEFT_PIECE_ROUTE_NAME:
+		return route_name(f);
+	case WEFT_PIECE_PATH:
+		return path(f, p->flags);
+	case WEFT_PIECE_QUERY_PARAM:
+		return query_param(f, img_run(p->a));
+	default:
+		return address(f, p, s->address);
+	}
+}
+
+int format_value(struct worker *w, const struct format *f, const struct weft_img_header *h, struct buf *out)
+{
+	const struct weft_img_piece *p = h->n_piece ? weft_img_at(h->piece) : NULL;
+	int r = 0;
+
+	if (!h->n_piece)
+		return buf_add(w, out, weft_img_at(h->value.off), h->value.len);
+	for (uint32_t i = 0; !r && i < h->n_piece; i++) {
+		union scratch s;
+		struct run got = piece(f, &p[i], &s);
+
+		r = buf_add(w, out, got.p, got.n < p[i].max ? got.n : p[i].max);
+	}
+	return r;
+}

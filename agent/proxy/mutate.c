@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Header mutations, and rewrites of host and path, in Envoy's order (xds-envoy.md 3.4, 3.17). */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/proxy/mutate.h"
+
+#define NAME(s) (s), sizeof(s) - 1
+
+static const char *img_chars(struct weft_img_str s)
+{
+	return weft_img_at(s.off);
+}
+
+/* ---- mutations ---- */
+
+/* A value of one level, worked out before any is put in: bytes of `bytes` up to end. */
+struct value {
+	size_t end;
+	bool put;
+};
+struct values {
+	struct buf bytes;
+	struct value *v;
+};
+
+static int values_make(struct lines *l, const struct weft_img_header *h, uint32_t n, struct format *f,
+		       struct values *ret)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		size_t before = buf_len(&ret->bytes);
+		struct value *v = &ret->v[i];
+		struct line line;
+		bool have;
+		int r = format_value(l->w, f, &h[i], &ret->bytes);
+
+		if (r)
+			return r;
+		v->end = buf_len(&ret->bytes);
+		have = lines_find(l, img_chars(h[i].name), h[i].name.len, l->from, &line);
+		v->put = v->end > before || h[i].flags & WEFT_HEADER_KEEP_EMPTY;
+		if ((h[i].action == WEFT_ADD_IF_ABSENT && have) ||
+		    (h[i].action == WEFT_OVERWRITE_IF_EXISTS && !have))
+			v->put = false;
+	}
+	return 0;
+}
+
+static int value_put(struct lines *l, const struct weft_img_header *h, const uint8_t *value, size_t len)
+{
+	if (h->action < WEFT_OVERWRITE)
+		return lines_add(l, img_chars(h->name), h->name.len, value, len,
+				 h->flags & WEFT_HEADER_JOINS);
+	return lines_set(l, img_chars(h->name), h->name.len, value, len);
+}
+
+/* What overwrites is put first, then what is added. */
+static int values_put(struct lines *l, const struct weft_img_header *h, uint32_t n, const struct values *v)
+{
+	int r = 0;
+
+	for (int adds = 0; adds < 2; adds++) {
+		for (uint32_t i = 0; !r && i < n; i++) {
+			size_t at = i ? v->v[i - 1].end : 0, len = v->v[i].end - at;
+
+			if (v->v[i].put && (h[i].action < WEFT_OVERWRITE) == adds)
+				r = value_put(l, &h[i], len ? buf_at(&v->bytes) + at : NULL, len);
+		}
+	}
+	return r;
+}
+
+int change_apply(struct lines *l, const struct weft_img_change *c, struct format *f)
+{
+	const struct weft_img_str *remove = c->n_remove ? weft_img_at(c->remove) : NULL;
+	const struct weft_img_header *h = c->n_add ? weft_img_at(c->add) : NULL;
+	struct values v = {.v = calloc(c->n_add + 1, sizeof(*v.v))};
+	int r;
+
+	for (uint32_t i = 0; i < c->n_remove; i++)
+		lines_remove(l, img_chars(remove[i]), remove[i].len);
+	if (!f->resp) { /* the lines are the request's own */
+		f->req = buf_at(l->b);
+		f->req_len = buf_len(l->b);
+	}
+	r = v.v ? values_make(l, h, c->n_add, f, &v) : -ENOMEM;
+	if (!r)
+		r = values_put(l, h, c->n_add, &v);
+	buf_free(l->w, &v.bytes);
+	free(v.v);
+	return r;
+}
+
+int changes_apply(struct lines *l, uint32_t changes, struct format *f)
+{
+	const struct weft_img_changes *list = changes ? weft_img_at(changes) : NULL;
+	const struct weft_img_change *c = (const void *)(list + 1);
+	int r = 0;
+
+	for (uint32_t i = 0; !r && list && i < list->n; i++)
+		r = change_apply(l, &c[i], f);
+	return r;
+}
+
+/* ---- host ---- */
+
+/* The lines of x->head, behind the request line. */
+static struct lines head_lines(struct worker *w, struct exchange *x)
+{
+	const uint8_t *p = buf_at(&x->head), *lf = memchr(p, '\n', buf_len(&x->head));
+
+	return (struct lines){w, &x->head, lf ? (size_t)(lf - p) + 1 : buf_len(&x->head)};
+}
+
+/*
+ * append_x_forwarded_host: the old host goes to the end of x-forwarded-host, unless it is the last there already. Room
+ * for it has been made, and the host's line is the first: its bytes stay where they are.
+ */
+static int forwarded_host_add(struct lines *l, const struct line *host)
+{
+	const uint8_t *old = buf_at(l->b) + host->value;
+	struct line xfh;
+
+	if (!host->value_len)
+		return 0;
+	if (lines_find(l, NAME("x-forwarded-host"), l->from, &xfh)) {
+		const uint8_t *v = buf_at(l->b) + xfh.value;
+		const uint8_t *comma = memrchr(v, ',', xfh.value_len);
+		const uint8_t *last = comma ? comma + 1 : v;
+
+		/* compared as it stands: a blank behind the comma makes it another one (Envoy 1.40) */
+		if ((size_t)(v + xfh.value_len - last) == host->value_len &&
+		    !memcmp(last, old, host->value_len))
+			return 0;
+	}
+	return lines_add(l, NAME("x-forwarded-host"), old, host->value_len, true);
+}
+
+int request_host_set(struct worker *w, struct exchange *x, const void *host, size_t n)
+{
+	struct lines l = head_lines(w, x);
+	struct line line;
+	int r;
+
+	if (!lines_find(&l, NAME("host"), l.from, &line))
+		return -EINVAL;
+	r = buf_room(w, l.b, 128 + 2 * line.value_len);
+	if (!r && x->forward->flags & WEFT_FORWARD_APPEND_XFH)
+		r = forwarded_host_add(&l, &line);
+	if (!r && !(x->hcm->flags & WEFT_HCM_SUPPRESS_ENVOY_HEADERS)) {
+		lines_remove(&l, NAME("x-envoy-original-host"));
+		r = line_add(w, l.b, NAME("x-envoy-original-host"), buf_at(l.b) + line.value,
+			     line.value_len);
+	}
+	return r ? r : buf_replace(w, l.b, line.value, line.value_len, host, n);
+}
+
+static int host_rewrite(struct worker *w, struct exchange *x)
+{
+	const struct weft_img_forward *f = x->forward;
+	struct lines l = head_lines(w, x);
+	struct buf copy = {0};
+	struct line line;
+	int r;
+
+	if (f->host.len)
+		return request_host_set(w, x, img_chars(f->host), f->host.len);
+	if (!f->host_header.len ||
+	    !lines_find(&l, img_chars(f->host_header), f->host_header.len, l.from, &line) || !line.value_len)
+		return 0;
+	r = buf_add(w, &copy, buf_at(l.b) + line.value, line.value_len);
+	if (!r)
+		r = request_host_set(w, x, buf_at(&copy), line.value_len);
+	buf_free(w, &copy);
+	return r;
+}
+
+int request_attempt_set(struct worker *w, struct exchange *x)
+{
+	struct lines l = head_lines(w, x);
+
+	lines_remove(&l, NAME("x-envoy-attempt-count"));
+	return line_add_number(w, &x->head, NAME("x-envoy-attempt-count"), x->attempts);
+}
+
+/* ---- path ---- */
+
+static int path_rewrite(struct worker *w, struct exchange *x)
+{
+	const struct weft_img_forward *f = x->forward;
+	struct lines l = head_lines(w, x);
+	const uint8_t *p = buf_at(&x->head), *blank = memchr(p, ' ', l.from);
+	const uint8_t *end = blank ? memchr(blank + 1, ' ', l.from - (size_t)(blank + 1 - p)) : NULL;
+	size_t at, len, path;
+	const uint8_t *query;
+	int r = 0;
+
+	if (!f->prefix_rewrite.len || !end)
+		return 0;
+	at = (size_t)(blank + 1 - p);
+	len = (size_t)(end - blank - 1);
+	query = memchr(blank + 1, '?', len);
+	path = query ? (size_t)(query - blank - 1) : len;
+	if (!(x->hcm->flags & WEFT_HCM_SUPPRESS_ENVOY_HEADERS)) {
+		lines_remove(&l, NAME("x-envoy-original-path"));
+		r = buf_room(w, l.b, 64 + len);
+		if (!r)
+			r = line_add(w, l.b, NAME("x-envoy-original-path"), buf_at(l.b) + at, len);
+	}
+	if (r)
+		return r;
+	return buf_replace(w, l.b, at, f->matched_len < path ? f->matched_len : path,
+			   img_chars(f->prefix_rewrite), f->prefix_rewrite.len);
+}
+
+/* ---- all of a request ---- */
+
+int request_change(struct worker *w, struct exchange *x)
+{
+	const struct weft_img_target *t = weft_img_at(x->dec.target);
+	struct lines l = head_lines(w, x);
+	struct format f = {.d = x->down, .x = x};
+	const struct weft_img_changes *list = t->request ? weft_img_at(t->request) : NULL;
+	const struct weft_img_change *c = (const void *)(list + 1);
+	struct line line;
+	int r = 0;
+	uint32_t i = 0;
+
+	/* the weighted cluster's own part, its host included, comes before the others */
+	if (list && list->n && c->level == WEFT_LEVEL_CLUSTER)
+		r = change_apply(&l, &c[i++], &f);
+	if (!r && t->host.len && lines_find(&l, NAME("host"), l.from, &line))
+		r = buf_replace(w, l.b, line.value, line.value_len, img_chars(t->host), t->host.len);
+	for (; !r && list && i < list->n; i++)
+		r = change_apply(&l, &c[i], &f);
+	if (!r)
+		r = host_rewrite(w, x);
+	return r ? r : path_rewrite(w, x);
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Changing heads (Envoy's header mutations and rewrites). A head is changed in the form in which it is sent: lines
+ * "name: value" CRLF with names in lower case, in a buffer of the worker.
+ */
+
+#include "agent/proxy/internal.h"
+
+/* ---- lines (lines.c) ---- */
+
+/* The lines from byte `from` of b (counted from buf_at()) to its end. */
+struct lines {
+	struct worker *w;
+	struct buf *b;
+	size_t from;
+};
+/* One line, in bytes from buf_at(). */
+struct line {
+	size_t at, end; /* with its CRLF */
+	size_t value, value_len;
+};
+/* The first line of that name at or behind byte `after`. */
+bool lines_find(const struct lines *l, const char *name, size_t n, size_t after, struct line *ret);
+/* All lines of that name. */
+void lines_remove(struct lines *l, const char *name, size_t n);
+/* One more; joins: to the value of the first of that name, by a comma. -ENOMEM. */
+int lines_add(struct lines *l, const char *name, size_t n, const void *value, size_t len, bool joins);
+/* In place of all of that name. */
+int lines_set(struct lines *l, const char *name, size_t n, const void *value, size_t len);
+/* Replaces bytes [at, at + old) of the buffer. */
+int buf_replace(struct worker *w, struct buf *b, size_t at, size_t old, const void *bytes, size_t n);
+
+/* ---- values (format.c) ---- */
+
+/* What a value may be made of. */
+struct format {
+	const struct down *d;
+	const struct exchange *x; /* NULL: none is left */
+	const uint8_t *req;	  /* the request's head as it stands: its line, then its lines */
+	size_t req_len;
+	const struct lines *resp; /* NULL: of a request */
+	uint32_t status;	  /* of the response, for %RESP(:status)% */
+	uint32_t code;		  /* %RESPONSE_CODE%: 0 for replies that are made here (Envoy 1.40) */
+};
+/* Appends the value to out. -ENOMEM. */
+int format_value(struct worker *w, const struct format *f, const struct weft_img_header *h, struct buf *out);
+
+/* ---- mutations (mutate.c) ---- */
+
+/* Applies weft_img_changes to the lines, level by level; 0 changes nothing. f->resp or f->req are those lines. */
+int changes_apply(struct lines *l, uint32_t changes, struct format *f);
+/* One level alone. */
+int change_apply(struct lines *l, const struct weft_img_change *c, struct format *f);
+/*
+ * As above for a head in x->head, and host and path after it: literal of the weighted cluster, rewrites of the route.
+ */
+int request_change(struct worker *w, struct exchange *x);
+/* x-envoy-attempt-count of a further attempt. */
+int request_attempt_set(struct worker *w, struct exchange *x);
+/* A host for what is in x->head; keeps the old one as Envoy does. */
+int request_host_set(struct worker *w, struct exchange *x, const void *host, size_t n);

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What the proxy would send for a decision, without sending it. */
+#include "agent/proxy/preview.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/proxy/mutate.h"
+
+/* As much of a connection as heads are made from. */
+struct stage {
+	struct worker worker;
+	struct down down;
+	struct exchange x;
+};
+
+static int text_take(const struct buf *b, char **ret, size_t *ret_len)
+{
+	char *text = malloc(buf_len(b) + 1);
+
+	if (!text)
+		return -ENOMEM;
+	memcpy(text, buf_at(b), buf_len(b));
+	text[buf_len(b)] = '\0';
+	*ret = text;
+	*ret_len = buf_len(b);
+	return 0;
+}
+
+static int write_text(struct stage *s, struct weft_req *req, const struct weft_ctx *ctx, char **ret,
+		      size_t *ret_len)
+{
+	struct exchange *x = &s->x;
+	int r = 0;
+
+	if (req->dec.outcome == WEFT_OUTCOME_FORWARD) {
+		r = request_build(&s->worker, x, req);
+		if (!r)
+			r = buf_add(&s->worker, &x->head, "\r\n", 2);
+		return r ? r : text_take(&x->head, ret, ret_len);
+	}
+	if (!req->dec.reply)
+		return -ENOENT;
+	if (weft_reply_is_formed(req))
+		r = request_lines(&s->worker, x, req);
+	if (!r)
+		r = local_decision_write(&s->down, req, ctx, false);
+	return r ? r : text_take(&s->down.out, ret, ret_len);
+}
+
+int weft_proxy_preview(struct weft_req *req, const struct weft_ctx *ctx, char **ret, size_t *ret_len)
+{
+	struct stage *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return -ENOMEM;
+	s->down = (struct down){.worker = &s->worker, .client = ctx->src, .dst = ctx->dst, .x = &s->x};
+	s->x.down = &s->down;
+	s->x.ctx = *ctx;
+	/* a new one for each request: any will do */
+	memcpy(s->x.request_id, "00000000-0000-4000-8000-000000000000", sizeof(s->x.request_id));
+	exchange_request_set(&s->x, req);
+	exchange_decision_set(&s->x, &req->dec);
+	r = write_text(s, req, ctx, ret, ret_len);
+	buf_free(&s->worker, &s->down.out);
+	buf_free(&s->worker, &s->x.head);
+	while (s->worker.n_spare)
+		free(s->worker.buf_spare[--s->worker.n_spare]);
+	free(s);
+	return r;
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* What the proxy would send for a decision, without sending it: for `explain`. */
+
+#include <stddef.h>
+
+#include "bpf/engine/engine.h"
+
+/*
+ * The head of the request that goes upstream, or the whole reply that is made here. *ret: text with a zero byte behind
+ * it, the caller's to free. -ENOENT: the decision says neither (an upgrade that is refused), -ENOMEM.
+ */
+int weft_proxy_preview(struct weft_req *req, const struct weft_ctx *ctx, char **ret, size_t *ret_len);

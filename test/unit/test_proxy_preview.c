@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What would be sent for a decision: the request's head, or the whole reply. */
+#include "compile_fixture.h"
+
+#include "agent/proxy/preview.h"
+
+#define ROUTES_TEXT                                                                                    \
+	"{match: {prefix: /up}, route: {cluster: c, prefix_rewrite: /new, host_rewrite_literal: b}, "   \
+	"request_headers_to_add: [{header: {key: x-a, value: '%REQ(:path)%'}}]}, {match: {path: /moved}, " \
+	"redirect: {path_redirect: /n}, response_headers_to_add: [{header: {key: x-was, value: "        \
+	"'%RESP(location)%'}}]}, {match: {path: /moved-2}, redirect: {path_redirect: /n}, "              \
+	"response_headers_to_remove: [location]}, {match: {path: /plain}, direct_response: {status: "   \
+	"200, body: {inline_string: hi}}}"
+
+static char *preview(struct conf *c, const char *path, const char *headers)
+{
+	struct conf_req *q = calloc(1, sizeof(*q));
+	char *text = NULL;
+	size_t len = 0;
+
+	assert_non_null(q);
+	conf_connect(q, "10.0.0.1", 80);
+	conf_request(c, q, "GET", "h", path, headers);
+	assert_int_equal(weft_proxy_preview(&q->req, &q->ctx, &text, &len), 0);
+	assert_int_equal(strlen(text), len);
+	free(q);
+	return text;
+}
+
+static void preview_has(struct conf *c, const char *path, const char *headers, const char *want, bool has)
+{
+	char *text = preview(c, path, headers);
+
+	if (!strstr(text, want) == has)
+		fail_msg("%s%s expected in\n%s", has ? "" : "not ", want, text);
+	free(text);
+}
+
+static void test_preview(void **state)
+{
+	struct conf c;
+
+	(void)state;
+	conf_open(&c);
+	conf_ok(&c, LISTENER_80 ROUTES(ROUTES_TEXT) CLUSTER(
+			    "c", "load_assignment: {cluster_name: c, endpoints: [{lb_endpoints: [" ENDPOINT(
+					 "10.1.0.1", 80) "]}]}"));
+	preview_has(&c, "/up/x?q", "x-c: d\r\n", "GET /new/x?q HTTP/1.1\r\nhost: b\r\nx-c: d\r\n", true);
+	preview_has(&c, "/up/x?q", "", "\r\nx-a: /up/x?q\r\n", true);
+	preview_has(&c, "/up/x?q", "", "\r\nx-envoy-original-path: /up/x?q\r\n", true);
+	preview_has(&c, "/up/x?q", "", "\r\nx-request-id: 00000000-0000-4000-8000-000000000000\r\n", true);
+	preview_has(&c, "/moved?q", "", "\r\nx-was: http://h/n?q\r\n", true);
+	preview_has(&c, "/moved?q", "", "\r\nlocation: http://h/n?q\r\n", true);
+	preview_has(&c, "/moved-2", "", "location", false);
+	preview_has(&c, "/moved", "content-type: application/grpc\r\n", "HTTP/1.1 200 OK\r\n", true);
+	preview_has(&c, "/moved", "content-type: application/grpc\r\n", "\r\ngrpc-status: 2\r\n", true);
+	preview_has(&c, "/plain", "", "\r\n\r\nhi", true);
+	conf_close(&c);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_preview)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
