@@ -12,17 +12,21 @@
 /* Lines that replies made in the kernel may get from rules; with more the agent forms the reply. */
 #define WEFT_LINES_MAX 64u
 
-static bool in(const char *const *list, const char *name)
+static bool in_bytes(const char *const *list, const char *name, size_t n)
 {
 	for (; *list; list++) {
-		if (!strcmp(*list, name))
+		if (!strncmp(*list, name, n) && !(*list)[n])
 			return true;
 	}
 	return false;
 }
 
-/* Envoy 1.40 keeps these as one line each, joined by commas; all others line by line. */
-static bool joins(const char *name, bool response)
+static bool in(const char *const *list, const char *name)
+{
+	return in_bytes(list, name, strlen(name));
+}
+
+bool weft_header_joins(const char *name, size_t n, bool response)
 {
 	static const char *const both[] = {"cache-control",
 					   "content-encoding",
@@ -82,7 +86,7 @@ static bool joins(const char *name, bool response)
 						"x-envoy-upstream-healthchecked-cluster",
 						NULL};
 
-	return in(both, name) || in(response ? responses : requests, name);
+	return in_bytes(both, name, n) || in_bytes(response ? responses : requests, name, n);
 }
 
 static char *name_lower(struct weft_build *b, const char *s)
@@ -138,7 +142,7 @@ static bool header_fill(struct weft_build *b, const Envoy__Config__Core__V3__Hea
 					.action = append_action(o)};
 	if (o->keep_empty_value)
 		ret->flags |= WEFT_HEADER_KEEP_EMPTY;
-	if (joins(name, response))
+	if (weft_header_joins(name, strlen(name), response))
 		ret->flags |= WEFT_HEADER_JOINS;
 	free(name);
 	weft_build_format(b, o->header->value, at, ret);

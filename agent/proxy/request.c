@@ -156,14 +156,16 @@ static int fields_add(struct worker *w, struct exchange *x, const struct weft_re
 {
 	struct addition list[ADDITIONS_MAX];
 	size_t n = additions_list(x, req, list);
+	struct lines l = {.w = w, .b = &x->head, .from = buf_len(&x->head)};
+	uint64_t seen = 0;
 	int r = 0;
 
 	for (uint32_t i = 0; !r && i < req->n_field; i++) {
 		const struct weft_field *f = &req->field[i];
 
 		if (passes(x, req, f) && !overwritten(req, f, list, n))
-			r = line_add(w, &x->head, req->head + f->name.off, f->name.len,
-				     req->head + f->value.off, f->value.len);
+			r = lines_copy(&l, req->head + f->name.off, f->name.len, req->head + f->value.off,
+				       f->value.len, false, &seen);
 	}
 	for (size_t i = 0; !r && i < n; i++) {
 		if (!list[i].skip)

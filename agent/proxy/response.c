@@ -344,6 +344,7 @@ int response_build(struct worker *w, struct exchange *x, const uint8_t *head, co
 {
 	struct buf *b = &x->down->out;
 	struct lines l = {.w = w, .b = b};
+	uint64_t seen = 0;
 	int e = status_add(w, b, r->status);
 
 	l.from = buf_len(b);
@@ -352,7 +353,7 @@ int response_build(struct worker *w, struct exchange *x, const uint8_t *head, co
 		const struct head_field *f = &r->field[i];
 
 		if (passes(x, head, f, r))
-			e = line_add(w, b, head + f->name, f->name_len, head + f->value, f->value_len);
+			e = lines_copy(&l, head + f->name, f->name_len, head + f->value, f->value_len, true, &seen);
 	}
 	/* a response that came before the request's end has no time of its own (Envoy 1.40) */
 	if (!e && !(x->hcm->flags & WEFT_HCM_SUPPRESS_ENVOY_HEADERS) && x->req_done && !x->upgrade)

@@ -167,11 +167,25 @@ static void test_long(void **state)
 	fix_close();
 }
 
+/* Lines of one name: joined where Envoy joins them, empty ones not. */
+static void test_joined(void **state)
+{
+	(void)state;
+	start("{match: {prefix: /}, route: {cluster: up}}");
+	close(get("/", "accept: a\r\nx-c: 1\r\naccept: b\r\naccept:\r\nx-c: 2\r\norigin:\r\norigin: o\r\n"));
+	assert_non_null(strstr(a.body, "\r\naccept: a,b\r\n"));
+	assert_non_null(strstr(a.body, "\r\nx-c: 1\r\nx-c: 2\r\n"));
+	assert_non_null(strstr(a.body, "\r\norigin: o\r\n"));
+	assert_null(strstr(strstr(a.body, "accept:") + 1, "accept:"));
+	fix_close();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		FIX_TEST(test_addresses), FIX_TEST(test_time), FIX_TEST(test_attempts),
 		FIX_TEST(test_failure),	  FIX_TEST(test_long),
+		FIX_TEST(test_joined),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
