@@ -325,6 +325,10 @@ static void filter_set(json_t *j, const struct weft_cell_filter *f)
 	set_u64(j, "denied", f->denied);
 	set_u64(j, "shadow_allowed", f->shadow_allowed);
 	set_u64(j, "shadow_denied", f->shadow_denied);
+	set_u64(j, "aborts_injected", f->aborts);
+	set_u64(j, "delays_injected", f->delays);
+	set_u64(j, "faults_overflow", f->overflow);
+	set_u64(j, "active_faults", f->active);
 }
 
 static void cell_append(void *ctx, uint32_t pod, uint32_t id, uint32_t cell)

@@ -267,9 +267,13 @@ static void set_reply(struct explain *x)
 	_auto_free_ char *text = NULL;
 	size_t len = 0;
 
-	set(x, "details", img_text(&reply->details));
+	if (x->req->dec.reply)
+		set(x, "details", img_text(&reply->details));
+	else /* worded by a header */
+		set(x, "details", json_string("fault_filter_abort"));
 	if (weft_proxy_preview(x->req, &x->ctx, &text, &len) < 0) {
-		set(x, "status", json_integer(reply->status));
+		set(x, "status",
+		    json_integer(x->req->dec.reply ? reply->status : x->req->dec.fault_status));
 		return;
 	}
 	/* a gRPC client gets 200 whatever it is (xds-envoy.md 3.5) */
@@ -377,6 +381,8 @@ static void explain_decision(struct explain *x)
 	set_where(x);
 	set_request_headers(x);
 	set(x, "outcome", json_string(weft_outcome_name((enum weft_outcome)d->outcome)));
+	if (d->delay_ms)
+		set(x, "delay_ms", json_integer(d->delay_ms));
 	switch (d->outcome) {
 	case WEFT_OUTCOME_FORWARD:
 		set(x, "action", json_string("forward"));
@@ -394,7 +400,7 @@ static void explain_decision(struct explain *x)
 		set(x, "action", json_string("local_reply"));
 		break;
 	}
-	if (d->reply)
+	if (d->reply || d->outcome == WEFT_OUTCOME_FAULT)
 		set_reply(x);
 }
 

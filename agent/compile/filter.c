@@ -7,6 +7,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "agent/compile/fault.h"
 #include "agent/compile/limit.h"
 #include "agent/compile/rbac.h"
 #include "envoy/config/route/v3/route_components.pb-c.h"
@@ -27,6 +28,8 @@ uint32_t weft_build_filter(struct weft_build *b, enum weft_filter_kind kind,
 {
 	if (kind == WEFT_FILTER_RBAC)
 		return weft_build_rbac(b, (const void *)msg, field);
+	if (kind == WEFT_FILTER_FAULT)
+		return weft_build_fault(b, (const void *)msg, field);
 	return weft_build_rate_limit(b, (const void *)msg, field);
 }
 
@@ -73,6 +76,8 @@ static uint32_t override_kind(const char *type)
 		return WEFT_FILTER_LOCAL_RATE_LIMIT;
 	if (type && !strcmp(type, FILTERS "rbac.v3.RBACPerRoute"))
 		return WEFT_FILTER_RBAC;
+	if (type && !strcmp(type, FILTERS "fault.v3.HTTPFault"))
+		return WEFT_FILTER_FAULT;
 	return 0;
 }
 
@@ -110,7 +115,7 @@ static bool override_fill(struct weft_build *b, const Google__Protobuf__Any *any
 		if (kind == WEFT_FILTER_RBAC)
 			rbac_fill(b, (void *)msg, field, ret);
 		else
-			ret->config = weft_build_rate_limit(b, (void *)msg, field);
+			ret->config = weft_build_filter(b, kind, msg, field);
 		effect = true;
 	}
 	if (msg)

@@ -207,17 +207,11 @@ static void upgrades_fill(struct weft_build *b, const manager *m, const char *fi
 }
 
 /* Filters of Envoy that do nothing as configured here. */
-static bool filter_idle(struct weft_build *b, const char *type, const ProtobufCMessage *msg,
-			const char *field)
+static bool filter_idle(struct weft_build *b, const char *type, const char *field)
 {
 	if (!strcmp(type, FILTERS "cors.v3.Cors") ||
 	    !strcmp(type, FILTERS "grpc_stats.v3.FilterConfig")) {
 		weft_build_note(b, field, "filter without effect");
-		return true;
-	}
-	if (!strcmp(type, FILTERS "fault.v3.HTTPFault") &&
-	    !protobuf_c_message_get_packed_size(msg)) {
-		weft_build_note(b, field, "filter without effect: no fault is configured");
 		return true;
 	}
 	return false;
@@ -296,7 +290,9 @@ static void filter_build(struct weft_build *b, const http_filter *f, const char 
 		filter_add(b, f, WEFT_FILTER_LOCAL_RATE_LIMIT, msg, at, list, ret);
 	else if (!strcmp(type, FILTERS "rbac.v3.RBAC"))
 		filter_add(b, f, WEFT_FILTER_RBAC, msg, at, list, ret);
-	else if (filter_idle(b, type, msg, at))
+	else if (!strcmp(type, FILTERS "fault.v3.HTTPFault"))
+		filter_add(b, f, WEFT_FILTER_FAULT, msg, at, list, ret);
+	else if (filter_idle(b, type, at))
 		;	      /* noted */
 	else if (f->disabled) /* only an override could enable it, and that is refused */
 		weft_build_note(b, at, "disabled");

@@ -66,6 +66,8 @@ static json_t *filter_json(uint32_t kind, uint32_t config, uint32_t disabled)
 
 	if (config && kind == WEFT_FILTER_RBAC)
 		json_object_set_new(j, "rbac", weft_image_rbac(config));
+	else if (config && kind == WEFT_FILTER_FAULT)
+		json_object_set_new(j, "fault", weft_image_fault(config));
 	else if (config)
 		json_object_set_new(j, "rate_limit", limit_json(config));
 	return j;

@@ -4,6 +4,7 @@
 /* Between the files that show the image. Each gives a new reference. */
 
 #include <jansson.h>
+#include <stdint.h>
 
 #include "bpf/abi/image.h"
 
@@ -11,4 +12,5 @@ json_t *weft_image_text(struct weft_img_str s);
 /* offsets of weft_img_reply (0: null), weft_img_rbac */
 json_t *weft_image_reply(uint32_t off);
 json_t *weft_image_rbac(uint32_t off);
+json_t *weft_image_fault(uint32_t off); /* of weft_img_fault */
 json_t *weft_image_cond(const struct weft_img_cond *c);

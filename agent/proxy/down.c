@@ -45,6 +45,7 @@ void down_close(struct down *d)
 	if (d->dead)
 		return;
 	d->dead = true;
+	hold_end(d);
 	if (d->relay)
 		tcp_close(d);
 	if (d->x)
@@ -217,7 +218,7 @@ static void head_wait(struct down *d)
 	uint64_t from = d->worker->now_ms;
 	uint32_t ms;
 
-	if (!chain || chain->kind != WEFT_CHAIN_HTTP)
+	if (!chain || chain->kind != WEFT_CHAIN_HTTP || d->hold.waits)
 		return;
 	h = weft_img_at(chain->target);
 	ms = h->idle_ms;
@@ -240,6 +241,7 @@ void down_next(struct down *d, bool close)
 {
 	if (d->dead)
 		return;
+	hold_end(d);
 	d->state = close || d->drain ? DOWN_CLOSING : DOWN_HEAD;
 	if (d->state == DOWN_CLOSING)
 		timer_clear(&d->timer); /* no deadline of a head any more */

@@ -228,9 +228,10 @@ static void answer(struct down *d, struct weft_req *req, struct weft_ctx *ctx, b
 	enum weft_outcome outcome = req->dec.outcome;
 	const struct weft_img_hcm *h = weft_img_at(req->dec.hcm);
 
-	if (decided && outcome != WEFT_OUTCOME_UPGRADE_FAILED && !req->dec.reply)
+	if (decided && outcome != WEFT_OUTCOME_UPGRADE_FAILED && outcome != WEFT_OUTCOME_FAULT && !req->dec.reply)
 		decided = false; /* no reply for it: an image of another make */
-	if (decided && (weft_reply_is_formed(req) || outcome == WEFT_OUTCOME_UPGRADE_FAILED) &&
+	if (decided &&
+	    (weft_reply_is_formed(req) || outcome == WEFT_OUTCOME_UPGRADE_FAILED || outcome == WEFT_OUTCOME_FAULT) &&
 	    request_lines(d->worker, x, req)) { /* rules may look at it */
 		down_close(d);
 		return;
@@ -333,7 +334,13 @@ static void judge(struct down *d, struct weft_req *req, struct weft_ctx *ctx, ui
 	exchange_request_set(x, req);
 	request_prepare(d->worker, x, req);
 	x->resp_close = x->client_close || d->drain;
+	hold_resume(d, ctx);
 	decided = decide(d, req, ctx, &kernel);
+	if (decided && req->dec.delay_ms && !d->hold.over) {
+		hold_begin(d, req, ctx);
+		exchange_end(x);
+		return;
+	}
 	x->ctx = *ctx;
 	if (decided)
 		exchange_decision_set(x, &req->dec);
@@ -387,7 +394,7 @@ static bool worth_parsing(struct down *d)
 /* Envoy says it before anything else is judged (1.40), a request without body included. */
 static void say_continue(struct down *d, const struct weft_req *req)
 {
-	if (req->flags & WEFT_REQ_EXPECT && !(req->hcm_flags & WEFT_HCM_PROXY_100_CONTINUE) &&
+	if (!d->hold.over && req->flags & WEFT_REQ_EXPECT && !(req->hcm_flags & WEFT_HCM_PROXY_100_CONTINUE) &&
 	    buf_add(d->worker, &d->out, "HTTP/1.1 100 Continue\r\n\r\n", 25))
 		down_close(d);
 }
@@ -405,7 +412,7 @@ void exchange_start(struct down *d)
 	uint32_t epoch;
 	int r = -ENOENT;
 
-	if (!worth_parsing(d))
+	if (d->hold.waits || !worth_parsing(d))
 		return;
 	if (!d->limits)
 		d->limits = calloc(1, sizeof(*d->limits));

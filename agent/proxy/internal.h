@@ -173,6 +173,15 @@ struct pod {
 
 enum down_state { DOWN_SNIFF, DOWN_HEAD, DOWN_EXCHANGE, DOWN_TUNNEL, DOWN_CLOSING };
 
+/* A request that an injected delay holds back: its head stays in `in` and is decided anew with the same draws. */
+struct down_hold {
+	bool waits, over;    /* over: it has waited, and goes on */
+	uint32_t cell;	     /* whose place of active_faults it has, 0 none */
+	uint32_t n_prepaid;
+	uint32_t prepaid[WEFT_PAID_MAX];
+	uint64_t random;
+};
+
 struct down {
 	struct watch watch;
 	enum down_state state;
@@ -204,8 +213,16 @@ struct down {
 	bool drain;	/* closes after the exchange at hand */
 	bool lingering; /* FIN was sent; what still comes is dropped */
 	bool advancing; /* down_advance() is on the stack: it goes on with what waits */
+	struct down_hold hold;
 	struct weft_conn_limits *limits; /* of this connection; made on first use */
 };
+
+/* The request at hand waits as its decision says; then down_advance() decides it again. */
+void hold_begin(struct down *d, const struct weft_req *req, const struct weft_ctx *ctx);
+/* Before the decision: what was drawn and paid when it was held. */
+void hold_resume(const struct down *d, struct weft_ctx *ctx);
+/* The request, or the connection, is done. */
+void hold_end(struct down *d);
 
 /* Its chain in the image that is in force, NULL: none. Under image_enter(). */
 const struct weft_img_chain *down_chain(struct down *d);
@@ -230,6 +247,7 @@ struct exchange {
 	struct pool *pool;	    /* that it waits in */
 	struct weft_ctx ctx;
 	struct weft_decision dec;
+	uint32_t grpc_status; /* + 1, of a local reply; 0: that of its HTTP status */
 	const struct weft_img_hcm *hcm;
 	const struct weft_img_forward *forward;
 	const struct weft_img_cluster *cluster;

@@ -120,7 +120,8 @@ static int grpc_write(struct down *d, const struct reply *a, struct lines *l)
 	int r = buf_printf(w, l->b, "content-type: application/grpc\r\n");
 
 	if (!r && !lines_find(l, "grpc-status", 11, l->from, &line))
-		r = buf_printf(w, l->b, "grpc-status: %d\r\n", weft_grpc_status(a->status));
+		r = buf_printf(w, l->b, "grpc-status: %u\r\n",
+			       d->x && d->x->grpc_status ? d->x->grpc_status - 1 : (uint32_t)weft_grpc_status(a->status));
 	if (!r && message)
 		r = lines_set(l, "grpc-message", 12, message, strlen(message));
 	free(message);
@@ -380,12 +381,30 @@ bool local_image(struct down *d, uint32_t reply, bool close)
 	return close;
 }
 
+/* An abort that a header words, or that goes to a gRPC client: nothing of the image's. */
+static int fault_write(struct down *d, const struct weft_req *req, bool close)
+{
+	static const char body[] = "fault filter abort";
+	struct reply a = {.status = req->dec.fault_status,
+			  .body = body,
+			  .len = sizeof(body) - 1,
+			  .close = close,
+			  .grpc = req->flags & WEFT_REQ_GRPC,
+			  .head_method = req->flags & WEFT_REQ_HEAD_METHOD};
+
+	d->x->grpc_status = req->dec.fault_grpc;
+	return text_write(d, &a, NULL);
+}
+
 int local_decision_write(struct down *d, const struct weft_req *req, const struct weft_ctx *ctx, bool close)
 {
 	const struct weft_img_reply *r = weft_img_at(req->dec.reply);
 	struct weft_reply_plan plan = {0};
-	int e = weft_reply_plan(req, ctx, &plan);
+	int e;
 
+	if (req->dec.outcome == WEFT_OUTCOME_FAULT && (!req->dec.reply || req->flags & WEFT_REQ_GRPC))
+		return fault_write(d, req, close);
+	e = weft_reply_plan(req, ctx, &plan);
 	if (e)
 		return e;
 	if (weft_reply_is_formed(req))
@@ -399,7 +418,8 @@ bool local_decision(struct down *d, struct weft_req *req, struct weft_ctx *ctx, 
 {
 	const struct weft_img_reply *r = weft_img_at(req->dec.reply);
 
-	close = ends_after(d, close, r->flags & WEFT_REPLY_CLOSES);
+	close = ends_after(d, close,
+			   req->dec.reply ? r->flags & WEFT_REPLY_CLOSES : req->dec.fault_status == 400);
 	if (local_decision_write(d, req, ctx, close))
 		down_close(d);
 	return close;

@@ -40,9 +40,9 @@ static int write_text(struct stage *s, struct weft_req *req, const struct weft_c
 			r = buf_add(&s->worker, &x->head, "\r\n", 2);
 		return r ? r : text_take(&x->head, ret, ret_len);
 	}
-	if (!req->dec.reply)
+	if (!req->dec.reply && req->dec.outcome != WEFT_OUTCOME_FAULT)
 		return -ENOENT;
-	if (weft_reply_is_formed(req))
+	if (weft_reply_is_formed(req) || req->dec.outcome == WEFT_OUTCOME_FAULT)
 		r = request_lines(&s->worker, x, req);
 	if (!r)
 		r = local_decision_write(&s->down, req, ctx, false);

@@ -244,6 +244,7 @@ struct weft_img_hcm {
 enum weft_filter_kind {
 	WEFT_FILTER_LOCAL_RATE_LIMIT = 1, /* weft_img_rate_limit */
 	WEFT_FILTER_RBAC,		  /* weft_img_rbac */
+	WEFT_FILTER_FAULT,		  /* weft_img_fault */
 };
 
 struct weft_img_filter {
@@ -324,6 +325,33 @@ struct weft_img_test {
 	__u32 start, end;
 	struct weft_addr addr, mask;
 };
+
+enum weft_fault_kind { WEFT_FAULT_FIXED = 1, WEFT_FAULT_GRPC, WEFT_FAULT_HEADER };
+
+/* A FractionalPercent, and where a request may ask for less. */
+struct weft_img_share {
+	__u32 numerator;
+	__u32 denominator;
+	__u32 slot; /* of the header with another numerator, 0 none */
+	__u32 pad;
+};
+struct weft_img_fault {
+	__u32 cell;	   /* state id of its weft_cell_filter */
+	__u32 cluster;	   /* id of upstream_cluster, 0: any */
+	__u32 max_active;  /* max_active_faults, or WEFT_FAULT_NO_MAX */
+	__u32 n_cond;
+	__u32 cond;	   /* struct weft_img_cond[n]: all must hold */
+	__u32 abort_kind;  /* enum weft_fault_kind, 0 none */
+	__u32 abort_status; /* HTTP or gRPC */
+	__u32 abort_slot, grpc_slot; /* HEADER */
+	__u32 reply;	   /* weft_img_reply of FIXED and GRPC, for clients of plain HTTP */
+	__u32 delay_kind;  /* FIXED or HEADER, 0 none */
+	__u32 delay_ms;
+	__u32 delay_slot;
+	__u32 pad;
+	struct weft_img_share abort, delay;
+};
+#define WEFT_FAULT_NO_MAX 0xffffffffu
 
 /* Header lines to add: each "name: value", with append action. */
 struct weft_img_headers {

@@ -131,7 +131,12 @@ struct weft_cell_filter {
 	__u64 denied;
 	__u64 shadow_allowed;
 	__u64 shadow_denied;
-	__u64 pad[12];
+	__u64 aborts; /* faults */
+	__u64 delays;
+	__u64 overflow; /* max_active_faults was reached */
+	__u32 active;	/* requests that wait, or have waited and are not done */
+	__u32 pad0;
+	__u64 pad[8];
 };
 static_assert(sizeof(struct weft_cell_filter) == WEFT_CELL_SIZE, "filter");
 static_assert(sizeof(struct weft_cell_bucket) == WEFT_CELL_SIZE, "bucket");

@@ -25,6 +25,7 @@ WEFT_INLINE void weft_decision_reset(struct weft_req *req)
 	d->cluster_id = d->cluster = d->endpoints = 0;
 	d->reply = d->redirect = 0;
 	d->n_paid = d->need_cell = d->n_add = 0;
+	d->delay_ms = d->delay_cell = d->fault_status = d->fault_grpc = 0;
 }
 
 /* One of the connection manager's own replies. */

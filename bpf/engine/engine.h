@@ -73,6 +73,7 @@ enum weft_parse {
 /* The context of a decision. Fill pod, view, dst, src, now_ns, flags; weft_ctx_begin() fills the rest. */
 #define WEFT_CTX_KERNEL (1u << 0)  /* look at breakers, hand over what only the agent can do */
 #define WEFT_CTX_EXPLAIN (1u << 1) /* take no token, move no cursor, count nothing */
+#define WEFT_CTX_DELAYED (1u << 3) /* the request has waited: its fault is counted */
 #define WEFT_CTX_LIMITS_PAID (1u << 2) /* connection limits gave their tokens already */
 
 /* Buckets of one downstream connection (local_rate_limit_per_downstream_connection); zero at accept. */
@@ -122,6 +123,10 @@ struct weft_decision {
 	__u32 paid[WEFT_PAID_MAX]; /* cells that gave a token (prepaid ones included) */
 	__u32 need_cell; /* state id that is missing (handed NO_CELL; the agent makes it and calls again) */
 	__u32 n_add;
+	__u32 delay_ms;	    /* how long a fault holds the request before this decision counts (agent) */
+	__u32 delay_cell;   /* where the waiting one is counted */
+	__u32 fault_status; /* FAULT: HTTP status */
+	__u32 fault_grpc;   /* gRPC status + 1 of an abort, 0: that of the HTTP status */
 	__u32 add[WEFT_FILTERS_MAX]; /* weft_img_headers: request headers of limits not enforced */
 };
 

@@ -4,6 +4,7 @@
 /* HTTP filters of a connection manager, in chain order, each with its most specific configuration. */
 
 #include "bpf/engine/cluster.h"
+#include "bpf/engine/fault.h"
 #include "bpf/engine/limit.h"
 #include "bpf/engine/rbac.h"
 
@@ -106,9 +107,14 @@ WEFT_GLOBAL int weft_filter_prepare(struct weft_req *req, struct weft_ctx *ctx, 
 
 	if (config) {
 		WEFT_IMG_BASE(1);
-		__u32 id = WEFT_IMG(struct weft_img_filter, filter)->kind == WEFT_FILTER_RBAC ?
-				   WEFT_IMG(struct weft_img_rbac, config)->cell :
-				   weft_rate_prepare(req, config);
+		__u32 kind = WEFT_IMG(struct weft_img_filter, filter)->kind, id;
+
+		if (kind == WEFT_FILTER_RBAC)
+			id = WEFT_IMG(struct weft_img_rbac, config)->cell;
+		else if (kind == WEFT_FILTER_FAULT)
+			id = WEFT_IMG(struct weft_img_fault, config)->cell;
+		else
+			id = weft_rate_prepare(req, config);
 
 		if (req->dec.handed)
 			return 1;
@@ -289,8 +295,15 @@ WEFT_GLOBAL int weft_filters_run(struct weft_req *req, struct weft_ctx *ctx, __u
 			continue;
 		kind = WEFT_IMG(struct weft_img_filter, off + i * (__u32)sizeof(struct weft_img_filter))->kind;
 		cell = req->scratch[WEFT_INDEX(i * 2 + 1, 15)];
-		if (kind == WEFT_FILTER_RBAC ? weft_rbac_run(req, ctx, config, cell) :
-					       weft_rate_run(req, ctx, i, random))
+		int r;
+
+		if (kind == WEFT_FILTER_RBAC)
+			r = weft_rbac_run(req, ctx, config, cell);
+		else if (kind == WEFT_FILTER_FAULT)
+			r = weft_fault_run(req, ctx, config, cell, random);
+		else
+			r = weft_rate_run(req, ctx, i, random);
+		if (r)
 			return 1;
 	}
 	return 0;

@@ -173,8 +173,6 @@ static void test_filters_without_effect(void **state)
 	(void)state;
 	conf_noted(WITH(FILTER("envoy.extensions.filters.http.cors.v3.Cors", "")), "Listener/l",
 		   F0);
-	conf_noted(WITH(FILTER("envoy.extensions.filters.http.fault.v3.HTTPFault", "")),
-		   "Listener/l", F0);
 	conf_noted(WITH(FILTER("envoy.extensions.filters.http.grpc_stats.v3.FilterConfig", "")),
 		   "Listener/l", F0);
 	conf_noted(WITH(GLOBAL_LIMIT("disabled: true,")), "Listener/l", F0);
@@ -192,11 +190,6 @@ static void test_filters_refused(void **state)
 		     "unsupported: envoy.extensions.filters.http.ratelimit.v3.RateLimit");
 	/* Envoy would apply it: leaving it out drops a rule */
 	conf_refused(WITH(GLOBAL_LIMIT("is_optional: true,")), "Listener/l", F0, "unsupported");
-	conf_refused(WITH("{name: f, typed_config: {" T(
-			     "extensions.filters.http.fault.v3.HTTPFault") ", abort: {http_status: "
-									   "500, percentage: "
-									   "{numerator: 100}}}}, "),
-		     "Listener/l", F0, "unsupported");
 	conf_refused(WITH(FILTER("com.example.Own", "")), "Listener/l", F0, "com.example.Own");
 }
 

@@ -127,6 +127,20 @@ static __u32 rbac(__u8 x, __u8 y)
 	return FIX_PUT(b);
 }
 
+#define FAULT_ID (RBAC_ID + 1)
+static __u32 fault(__u8 x)
+{
+	struct weft_img_cond c = cond(WEFT_COND_EXACT, x, "gammaBETA", 0);
+	struct weft_img_fault f = { .cell = FAULT_ID, .max_active = WEFT_FAULT_NO_MAX, .n_cond = 1,
+				    .abort_kind = WEFT_FAULT_FIXED, .abort_status = 503,
+				    .abort = { .numerator = 100, .denominator = 100 },
+				    .delay = { .denominator = 100 },
+				    .reply = fix_reply(503, "", "fault filter abort") };
+
+	f.cond = FIX_PUT(c);
+	return FIX_PUT(f);
+}
+
 static void configure(void)
 {
 	__u8 x, y;
@@ -136,10 +150,11 @@ static void configure(void)
 	fix_world_open(&world);
 	x = fix_name(&world, "x-kind");
 	y = fix_name(&world, "accept-language");
-	struct weft_img_filter filters[2] = { f, { .key = 78, .kind = WEFT_FILTER_RBAC, .config = rbac(x, y) } };
+	struct weft_img_filter filters[3] = { f, { .key = 78, .kind = WEFT_FILTER_RBAC, .config = rbac(x, y) },
+					      { .key = 79, .kind = WEFT_FILTER_FAULT, .config = fault(x) } };
 
 	FIX_AT(struct weft_img_hcm, world.hcm)->filter = FIX_PUT(filters);
-	FIX_AT(struct weft_img_hcm, world.hcm)->n_filter = 2;
+	FIX_AT(struct weft_img_hcm, world.hcm)->n_filter = 3;
 	FIX_AT(struct weft_img_hcm, world.hcm)->flags = WEFT_HCM_NORMALIZE_PATH;
 	world.cluster[0] = (struct weft_img_cluster_ref){ fix_cluster(WEFT_LB_ROUND_ROBIN, 1),
 							  fix_endpoints(3, NULL, 10) };
@@ -212,6 +227,7 @@ static void configure(void)
 	fix_cell(1);
 	fix_cell(30);
 	fix_cell(RBAC_ID);
+	fix_cell(FAULT_ID);
 }
 
 /* ---- heads ---- */

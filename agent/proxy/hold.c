@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Injected delays: a request that waits before it is carried out or aborted. */
+#include <string.h>
+
+#include "agent/proxy/internal.h"
+
+static void hold_over(struct worker *w, struct timer *t)
+{
+	struct down *d = (struct down *)((char *)t - offsetof(struct down, timer));
+
+	(void)w;
+	d->hold.waits = false;
+	d->hold.over = true;
+	d->looked = 0;
+	d->parses = 0;
+	down_advance(d);
+	if (!d->dead)
+		down_watch(d);
+}
+
+void hold_begin(struct down *d, const struct weft_req *req, const struct weft_ctx *ctx)
+{
+	struct down_hold *h = &d->hold;
+
+	h->waits = true;
+	h->random = ctx->random;
+	h->n_prepaid = req->dec.n_paid < WEFT_PAID_MAX ? req->dec.n_paid : WEFT_PAID_MAX;
+	memcpy(h->prepaid, req->dec.paid, sizeof(h->prepaid));
+	h->cell = req->dec.delay_cell;
+	if (h->cell) {
+		__atomic_fetch_add(&weft_cell_filter(h->cell)->active, 1, __ATOMIC_RELAXED);
+		COUNT(weft_cell_filter(h->cell)->delays, 1);
+	}
+	d->timer.fire = hold_over;
+	timer_set(d->worker, &d->timer, d->worker->now_ms + req->dec.delay_ms);
+}
+
+void hold_resume(const struct down *d, struct weft_ctx *ctx)
+{
+	const struct down_hold *h = &d->hold;
+
+	if (!h->over)
+		return;
+	ctx->flags |= WEFT_CTX_DELAYED;
+	ctx->random = h->random;
+	ctx->n_prepaid = h->n_prepaid;
+	memcpy(ctx->prepaid, h->prepaid, sizeof(h->prepaid));
+}
+
+void hold_end(struct down *d)
+{
+	if (d->hold.cell)
+		weft_place_put(&weft_cell_filter(d->hold.cell)->active);
+	d->hold = (struct down_hold){0};
+}

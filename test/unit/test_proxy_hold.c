@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Injected delays over a socket: who waits, what comes after, and what the client may do meanwhile. */
+#include "proxy_fixture.h"
+
+static struct fix_answer a;
+
+static void upstream(int fd)
+{
+	char head[8192];
+
+	while (fix_head_read(fd, head, sizeof(head)))
+		send(fd, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", 40, MSG_NOSIGNAL);
+}
+
+#define FAULT                                                                                            \
+	"{name: f, typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.http.fault.v3." \
+	"HTTPFault, max_active_faults: 1, delay: {header_delay: {}, percentage: {numerator: 100}}, "        \
+	"abort: {header_abort: {}, percentage: {numerator: 100}}}}"
+#define ROUTER                                                                                             \
+	"{name: r, typed_config: {\"@type\": "                                                                \
+	"type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}"
+#define WAIT_MS 120u
+#define WAIT "x-envoy-fault-delay-request: 120\r\n"
+
+static void start(void)
+{
+	fix_server(upstream);
+	fix_open_http("request_headers_timeout: 0.05s, http_filters: [" FAULT ", " ROUTER "],", FIX_ROUTE, "", 1, 1);
+}
+
+static uint64_t ask(int fd, const char *method, const char *headers)
+{
+	uint64_t from = fix_now_ms();
+	char text[1024];
+
+	snprintf(text, sizeof(text), "%s / HTTP/1.1\r\nhost: a\r\n%s\r\n", method, headers);
+	fix_say(fd, text);
+	assert_true(fix_hear(fd, &a));
+	return fix_now_ms() - from;
+}
+
+static void test_waits(void **state)
+{
+	int fd;
+
+	(void)state;
+	start();
+	fd = fix_dial();
+	/* longer than the deadline of a head, which is over: this is not that wait */
+	assert_true(ask(fd, "GET", WAIT) >= WAIT_MS);
+	assert_int_equal(a.status, 200);
+	assert_true(ask(fd, "GET", WAIT "x-envoy-fault-abort-request: 503\r\n") >= WAIT_MS);
+	assert_int_equal(a.status, 503);
+	/* the place is given back each time: with one of them all wait */
+	assert_true(ask(fd, "GET", WAIT) >= WAIT_MS);
+	ask(fd, "GET", "");
+	assert_int_equal(a.status, 200);
+	close(fd);
+	fix_close();
+}
+
+/* What follows in the pipeline waits behind it; 100 Continue is said once. */
+static void test_pipeline(void **state)
+{
+	uint64_t from;
+	int fd;
+
+	(void)state;
+	start();
+	fd = fix_dial();
+	from = fix_now_ms();
+	fix_say(fd, "POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 2\r\n" WAIT "\r\n");
+	assert_true(fix_hear(fd, &a));
+	assert_int_equal(a.status, 100);
+	fix_say(fd, "hi");
+	fix_say(fd, "GET / HTTP/1.1\r\nhost: a\r\nx-envoy-fault-abort-request: 418\r\n\r\n");
+	assert_true(fix_hear(fd, &a));
+	assert_int_equal(a.status, 200);
+	assert_true(fix_now_ms() - from >= WAIT_MS);
+	assert_true(fix_hear(fd, &a));
+	assert_int_equal(a.status, 418);
+	close(fd);
+	fix_close();
+}
+
+/* A client that leaves meanwhile: nothing is left of its place. */
+static void test_leaves(void **state)
+{
+	int fd;
+
+	(void)state;
+	start();
+	fd = fix_dial();
+	fix_say(fd, "GET / HTTP/1.1\r\nhost: a\r\nx-envoy-fault-delay-request: 60000\r\n\r\n");
+	assert_true(fix_silent(fd, 50));
+	fix_reset(fd);
+	close(fd);
+	fd = fix_dial();
+	for (int i = 0; i < 100 && ask(fd, "GET", WAIT) < WAIT_MS; i++)
+		fix_sleep(10); /* until the end was seen there is no place, and nobody waits */
+	assert_true(ask(fd, "GET", WAIT) >= WAIT_MS);
+	close(fd);
+	fix_close();
+}
+
+/* max_active_faults: the second finds no place and goes on at once. */
+static void test_active(void **state)
+{
+	int one, two;
+
+	(void)state;
+	start();
+	one = fix_dial();
+	two = fix_dial();
+	fix_say(one, "GET / HTTP/1.1\r\nhost: a\r\nx-envoy-fault-delay-request: 1000\r\n\r\n");
+	assert_true(fix_silent(one, 100));
+	ask(two, "GET", "x-envoy-fault-delay-request: 60000\r\nx-envoy-fault-abort-request: 503\r\n");
+	assert_int_equal(a.status, 200);
+	assert_true(fix_hear(one, &a));
+	assert_int_equal(a.status, 200);
+	close(one);
+	close(two);
+	fix_close();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_waits),
+		cmocka_unit_test(test_pipeline),
+		cmocka_unit_test(test_leaves),
+		cmocka_unit_test(test_active),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
