@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/compile/format.h"
 #include "agent/compile/filter.h"
 #include "agent/compile/parts.h"
 #include "agent/compile/reply.h"
@@ -296,11 +297,16 @@ static void duration_check(struct weft_build *b, const route_action *a, const ch
 
 /* Host and path of the request that goes upstream. */
 static void rewrites_fill(struct weft_build *b, const route_action *a, uint32_t matched_len,
-			  struct weft_img_forward *ret)
+			  const char *field, struct weft_img_forward *ret)
 {
+	char at[WEFT_FIELD_MAX];
 	char *header;
 
+	ret->path_format = weft_build_format_alone(b, a->path_rewrite, false,
+						   weft_field(at, field, "path_rewrite"));
 	ret->prefix_rewrite = weft_build_str(b, a->prefix_rewrite);
+	if (strpbrk(a->prefix_rewrite, " \t"))
+		weft_build_fail(b, weft_field(at, field, "prefix_rewrite"), "unsupported: a blank in a path");
 	ret->matched_len = matched_len;
 	if (a->append_x_forwarded_host)
 		ret->flags |= WEFT_FORWARD_APPEND_XFH;
@@ -320,6 +326,10 @@ static void rewrites_fill(struct weft_build *b, const route_action *a, uint32_t 
 			*p = (char)tolower((unsigned char)*p);
 		ret->host_header = weft_build_str(b, header);
 		free(header);
+		break;
+	case ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__HOST_REWRITE_SPECIFIER_HOST_REWRITE:
+		ret->host_format = weft_build_format_alone(b, a->host_rewrite, true,
+							   weft_field(at, field, "host_rewrite"));
 		break;
 	default: /* refused by weft_build_fields() */
 		break;
@@ -351,6 +361,8 @@ uint32_t weft_build_forward(struct weft_build *b, const route_action *a,
 					    "host_rewrite_literal",
 					    "host_rewrite_header",
 					    "auto_host_rewrite",
+					    "host_rewrite",
+					    "path_rewrite",
 					    "append_x_forwarded_host",
 					    "cluster_not_found_response_code",
 					    "timeout",
@@ -371,7 +383,7 @@ uint32_t weft_build_forward(struct weft_build *b, const route_action *a,
 	weft_build_fields(b, &a->base, field, known, quiet);
 	duration_check(b, a, field);
 	out.targets = targets_build(b, a, scope, field);
-	rewrites_fill(b, a, matched_len, &out);
+	rewrites_fill(b, a, matched_len, field, &out);
 	out.timeout_ms = weft_build_ms(b, a->timeout, 15000, weft_field(at, field, "timeout"));
 	out.idle_timeout_ms = weft_build_ms(b, a->idle_timeout, WEFT_TIMEOUT_INHERIT,
 					    weft_field(at, field, "idle_timeout"));

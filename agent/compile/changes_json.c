@@ -97,6 +97,11 @@ static json_t *change_json(const struct weft_img_change *c)
 			 added);
 }
 
+json_t *weft_format_json(uint32_t header)
+{
+	return value_json(weft_img_at(header));
+}
+
 json_t *weft_changes_json(uint32_t changes)
 {
 	const struct weft_img_changes *list = changes ? weft_img_at(changes) : NULL;

@@ -63,6 +63,8 @@ json_t *weft_image_json(const struct weft_store *s);
 /* Objects of one kind, as the kernel holds them, of a view: listeners, routes, clusters, endpoints.
  */
 json_t *weft_image_json_view(const struct weft_store *s, uint32_t view, const char *what);
+/* The value of a weft_img_header, as it would be written. */
+json_t *weft_format_json(uint32_t header);
 /* weft_img_changes as a list of levels. */
 json_t *weft_changes_json(uint32_t changes);
 /* What becomes of responses, NULL: nothing. */

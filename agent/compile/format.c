@@ -85,6 +85,7 @@ struct token {
 struct reader {
 	struct weft_build *b;
 	const char *field;
+	bool dash; /* what has no value is "-" */
 	struct weft_img_piece piece[WEFT_PIECES_MAX];
 	uint32_t n;
 	char *text;
@@ -225,7 +226,7 @@ static void path_set(struct reader *r, const struct token *t, struct weft_img_pi
 
 static void constant_add(struct reader *r, const struct token *t)
 {
-	const char *name = t->command->name, *value = "";
+	const char *name = t->command->name, *value = r->dash ? "-" : "";
 	char host[256] = "";
 	char *var = NULL;
 
@@ -354,10 +355,10 @@ static const char *command_read(struct reader *r, const char *s)
 	return end;
 }
 
-void weft_build_format(struct weft_build *b, const char *text, const char *field,
-		       struct weft_img_header *ret)
+static void format_read(struct weft_build *b, const char *text, bool dash, const char *field,
+			struct weft_img_header *ret)
 {
-	struct reader r = {.b = b, .field = field};
+	struct reader r = {.b = b, .field = field, .dash = dash};
 
 	while (text && *text) {
 		if (*text == '%' && text[1] != '%') {
@@ -375,4 +376,21 @@ void weft_build_format(struct weft_build *b, const char *text, const char *field
 		ret->piece = weft_build_put(b, r.piece, r.n * sizeof(*r.piece));
 	}
 	free(r.text);
+}
+
+void weft_build_format(struct weft_build *b, const char *text, const char *field,
+		       struct weft_img_header *ret)
+{
+	format_read(b, text, false, field, ret);
+}
+
+uint32_t weft_build_format_alone(struct weft_build *b, const char *text, bool dash,
+				 const char *field)
+{
+	struct weft_img_header h = {.flags = dash ? WEFT_HEADER_DASH : 0};
+
+	if (!text || !*text)
+		return 0;
+	format_read(b, text, dash, field, &h);
+	return weft_build_put(b, &h, sizeof(h));
 }

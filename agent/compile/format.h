@@ -17,3 +17,6 @@
  */
 void weft_build_format(struct weft_build *b, const char *text, const char *field,
 		       struct weft_img_header *ret);
+/* The same as an object of its own (a weft_img_header without name), 0 when text is empty. dash: what is missing is "-". */
+uint32_t weft_build_format_alone(struct weft_build *b, const char *text, bool dash,
+				 const char *field);

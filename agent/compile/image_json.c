@@ -131,15 +131,18 @@ json_t *weft_image_cond(const struct weft_img_cond *c)
 /* Host and path of requests on their way, NULL: they stay. */
 static json_t *rewrite_json(const struct weft_img_forward *f)
 {
-	if (!f->prefix_rewrite.len && !f->host.len && !f->host_header.len &&
+	if (!f->prefix_rewrite.len && !f->host.len && !f->host_header.len && !f->host_format &&
+	    !f->path_format &&
 	    !(f->flags & (WEFT_FORWARD_AUTO_HOST | WEFT_FORWARD_APPEND_XFH)))
 		return NULL;
-	return json_pack("{s:o, s:I, s:o, s:o, s:b, s:b}", "prefix", weft_image_text(f->prefix_rewrite),
+	return json_pack("{s:o, s:I, s:o, s:o, s:b, s:b, s:o*, s:o*}", "prefix", weft_image_text(f->prefix_rewrite),
 			 "matched_len",
 			 f->matched_len == WEFT_MATCHED_WHOLE ? -1 : (json_int_t)f->matched_len,
 			 "host", weft_image_text(f->host), "host_header", weft_image_text(f->host_header), "auto_host",
 			 f->flags & WEFT_FORWARD_AUTO_HOST, "append_x_forwarded_host",
-			 f->flags & WEFT_FORWARD_APPEND_XFH);
+			 f->flags & WEFT_FORWARD_APPEND_XFH, "host_format",
+			 f->host_format ? weft_format_json(f->host_format) : NULL, "path_format",
+			 f->path_format ? weft_format_json(f->path_format) : NULL);
 }
 
 static json_t *forward_json(const struct weft_img_forward *f)

@@ -404,6 +404,9 @@ int format_value(struct worker *w, const struct format *f, const struct weft_img
 		union scratch s;
 		struct run got = piece(f, &p[i], &s);
 
+		if (!got.p && h->flags & WEFT_HEADER_DASH)
+			got = (struct run){(const uint8_t *)"-", 1};
+
 		r = buf_add(w, out, got.p, got.n < p[i].max ? got.n : p[i].max);
 	}
 	return r;

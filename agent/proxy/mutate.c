@@ -156,6 +156,15 @@ int request_host_set(struct worker *w, struct exchange *x, const void *host, siz
 	return r ? r : buf_replace(w, l.b, line.value, line.value_len, host, n);
 }
 
+/* A value put together from the head as it stands. */
+static int head_format(struct worker *w, struct exchange *x, uint32_t header, struct buf *out)
+{
+	const struct format f = {
+		.d = x->down, .x = x, .req = buf_at(&x->head), .req_len = buf_len(&x->head)};
+
+	return format_value(w, &f, weft_img_at(header), out);
+}
+
 static int host_rewrite(struct worker *w, struct exchange *x)
 {
 	const struct weft_img_forward *f = x->forward;
@@ -166,6 +175,13 @@ static int host_rewrite(struct worker *w, struct exchange *x)
 
 	if (f->host.len)
 		return request_host_set(w, x, img_chars(f->host), f->host.len);
+	if (f->host_format) {
+		r = head_format(w, x, f->host_format, &copy);
+		if (!r && buf_len(&copy))
+			r = request_host_set(w, x, buf_at(&copy), buf_len(&copy));
+		buf_free(w, &copy);
+		return r;
+	}
 	if (!f->host_header.len ||
 	    !lines_find(&l, img_chars(f->host_header), f->host_header.len, l.from, &line) || !line.value_len)
 		return 0;
@@ -186,32 +202,50 @@ int request_attempt_set(struct worker *w, struct exchange *x)
 
 /* ---- path ---- */
 
-static int path_rewrite(struct worker *w, struct exchange *x)
+/* Bytes [0, old) of the path become these; the path that was stays in x-envoy-original-path. */
+static int path_set(struct worker *w, struct exchange *x, size_t at, size_t len, size_t old, const void *to,
+		    size_t n)
 {
-	const struct weft_img_forward *f = x->forward;
 	struct lines l = head_lines(w, x);
-	const uint8_t *p = buf_at(&x->head), *blank = memchr(p, ' ', l.from);
-	const uint8_t *end = blank ? memchr(blank + 1, ' ', l.from - (size_t)(blank + 1 - p)) : NULL;
-	size_t at, len, path;
-	const uint8_t *query;
 	int r = 0;
 
-	if (!f->prefix_rewrite.len || !end)
-		return 0;
-	at = (size_t)(blank + 1 - p);
-	len = (size_t)(end - blank - 1);
-	query = memchr(blank + 1, '?', len);
-	path = query ? (size_t)(query - blank - 1) : len;
 	if (!(x->hcm->flags & WEFT_HCM_SUPPRESS_ENVOY_HEADERS)) {
 		lines_remove(&l, NAME("x-envoy-original-path"));
 		r = buf_room(w, l.b, 64 + len);
 		if (!r)
 			r = line_add(w, l.b, NAME("x-envoy-original-path"), buf_at(l.b) + at, len);
 	}
-	if (r)
-		return r;
-	return buf_replace(w, l.b, at, f->matched_len < path ? f->matched_len : path,
-			   img_chars(f->prefix_rewrite), f->prefix_rewrite.len);
+	return r ? r : buf_replace(w, l.b, at, old, to, n);
+}
+
+static int path_rewrite(struct worker *w, struct exchange *x)
+{
+	const struct weft_img_forward *f = x->forward;
+	struct lines l = head_lines(w, x);
+	const uint8_t *p = buf_at(&x->head), *blank = memchr(p, ' ', l.from);
+	const uint8_t *end = blank ? memchr(blank + 1, ' ', l.from - (size_t)(blank + 1 - p)) : NULL;
+	struct buf text = {0};
+	size_t at, len, path;
+	const uint8_t *query;
+	int r;
+
+	if ((!f->prefix_rewrite.len && !f->path_format) || !end)
+		return 0;
+	at = (size_t)(blank + 1 - p);
+	len = (size_t)(end - blank - 1);
+	query = memchr(blank + 1, '?', len);
+	path = query ? (size_t)(query - blank - 1) : len;
+	if (!f->path_format)
+		return path_set(w, x, at, len, f->matched_len < path ? f->matched_len : path,
+				img_chars(f->prefix_rewrite), f->prefix_rewrite.len);
+	r = head_format(w, x, f->path_format, &text);
+	/* a blank would end the path early for whoever reads it next: refused, where Envoy sends it */
+	for (size_t i = 0; !r && i < buf_len(&text); i++)
+		r = buf_at(&text)[i] <= ' ' || buf_at(&text)[i] == 0x7f ? -EINVAL : 0;
+	if (!r && buf_len(&text))
+		r = path_set(w, x, at, len, path, buf_at(&text), buf_len(&text));
+	buf_free(w, &text);
+	return r;
 }
 
 /* ---- all of a request ---- */

@@ -370,6 +370,7 @@ struct weft_img_header {
 #define WEFT_HEADER_KEEP_EMPTY (1u << 0) /* keep_empty_value */
 /* Envoy keeps this header as one line: what is added is joined to it by a comma. */
 #define WEFT_HEADER_JOINS (1u << 1)
+#define WEFT_HEADER_DASH (1u << 2) /* a command without a value is "-" */
 #define WEFT_APPEND 0u /* HeaderAppendAction */
 #define WEFT_ADD_IF_ABSENT 1u
 #define WEFT_OVERWRITE 2u
@@ -597,6 +598,8 @@ struct weft_img_forward {
 	struct weft_img_str prefix_rewrite;
 	struct weft_img_str host;	 /* host_rewrite_literal */
 	struct weft_img_str host_header; /* host_rewrite_header, lower case */
+	__u32 host_format; /* weft_img_header whose value is the host (host_rewrite), 0: none */
+	__u32 path_format; /* the path without query (path_rewrite) */
 };
 #define WEFT_MATCHED_WHOLE 0xffffffffu
 #define WEFT_TIMEOUT_INHERIT 0xffffffffu

@@ -228,8 +228,9 @@ static void test_refused_by_name(void **state)
 		"regex_rewrite");
 	refused("cluster: x, host_rewrite_path_regex: {pattern: {regex: a}, substitution: b}",
 		"host_rewrite_path_regex");
-	refused("cluster: x, host_rewrite: a", "host_rewrite");
-	refused("cluster: x, path_rewrite: a", "path_rewrite");
+	refused("cluster: x, prefix_rewrite: '/a b'", "prefix_rewrite");
+	refused("cluster: x, host_rewrite: '%A%'", "host_rewrite");
+	refused("cluster: x, path_rewrite: '%DYNAMIC_METADATA(a)%'", "path_rewrite");
 	refused("cluster: x, cluster_not_found_response_code: 1, regex_rewrite: {pattern: {regex: a}}",
 		"regex_rewrite");
 	refused("cluster: x, request_mirror_policies: [{cluster: y}]", "request_mirror_policies");

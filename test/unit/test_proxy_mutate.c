@@ -180,12 +180,26 @@ static void test_joined(void **state)
 	fix_close();
 }
 
+/* A path with a blank in it would be read differently by the next: it is not sent. */
+static void test_path_with_blank(void **state)
+{
+	(void)state;
+	start("{match: {prefix: /}, route: {cluster: up, path_rewrite: '/n/%REQ(x-p)%', host_rewrite: '%REQ(x-h)%'}}");
+	close(get("/", "x-p: a\r\n"));
+	assert_int_equal(a.status, 200);
+	assert_memory_equal(a.body, "GET /n/a HTTP/1.1\r\nhost: -\r\n", 28);
+	close(get("/", "x-p: a b\r\n"));
+	assert_int_equal(a.status, 503);
+	assert_int_equal(fix_calls(0), 1);
+	fix_close();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		FIX_TEST(test_addresses), FIX_TEST(test_time), FIX_TEST(test_attempts),
 		FIX_TEST(test_failure),	  FIX_TEST(test_long),
-		FIX_TEST(test_joined),
+		FIX_TEST(test_joined),	  FIX_TEST(test_path_with_blank),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
