@@ -8,85 +8,18 @@
 #include <string.h>
 
 #include "agent/compile/format.h"
+#include "bpf/engine/engine.h"
 
 /* Lines that replies made in the kernel may get from rules; with more the agent forms the reply. */
 #define WEFT_LINES_MAX 64u
 
-static bool in_bytes(const char *const *list, const char *name, size_t n)
+static bool in(const char *const *list, const char *name)
 {
 	for (; *list; list++) {
-		if (!strncmp(*list, name, n) && !(*list)[n])
+		if (!strcmp(*list, name))
 			return true;
 	}
 	return false;
-}
-
-static bool in(const char *const *list, const char *name)
-{
-	return in_bytes(list, name, strlen(name));
-}
-
-bool weft_header_joins(const char *name, size_t n, bool response)
-{
-	static const char *const both[] = {"cache-control",
-					   "content-encoding",
-					   "content-type",
-					   "proxy-status",
-					   "via",
-					   "x-envoy-attempt-count",
-					   "x-envoy-decorator-operation",
-					   "x-request-id",
-					   NULL};
-	static const char *const requests[] = {"accept",
-					       "accept-encoding",
-					       "access-control-request-headers",
-					       "access-control-request-method",
-					       "authorization",
-					       "expect",
-					       "grpc-accept-encoding",
-					       "grpc-timeout",
-					       "if-match",
-					       "if-modified-since",
-					       "if-none-match",
-					       "origin",
-					       "pragma",
-					       "referer",
-					       "te",
-					       "user-agent",
-					       "x-client-trace-id",
-					       "x-envoy-downstream-service-cluster",
-					       "x-envoy-downstream-service-node",
-					       "x-envoy-expected-rq-timeout-ms",
-					       "x-envoy-external-address",
-					       "x-envoy-original-host",
-					       "x-envoy-original-path",
-					       "x-forwarded-for",
-					       "x-forwarded-host",
-					       "x-forwarded-port",
-					       "x-forwarded-proto",
-					       NULL};
-	static const char *const responses[] = {"access-control-allow-credentials",
-						"access-control-allow-headers",
-						"access-control-allow-methods",
-						"access-control-allow-origin",
-						"access-control-expose-headers",
-						"access-control-max-age",
-						"age",
-						"etag",
-						"expires",
-						"grpc-message",
-						"grpc-status",
-						"last-modified",
-						"location",
-						"vary",
-						"x-envoy-degraded",
-						"x-envoy-immediate-health-check-fail",
-						"x-envoy-ratelimited",
-						"x-envoy-upstream-canary",
-						"x-envoy-upstream-healthchecked-cluster",
-						NULL};
-
-	return in_bytes(both, name, n) || in_bytes(response ? responses : requests, name, n);
 }
 
 static char *name_lower(struct weft_build *b, const char *s)
@@ -142,7 +75,7 @@ static bool header_fill(struct weft_build *b, const Envoy__Config__Core__V3__Hea
 					.action = append_action(o)};
 	if (o->keep_empty_value)
 		ret->flags |= WEFT_HEADER_KEEP_EMPTY;
-	if (weft_header_joins(name, strlen(name), response))
+	if (weft_header_joins(name, (uint32_t)strlen(name), response))
 		ret->flags |= WEFT_HEADER_JOINS;
 	free(name);
 	weft_build_format(b, o->header->value, at, ret);

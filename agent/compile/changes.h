@@ -7,9 +7,6 @@
 #include "agent/compile/build.h"
 #include "envoy/config/core/v3/base.pb-c.h"
 
-/* Envoy 1.40 keeps these as one line each, joined by commas; all others line by line. name: lower case. */
-bool weft_header_joins(const char *name, size_t n, bool response);
-
 /* Lists of one level, as they stand in its message. */
 struct weft_change_lists {
 	size_t n_add, n_remove;

@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "agent/compile/changes.h"
 #include "agent/proxy/mutate.h"
 
 bool lines_find(const struct lines *l, const char *name, size_t n, size_t after, struct line *ret)
@@ -49,32 +48,21 @@ void lines_remove(struct lines *l, const char *name, size_t n)
 	}
 }
 
-int lines_add(struct lines *l, const char *name, size_t n, const void *value, size_t len, bool joins)
+int lines_add(struct lines *l, const char *name, size_t n, const void *value, size_t len,
+	      const char *between)
 {
 	struct line line;
+	size_t gap;
 	int r;
 
-	if (!joins || !lines_find(l, name, n, l->from, &line))
+	if (!between || !lines_find(l, name, n, l->from, &line))
 		return line_add(l->w, l->b, name, n, value, len);
-	if (!len) /* nothing is joined to */
+	if (!len)
 		return 0;
-	r = buf_replace(l->w, l->b, line.value + line.value_len, 0, ",", line.value_len ? 1 : 0);
-	if (r)
-		return r;
-	return buf_replace(l->w, l->b, line.value + line.value_len + (line.value_len ? 1 : 0), 0, value, len);
-}
-
-int lines_copy(struct lines *l, const void *name, size_t n, const void *value, size_t len, bool response,
-	       uint64_t *seen)
-{
-	const uint8_t *p = name;
-	uint64_t bit = 1ull << ((n * 7 + p[0] * 5u + p[n - 1]) & 63);
-	bool may = *seen & bit;
-
-	*seen |= bit;
-	if (!may)
-		return line_add(l->w, l->b, name, n, value, len);
-	return lines_add(l, name, n, value, len, weft_header_joins(name, n, response));
+	/* nothing to join to: an empty value is replaced */
+	gap = line.value_len ? strlen(between) : 0;
+	r = buf_replace(l->w, l->b, line.value + line.value_len, 0, between, gap);
+	return r ? r : buf_replace(l->w, l->b, line.value + line.value_len + gap, 0, value, len);
 }
 
 int lines_set(struct lines *l, const char *name, size_t n, const void *value, size_t len)

@@ -103,7 +103,7 @@ static int head_end(struct worker *w, struct down *d, struct lines *l, bool clos
 	if (!lines_find(l, "date", 4, l->from, &line))
 		r = buf_printf(w, &d->out, "date: %.29s\r\n", s->date[s->date_which & 1]);
 	if (!r && h && h->via.len)
-		r = lines_add(l, "via", 3, weft_img_at(h->via.off), h->via.len, true);
+		r = lines_add(l, "via", 3, weft_img_at(h->via.off), h->via.len, ", ");
 	if (!r && h && h->server_header != WEFT_SERVER_PASS && !lines_find(l, "server", 6, l->from, &line))
 		r = line_add(w, &d->out, "server", 6, weft_img_at(h->server_name.off), h->server_name.len);
 	if (!r && close)

@@ -51,7 +51,7 @@ static int value_put(struct lines *l, const struct weft_img_header *h, const uin
 {
 	if (h->action < WEFT_OVERWRITE)
 		return lines_add(l, img_chars(h->name), h->name.len, value, len,
-				 h->flags & WEFT_HEADER_JOINS);
+				 h->flags & WEFT_HEADER_JOINS ? "," : NULL);
 	return lines_set(l, img_chars(h->name), h->name.len, value, len);
 }
 
@@ -134,7 +134,7 @@ static int forwarded_host_add(struct lines *l, const struct line *host)
 		    !memcmp(last, old, host->value_len))
 			return 0;
 	}
-	return lines_add(l, NAME("x-forwarded-host"), old, host->value_len, true);
+	return lines_add(l, NAME("x-forwarded-host"), old, host->value_len, ",");
 }
 
 int request_host_set(struct worker *w, struct exchange *x, const void *host, size_t n)

@@ -25,14 +25,8 @@ struct line {
 bool lines_find(const struct lines *l, const char *name, size_t n, size_t after, struct line *ret);
 /* All lines of that name. */
 void lines_remove(struct lines *l, const char *name, size_t n);
-/* One more; joins: to the value of the first of that name, by a comma. -ENOMEM. */
-int lines_add(struct lines *l, const char *name, size_t n, const void *value, size_t len, bool joins);
-/*
- * One that somebody sent: joined to the one of its name where Envoy does. seen: zero before the first of a head; it tells
- * names apart so far that only those that may have come before are looked for.
- */
-int lines_copy(struct lines *l, const void *name, size_t n, const void *value, size_t len, bool response,
-	       uint64_t *seen);
+/* One more; between: joined to the value of the first of that name, with this between them, NULL: not. -ENOMEM. */
+int lines_add(struct lines *l, const char *name, size_t n, const void *value, size_t len, const char *between);
 /* In place of all of that name. */
 int lines_set(struct lines *l, const char *name, size_t n, const void *value, size_t len);
 /* Replaces bytes [at, at + old) of the buffer. */

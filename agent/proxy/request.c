@@ -156,16 +156,14 @@ static int fields_add(struct worker *w, struct exchange *x, const struct weft_re
 {
 	struct addition list[ADDITIONS_MAX];
 	size_t n = additions_list(x, req, list);
-	struct lines l = {.w = w, .b = &x->head, .from = buf_len(&x->head)};
-	uint64_t seen = 0;
 	int r = 0;
 
 	for (uint32_t i = 0; !r && i < req->n_field; i++) {
 		const struct weft_field *f = &req->field[i];
 
 		if (passes(x, req, f) && !overwritten(req, f, list, n))
-			r = lines_copy(&l, req->head + f->name.off, f->name.len, req->head + f->value.off,
-				       f->value.len, false, &seen);
+			r = line_add(w, &x->head, req->head + f->name.off, f->name.len,
+				     req->head + f->value.off, f->value.len);
 	}
 	for (size_t i = 0; !r && i < n; i++) {
 		if (!list[i].skip)
@@ -182,6 +180,7 @@ static int own_add(struct worker *w, struct exchange *x, const struct weft_req *
 	uint32_t whole = x->forward ? x->forward->timeout_ms : 0;
 	uint32_t timeout = x->per_try_ms ? x->per_try_ms : whole;
 	struct buf *b = &x->head;
+	struct lines l = {w, b, 0}; /* no request line begins as a header line does */
 	int r = 0;
 
 	if (req->flags & WEFT_REQ_TE_TRAILERS)
@@ -197,7 +196,7 @@ static int own_add(struct worker *w, struct exchange *x, const struct weft_req *
 	if (!r && x->attempt_count)
 		r = line_add(w, b, "x-envoy-attempt-count", 21, "1", 1);
 	if (!r && h->via.len)
-		r = line_add(w, b, "via", 3, weft_img_at(h->via.off), h->via.len);
+		r = lines_add(&l, "via", 3, weft_img_at(h->via.off), h->via.len, ", ");
 	return r;
 }
 

@@ -304,7 +304,7 @@ static int own_add(struct worker *w, struct exchange *x, const struct response *
 	if (!e && !date)
 		e = line_add(w, l->b, "date", 4, s->date[s->date_which & 1], WEFT_DATE_LEN);
 	if (!e && h->via.len)
-		e = lines_add(l, "via", 3, weft_img_at(h->via.off), h->via.len, changed);
+		e = lines_add(l, "via", 3, weft_img_at(h->via.off), h->via.len, ", ");
 	if (!e && (h->server_header == WEFT_SERVER_OVERWRITE ||
 		   (h->server_header == WEFT_SERVER_APPEND_IF_ABSENT && !server)))
 		e = line_add(w, l->b, "server", 6, weft_img_at(h->server_name.off), h->server_name.len);
@@ -340,11 +340,22 @@ static int status_add(struct worker *w, struct buf *b, uint32_t status)
 	return r ? r : buf_add(w, b, "\r\n", 2);
 }
 
+/* A further line of a header of which Envoy keeps one? */
+static bool joins_earlier(const uint8_t *head, const struct response *r, uint32_t i)
+{
+	const struct head_field *f = &r->field[i];
+
+	for (uint32_t j = 0; j < i; j++)
+		if (r->field[j].name_len == f->name_len &&
+		    !memcmp(head + r->field[j].name, head + f->name, f->name_len))
+			return weft_header_joins((const char *)head + f->name, f->name_len, true);
+	return false;
+}
+
 int response_build(struct worker *w, struct exchange *x, const uint8_t *head, const struct response *r)
 {
 	struct buf *b = &x->down->out;
 	struct lines l = {.w = w, .b = b};
-	uint64_t seen = 0;
 	int e = status_add(w, b, r->status);
 
 	l.from = buf_len(b);
@@ -353,7 +364,8 @@ int response_build(struct worker *w, struct exchange *x, const uint8_t *head, co
 		const struct head_field *f = &r->field[i];
 
 		if (passes(x, head, f, r))
-			e = lines_copy(&l, head + f->name, f->name_len, head + f->value, f->value_len, true, &seen);
+			e = lines_add(&l, (const char *)head + f->name, f->name_len, head + f->value,
+				      f->value_len, joins_earlier(head, r, i) ? "," : NULL);
 	}
 	/* a response that came before the request's end has no time of its own (Envoy 1.40) */
 	if (!e && !(x->hcm->flags & WEFT_HCM_SUPPRESS_ENVOY_HEADERS) && x->req_done && !x->upgrade)

@@ -160,6 +160,7 @@ struct weft_req {
 	__u64 hash;	/* weft_hash_head() of the head's bytes, before the parser changes any */
 	__u64 present;	/* bit per weft_value */
 	__u64 repeated; /* bit per weft_value: several lines */
+	__u64 joined;	/* bit per place of weft_joined[]: seen */
 	__u64 random;	/* of this request: runtime_fraction, weighted clusters */
 	struct weft_span path; /* without query, what routes match */
 	__u32 underscores; /* in: weft_img_hcm.underscores */
@@ -179,7 +180,7 @@ struct weft_req {
 	struct weft_span plain_path;
 	/*
 	 * The caller's bytes, 64 more readable behind max_head + 256. Once the head is complete, field names
-	 * are lower-cased, folded values and several Host lines joined in place.
+	 * are lower-cased, folded values and lines of one header joined in place.
 	 */
 	__u8 *head;
 	__u32 scratch[16];
@@ -217,6 +218,8 @@ int weft_state_layout(void *state, __u32 size, __u32 n_slot, __u32 n_cell, __u32
 
 /* Hashes, the same words as in programs; used by agent/compile for tables. */
 __u32 weft_hash_name(const void *lower, __u32 len);   /* header and listener names */
+/* Are lines of this header one line to Envoy, joined by commas? */
+bool weft_header_joins(const char *lower, __u32 len, bool response);
 __u32 weft_hash_host(const void *lower, __u32 len);   /* exact domains */
 __u32 weft_hash_suffix(const void *lower, __u32 len); /* from the last byte to the first */
 __u32 weft_hash_prefix(const void *lower, __u32 len); /* from the first byte */

@@ -7,6 +7,7 @@
  * natively http1_full.h says what it is, a program hands it to the agent. Changes no byte of the head.
  */
 
+#include "bpf/engine/joined.h"
 #include "bpf/engine/text.h"
 
 #define WEFT_HEAD_WORDS (WEFT_HEAD_MAX / 8)
@@ -267,6 +268,8 @@ WEFT_INLINE int weft_field_put(struct weft_req *req, __u32 n, struct weft_field 
 		known = weft_http1_known(req, f.name.off, f.name.len, f.value.off, f.value.len);
 	if (known > 0)
 		return known;
+	if (weft_joined_again(req, hash))
+		return WEFT_PARSE_UNSURE;
 	if (!known && req->bloom >> (hash & 63) & 1)
 		slot = weft_tab_find(req, req->headers, hash, f.name.off,
 				     (__u32)WEFT_KIND_HEADER << 16 | f.name.len);
@@ -447,6 +450,7 @@ WEFT_INLINE void weft_parse_reset(struct weft_req *req)
 	req->hash = 0;
 	req->present = 0;
 	req->repeated = 0;
+	req->joined = 0;
 	req->path.off = 0;
 	req->path.len = 0;
 	req->n_text = 0;

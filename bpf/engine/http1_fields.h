@@ -249,25 +249,38 @@ static int weft_full_target(struct weft_req *req, struct weft_span t, struct wef
 	return 0;
 }
 
+static void weft_bytes_reverse(__u8 *p, __u32 n)
+{
+	for (__u32 i = 0; i < n / 2; i++) {
+		__u8 c = p[i];
+
+		p[i] = p[n - 1 - i];
+		p[n - 1 - i] = c;
+	}
+}
+
 /*
- * Moves the value of field j right behind the value of field i, with a comma between: Envoy joins Host lines. The
- * room is that of line j's name, which goes; what stood between moves up.
+ * Joins the value of field j > i to that of field i, with a comma between if neither is empty, and drops field j: as
+ * Envoy's HeaderMapImpl::appendToHeader. The value moves right behind the other; the comma's room is the byte before it,
+ * of line j's own; what stood between moves up.
  */
-static void weft_host_join(struct weft_req *req, __u32 i, __u32 j)
+static void weft_field_join(struct weft_req *req, __u32 i, __u32 j)
 {
 	__u8 *h = req->head;
 	struct weft_span *a = &req->field[i].value, b = req->field[j].value;
-	__u32 gap = a->off + a->len, by = b.len + 1;
+	__u32 gap = a->off + a->len, by = b.len + 1, end = b.off + b.len;
 
-	/* one byte at a time: two Host lines are an attack or a mistake, and short */
-	for (__u32 k = 0; k < by; k++) {
-		__u32 from = k ? b.off + k - 1 : b.off - 1;
-		__u8 c = k ? h[from] : ',';
-
-		memmove(h + gap + k + 1, h + gap + k, from - (gap + k));
-		h[gap + k] = c;
+	if (!a->len)
+		*a = b;
+	if (a->off == b.off || !b.len) {
+		weft_field_drop(req, j);
+		return;
 	}
-	for (__u32 k = i + 1; k < req->n_field; k++) {
+	h[b.off - 1] = ',';
+	weft_bytes_reverse(h + gap, end - by - gap);
+	weft_bytes_reverse(h + end - by, by);
+	weft_bytes_reverse(h + gap, end - gap);
+	for (__u32 k = 0; k < req->n_field; k++) {
 		struct weft_field *f = &req->field[k];
 
 		if (f->name.off >= gap && f->name.off < b.off)
@@ -277,6 +290,50 @@ static void weft_host_join(struct weft_req *req, __u32 i, __u32 j)
 	}
 	a->len += by;
 	weft_field_drop(req, j);
+}
+
+/* Does Envoy keep lines of this name as one? */
+static bool weft_field_joins(const struct weft_req *req, struct weft_span name)
+{
+	char lower[64];
+
+	if (name.len > sizeof(lower))
+		return false;
+	for (__u32 i = 0; i < name.len; i++)
+		lower[i] = (char)weft_lower(req->head[name.off + i]);
+	return weft_header_joins(lower, name.len, false);
+}
+
+/* Several lines of one name become one where Envoy keeps one, and what was read of a single line is read again. */
+static void weft_full_join(struct weft_req *req)
+{
+	for (__u32 i = 0; i < req->n_field; i++) {
+		struct weft_span n = req->field[i].name;
+		bool joined = false;
+
+		for (__u32 j = i + 1; j < req->n_field;) {
+			struct weft_span m = req->field[j].name;
+
+			if (m.len != n.len || strncasecmp((char *)req->head + m.off,
+							  (char *)req->head + n.off, n.len)) {
+				j++;
+				continue;
+			}
+			if (!joined && !weft_field_joins(req, n))
+				break;
+			joined = true;
+			weft_field_join(req, i, j);
+			n = req->field[i].name;
+		}
+		if (joined && weft_span_is(req, n, "content-type"))
+			req->flags &= ~WEFT_REQ_GRPC;
+		if (joined && weft_span_is(req, n, "content-type") &&
+		    weft_is_grpc(req, req->field[i].value.off, req->field[i].value.len))
+			req->flags |= WEFT_REQ_GRPC;
+		if (joined && weft_span_is(req, n, "expect") &&
+		    !weft_span_is(req, req->field[i].value, "100-continue"))
+			req->flags &= ~WEFT_REQ_EXPECT;
+	}
 }
 
 /* Host lines become one field; its value, or the target's host, goes to value[]. */
@@ -294,7 +351,7 @@ static int weft_full_host(struct weft_req *req, struct weft_span from_target)
 			if (from_target.len)
 				weft_field_drop(req, i);
 			else
-				weft_host_join(req, host, i);
+				weft_field_join(req, host, i);
 		}
 	}
 	if (from_target.len && host != ~0u)

@@ -106,6 +106,7 @@ static int weft_full_head(struct weft_req *req, __u32 first, struct weft_span ta
 		return r;
 	if (req->flags & WEFT_REQ_HTTP10 && !(req->hcm_flags & WEFT_HCM_ACCEPT_HTTP10))
 		return weft_refuse(req, WEFT_PARSE_VERSION, "low_version");
+	weft_full_join(req);
 	r = weft_full_host(req, host);
 	if (r)
 		return r;

@@ -310,7 +310,7 @@ struct weft_req_bpf {
 	__u32 len, head_len, max_head, max_headers, hcm_flags, headers;
 	__u64 bloom;
 	__u32 flags, n_field;
-	__u64 content_length, hash, present, repeated, random;
+	__u64 content_length, hash, present, repeated, joined, random;
 	struct weft_span path;
 	__u32 underscores, n_text;
 	struct weft_decision dec;
