@@ -386,7 +386,7 @@ static void routes_fill(struct weft_build *b, const manager *m, const char *fiel
 			b->err = b->err ? b->err : -ENOMEM;
 		break;
 	default:
-		weft_build_fail(b, weft_field(at, field, "scoped_routes"), "unsupported");
+		break; /* scoped_routes: refused with the fields that are not handled */
 	}
 }
 

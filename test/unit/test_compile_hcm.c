@@ -193,6 +193,18 @@ static void test_filters_refused(void **state)
 	conf_refused(WITH(FILTER("com.example.Own", "")), "Listener/l", F0, "com.example.Own");
 }
 
+static void test_scoped_routes_refused(void **state)
+{
+	(void)state;
+	conf_refused(
+		LISTENER("l", AT_80,
+			 HCM("", "",
+			     "scoped_routes: {name: a, scope_key_builder: {fragments: "
+			     "[{header_value_extractor: {name: x, index: 0}}]}, rds_config_source: "
+			     "{ads: {}}, scoped_rds: {scoped_rds_config_source: {ads: {}}}}")),
+		"Listener/l", F "scoped_routes", "unsupported");
+}
+
 static void test_many_filters(void **state)
 {
 #define ONE "{name: l, typed_config: {" LRL ", stat_prefix: s}}, "
@@ -231,6 +243,7 @@ int main(void)
 		cmocka_unit_test(test_noted_fields),
 		cmocka_unit_test(test_filters_without_effect),
 		cmocka_unit_test(test_filters_refused),
+		cmocka_unit_test(test_scoped_routes_refused),
 		cmocka_unit_test(test_many_filters),
 		cmocka_unit_test(test_validate_clusters),
 	};
