@@ -280,7 +280,7 @@ static int head_adapt(struct exchange *x)
 	struct worker *w = x->down->worker;
 	int r = 0;
 
-	if (x->attempt_count && x->attempts > 1)
+	if (x->attempts > 1)
 		r = request_attempt_set(w, x);
 	if (!r && x->forward->flags & WEFT_FORWARD_AUTO_HOST && x->hostname.len)
 		r = request_host_set(w, x, weft_img_at(x->hostname.off), x->hostname.len);

@@ -192,12 +192,27 @@ static int host_rewrite(struct worker *w, struct exchange *x)
 	return r;
 }
 
+/* What is left of the route's timeout, at least 1 ms (0 would be none), but no more than an attempt has. */
+static uint64_t time_left(const struct worker *w, const struct exchange *x)
+{
+	uint64_t left = x->total.at > w->now_ms ? x->total.at - w->now_ms : 1;
+
+	return x->per_try_ms && x->per_try_ms < left ? x->per_try_ms : left;
+}
+
 int request_attempt_set(struct worker *w, struct exchange *x)
 {
 	struct lines l = head_lines(w, x);
+	int r = 0;
 
-	lines_remove(&l, NAME("x-envoy-attempt-count"));
-	return line_add_number(w, &x->head, NAME("x-envoy-attempt-count"), x->attempts);
+	if (x->attempt_count) {
+		lines_remove(&l, NAME("x-envoy-attempt-count"));
+		r = line_add_number(w, &x->head, NAME("x-envoy-attempt-count"), x->attempts);
+	}
+	if (r || !x->req_done || !x->forward->timeout_ms || x->hcm->flags & WEFT_HCM_SUPPRESS_ENVOY_HEADERS)
+		return r;
+	lines_remove(&l, NAME("x-envoy-expected-rq-timeout-ms"));
+	return line_add_number(w, &x->head, NAME("x-envoy-expected-rq-timeout-ms"), time_left(w, x));
 }
 
 /* ---- path ---- */

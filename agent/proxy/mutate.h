@@ -57,7 +57,7 @@ int change_apply(struct lines *l, const struct weft_img_change *c, struct format
  * As above for a head in x->head, and host and path after it: literal of the weighted cluster, rewrites of the route.
  */
 int request_change(struct worker *w, struct exchange *x);
-/* x-envoy-attempt-count of a further attempt. */
+/* A further attempt's x-envoy-attempt-count, where it is sent, and x-envoy-expected-rq-timeout-ms. */
 int request_attempt_set(struct worker *w, struct exchange *x);
 /* A host for what is in x->head; keeps the old one as Envoy does. */
 int request_host_set(struct worker *w, struct exchange *x, const void *host, size_t n);

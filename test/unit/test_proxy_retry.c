@@ -4,6 +4,7 @@
 
 static struct fix_answer a;
 static unsigned int seen; /* requests that an upstream took */
+static unsigned int expected[8]; /* x-envoy-expected-rq-timeout-ms of each */
 
 static unsigned int took(void)
 {
@@ -20,6 +21,10 @@ static void upstream(int fd)
 		const char *v = fix_header(head, "content-length"), *answer;
 		size_t len = v ? strtoul(v, NULL, 10) : 0;
 
+		v = fix_header(head, "x-envoy-expected-rq-timeout-ms");
+		__atomic_store_n(&expected[FIX_LOAD(seen) % 8], v ? (unsigned int)strtoul(v, NULL, 10) : 0,
+				 __ATOMIC_RELEASE);
+
 		if (sscanf(head, "%*s /%15[a-z]/%u", path, &n) != 2)
 			return;
 		for (size_t i = 0; i < len; i++) {
@@ -32,7 +37,9 @@ static void upstream(int fd)
 				return;
 			if (!strcmp(path, "slow"))
 				fix_sleep(400);
-			if (!strcmp(path, "status"))
+			if (!strcmp(path, "late"))
+				fix_sleep(30);
+			if (!strcmp(path, "status") || !strcmp(path, "late"))
 				answer = "HTTP/1.1 503 No\r\ncontent-length: 2\r\n\r\nno";
 			if (!strcmp(path, "limited"))
 				answer = "HTTP/1.1 503 No\r\nx-envoy-ratelimited: true\r\ncontent-length: 2\r\n\r\nno";
@@ -74,6 +81,25 @@ static void test_nothing_without_policy(void **state)
 	assert_int_equal(a.status, 503);
 	assert_string_equal(a.body, FAILED "connection termination");
 	assert_int_equal(FIX_LOAD(seen), 1);
+	fix_close();
+}
+
+/* A further attempt is told what is left of the route's time. */
+static void test_expected_timeout(void **state)
+{
+	(void)state;
+	fix_server(upstream);
+	open_with(", timeout: 3s, retry_policy: {retry_on: 5xx}", "", 1);
+	ask(GET("/late/1"));
+	assert_int_equal(a.status, 200);
+	assert_int_equal(FIX_LOAD(expected[0]), 3000);
+	assert_in_range(FIX_LOAD(expected[1]), 1, 2999);
+	fix_close();
+	fix_server(upstream);
+	open_with(", timeout: 3s, retry_policy: {retry_on: 5xx, per_try_timeout: 2s}", "", 1);
+	ask(GET("/status/1"));
+	assert_int_equal(FIX_LOAD(expected[0]), 2000);
+	assert_int_equal(FIX_LOAD(expected[1]), 2000);
 	fix_close();
 }
 
@@ -276,7 +302,7 @@ static void test_closed_while_idle(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		FIX_TEST(test_nothing_without_policy), FIX_TEST(test_reset),
+		FIX_TEST(test_nothing_without_policy), FIX_TEST(test_expected_timeout), FIX_TEST(test_reset),
 		FIX_TEST(test_reset_before_request),   FIX_TEST(test_connect_failure),
 		FIX_TEST(test_status),		       FIX_TEST(test_body_again),
 		FIX_TEST(test_body_too_long),	       FIX_TEST(test_route_timeout),
