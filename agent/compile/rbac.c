@@ -401,7 +401,8 @@ static uint32_t policies_emit(struct program *p, const rbac *r, entry **sorted, 
 	char at[WEFT_FIELD_MAX];
 	uint32_t next = WEFT_RULES_END;
 
-	memcpy(sorted, r->policies, r->n_policies * sizeof(*sorted));
+	for (size_t i = 0; i < r->n_policies; i++)
+		sorted[i] = r->policies[i];
 	qsort(sorted, r->n_policies, sizeof(*sorted), by_name);
 	for (size_t i = r->n_policies; i-- > 0;) {
 		const char *name = sorted[i]->key;

@@ -414,7 +414,8 @@ static void same_decisions(void **state)
 	assert_true(decided > n / 5);
 	assert_true(outcomes[WEFT_OUTCOME_RATE_LIMITED] && outcomes[WEFT_OUTCOME_REDIRECT] &&
 		    outcomes[WEFT_OUTCOME_NO_ROUTE] && outcomes[WEFT_OUTCOME_NO_CLUSTER] &&
-		    outcomes[WEFT_OUTCOME_NO_HEALTHY_UPSTREAM] && outcomes[WEFT_OUTCOME_FORWARD]);
+		    outcomes[WEFT_OUTCOME_NO_HEALTHY_UPSTREAM] && outcomes[WEFT_OUTCOME_FORWARD] &&
+		    outcomes[WEFT_OUTCOME_RBAC_DENIED] && outcomes[WEFT_OUTCOME_FAULT]);
 	free(r);
 }
 
