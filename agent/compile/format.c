@@ -94,6 +94,8 @@ struct reader {
 
 static void text_add(struct reader *r, const char *bytes, size_t n)
 {
+	if (!n)
+		return;
 	if (r->text_len + n > r->text_cap) {
 		size_t cap = (r->text_len + n) * 2;
 		char *text = realloc(r->text, cap);
@@ -190,7 +192,8 @@ static void time_check(struct reader *r, const struct token *t)
 
 static bool params_are(const struct token *t, const char *text)
 {
-	return t->params_len == strlen(text) && !memcmp(t->params, text, t->params_len);
+	return t->params_len == strlen(text) &&
+	       (!t->params_len || !memcmp(t->params, text, t->params_len));
 }
 
 /* PATH(WQ|NQ[:ORIG|PATH|ORIG_OR_PATH]): with or without query; the original path or the one at

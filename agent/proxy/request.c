@@ -18,7 +18,8 @@ int line_add(struct worker *w, struct buf *b, const void *name, size_t n, const 
 		return r;
 	memcpy(b->data + b->end, name, n);
 	memcpy(b->data + b->end + n, ": ", 2);
-	memcpy(b->data + b->end + n + 2, value, len);
+	if (len)
+		memcpy(b->data + b->end + n + 2, value, len);
 	memcpy(b->data + b->end + n + 2 + len, "\r\n", 2);
 	b->end += n + len + 4;
 	return 0;
