@@ -309,8 +309,8 @@ static void set_fill(struct weft_build *b, const struct hosts *h, uint32_t prior
 {
 	uint32_t *host = calloc(h->n + 1, sizeof(*host)),
 		 *weight = calloc(h->n + 1, sizeof(*weight));
-	uint16_t *order = NULL;
-	int n = -ENOMEM;
+	struct weft_schedule s = {0};
+	int err = -ENOMEM;
 
 	for (size_t i = 0; host && weight && i < h->n; i++) {
 		if (h->priority[i] != priority || (!panic && h->health[i] != want))
@@ -319,20 +319,18 @@ static void set_fill(struct weft_build *b, const struct hosts *h, uint32_t prior
 		weight[ret->n_host++] = h->v[i].weight;
 	}
 	if (host && weight)
-		n = weft_schedule_make(weight, ret->n_host, &order);
-	if (n == -E2BIG) {
-		weft_build_fail(b, "endpoints",
-				"more than %u endpoints of different weights in one priority",
-				WEFT_SCHEDULE_MAX);
-	} else if (n < 0) {
-		b->err = b->err ? b->err : n;
+		err = weft_schedule_make(weight, ret->n_host, &s);
+	if (err) {
+		b->err = b->err ? b->err : err;
 	} else if (ret->n_host) {
 		ret->host = weft_build_put(b, host, ret->n_host * sizeof(*host));
-		ret->n_schedule = (uint32_t)n;
-		if (n)
-			ret->schedule = weft_build_put(b, order, (size_t)n * sizeof(*order));
+		ret->n_schedule = s.period;
+		if (s.order)
+			ret->schedule = weft_build_put(b, s.order, s.period * sizeof(*s.order));
+		else if (s.split)
+			ret->schedule = weft_build_put(b, s.split, s.n_split * sizeof(*s.split));
 	}
-	free(order);
+	weft_schedule_free(&s);
 	free(host);
 	free(weight);
 }

@@ -383,16 +383,20 @@ static json_t *sets_json(const struct weft_img_endpoints *e)
 
 	for (uint32_t i = 0; i < e->n_set; i++) {
 		const uint32_t *host = s[i].n_host ? weft_img_at(s[i].host) : NULL;
-		const uint16_t *order = s[i].n_schedule ? weft_img_at(s[i].schedule) : NULL;
+		uint32_t n = s[i].n_schedule <= WEFT_SCHEDULE_MAX ? s[i].n_schedule : 0;
+		const uint16_t *order = n ? weft_img_at(s[i].schedule) : NULL;
 		json_t *hosts = json_array(), *schedule = json_array();
 
 		for (uint32_t j = 0; j < s[i].n_host; j++)
 			json_array_append_new(hosts, json_integer(host[j]));
-		for (uint32_t j = 0; j < s[i].n_schedule; j++)
+		for (uint32_t j = 0; j < n; j++)
 			json_array_append_new(schedule, json_integer(order[j]));
 		json_array_append_new(list,
 				      json_pack("{s:i, s:o, s:o}", "load_end", (int)s[i].load_end,
 						"hosts", hosts, "schedule", schedule));
+		if (s[i].n_schedule > n)
+			json_object_set_new(json_array_get(list, i), "schedule_period",
+					    json_integer((json_int_t)s[i].n_schedule));
 	}
 	return list;
 }

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "bpf/abi/image.h"
 #include "bpf/abi/limits.h"
 
 /* A host in the queue: its k-th turn is due at k / weight. */
@@ -12,7 +13,7 @@ struct turn {
 	uint64_t k;
 	uint32_t weight;
 	uint64_t order; /* of insertion: ties go to who came first */
-	uint16_t host;
+	uint32_t host;
 };
 
 static bool before(const struct turn *a, const struct turn *b)
@@ -52,10 +53,10 @@ static uint64_t gcd(uint64_t a, uint64_t b)
 	return a;
 }
 
-/* Smallest weights of these proportions; within the limit, near them. Returns the period. */
-static uint64_t reduce(struct turn *heap, size_t n)
+/* Smallest weights of these proportions, as far as 32 bits hold their sum. Returns the period. */
+static uint32_t reduce(struct turn *heap, size_t n)
 {
-	uint64_t g = 0, sum = 0, scaled = 0;
+	uint64_t g = 0, sum = 0;
 
 	for (size_t i = 0; i < n; i++) {
 		g = gcd(g, heap[i].weight);
@@ -64,52 +65,120 @@ static uint64_t reduce(struct turn *heap, size_t n)
 	for (size_t i = 0; i < n; i++)
 		heap[i].weight = (uint32_t)(heap[i].weight / g);
 	sum /= g;
-	if (sum <= WEFT_SCHEDULE_MAX)
-		return sum;
-	for (size_t i = 0; i < n; i++) {
-		uint64_t room = n < WEFT_SCHEDULE_MAX ? WEFT_SCHEDULE_MAX - n : 0;
-		uint64_t w = heap[i].weight * room / sum;
-
-		heap[i].weight = (uint32_t)(w + 1); /* nobody is left out */
-		scaled += w + 1;
+	while (sum > UINT32_MAX) {
+		sum = 0;
+		for (size_t i = 0; i < n; i++) {
+			heap[i].weight -= heap[i].weight / 2; /* nobody is left out */
+			sum += heap[i].weight;
+		}
 	}
-	return scaled;
+	return (uint32_t)sum;
 }
 
-int weft_schedule_make(const uint32_t *weight, size_t n, uint16_t **ret)
+static uint16_t *order_make(struct turn *heap, size_t n, uint32_t period)
 {
-	struct turn *heap;
-	uint16_t *out;
-	uint64_t period, order = n;
-	bool equal = true;
+	uint16_t *out = calloc(period, sizeof(*out));
+	uint64_t order = n;
 
-	for (size_t i = 1; i < n; i++)
-		equal = equal && weight[i] == weight[0];
-	if (equal)
-		return 0;
-	if (n > WEFT_SCHEDULE_MAX)
-		return -E2BIG;
-	heap = calloc(n, sizeof(*heap));
-	if (!heap)
-		return -ENOMEM;
-	for (size_t i = 0; i < n; i++)
-		heap[i] =
-			(struct turn){.k = 1, .weight = weight[i], .order = i, .host = (uint16_t)i};
-	period = reduce(heap, n);
-	out = calloc(period, sizeof(*out));
-	if (!out) {
-		free(heap);
-		return -ENOMEM;
-	}
+	if (!out)
+		return NULL;
 	for (size_t i = n; i-- > 0;)
 		sift_down(heap, n, i);
-	for (uint64_t i = 0; i < period; i++) {
-		out[i] = heap[0].host;
+	for (uint32_t i = 0; i < period; i++) {
+		out[i] = (uint16_t)heap[0].host;
 		heap[0].k++;
 		heap[0].order = order++;
 		sift_down(heap, n, 0);
 	}
-	free(heap);
+	return out;
+}
+
+struct queue {
+	struct turn *v;
+	size_t head, end;
+};
+
+/* The lightest of what is left to join. Both are in order: pairs come about by weight. */
+static struct turn lightest(struct queue *leaf, struct queue *pair)
+{
+	if (pair->head == pair->end ||
+	    (leaf->head < leaf->end && leaf->v[leaf->head].weight <= pair->v[pair->head].weight))
+		return leaf->v[leaf->head++];
+	return pair->v[pair->head++];
+}
+
+static int by_weight(const void *a, const void *b)
+{
+	const struct turn *x = a, *y = b;
+
+	if (x->weight != y->weight)
+		return x->weight < y->weight ? -1 : 1;
+	return x->host < y->host ? -1 : 1;
+}
+
+/*
+ * Huffman's tree of the weights. What is joined later is never lighter, so on the way up from a
+ * leaf each weight is at least the sum of the two below it: they grow like Fibonacci's numbers,
+ * which bounds the depth (WEFT_SPLITS_MAX) and the sum of all rounding on the way down.
+ */
+static struct weft_img_split *split_make(struct turn *turn, size_t n)
+{
+	struct weft_img_split *out = calloc(n - 1, sizeof(*out));
+	struct queue leaf = {turn, 0, n}, pair = {calloc(n - 1, sizeof(*turn)), 0, 0};
+
+	if (!out || !pair.v) {
+		free(out);
+		free(pair.v);
+		return NULL;
+	}
+	for (size_t i = 0; i < n; i++)
+		turn[i].host |= WEFT_SPLIT_HOST;
+	qsort(turn, n, sizeof(*turn), by_weight);
+	for (uint32_t at = (uint32_t)n - 1; at-- > 0;) { /* the last one made is the root */
+		struct turn a = lightest(&leaf, &pair), b = lightest(&leaf, &pair);
+		uint32_t sum = a.weight + b.weight;
+
+		pair.v[pair.end++] = (struct turn){.weight = sum, .host = at};
+		out[at] = (struct weft_img_split){sum, b.weight, {b.host, a.host}};
+	}
+	free(pair.v);
+	return out;
+}
+
+int weft_schedule_make(const uint32_t *weight, size_t n, struct weft_schedule *ret)
+{
+	struct weft_schedule out = {0};
+	struct turn *turn;
+	bool equal = true;
+
+	for (size_t i = 1; i < n; i++)
+		equal = equal && weight[i] == weight[0];
+	if (equal) {
+		*ret = out;
+		return 0;
+	}
+	turn = calloc(n, sizeof(*turn));
+	if (!turn)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++)
+		turn[i] = (struct turn){.k = 1, .weight = weight[i], .order = i, .host = (uint32_t)i};
+	out.period = reduce(turn, n);
+	if (out.period <= WEFT_SCHEDULE_MAX) {
+		out.order = order_make(turn, n, out.period);
+	} else {
+		out.split = split_make(turn, n);
+		out.n_split = (uint32_t)n - 1;
+	}
+	free(turn);
+	if (!out.order && !out.split)
+		return -ENOMEM;
 	*ret = out;
-	return (int)period;
+	return 0;
+}
+
+void weft_schedule_free(struct weft_schedule *s)
+{
+	free(s->order);
+	free(s->split);
+	*s = (struct weft_schedule){0};
 }

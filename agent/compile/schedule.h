@@ -4,10 +4,25 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct weft_img_split;
+
 /*
- * One period of Envoy's earliest-deadline-first order of n weights (all > 0): hosts' indexes,
- * WEFT_SCHEDULE_MAX at most; weights whose period is longer are scaled down to it. Returns the
- * number of entries, 0 when all weights are equal (plain rotation), -E2BIG when they differ and
- * there are more hosts than entries, -ENOMEM. *ret is malloc'ed.
+ * The order in which hosts of unequal weights take turns, one period long: exactly as many turns
+ * for each as its weight, by the greatest common divisor.
  */
-int weft_schedule_make(const uint32_t *weight, size_t n, uint16_t **ret);
+struct weft_schedule {
+	uint32_t period; /* 0: weights are equal, plain rotation */
+	uint16_t *order; /* period <= WEFT_SCHEDULE_MAX: indexes of hosts */
+	struct weft_img_split *split; /* beyond: a tree, the first is the root */
+	uint32_t n_split;
+};
+
+/*
+ * Weights are of n hosts (below 65536), each > 0. The order of a short period is that of Envoy's
+ * EDF scheduler: the k-th turn is due at k / weight, ties go to who waits longer. A tree keeps
+ * every prefix, however long, within 1.7 turns of what the weights say (struct weft_img_split).
+ * Weights that sum to more than 2^32-1 are halved until they do not. 0 or -ENOMEM; *ret is for
+ * weft_schedule_free().
+ */
+int weft_schedule_make(const uint32_t *weight, size_t n, struct weft_schedule *ret);
+void weft_schedule_free(struct weft_schedule *s);

@@ -682,9 +682,22 @@ struct weft_img_host_set {
 	__u32 load_end; /* cumulative share of 1..100 */
 	__u32 n_host;	/* eligible, > 0 (0: picking this set is "no healthy upstream") */
 	__u32 host;	/* __u32[n]: indexes of weft_img_endpoints.endpoint */
-	__u32 n_schedule;
-	__u32 schedule; /* __u16[n]: indexes into host, one period of Envoy's EDF order; 0: weights equal */
+	__u32 n_schedule; /* period of the order by weight, 0: weights equal */
+	__u32 schedule; /* __u16[n]: indexes into host, Envoy's EDF order; above WEFT_SCHEDULE_MAX struct weft_img_split[] */
 	__u32 pad;
+};
+/*
+ * A period too long to be stored, as a tree: of the first m turns at a node round(m * weight / period) are the first
+ * child's, the others the second's, who share them out likewise. So turn m is found from m alone; a period gives each
+ * host its weight exactly, and a prefix differs from that share by at most half a turn a level, which then shrinks
+ * with the weights on the way down: 1.7 turns in all with Huffman's tree (half the sum of the reciprocals of
+ * Fibonacci's numbers).
+ */
+#define WEFT_SPLIT_HOST 0x80000000u
+struct weft_img_split {
+	__u32 period;	/* weights of both children */
+	__u32 weight;	/* of the first */
+	__u32 child[2]; /* index of a split, or WEFT_SPLIT_HOST | index into host */
 };
 struct weft_img_endpoint {
 	struct weft_sockaddr addr;

@@ -44,8 +44,10 @@
 #define WEFT_TARGETS_MAX 64u
 /* Priorities of one assignment (Envoy accepts 0 to 128). */
 #define WEFT_PRIORITIES_MAX 8u
-/* Entries of a weighted round robin schedule: one period, or weights are scaled down to it. */
+/* Entries of a weighted round robin schedule (16 KiB), one period; a longer one is a tree of 16 bytes a host. */
 #define WEFT_SCHEDULE_MAX 8192u
+/* Depth of that tree: a leaf 46 deep takes weights that sum to Fibonacci's 48th number, beyond 32 bits. */
+#define WEFT_SPLITS_MAX 45u
 /* Probes of an open-addressed table; the compiler grows a table until every key fits. */
 #define WEFT_TAB_PROBES 16u
 /* Probes of the cell directory; at most half full, so longer runs are not seen (the store counts them). */

@@ -115,6 +115,33 @@ WEFT_GLOBAL int weft_endpoints_usable(__u32 endpoints)
 	return 0;
 }
 
+/* Host of turn m, below the period of the root, by the tree of splits at that offset. Index into the set's hosts. */
+WEFT_INLINE __u32 weft_split_at(__u32 splits, __u32 m)
+{
+	WEFT_IMG_BASE(0);
+	__u32 s = splits;
+
+	for (__u32 i = 0; i < WEFT_SPLITS_MAX; i++) {
+		__u64 period = WEFT_IMG(struct weft_img_split, s)->period;
+		__u64 weight = WEFT_IMG(struct weft_img_split, s)->weight;
+		/* below 2^64: m < period < 2^32 and weight < period */
+		__u64 x = m * weight + period / 2;
+		__u32 first = (__u32)(period ? x / period : 0), child;
+
+		if (x - first * period + weight >= period) {
+			child = WEFT_IMG(struct weft_img_split, s)->child[0];
+			m = first;
+		} else {
+			child = WEFT_IMG(struct weft_img_split, s)->child[1];
+			m -= first;
+		}
+		if (child & WEFT_SPLIT_HOST)
+			return child & ~WEFT_SPLIT_HOST;
+		s = splits + child * (__u32)sizeof(struct weft_img_split);
+	}
+	return 0;
+}
+
 /* Host at place i of the set's order: its schedule when weights differ. Index into the set's hosts. */
 WEFT_GLOBAL __u32 weft_set_at(__u32 set, __u32 i)
 {
@@ -122,6 +149,8 @@ WEFT_GLOBAL __u32 weft_set_at(__u32 set, __u32 i)
 	__u32 n = WEFT_IMG(struct weft_img_host_set, set)->n_schedule;
 	__u32 schedule = WEFT_IMG(struct weft_img_host_set, set)->schedule;
 
+	if (n > WEFT_SCHEDULE_MAX)
+		return weft_split_at(schedule, i % n);
 	if (n)
 		return *WEFT_IMG(__u16, schedule + (i % n) * 2);
 	n = WEFT_IMG(struct weft_img_host_set, set)->n_host;
@@ -152,8 +181,9 @@ WEFT_GLOBAL __u32 weft_cursor_next(__u32 cell, __u32 peek)
 
 /*
  * Least request: of `choices` hosts the one with the least active requests for its weight. With equal weights all are
- * drawn at random; else by the schedule, the first in turn, so that without load shares are the weights' (Envoy
- * divides the weight by active + 1 in its schedule, which is the same without load).
+ * drawn at random; else by the schedule, the first in turn, so that without load shares are the weights'. Whatever
+ * the load, a host of share p gets from p^choices to 1 - (1 - p)^choices. (Envoy divides the weight by active + 1 in
+ * its schedule: the same without load, weights' shares when all have equal load, no such bounds.)
  */
 WEFT_GLOBAL __u32 weft_least_choose(const struct weft_ctx *ctx, __u32 cluster, __u32 endpoints,
 				    __u32 set, __u64 random)

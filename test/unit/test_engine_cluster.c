@@ -77,6 +77,36 @@ static void least_request(void **state)
 	assert_in_range(n[1], 1100, 1600);
 }
 
+/* Choices of the heavier of two hosts (weights 1 and 3) in 8000 by least request with two choices. */
+static int heavier_chosen(__u32 c, __u32 e, __u32 active_light, __u32 active_heavy)
+{
+	int n = 0;
+
+	weft_cell_endpoint(fix_cell(60))->rq_active = active_light;
+	weft_cell_endpoint(fix_cell(61))->rq_active = active_heavy;
+	for (__u64 i = 0; i < 8000; i++)
+		n += choose(c, e, i * 0x9E3779B97F4A7C15ull);
+	return n;
+}
+
+/* Share p of the weights: p without load, from p^2 to 1 - (1 - p)^2 with any; the bounds README gives. */
+static void least_request_by_weight(void **state)
+{
+	__u32 c = fix_cluster(WEFT_LB_LEAST_REQUEST, 6);
+	__u32 e = fix_endpoints(2, (__u32[]){ 1, 3 }, 60);
+	struct weft_img_host_set *s =
+		FIX_AT(struct weft_img_host_set, FIX_AT(struct weft_img_endpoints, e)->set);
+
+	(void)state;
+	s->schedule = fix_put((__u16[]){ 1, 1, 0, 1 }, 8, 8);
+	s->n_schedule = 4;
+	fix_cell(6);
+	assert_int_equal(heavier_chosen(c, e, 0, 0), 6000);
+	assert_int_equal(heavier_chosen(c, e, 5, 15), 6000);   /* load as the weights: no difference */
+	assert_in_range(heavier_chosen(c, e, 5, 5), 7350, 7650);    /* equal: 15/16 (Envoy 3/4) */
+	assert_in_range(heavier_chosen(c, e, 0, 100), 4300, 4700); /* 9/16 (Envoy 3/104) */
+}
+
 static void random_choice(void **state)
 {
 	__u32 c = fix_cluster(WEFT_LB_RANDOM, 4), e = fix_endpoints(4, NULL, 40);
@@ -160,6 +190,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(weighted_targets), cmocka_unit_test(round_robin),
 		cmocka_unit_test(schedule), cmocka_unit_test(least_request),
+		cmocka_unit_test(least_request_by_weight),
 		cmocka_unit_test(random_choice), cmocka_unit_test(priorities),
 		cmocka_unit_test(tcp_chains),
 	};
