@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/compile/parts.h"
+#include "agent/regex/regex.h"
 
 typedef Envoy__Config__Route__V3__HeaderMatcher matcher;
 typedef Envoy__Config__Route__V3__RouteMatch route_match;
@@ -71,6 +72,15 @@ static void text_set(struct weft_build *b, struct weft_img_cond *c, enum weft_co
 	c->len = s.len;
 }
 
+static void regex_set(struct weft_build *b, struct weft_img_cond *c,
+		      const Envoy__Type__Matcher__V3__RegexMatcher *m, const char *field)
+{
+	_auto_regex_ struct weft_regex *re = weft_build_regex(b, m, field);
+
+	if (re)
+		weft_build_regex_cond(b, re, c);
+}
+
 static void string_set(struct weft_build *b, struct weft_img_cond *c,
 		       const Envoy__Type__Matcher__V3__StringMatcher *m, const char *field)
 {
@@ -92,8 +102,10 @@ static void string_set(struct weft_build *b, struct weft_img_cond *c,
 		text_set(b, c, WEFT_COND_CONTAINS, m->contains);
 		break;
 	case ENVOY__TYPE__MATCHER__V3__STRING_MATCHER__MATCH_PATTERN_SAFE_REGEX:
-		weft_build_fail(b, weft_field(at, field, "safe_regex"),
-				"unsupported: regular expressions");
+		if (m->ignore_case)
+			weft_build_fail(b, weft_field(at, field, "ignore_case"),
+					"ignore_case has no effect for safe_regex.");
+		regex_set(b, c, m->safe_regex, weft_field(at, field, "safe_regex"));
 		break;
 	default:
 		weft_build_fail(b, weft_field(at, field, "custom"), "unsupported");
@@ -132,8 +144,7 @@ void weft_build_header_cond(struct weft_build *b, const matcher *m, struct weft_
 		c->end = m->range_match->end;
 		break;
 	case ENVOY__CONFIG__ROUTE__V3__HEADER_MATCHER__HEADER_MATCH_SPECIFIER_SAFE_REGEX_MATCH:
-		weft_build_fail(b, weft_field(at, field, "safe_regex_match"),
-				"unsupported: regular expressions");
+		regex_set(b, c, m->safe_regex_match, weft_field(at, field, "safe_regex_match"));
 		break;
 	case ENVOY__CONFIG__ROUTE__V3__HEADER_MATCHER__HEADER_MATCH_SPECIFIER_PRESENT_MATCH:
 		c->kind = WEFT_COND_PRESENT;
@@ -236,7 +247,7 @@ static bool tls_fill(const route_match *m, struct weft_img_cond *c)
 	return true;
 }
 
-uint32_t weft_build_conds(struct weft_build *b, const route_match *m,
+uint32_t weft_build_conds(struct weft_build *b, const route_match *m, const struct weft_regex *path,
 			  struct weft_names_local *names, const char *field, uint32_t *ret_n)
 {
 	struct weft_img_cond out[WEFT_CONDS_MAX] = {0};
@@ -251,7 +262,7 @@ uint32_t weft_build_conds(struct weft_build *b, const route_match *m,
 		n++;
 	if (m->grpc)
 		out[n++].kind = WEFT_COND_GRPC;
-	if (n + m->n_headers + m->n_query_parameters + m->n_cookies > WEFT_CONDS_MAX) {
+	if (n + m->n_headers + m->n_query_parameters + m->n_cookies + !!path > WEFT_CONDS_MAX) {
 		weft_build_fail(b, field, "more than %u conditions in one route", WEFT_CONDS_MAX);
 		return 0;
 	}
@@ -264,6 +275,10 @@ uint32_t weft_build_conds(struct weft_build *b, const route_match *m,
 	for (size_t i = 0; i < m->n_cookies; i++)
 		cookie_fill(b, m->cookies[i], names, weft_field(at, field, "cookies[%zu]", i),
 			    &out[n++]);
+	if (path) {
+		out[n].from = WEFT_FROM_PATH;
+		weft_build_regex_cond(b, path, &out[n++]);
+	}
 	*ret_n = (uint32_t)n;
 	return n ? weft_build_put(b, out, n * sizeof(*out)) : 0;
 }

@@ -110,7 +110,8 @@ static json_t *targets_json(uint32_t off)
 json_t *weft_image_cond(const struct weft_img_cond *c)
 {
 	static const char *const kinds[] = {"",	     "present", "exact",     "prefix",   "suffix",
-					    "contains", "range", "separated", "fraction", "grpc"};
+					    "contains", "range", "separated", "fraction", "grpc",
+					    "regex_table", "regex_simulated"};
 	static const char *const from[] = {"value", "query_parameter", "cookie", "path"};
 	json_t *out = json_pack("{s:s, s:i, s:o, s:I, s:I, s:b, s:b, s:b}", "kind",
 				kinds[c->kind < sizeof(kinds) / sizeof(*kinds) ? c->kind : 0],
@@ -121,6 +122,16 @@ json_t *weft_image_cond(const struct weft_img_cond *c)
 				c->flags & WEFT_COND_MISSING_AS_EMPTY, "ignore_case",
 				c->flags & WEFT_COND_IGNORE_CASE);
 
+	if (c->kind == WEFT_COND_DFA) {
+		const struct weft_img_dfa *t = weft_img_at(c->str);
+
+		json_object_set_new(out, "states", json_integer(t->n_state));
+		json_object_set_new(out, "classes", json_integer(t->stride - 1));
+	} else if (c->kind == WEFT_COND_NFA) {
+		json_object_set_new(
+			out, "instructions",
+			json_integer(((const struct weft_img_nfa *)weft_img_at(c->str))->n));
+	}
 	if (c->from && c->from < sizeof(from) / sizeof(*from)) {
 		json_object_set_new(out, "from", json_string(from[c->from]));
 		json_object_set_new(out, "name", weft_image_text((struct weft_img_str){c->name, c->name_len}));

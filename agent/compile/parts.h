@@ -40,18 +40,26 @@ struct weft_route_scope {
 	struct weft_change_scope changes; /* route: of the route at hand */
 };
 /* weft_img_route with this index. Path: *ret_kind and *ret_path say where it goes in the trie. */
-enum weft_path_kind { WEFT_PATH_PREFIX, WEFT_PATH_EXACT, WEFT_PATH_SEPARATED, WEFT_PATH_CONNECT };
+enum weft_path_kind {
+	WEFT_PATH_PREFIX,
+	WEFT_PATH_EXACT,
+	WEFT_PATH_SEPARATED,
+	WEFT_PATH_REGEX, /* path: what every path that fits begins with */
+	WEFT_PATH_CONNECT,
+};
 struct weft_route_built {
 	uint32_t off;
 	enum weft_path_kind kind;
-	const char *path;
+	char *path; /* freed by the caller */
 	bool any_case; /* case_sensitive: false */
 	bool conditional;
 };
 /* Bytes of the request's path that a prefix_rewrite replaces. */
 static inline uint32_t weft_matched_len(const struct weft_route_built *r)
 {
-	return r->kind == WEFT_PATH_EXACT ? WEFT_MATCHED_WHOLE : (uint32_t)strlen(r->path);
+	if (r->kind == WEFT_PATH_EXACT || r->kind == WEFT_PATH_REGEX || !r->path)
+		return WEFT_MATCHED_WHOLE;
+	return (uint32_t)strlen(r->path);
 }
 void weft_build_route(struct weft_build *b, const Envoy__Config__Route__V3__Route *r,
 		      uint32_t index, struct weft_route_scope *scope, const char *field,
@@ -79,8 +87,21 @@ void weft_build_path_cond(struct weft_build *b, const Envoy__Type__Matcher__V3__
 /* The table of a list of names (weft_img_tab), and its bloom word. */
 uint32_t weft_build_names(struct weft_build *b, const struct weft_names_local *names,
 			  __u64 *ret_bloom);
-/* weft_img_cond[*ret_n] of everything in the match but the path; 0 when there is none. */
+struct weft_regex;
+/* The expression, to be freed by the caller; NULL when it was refused. */
+struct weft_regex *weft_build_regex(struct weft_build *b,
+				    const Envoy__Type__Matcher__V3__RegexMatcher *m,
+				    const char *field);
+/* Kind and object of a condition that a whole text fits it. */
+void weft_build_regex_cond(struct weft_build *b, const struct weft_regex *re,
+			   struct weft_img_cond *ret);
+
+/*
+ * weft_img_cond[*ret_n] of everything in the match but the path's place in the trie; 0 when there is none. path: the
+ * expression that the path has to fit, NULL none.
+ */
 uint32_t weft_build_conds(struct weft_build *b, const Envoy__Config__Route__V3__RouteMatch *m,
+			  const struct weft_regex *path,
 			  struct weft_names_local *names, const char *field, uint32_t *ret_n);
 
 /* Tries and lists of a virtual host, for its routes in configured order. */

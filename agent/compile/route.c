@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /* One route: its match, its action, what it overrides. */
+#include <errno.h>
 #include <string.h>
 
 #include "agent/compile/filter.h"
 #include "agent/compile/parts.h"
 #include "agent/compile/reply.h"
+#include "agent/regex/regex.h"
 
 typedef Envoy__Config__Route__V3__Route route;
 typedef Envoy__Config__Route__V3__RouteMatch route_match;
@@ -24,38 +26,49 @@ static void match_check(struct weft_build *b, const route_match *m, const char *
 					    "tls_context",
 					    "connect_matcher",
 					    NULL};
-	char at[WEFT_FIELD_MAX];
 
 	weft_build_fields(b, &m->base, field, known, NULL);
-	if (m->path_specifier_case ==
-	    ENVOY__CONFIG__ROUTE__V3__ROUTE_MATCH__PATH_SPECIFIER_SAFE_REGEX)
-		weft_build_fail(b, weft_field(at, field, "safe_regex"),
-				"unsupported: regular expressions");
 }
 
-static void path_fill(const route_match *m, struct weft_route_built *ret)
+/* What every path that fits begins with leads to the route; the expression is a condition. */
+static char *regex_prefix(const struct weft_regex *re)
 {
-	ret->path = "";
+	uint32_t len = 0;
+	const uint8_t *prefix = re ? weft_regex_prefix(re, &len) : NULL;
+
+	return prefix ? strndup((const char *)prefix, len) : strdup("");
+}
+
+static void path_fill(struct weft_build *b, const route_match *m, const struct weft_regex *re,
+		      struct weft_route_built *ret)
+{
+	const char *path = NULL;
+
 	ret->any_case = !weft_bool(m->case_sensitive, true);
 	switch (m->path_specifier_case) {
 	case ENVOY__CONFIG__ROUTE__V3__ROUTE_MATCH__PATH_SPECIFIER_PREFIX:
 		ret->kind = WEFT_PATH_PREFIX;
-		ret->path = m->prefix;
+		path = m->prefix;
 		break;
 	case ENVOY__CONFIG__ROUTE__V3__ROUTE_MATCH__PATH_SPECIFIER_PATH:
 		ret->kind = WEFT_PATH_EXACT;
-		ret->path = m->path;
+		path = m->path;
 		break;
 	case ENVOY__CONFIG__ROUTE__V3__ROUTE_MATCH__PATH_SPECIFIER_PATH_SEPARATED_PREFIX:
 		ret->kind = WEFT_PATH_SEPARATED;
-		ret->path = m->path_separated_prefix;
+		path = m->path_separated_prefix;
 		break;
 	case ENVOY__CONFIG__ROUTE__V3__ROUTE_MATCH__PATH_SPECIFIER_CONNECT_MATCHER:
 		ret->kind = WEFT_PATH_CONNECT;
 		break;
-	default: /* refused by match_check(), by name or as a field */
+	default: /* safe_regex; others were refused by match_check() */
+		ret->kind = WEFT_PATH_REGEX;
+		ret->any_case = false;
 		break;
 	}
+	ret->path = path ? strdup(path) : regex_prefix(re);
+	if (!ret->path)
+		b->err = b->err ? b->err : -ENOMEM;
 }
 
 static uint32_t direct_build(struct weft_build *b,
@@ -165,15 +178,19 @@ void weft_build_route(struct weft_build *b, const route *r, uint32_t index,
 					    "per_request_buffer_limit_bytes",
 					    "request_body_buffer_limit",
 					    NULL};
+	_auto_regex_ struct weft_regex *re = NULL;
 	struct weft_img_route out = {.index = index};
-	char at[WEFT_FIELD_MAX];
+	char at[WEFT_FIELD_MAX], sub[WEFT_FIELD_MAX];
 
 	weft_build_fields(b, &r->base, field, known, quiet);
 	weft_field(at, field, "match");
 	match_check(b, r->match, at);
-	path_fill(r->match, ret);
+	if (r->match->path_specifier_case ==
+	    ENVOY__CONFIG__ROUTE__V3__ROUTE_MATCH__PATH_SPECIFIER_SAFE_REGEX)
+		re = weft_build_regex(b, r->match->safe_regex, weft_field(sub, at, "safe_regex"));
+	path_fill(b, r->match, re, ret);
 	out.name = weft_build_str(b, r->name);
-	out.cond = weft_build_conds(b, r->match, scope->headers, at, &out.n_cond);
+	out.cond = weft_build_conds(b, r->match, re, scope->headers, at, &out.n_cond);
 	out.override = weft_build_overrides(b, r->n_typed_per_filter_config,
 					    r->typed_per_filter_config, field, &out.n_override);
 	changes_fill(b, r, field, &scope->changes);

@@ -77,6 +77,8 @@ static uint32_t vhost_build(struct weft_build *b, const virtual_host *v,
 				 weft_field(at, field, "routes[%zu]", i), &routes[i]);
 	if (!b->err)
 		weft_build_paths(b, routes, v->n_routes, &out);
+	for (size_t i = 0; i < v->n_routes; i++)
+		free(routes[i].path);
 	free(routes);
 	return weft_build_put(b, &out, sizeof(out));
 }

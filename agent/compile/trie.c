@@ -241,7 +241,8 @@ static void path_add(struct weft_build *b, struct node *root, const struct weft_
 	}
 	ret[0] = path_copy(r, "");
 	if (ret[0])
-		route_add(b, root, ret[0], len, i, r->kind != WEFT_PATH_PREFIX);
+		route_add(b, root, ret[0], len, i,
+			  r->kind == WEFT_PATH_EXACT || r->kind == WEFT_PATH_SEPARATED);
 	if (r->kind == WEFT_PATH_SEPARATED) { /* the path itself, or all below it */
 		ret[1] = path_copy(r, "/");
 		if (ret[1])

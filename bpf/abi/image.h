@@ -514,6 +514,48 @@ struct weft_img_candidate {
 };
 #define WEFT_NO_ROUTE 0xffffffffu
 
+/*
+ * A regular expression over a whole text, as a table of states. State 0: it fits no more. next[state * stride + class]
+ * is the state behind a byte of that class (1 and up); next[state * stride] says whether the text may end there.
+ */
+struct weft_img_dfa {
+	__u16 n_state;
+	__u16 stride;
+	__u16 start;
+	__u16 pad;
+	__u8 class_of[256];
+	/* __u16 next[n_state * stride] */
+};
+/* The same as instructions, for tables that would be too large; only the agent runs them. */
+enum weft_inst_op {
+	WEFT_INST_FAIL,
+	WEFT_INST_ALT,	 /* out first, else arg */
+	WEFT_INST_BYTE,	 /* lo..hi */
+	WEFT_INST_MARK,	 /* begin or end of a group: arg */
+	WEFT_INST_EMPTY, /* WEFT_EMPTY_* in arg */
+	WEFT_INST_NOP,
+	WEFT_INST_MATCH,
+};
+#define WEFT_EMPTY_BEGIN_LINE 1u
+#define WEFT_EMPTY_END_LINE 2u
+#define WEFT_EMPTY_BEGIN_TEXT 4u
+#define WEFT_EMPTY_END_TEXT 8u
+#define WEFT_EMPTY_WORD 16u
+#define WEFT_EMPTY_NO_WORD 32u
+struct weft_img_inst {
+	__u8 op; /* enum weft_inst_op */
+	__u8 lo;
+	__u8 hi;
+	__u8 fold; /* A-Z count as a-z */
+	__u32 out;
+	__u32 arg;
+};
+struct weft_img_nfa {
+	__u32 n; /* at most WEFT_NFA_INSTS_MAX */
+	__u32 start;
+	/* struct weft_img_inst[n] */
+};
+
 enum weft_cond_kind {
 	WEFT_COND_PRESENT = 1,
 	WEFT_COND_EXACT,
@@ -524,6 +566,8 @@ enum weft_cond_kind {
 	WEFT_COND_SEPARATED, /* on WEFT_VALUE_PATH: whole path, or followed by '/' (not after a trie) */
 	WEFT_COND_FRACTION, /* random % end < start (runtime_fraction); 0 of 1 never holds */
 	WEFT_COND_GRPC,	    /* content-type application/grpc[+...] */
+	WEFT_COND_DFA,	    /* str: weft_img_dfa that the whole text fits */
+	WEFT_COND_NFA,	    /* str: weft_img_nfa of the same; the kernel hands over */
 };
 /* Where the text of a condition comes from. */
 enum weft_from {
@@ -636,7 +680,7 @@ struct weft_img_redirect {
 	struct weft_img_str host;   /* "" : the request's, its default port dropped on a scheme change */
 	struct weft_img_str path;   /* path_redirect or the new prefix */
 	__u32 port;		    /* port_redirect, 0 none */
-	__u32 matched_len;	    /* bytes of the request's path that prefix_rewrite replaces */
+	__u32 matched_len;	    /* bytes of the request's path that prefix_rewrite replaces, WEFT_MATCHED_WHOLE: all */
 };
 
 /* ---- clusters ---- */

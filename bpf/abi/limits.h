@@ -28,6 +28,12 @@
 #define WEFT_HOST_LEN_MAX 256u
 /* Conditions of one route; the verifier walks the loop once per condition. */
 #define WEFT_CONDS_MAX 16u
+/* Bytes of one regular expression's table; larger ones the agent simulates. 200 of them are 6.4 MB. */
+#define WEFT_DFA_SIZE_MAX 32768u
+/* Bytes of a text that a program runs through a table: the verifier walks the loop once per byte. */
+#define WEFT_DFA_TEXT_MAX 512u
+/* Instructions of a simulated one: two sets of them are gone through for each byte of a text. */
+#define WEFT_NFA_INSTS_MAX 8192u
 /* Conditional routes tried for one request in the kernel (45 ns each); beyond, the agent decides. */
 #define WEFT_CANDIDATES_MAX 1024u
 /* Filters of one HTTP connection manager that have an effect, and network filters of a chain. */

@@ -71,7 +71,8 @@
 	X(CONTENDED, "contended", "compare-and-swap gave up")                                      \
 	X(STORE, "store", "message could not be read or rewritten")                                \
 	X(POD_SLOTS, "pod_slots", "the pod has its share of slots: the agent judges this connection") \
-	X(POD_ENTRIES, "pod_entries", "the pod has its share of connections not accepted yet: closed by the agent")
+	X(POD_ENTRIES, "pod_entries", "the pod has its share of connections not accepted yet: closed by the agent")                    \
+	X(REGEX, "regex", "a regular expression whose table, or a text for one, is too large for the kernel")
 
 #define WEFT_ENUM_OUTCOME(n, m, d) WEFT_OUTCOME_##n,
 enum weft_outcome { WEFT_OUTCOMES(WEFT_ENUM_OUTCOME) WEFT_OUTCOME__MAX };

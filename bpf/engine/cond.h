@@ -54,6 +54,33 @@ WEFT_GLOBAL int weft_cond_range(struct weft_req *req, __u32 cond, __u32 off, __u
 	       v < WEFT_IMG(struct weft_img_cond, cond)->end;
 }
 
+/*
+ * head[off..+len) as a whole fits the table. A plain loop: what a callback needs of stack no longer fits below conditions
+ * of routes and of RBAC on kernel 6.1.
+ */
+WEFT_GLOBAL int weft_dfa_match(struct weft_req *req, __u32 dfa, __u32 off, __u32 len)
+{
+	if (!req)
+		return 0;
+	WEFT_IMG_BASE(0);
+	__u32 stride = WEFT_IMG(struct weft_img_dfa, dfa)->stride;
+	__u32 state = WEFT_IMG(struct weft_img_dfa, dfa)->start;
+
+	/* the dead state leads to itself */
+	if (WEFT_KERNEL && len > WEFT_DFA_TEXT_MAX)
+		weft_hand(req, WEFT_HANDED_REGEX);
+	WEFT_FOR(i, WEFT_DFA_TEXT_MAX) {
+		if (i >= len || !state)
+			break;
+		__u32 byte = *weft_head_at(req, off + i);
+		__u32 column = *WEFT_IMG(__u8, dfa + (__u32)offsetof(struct weft_img_dfa, class_of) + byte);
+
+		state = *WEFT_IMG(__u16, dfa + (__u32)sizeof(struct weft_img_dfa) +
+						 (state * stride + column) * 2);
+	}
+	return *WEFT_IMG(__u16, dfa + (__u32)sizeof(struct weft_img_dfa) + state * stride * 2);
+}
+
 /* head[off..+len) fits, without regard to inversion. */
 WEFT_INLINE int weft_cond_value(struct weft_req *req, __u32 cond, __u32 off, __u32 len)
 {
@@ -68,6 +95,14 @@ WEFT_INLINE int weft_cond_value(struct weft_req *req, __u32 cond, __u32 off, __u
 		return 1;
 	if (kind == WEFT_COND_RANGE)
 		return weft_cond_range(req, cond, off, len);
+	if (kind == WEFT_COND_DFA)
+		return weft_dfa_match(req, str, off, len);
+	if (kind == WEFT_COND_NFA) {
+		weft_hand(req, WEFT_HANDED_REGEX);
+#ifndef __bpf__
+		return weft_nfa_match(weft_img_at(str), req->head + off, len);
+#endif
+	}
 	if (want > len || (kind == WEFT_COND_EXACT && want != len))
 		return 0;
 	if (kind == WEFT_COND_CONTAINS) {
@@ -244,6 +279,8 @@ WEFT_GLOBAL int weft_cond_header(struct weft_req *req, __u32 cond)
 	struct weft_span *s = WEFT_VALUE(req, slot);
 	__u32 off = s->off, len = s->len, invert = flags & WEFT_COND_INVERT;
 
+	if (k->from == WEFT_FROM_PATH)
+		weft_path_swap(req);
 	if (kind == WEFT_COND_SEPARATED || k->from == WEFT_FROM_PATH) {
 		off = req->path.off;
 		len = req->path.len;
@@ -269,7 +306,11 @@ WEFT_GLOBAL int weft_cond_header(struct weft_req *req, __u32 cond)
 		return weft_cond_lines(req, cond, slot) != (int)invert;
 #endif
 	}
-	return weft_cond_value(req, cond, off, len) != (int)invert;
+	int fits = weft_cond_value(req, cond, off, len);
+
+	if (k->from == WEFT_FROM_PATH)
+		weft_path_swap(req);
+	return fits != (int)invert;
 }
 
 /* 1: the condition of a route holds. */
@@ -286,7 +327,7 @@ WEFT_GLOBAL int weft_cond_match(struct weft_req *req, __u32 cond)
 		return req->random % (__u64)k->end < (__u64)k->start;
 	if (kind == WEFT_COND_GRPC)
 		return !!(req->flags & WEFT_REQ_GRPC);
-	if (k->from) {
+	if (k->from && k->from != WEFT_FROM_PATH) {
 		__u64 at = WEFT_NO_TEXT;
 
 		if (k->from == WEFT_FROM_QUERY)

@@ -349,6 +349,12 @@ int weft_pod_orig_take(__u32 pod);
 int weft_pod_orig_put(__u32 pod);
 struct weft_pod_use *weft_pod_use(__u32 pod);
 
+/*
+ * 1: the whole text fits the instructions. All ways at once, one byte at a time: linear in len. Runs on memory of its
+ * thread.
+ */
+int weft_nfa_match(const struct weft_img_nfa *nfa, const void *text, __u32 len);
+
 /* Objects by offset, for callers that print or carry out a decision. */
 const void *weft_img_at(__u32 off);
 struct weft_state_head *weft_state_head(void);

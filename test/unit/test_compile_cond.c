@@ -107,14 +107,41 @@ static void test_several_conditions(void **state)
 	      LIST("x-a: 1\r\n", "x-b: 1\r\n", "x-a: 1\r\nx-b: 2\r\n"));
 }
 
+static void test_regex(void **state)
+{
+	(void)state;
+	check("{name: x-a, string_match: {safe_regex: {regex: 'v[0-9]+'}}}",
+	      LIST("x-a: v1\r\n", "x-a: v123456789\r\n", "x-a: b\r\nx-a: v1\r\n"),
+	      LIST("", "x-a: v\r\n", "x-a: v1x\r\n", "x-a: xv1\r\n"));
+	check("{name: x-a, safe_regex_match: {regex: '(?i)a|b{3}'}}", LIST("x-a: A\r\n", "x-a: bBb\r\n"),
+	      LIST("x-a: bb\r\n"));
+	check("{name: x-a, string_match: {safe_regex: {regex: 'a'}}, invert_match: true}", LIST("x-a: b\r\n"),
+	      LIST("x-a: a\r\n", ""));
+	check("{name: x-a, string_match: {safe_regex: {regex: 'a?'}}, treat_missing_header_as_empty: true}",
+	      LIST("", "x-a: a\r\n"), LIST("x-a: b\r\n"));
+	/* no table of the allowed size does this one: it is simulated */
+	check("{name: x-a, string_match: {safe_regex: {regex: '.*a[ab]{14}'}}}",
+	      LIST("x-a: abbbbbbbbbbbbbb\r\n", "x-a: xxaaaaaaaaaaaaaaaaaa\r\n"),
+	      LIST("x-a: bbbbbbbbbbbbbbb\r\n", "x-a: abbbbbbbbbbbbb\r\n", "x-a:\r\n"));
+}
+
 static void test_regex_is_refused(void **state)
 {
 	(void)state;
-	conf_refused(IN("{name: x, string_match: {safe_regex: {regex: a}}}"),
-		     "RouteConfiguration/r", H0 ".string_match.safe_regex",
-		     "unsupported: regular expressions");
-	conf_refused(IN("{name: x, safe_regex_match: {regex: a}}"), "RouteConfiguration/r",
-		     H0 ".safe_regex_match", "unsupported: regular expressions");
+	conf_refused(IN("{name: x, string_match: {safe_regex: {regex: 'a(b'}}}"), "RouteConfiguration/r",
+		     H0 ".string_match.safe_regex", "missing ): a(b");
+	conf_refused(IN("{name: x, safe_regex_match: {regex: '(?=a)'}}"), "RouteConfiguration/r",
+		     H0 ".safe_regex_match", "invalid perl operator: (?=");
+	conf_refused(IN("{name: x, string_match: {safe_regex: {regex: a}, ignore_case: true}}"),
+		     "RouteConfiguration/r", H0 ".string_match.ignore_case",
+		     "ignore_case has no effect for safe_regex.");
+	/* Envoy's limit, and the deprecated field that sets another */
+	conf_refused(IN("{name: x, safe_regex_match: {regex: 'x{0,60}'}}"), "RouteConfiguration/r",
+		     H0 ".safe_regex_match", "program size of 124 > max program size of 100");
+	conf_refused(IN("{name: x, safe_regex_match: {google_re2: {max_program_size: 5}, regex: 'x{0,20}'}}"),
+		     "RouteConfiguration/r", H0 ".safe_regex_match",
+		     "program size of 44 > max program size of 5");
+	conf_accepted(IN("{name: x, safe_regex_match: {google_re2: {max_program_size: 124}, regex: 'x{0,60}'}}"));
 }
 
 /* ---- conditions on anything else; yes and no are paths with their query, or header lines ---- */
@@ -158,6 +185,8 @@ static void test_query_parameters(void **state)
 		    LIST("/?k", "/?k=", "/?k=1", "/?a&k"), LIST("/", "/?kk", "/?a=k"));
 	check_match("query_parameters: [{name: k, present_match: false}]", LIST("/", "/?a=k"),
 		    LIST("/?k", "/?a&k=1"));
+	check_match("query_parameters: [{name: k, string_match: {safe_regex: {regex: '[0-9]+'}}}]",
+		    LIST("/?k=123456789", "/?k=1&k=a"), LIST("/?k=12a", "/?k", "/?k=a&k=1"));
 	check_match("query_parameters: [{name: k}]", LIST("/?k"), LIST("/?a"));
 	check_match("query_parameters: [{name: a, string_match: {exact: '1'}}, {name: b}]",
 		    LIST("/?b&a=1"), LIST("/?a=1", "/?b"));
@@ -176,6 +205,8 @@ static void test_cookies(void **state)
 		    LIST("", "cookie: a=2; a=1\r\n", "cookie: a=2\r\ncookie: a=1\r\n",
 			 "cookie: A=1\r\n", "cookie: a = 1\r\n", "cookie: b=a=1\r\n",
 			 "cookie: a=1 ; c\r\n", "cookie: a\r\n", "cookie: a=\"1\r\n"));
+	check_match("cookies: [{name: a, string_match: {safe_regex: {regex: '[a-f]+'}}}]",
+		    LIST("cookie: b=1; a=\"beef\"\r\n"), LIST("cookie: a=beer\r\n"));
 	/* one that is not there fits the inverse (Envoy 1.40) */
 	check_match("cookies: [{name: a, string_match: {exact: '1'}, invert_match: true}]",
 		    LIST("", "cookie: a=2\r\n", "cookie: b=1\r\n"), LIST("cookie: a=1\r\n"));
@@ -336,7 +367,7 @@ int main(void)
 		cmocka_unit_test(test_presence),	 cmocka_unit_test(test_strings),
 		cmocka_unit_test(test_deprecated_forms), cmocka_unit_test(test_range),
 		cmocka_unit_test(test_pseudo_headers),	 cmocka_unit_test(test_several_conditions),
-		cmocka_unit_test(test_regex_is_refused), cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_regex),		 cmocka_unit_test(test_regex_is_refused), cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_query_parameters), cmocka_unit_test(test_cookies),
 		cmocka_unit_test(test_grpc),		 cmocka_unit_test(test_tls_context),
 		cmocka_unit_test(test_fraction),	 cmocka_unit_test(test_fraction_is_stable),

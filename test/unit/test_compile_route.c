@@ -73,6 +73,39 @@ static void test_any_case(void **state)
 	conf_close(&c);
 }
 
+static void test_regex(void **state)
+{
+	struct conf c;
+
+	(void)state;
+	conf_open(&c);
+	conf_ok(&c, LISTENER_80 ROUTES(
+			    "{match: {safe_regex: {regex: '/api/v[0-9]+/.*'}, headers: [{name: x}]}, " OK_200 "}, "
+			    "{match: {safe_regex: {regex: '/api/v[0-9]+(/.*)?'}}, " OK_200 "}, "
+			    "{match: {path: /api/v1}, " OK_200 "}, "
+			    "{match: {safe_regex: {regex: '(?i)/FLAG/[a-z]+'}, case_sensitive: false}, " OK_200 "}, "
+			    "{match: {safe_regex: {regex: '/re/[a-z]+'}, case_sensitive: false}, " OK_200 "}, "
+			    "{match: {safe_regex: {regex: '.*/a[ab]{14}'}}, " OK_200 "}, "
+			    "{match: {safe_regex: {regex: '[^;]*;?x'}}, " OK_200 "}"));
+	assert_int_equal(conf_route(&c, "GET", "h", "/api/v12/x?q=/", "x: 1\r\n"), 0);
+	assert_int_equal(conf_route(&c, "GET", "h", "/api/v12/x", ""), 1);
+	assert_int_equal(conf_route(&c, "GET", "h", "/api/v1", ""), 1);
+	assert_int_equal(conf_route(&c, "GET", "h", "/api/v1?x", "x: 1\r\n"), 1);
+	assert_int_equal(conf_route(&c, "GET", "h", "/api/vx", ""), 6);
+	assert_int_equal(conf_route(&c, "GET", "h", "/api/v", ""), -1);
+	assert_int_equal(conf_route(&c, "GET", "h", "/flag/aBc", ""), 3);
+	assert_int_equal(conf_route(&c, "GET", "h", "/re/abc", ""), 4);
+	assert_int_equal(conf_route(&c, "GET", "h", "/re/ABC", ""), -1);
+	assert_int_equal(conf_route(&c, "GET", "h", "/p/abababababababa", ""), 5);
+	assert_int_equal(conf_route(&c, "GET", "h", "/p/abababababababc", ""), -1);
+	/* without the parameters of its segments */
+	conf_ok(&c, LISTENER_80 RC("ignore_path_parameters_in_path_matching: true, ",
+				   VHOST("{match: {safe_regex: {regex: '/pr/[a-z]+'}}, " OK_200 "}")));
+	assert_int_equal(conf_route(&c, "GET", "h", "/pr;b=2/x;a=1?q", ""), 0);
+	assert_int_equal(conf_route(&c, "GET", "h", "/pr/x1;a", ""), -1);
+	conf_close(&c);
+}
+
 /* Routes with connect_matcher are for CONNECT alone, and CONNECT for them. Nobody may tunnel: 403. */
 static void test_connect(void **state)
 {
@@ -147,7 +180,8 @@ static void test_first_match_wins(void **state)
 static void test_narrowing_fields_are_refused(void **state)
 {
 	(void)state;
-	refused("safe_regex: {regex: /a}", "safe_regex", "unsupported: regular expressions");
+	refused("safe_regex: {regex: '/a('}", "safe_regex", "missing ): /a(");
+	refused("safe_regex: {regex: '/x{0,48}y'}", "safe_regex", "program size of 102 > max program size of 100");
 	refused("prefix: /, dynamic_metadata: [{filter: f, path: [{key: k}], value: "
 		"{present_match: true}}]",
 		"dynamic_metadata", "unsupported");
@@ -246,6 +280,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_paths),
 		cmocka_unit_test(test_any_case),
+		cmocka_unit_test(test_regex),
 		cmocka_unit_test(test_connect),
 		cmocka_unit_test(test_path_parameters),
 		cmocka_unit_test(test_first_match_wins),

@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "agent/regex/regex.h"
 #include "test/unit/image_fixture.h"
 #include "twin.skel.h"
 
@@ -141,6 +142,23 @@ static __u32 fault(__u8 x)
 	return FIX_PUT(f);
 }
 
+static __u32 fix_regex(const char *pattern, int simulated)
+{
+	struct weft_regex_error error;
+	struct weft_regex *re = NULL;
+	void *bytes = NULL;
+	size_t len = 0;
+	__u32 off;
+
+	assert_int_equal(weft_regex_new(pattern, UINT32_MAX, &re, &error), 0);
+	assert_int_equal(simulated ? weft_regex_nfa(re, &bytes, &len) : weft_regex_dfa(re, 65536, &bytes, &len),
+			 0);
+	off = fix_put(bytes, len, 0);
+	free(bytes);
+	weft_regex_free(re);
+	return off;
+}
+
 static void configure(void)
 {
 	__u8 x, y;
@@ -179,6 +197,8 @@ static void configure(void)
 		{ "/query", 0, fix_direct(direct), 1 },
 		{ "/some", 0, fix_direct(direct), 1 },
 		{ "/rpc", 0, fix_direct(direct), 1 },
+		{ "/re", 0, fix_direct(direct), 1 },
+		{ "/large", 0, fix_direct(direct), 1 },
 	};
 	/* without regard to case, behind the others */
 	struct fix_route lower[] = {
@@ -214,7 +234,16 @@ static void configure(void)
 	fix_conds(r[16].route, c, 1);
 	c[0] = cond(WEFT_COND_PRESENT, x, "", 0);
 	fix_conds(lower[1].route, c, 1);
-	v1 = fix_vhost("v1", r, 17);
+	c[0] = (struct weft_img_cond){ .kind = WEFT_COND_DFA, .from = WEFT_FROM_PATH,
+				       .str = fix_regex("/re/[a-z]+(/x{2,4})?", 0) };
+	c[1] = (struct weft_img_cond){ .kind = WEFT_COND_DFA, .from = WEFT_FROM_QUERY,
+				       .flags = WEFT_COND_INVERT, .str = fix_regex("\\bv\\b.*", 0),
+				       .name = fix_str("k").off, .name_len = 1 };
+	fix_conds(r[17].route, c, 2);
+	c[0] = (struct weft_img_cond){ .kind = WEFT_COND_NFA, .from = WEFT_FROM_PATH,
+				       .str = fix_regex("/large/[a-z]+", 1) };
+	fix_conds(r[18].route, c, 1);
+	v1 = fix_vhost("v1", r, 19);
 	FIX_AT(struct weft_img_vhost, v1)->trie_lower = fix_node(lower, 4, "");
 	struct fix_route all = { "/", 0, fix_direct(direct), 0 };
 
@@ -251,7 +280,8 @@ static size_t make_head(char *p)
 		"/query?k=v", "/query?a=1&k=v&b", "/query?k=x&k=v", "/query?k", "/query?long-k=v&k=v",
 		"/query?&&k=v&longer-than-8", "/query?longer-than-8=1&k=v", "/query?12345678&123456789=1&k=v",
 		"/query?k=v=w", "/query?kk=v&", "/query?", "/some", "/some/other", "/rpc",
-		"/CASE/of/LONG/label/x", "/dIRECT", "/KIND/cx", "/Never", "/kind/C",
+		"/re/a", "/re/abcdefgh?k=w", "/re/abcdefghi?k=v w", "/re/abcdefg/xx?k=vw", "/re/abcdefghij/xxxxx?k=1",
+		"/re/aB?k=", "/re/", "/large/a", "/large/", "/re/abcdefgh/xxxx?k=", "/CASE/of/LONG/label/x", "/dIRECT", "/KIND/cx", "/Never", "/kind/C",
 	};
 	static const char *const host[] = {
 		"shop.example", "SHOP.Example", "a.shop.example", "b-x.shop.example", "-x.shop.example",
