@@ -372,11 +372,10 @@ uint32_t weft_build_forward(struct weft_build *b, const route_action *a,
 					    "upgrade_configs",
 					    "max_grpc_timeout",
 					    "max_stream_duration",
+					    "hash_policy",
 					    NULL};
-	/* hash_policy acts with hashing policies only, and those are refused at the cluster */
-	static const char *const quiet[] = {
-		"hash_policy",	     "grpc_timeout_offset",    "flush_timeout",
-		"early_data_policy", "include_vh_rate_limits", NULL};
+	static const char *const quiet[] = {"grpc_timeout_offset", "flush_timeout",
+					    "early_data_policy", "include_vh_rate_limits", NULL};
 	struct weft_img_forward out = {0};
 	char at[WEFT_FIELD_MAX];
 
@@ -384,6 +383,7 @@ uint32_t weft_build_forward(struct weft_build *b, const route_action *a,
 	duration_check(b, a, field);
 	out.targets = targets_build(b, a, scope, field);
 	rewrites_fill(b, a, matched_len, field, &out);
+	weft_build_hash_policy(b, a, scope, field, &out);
 	out.timeout_ms = weft_build_ms(b, a->timeout, 15000, weft_field(at, field, "timeout"));
 	out.idle_timeout_ms = weft_build_ms(b, a->idle_timeout, WEFT_TIMEOUT_INHERIT,
 					    weft_field(at, field, "idle_timeout"));

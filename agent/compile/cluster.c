@@ -6,7 +6,9 @@
 
 #include "agent/compile/parts.h"
 #include "envoy/extensions/load_balancing_policies/least_request/v3/least_request.pb-c.h"
+#include "envoy/extensions/load_balancing_policies/maglev/v3/maglev.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/random/v3/random.pb-c.h"
+#include "envoy/extensions/load_balancing_policies/ring_hash/v3/ring_hash.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/round_robin/v3/round_robin.pb-c.h"
 #include "envoy/extensions/upstreams/http/v3/http_protocol_options.pb-c.h"
 #include "xds/any.h"
@@ -20,6 +22,8 @@ typedef Envoy__Config__Cluster__V3__Cluster cluster;
 typedef Envoy__Extensions__LoadBalancingPolicies__LeastRequest__V3__LeastRequest least_request;
 typedef Envoy__Extensions__LoadBalancingPolicies__RoundRobin__V3__RoundRobin round_robin;
 typedef Envoy__Extensions__LoadBalancingPolicies__Random__V3__Random random_policy;
+typedef Envoy__Extensions__LoadBalancingPolicies__RingHash__V3__RingHash ring_hash;
+typedef Envoy__Extensions__LoadBalancingPolicies__Maglev__V3__Maglev maglev;
 
 static const char *const handled[] = {"name",
 				      "type",
@@ -39,6 +43,8 @@ static const char *const handled[] = {"name",
 				      "least_request_lb_config",
 				      "round_robin_lb_config",
 				      "original_dst_lb_config",
+				      "ring_hash_lb_config",
+				      "maglev_lb_config",
 				      "load_balancing_policy",
 				      "upstream_http_protocol_options",
 				      "filters",
@@ -69,8 +75,6 @@ static const char *const noted[] = {"alt_stat_name",
 				    "typed_dns_resolver_config",
 				    "wait_for_warm_on_init",
 				    "per_connection_buffer_high_watermark_timeout",
-				    "ring_hash_lb_config",
-				    "maglev_lb_config",
 				    NULL};
 
 static void type_fill(const cluster *c, struct weft_img_cluster *ret)
@@ -131,6 +135,20 @@ locality_check(struct weft_build *b,
 				  quiet);
 }
 
+/* Bounded load and a policy's own hash_policy are not done. */
+static void
+consistent_check(struct weft_build *b,
+		 const Envoy__Extensions__LoadBalancingPolicies__Common__V3__ConsistentHashingLbConfig *l,
+		 const char *field)
+{
+	static const char *const known[] = {"use_hostname_for_hashing", NULL};
+	char at[WEFT_FIELD_MAX];
+
+	if (l)
+		weft_build_fields(b, &l->base, weft_field(at, field, "consistent_hashing_lb_config"),
+				  known, NULL);
+}
+
 static void policy_take(struct weft_build *b, const char *type, const ProtobufCMessage *msg,
 			const char *field, struct weft_img_cluster *ret)
 {
@@ -149,6 +167,26 @@ static void policy_take(struct weft_build *b, const char *type, const ProtobufCM
 		least_fill(b, msg, field, ret);
 		locality_check(b, ((const least_request *)(const void *)msg)->locality_lb_config,
 			       field);
+	} else if (!strcmp(type, POLICIES "ring_hash.v3.RingHash")) {
+		static const char *const ring[] = {"hash_function",
+						   "minimum_ring_size",
+						   "maximum_ring_size",
+						   "use_hostname_for_hashing",
+						   "consistent_hashing_lb_config",
+						   NULL};
+
+		weft_build_fields(b, msg, field, ring, NULL);
+		consistent_check(b, ((const ring_hash *)(const void *)msg)->consistent_hashing_lb_config,
+				 field);
+		ret->lb = WEFT_LB_RING_HASH;
+	} else if (!strcmp(type, POLICIES "maglev.v3.Maglev")) {
+		static const char *const maglev_known[] = {"table_size",
+							   "consistent_hashing_lb_config", NULL};
+
+		weft_build_fields(b, msg, field, maglev_known, NULL);
+		consistent_check(b, ((const maglev *)(const void *)msg)->consistent_hashing_lb_config,
+				 field);
+		ret->lb = WEFT_LB_MAGLEV;
 	} else {
 		weft_build_fail(b, field, "unsupported: %s", type);
 	}
@@ -212,13 +250,19 @@ static void policy_fill(struct weft_build *b, const cluster *c, struct weft_img_
 	case ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_POLICY__RANDOM:
 		ret->lb = WEFT_LB_RANDOM;
 		break;
+	case ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_POLICY__RING_HASH:
+		ret->lb = WEFT_LB_RING_HASH;
+		break;
+	case ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_POLICY__MAGLEV:
+		ret->lb = WEFT_LB_MAGLEV;
+		break;
 	case ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_POLICY__CLUSTER_PROVIDED:
 		if (ret->type == WEFT_CLUSTER_ORIGINAL_DST)
 			break;
 		/* fall through */
 	default:
 		weft_build_fail(b, "lb_policy",
-				"unsupported: only ROUND_ROBIN, LEAST_REQUEST, RANDOM");
+				"unsupported: only ROUND_ROBIN, LEAST_REQUEST, RANDOM, RING_HASH, MAGLEV");
 	}
 }
 
@@ -390,6 +434,18 @@ static void lb_common_check(struct weft_build *b,
 				"unsupported");
 }
 
+/* The same for lb_policy; without hashing it has no effect in Envoy either. */
+static void consistent_legacy_check(
+	struct weft_build *b,
+	const Envoy__Config__Cluster__V3__Cluster__CommonLbConfig__ConsistentHashingLbConfig *l)
+{
+	static const char *const known[] = {"use_hostname_for_hashing", NULL};
+
+	if (l)
+		weft_build_fields(b, &l->base, "common_lb_config.consistent_hashing_lb_config", known,
+				  NULL);
+}
+
 static void filters_check(struct weft_build *b, const cluster *c)
 {
 	char at[WEFT_FIELD_MAX];
@@ -447,6 +503,14 @@ uint32_t weft_build_cluster(struct weft_build *b, const cluster *c)
 	codec_check(b, c->http_protocol_options, "http_protocol_options");
 	extensions_fill(b, c, &out);
 	lb_common_check(b, c->common_lb_config);
+	if (c->lb_config_case == ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_CONFIG_RING_HASH_LB_CONFIG &&
+	    (c->load_balancing_policy || out.lb != WEFT_LB_RING_HASH))
+		weft_build_note(b, "ring_hash_lb_config", "of another lb_policy");
+	if (c->lb_config_case == ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_CONFIG_MAGLEV_LB_CONFIG &&
+	    (c->load_balancing_policy || out.lb != WEFT_LB_MAGLEV))
+		weft_build_note(b, "maglev_lb_config", "of another lb_policy");
+	if (out.lb >= WEFT_LB_RING_HASH && !c->load_balancing_policy && c->common_lb_config)
+		consistent_legacy_check(b, c->common_lb_config->consistent_hashing_lb_config);
 	transport_check(b, c->transport_socket);
 	filters_check(b, c);
 	out.connect_timeout_ms = weft_build_ms(b, c->connect_timeout, 5000, "connect_timeout");

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/compile/hashing.h"
 #include "agent/compile/parts.h"
 #include "agent/compile/schedule.h"
 #include "bpf/engine/engine.h"
@@ -28,6 +29,8 @@ struct hosts {
 	struct weft_img_endpoint *v;
 	uint32_t *priority;
 	enum health *health;
+	const struct weft_hashing *hashing;
+	char **key; /* what consistent hashing knows a host by; NULL with other policies */
 	size_t n;
 	uint32_t *by_addr; /* host + 1, open addressing, at most half full */
 	uint32_t mask;
@@ -192,6 +195,8 @@ static void host_add(struct weft_build *b, const cluster *c, const lb_endpoint *
 	out->hostname = weft_build_str(b, e->endpoint->hostname);
 	out->cell = weft_build_state(b, WEFT_CELL_ENDPOINT, 0, "%s %s:%u", c->name, a->address,
 				     a->port_value);
+	if (h->key && !(h->key[h->n] = weft_hashing_key(h->hashing, e, &out->addr)))
+		b->err = b->err ? b->err : -ENOMEM;
 	h->priority[h->n] = priority;
 	h->health[h->n] = health_of(e);
 	h->n++;
@@ -303,6 +308,34 @@ static void loads_fill(struct share *s, size_t n, uint32_t factor, uint32_t thre
 		rest_give(s, n, left);
 }
 
+/* The table of consistent hashing over a set's hosts. */
+static void table_fill(struct weft_build *b, const struct hosts *h, const uint32_t *host,
+		       const uint32_t *weight, struct weft_img_host_set *ret)
+{
+	char **key = calloc(ret->n_host + 1, sizeof(*key));
+	struct weft_hashing_table t = {0};
+	int r = -ENOMEM;
+
+	for (uint32_t i = 0; key && i < ret->n_host; i++)
+		key[i] = h->key[host[i]];
+	if (key && !b->err)
+		r = weft_hashing_make(h->hashing, key, weight, ret->n_host, &t);
+	if (r == -E2BIG) {
+		weft_build_fail(b, "endpoints", "a ring of more than %u entries: unequal weights, or "
+				"minimum_ring_size", WEFT_RING_MAX);
+	} else if (r < 0) {
+		b->err = b->err ? b->err : r;
+	} else if (t.n) {
+		ret->n_table = t.n;
+		ret->table = weft_build_put(b, t.host, t.n * sizeof(*t.host));
+		if (t.ring)
+			ret->ring = weft_build_put(b, t.ring, t.n * sizeof(*t.ring));
+	}
+	free(t.host);
+	free(t.ring);
+	free(key);
+}
+
 /* The hosts of one priority that may be chosen. */
 static void set_fill(struct weft_build *b, const struct hosts *h, uint32_t priority, bool panic,
 		     enum health want, struct weft_img_host_set *ret)
@@ -319,7 +352,7 @@ static void set_fill(struct weft_build *b, const struct hosts *h, uint32_t prior
 		weight[ret->n_host++] = h->v[i].weight;
 	}
 	if (host && weight)
-		err = weft_schedule_make(weight, ret->n_host, &s);
+		err = h->key ? 0 : weft_schedule_make(weight, ret->n_host, &s);
 	if (err) {
 		b->err = b->err ? b->err : err;
 	} else if (ret->n_host) {
@@ -329,6 +362,8 @@ static void set_fill(struct weft_build *b, const struct hosts *h, uint32_t prior
 			ret->schedule = weft_build_put(b, s.order, s.period * sizeof(*s.order));
 		else if (s.split)
 			ret->schedule = weft_build_put(b, s.split, s.n_split * sizeof(*s.split));
+		if (h->key)
+			table_fill(b, h, host, weight, ret);
 	}
 	weft_schedule_free(&s);
 	free(host);
@@ -379,8 +414,9 @@ static void sets_fill(struct weft_build *b, const cluster *c, const assignment *
 	loads_fill(s, n, factor, threshold);
 	for (uint32_t i = 0; i < n; i++)
 		set_add(b, h, i, s[i].load, s[i].panic, HEALTHY, &list);
+	/* a consistent hash's tables are of healthy hosts whatever the load is for */
 	for (uint32_t i = 0; i < n; i++)
-		set_add(b, h, i, s[i].degraded_load, s[i].panic, DEGRADED, &list);
+		set_add(b, h, i, s[i].degraded_load, s[i].panic, h->key ? HEALTHY : DEGRADED, &list);
 	ret->n_set = list.n;
 	if (list.n)
 		ret->set = weft_build_put(b, list.v, list.n * sizeof(*list.v));
@@ -398,7 +434,7 @@ static void policy_check(struct weft_build *b, const assignment *a, const char *
 				  NULL);
 }
 
-static bool hosts_alloc(struct hosts *h, size_t n)
+static bool hosts_alloc(struct hosts *h, const struct weft_hashing *hashing, size_t n)
 {
 	uint32_t size = 4;
 
@@ -409,6 +445,9 @@ static bool hosts_alloc(struct hosts *h, size_t n)
 	h->v = calloc(n + 1, sizeof(*h->v));
 	h->priority = calloc(n + 1, sizeof(*h->priority));
 	h->health = calloc(n + 1, sizeof(*h->health));
+	h->hashing = hashing;
+	if (hashing->lb >= WEFT_LB_RING_HASH && !(h->key = calloc(n + 1, sizeof(*h->key))))
+		return false;
 	return h->by_addr && h->v && h->priority && h->health;
 }
 
@@ -416,6 +455,7 @@ uint32_t weft_build_endpoints(struct weft_build *b, const cluster *c, const assi
 {
 	const char *field = a == c->load_assignment ? "load_assignment" : "";
 	struct weft_img_endpoints out = {0};
+	struct weft_hashing hashing;
 	struct hosts h = {0};
 	char at[WEFT_FIELD_MAX];
 	size_t n = 0;
@@ -427,7 +467,8 @@ uint32_t weft_build_endpoints(struct weft_build *b, const cluster *c, const assi
 				HOSTS_MAX);
 		return 0;
 	}
-	if (hosts_alloc(&h, n)) {
+	weft_hashing_of(c, &hashing);
+	if (hosts_alloc(&h, &hashing, n)) {
 		policy_check(b, a, field);
 		hosts_fill(b, c, a, field, &h);
 		out.n = (uint32_t)h.n;
@@ -437,6 +478,9 @@ uint32_t weft_build_endpoints(struct weft_build *b, const cluster *c, const assi
 	} else {
 		b->err = b->err ? b->err : -ENOMEM;
 	}
+	for (size_t i = 0; h.key && i < h.n; i++)
+		free(h.key[i]);
+	free(h.key);
 	free(h.v);
 	free(h.priority);
 	free(h.health);

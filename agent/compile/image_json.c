@@ -156,14 +156,29 @@ static json_t *rewrite_json(const struct weft_img_forward *f)
 			 f->path_format ? weft_format_json(f->path_format) : NULL);
 }
 
+static json_t *hash_policy_json(const struct weft_img_forward *f)
+{
+	static const char *const kinds[] = {"", "header", "cookie", "source_ip", "query_parameter"};
+	const struct weft_img_hash *h = f->n_hash ? weft_img_at(f->hash) : NULL;
+	json_t *list = h ? json_array() : NULL;
+
+	for (uint32_t i = 0; i < f->n_hash; i++)
+		json_array_append_new(
+			list, json_pack("{s:o, s:b}", kinds[h[i].kind],
+					weft_image_text((struct weft_img_str){h[i].key.name,
+									      h[i].key.name_len}),
+					"terminal", h[i].terminal));
+	return list;
+}
+
 static json_t *forward_json(const struct weft_img_forward *f)
 {
 	const struct weft_img_targets *t = weft_img_at(f->targets);
 
 	return json_pack(
-		"{s:o, s:o*, s:o*, s:I, s:I, s:i, s:I, s:I, s:b}", "clusters",
+		"{s:o, s:o*, s:o*, s:o*, s:I, s:I, s:i, s:I, s:I, s:b}", "clusters",
 		targets_json(f->targets), "header_slot", t->slot ? json_integer(t->slot - 1) : NULL,
-		"rewrite", rewrite_json(f),
+		"rewrite", rewrite_json(f), "hash_policy", hash_policy_json(f),
 		"timeout_ms", (json_int_t)f->timeout_ms, "idle_timeout_ms",
 		f->idle_timeout_ms == WEFT_TIMEOUT_INHERIT ? -1 : (json_int_t)f->idle_timeout_ms,
 		"retry_on", (int)f->retry_on, "num_retries", (json_int_t)f->num_retries,
@@ -377,14 +392,30 @@ static json_t *threshold_json(const struct weft_img_thresholds *t)
 static json_t *cluster_json(uint32_t off)
 {
 	static const char *const types[] = {"", "endpoints", "original_dst", "blackhole"};
-	static const char *const policies[] = {"round_robin", "least_request", "random"};
+	static const char *const policies[] = {"round_robin", "least_request", "random",
+					       "ring_hash", "maglev"};
 	const struct weft_img_cluster *c = weft_img_at(off);
 
 	return json_pack("{s:o, s:s, s:s, s:I, s:o, s:o}", "name", weft_image_text(c->name), "type",
-			 types[c->type & 3], "lb_policy", policies[c->lb % 3], "connect_timeout_ms",
+			 types[c->type & 3], "lb_policy", policies[c->lb % WEFT_LB__MAX], "connect_timeout_ms",
 			 (json_int_t)c->connect_timeout_ms, "default",
 			 threshold_json(&c->threshold[WEFT_PRIORITY_DEFAULT]), "high",
 			 threshold_json(&c->threshold[WEFT_PRIORITY_HIGH]));
+}
+
+/* Entries that each host has in a table of consistent hashing. */
+static json_t *table_shares(const struct weft_img_host_set *s)
+{
+	const uint16_t *entry = weft_img_at(s->table);
+	uint32_t *n = calloc(s->n_host + 1, sizeof(*n));
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; n && i < s->n_table; i++)
+		n[entry[i]]++;
+	for (uint32_t i = 0; n && i < s->n_host; i++)
+		json_array_append_new(list, json_integer(n[i]));
+	free(n);
+	return list;
 }
 
 static json_t *sets_json(const struct weft_img_endpoints *e)
@@ -397,14 +428,18 @@ static json_t *sets_json(const struct weft_img_endpoints *e)
 		uint32_t n = s[i].n_schedule <= WEFT_SCHEDULE_MAX ? s[i].n_schedule : 0;
 		const uint16_t *order = n ? weft_img_at(s[i].schedule) : NULL;
 		json_t *hosts = json_array(), *schedule = json_array();
+		json_t *shares = NULL;
 
 		for (uint32_t j = 0; j < s[i].n_host; j++)
 			json_array_append_new(hosts, json_integer(host[j]));
 		for (uint32_t j = 0; j < n; j++)
 			json_array_append_new(schedule, json_integer(order[j]));
+		if (s[i].n_table)
+			shares = table_shares(&s[i]);
 		json_array_append_new(list,
-				      json_pack("{s:i, s:o, s:o}", "load_end", (int)s[i].load_end,
-						"hosts", hosts, "schedule", schedule));
+				      json_pack("{s:i, s:o, s:o, s:o*}", "load_end",
+						(int)s[i].load_end, "hosts", hosts, "schedule",
+						schedule, "table_entries", shares));
 		if (s[i].n_schedule > n)
 			json_object_set_new(json_array_get(list, i), "schedule_period",
 					    json_integer((json_int_t)s[i].n_schedule));

@@ -72,6 +72,10 @@ uint32_t weft_build_redirect(struct weft_build *b,
 uint32_t weft_build_forward(struct weft_build *b, const Envoy__Config__Route__V3__RouteAction *a,
 			    const struct weft_route_scope *scope, uint32_t matched_len,
 			    const char *field);
+/* n_hash and hash of the route's hash_policy. */
+void weft_build_hash_policy(struct weft_build *b, const Envoy__Config__Route__V3__RouteAction *a,
+			    const struct weft_route_scope *scope, const char *field,
+			    struct weft_img_forward *ret);
 /* weft_img_forward of non_forwarding_action: Envoy's connection manager finds no cluster for it. */
 uint32_t weft_build_no_forward(struct weft_build *b, const struct weft_route_scope *scope);
 

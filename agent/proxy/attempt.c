@@ -222,21 +222,33 @@ static bool was_tried(const struct exchange *x, const struct weft_sockaddr *addr
 	return false;
 }
 
+/* Index of a host of the cluster; by_hash is the request's, or one draw for all tries. */
+static int host_index(struct exchange *x, uint64_t by_hash, uint32_t try)
+{
+	struct worker *w = x->down->worker;
+	uint32_t need = 0;
+	int n;
+
+	if (x->cluster->lb >= WEFT_LB_RING_HASH)
+		return weft_endpoint_hashed(x->dec.endpoints, x->cluster->lb, by_hash, try);
+	n = weft_endpoint_choose(&x->ctx, x->dec.cluster, x->dec.endpoints, worker_random(w), &need);
+	if (n == -EAGAIN && worker_cell(w, x->ctx.pod, need))
+		n = weft_endpoint_choose(&x->ctx, x->dec.cluster, x->dec.endpoints, worker_random(w), &need);
+	return n;
+}
+
 /* Chooses a host; a retry with the predicate looks for one that was not tried. false: there is none. */
 static bool host_choose(struct exchange *x)
 {
 	struct worker *w = x->down->worker;
 	const struct weft_img_endpoints *set = weft_img_at(x->dec.endpoints);
+	uint64_t by_hash = x->dec.hashed ? x->dec.hash : worker_random(w);
 	uint32_t tries = x->n_tried && x->forward->retry_previous_hosts ? x->forward->host_attempts + 1 : 1;
 
 	for (uint32_t i = 0; i < tries; i++) {
 		const struct weft_img_endpoint *e;
-		uint32_t need = 0;
-		int n = weft_endpoint_choose(&x->ctx, x->dec.cluster, x->dec.endpoints, worker_random(w), &need);
+		int n = host_index(x, by_hash, i);
 
-		if (n == -EAGAIN && worker_cell(w, x->ctx.pod, need))
-			n = weft_endpoint_choose(&x->ctx, x->dec.cluster, x->dec.endpoints, worker_random(w),
-						 &need);
 		if (n < 0)
 			return false;
 		e = (const struct weft_img_endpoint *)weft_img_at(set->endpoint) + n;

@@ -644,6 +644,17 @@ struct weft_img_forward {
 	struct weft_img_str host_header; /* host_rewrite_header, lower case */
 	__u32 host_format; /* weft_img_header whose value is the host (host_rewrite), 0: none */
 	__u32 path_format; /* the path without query (path_rewrite) */
+	__u32 n_hash;	       /* hash_policy */
+	__u32 hash;	       /* struct weft_img_hash[n] */
+};
+enum weft_hash_kind { WEFT_HASH_HEADER = 1, WEFT_HASH_COOKIE, WEFT_HASH_SOURCE_IP, WEFT_HASH_QUERY };
+#define WEFT_HASH_BY_NAME 0xffffffffu
+struct weft_img_hash {
+	__u32 kind;	/* enum weft_hash_kind */
+	__u32 terminal; /* what follows counts only when nothing was found so far */
+	__u32 slot;	/* of a header: enum weft_value, or WEFT_HASH_BY_NAME */
+	__u32 pad;
+	struct weft_img_cond key; /* name alone, lower case if it is a header's */
 };
 #define WEFT_MATCHED_WHOLE 0xffffffffu
 #define WEFT_TIMEOUT_INHERIT 0xffffffffu
@@ -690,7 +701,14 @@ enum weft_cluster_type {
 	WEFT_CLUSTER_ORIGINAL_DST,  /* PassthroughCluster */
 	WEFT_CLUSTER_BLACKHOLE,	    /* STATIC without load_assignment: refuses TCP at connect() */
 };
-enum weft_lb { WEFT_LB_ROUND_ROBIN, WEFT_LB_LEAST_REQUEST, WEFT_LB_RANDOM };
+enum weft_lb {
+	WEFT_LB_ROUND_ROBIN,
+	WEFT_LB_LEAST_REQUEST,
+	WEFT_LB_RANDOM,
+	WEFT_LB_RING_HASH, /* this and the next by the request's hash */
+	WEFT_LB_MAGLEV,
+	WEFT_LB__MAX,
+};
 enum weft_priority { WEFT_PRIORITY_DEFAULT, WEFT_PRIORITY_HIGH, WEFT_PRIORITY__MAX };
 
 struct weft_img_thresholds {
@@ -728,7 +746,9 @@ struct weft_img_host_set {
 	__u32 host;	/* __u32[n]: indexes of weft_img_endpoints.endpoint */
 	__u32 n_schedule; /* period of the order by weight, 0: weights equal */
 	__u32 schedule; /* __u16[n]: indexes into host, Envoy's EDF order; above WEFT_SCHEDULE_MAX struct weft_img_split[] */
-	__u32 pad;
+	__u32 n_table;	/* RING_HASH, MAGLEV, else 0 */
+	__u32 table;	/* __u16[n]: indexes into host */
+	__u32 ring;	/* __u64[n]: RING_HASH, ascending hashes of the entries of table */
 };
 /*
  * A period too long to be stored, as a tree: of the first m turns at a node round(m * weight / period) are the first

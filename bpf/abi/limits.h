@@ -54,6 +54,12 @@
 #define WEFT_SCHEDULE_MAX 8192u
 /* Depth of that tree: a leaf 46 deep takes weights that sum to Fibonacci's 48th number, beyond 32 bits. */
 #define WEFT_SPLITS_MAX 45u
+/*
+ * Entries of one ring, 10 bytes each: unequal weights make Envoy's rings as long as one over the least share. Steps of
+ * the search in it: its binary logarithm, and one.
+ */
+#define WEFT_RING_MAX (1u << 20)
+#define WEFT_RING_STEPS 21u
 /* Probes of an open-addressed table; the compiler grows a table until every key fits. */
 #define WEFT_TAB_PROBES 16u
 /* Probes of the cell directory; at most half full, so longer runs are not seen (the store counts them). */

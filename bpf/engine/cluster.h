@@ -4,6 +4,7 @@
 /* Choice of a target by weight, and of an endpoint by priority and load-balancing policy (xDS Cluster.lb_policy). */
 
 #include "bpf/engine/cell.h"
+#include "bpf/engine/consistent.h"
 #include "bpf/engine/text.h"
 
 /* Hosts that least request compares at most; Envoy's default is 2. */
@@ -222,6 +223,24 @@ WEFT_GLOBAL __u32 weft_least_choose(const struct weft_ctx *ctx, __u32 cluster, _
 	return best;
 }
 
+/* Index into weft_img_endpoints.endpoint of a hash's attempt-th choice, -ENOENT: none. */
+WEFT_API int weft_endpoint_hashed(__u32 endpoints, __u32 lb, __u64 hash, __u32 attempt)
+{
+	__u32 set = endpoints ? weft_set_choose(endpoints, hash) : 0;
+
+	if (!set)
+		return -WEFT_ENOENT;
+	WEFT_IMG_BASE(-WEFT_ENOENT);
+	__u32 n = WEFT_IMG(struct weft_img_host_set, set)->n_table;
+
+	if (!n)
+		return -WEFT_ENOENT;
+	__u32 at = weft_table_at(set, n, lb, hash, attempt);
+	__u32 h = *WEFT_IMG(__u16, WEFT_IMG(struct weft_img_host_set, set)->table + at * 2);
+
+	return (int)*WEFT_IMG(__u32, WEFT_IMG(struct weft_img_host_set, set)->host + h * 4);
+}
+
 /*
  * Index into weft_img_endpoints.endpoint; -ENOENT: no healthy upstream; -EAGAIN: *ret_need is a state id without a
  * cell.
@@ -234,6 +253,9 @@ WEFT_API int weft_endpoint_choose(const struct weft_ctx *ctx, __u32 cluster, __u
 	WEFT_IMG_BASE(-WEFT_ENOENT);
 	struct weft_img_cluster *c = WEFT_IMG(struct weft_img_cluster, cluster);
 	__u32 lb = c->lb, id = c->cell, cell, h;
+
+	if (lb >= WEFT_LB_RING_HASH)
+		return weft_endpoint_hashed(endpoints, lb, random, 0);
 	__u32 set = weft_set_choose(endpoints, random), explain = ctx->flags & WEFT_CTX_EXPLAIN;
 
 	if (!set || !WEFT_IMG(struct weft_img_host_set, set)->n_host)

@@ -7,6 +7,7 @@
  */
 
 #include "bpf/engine/filter.h"
+#include "bpf/engine/hash_policy.h"
 #include "bpf/engine/listener.h"
 #include "bpf/engine/match.h"
 #ifndef __bpf__
@@ -265,6 +266,9 @@ WEFT_GLOBAL int weft_decide_forward(struct weft_req *req, struct weft_ctx *ctx)
 		weft_decide_std(req, WEFT_OUTCOME_OVERFLOW, WEFT_REPLY_OVERFLOW);
 		return 0;
 	}
+#ifndef __bpf__
+	weft_req_hash(req, ctx);
+#endif
 	WEFT_TRACE(req, "cluster", "has usable endpoints");
 	req->dec.outcome = WEFT_OUTCOME_FORWARD;
 	return 0;

@@ -127,6 +127,8 @@ struct weft_decision {
 	__u32 delay_cell;   /* where the waiting one is counted */
 	__u32 fault_status; /* FAULT: HTTP status */
 	__u32 fault_grpc;   /* gRPC status + 1 of an abort, 0: that of the HTTP status */
+	__u32 hashed; /* hash is set: hash_policy found something (agent only) */
+	__u64 hash;
 	__u32 add[WEFT_FILTERS_MAX]; /* weft_img_headers: request headers of limits not enforced */
 };
 
@@ -321,6 +323,19 @@ int weft_conn_rbac(const struct weft_ctx *ctx, __u32 chain);
 
 /* Picks a weighted target: off of weft_img_target. */
 __u32 weft_target_choose(__u32 targets, __u64 random);
+
+/*
+ * weft_endpoint_choose() for RING_HASH and MAGLEV (lb) by a hash: the priority by it too. attempt: 0, or how many hosts
+ * of this hash were passed over (retries). -ENOENT: no healthy upstream.
+ */
+int weft_endpoint_hashed(__u32 endpoints, __u32 lb, __u64 hash, __u32 attempt);
+/*
+ * dec.hash of a request that dec.forward takes, by the policies in order; dec.hashed 0: none found anything. Part of
+ * weft_decide(); for decisions of the kernel by itself.
+ */
+void weft_req_hash(struct weft_req *req, const struct weft_ctx *ctx);
+/* xxHash64 (XXH64 of the xxHash specification). */
+__u64 weft_hash_xx64(const void *bytes, size_t len, __u64 seed);
 
 /* Cell of (pod, state id): offset in state, 0 none. */
 __u32 weft_cell_find(__u32 pod, __u32 id);

@@ -259,8 +259,6 @@ static void test_without_effect(void **state)
 		   F "max_grpc_timeout");
 	conf_noted(ROUTE("cluster: x, max_stream_duration: {grpc_timeout_header_max: 0s}"),
 		   "RouteConfiguration/r", F "max_stream_duration");
-	conf_noted(ROUTE("cluster: x, hash_policy: [{connection_properties: {source_ip: true}}]"),
-		   "RouteConfiguration/r", F "hash_policy");
 }
 
 #define REDIRECT(r)                                                                                \

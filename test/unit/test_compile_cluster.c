@@ -117,10 +117,29 @@ static void test_policies(void **state)
 	k = cluster(&c, C(POLICY("least_request.v3.LeastRequest", ", choice_count: 4")));
 	assert_int_equal(k->lb, WEFT_LB_LEAST_REQUEST);
 	assert_int_equal(k->choice_count, 4);
+	assert_int_equal(cluster(&c, C("lb_policy: RING_HASH, "))->lb, WEFT_LB_RING_HASH);
+	assert_int_equal(cluster(&c, C("lb_policy: MAGLEV, maglev_lb_config: {table_size: 7}, "))->lb,
+			 WEFT_LB_MAGLEV);
+	assert_int_equal(cluster(&c, C(POLICY("ring_hash.v3.RingHash", ", hash_function: XX_HASH")))->lb,
+			 WEFT_LB_RING_HASH);
+	assert_int_equal(cluster(&c, C(POLICY("maglev.v3.Maglev", "")))->lb, WEFT_LB_MAGLEV);
 	conf_close(&c);
-	conf_refused(C("lb_policy: RING_HASH, "), "Cluster/c", "lb_policy",
-		     "unsupported: only ROUND_ROBIN");
-	conf_refused(C("lb_policy: MAGLEV, "), "Cluster/c", "lb_policy", "unsupported");
+	conf_refused(C(POLICY("ring_hash.v3.RingHash", ", hash_balance_factor: 150")), "Cluster/c",
+		     "load_balancing_policy.policies[0].hash_balance_factor", "unsupported");
+	conf_refused(C(POLICY("maglev.v3.Maglev",
+			      ", consistent_hashing_lb_config: {hash_balance_factor: 150}")),
+		     "Cluster/c",
+		     "load_balancing_policy.policies[0].consistent_hashing_lb_config."
+		     "hash_balance_factor",
+		     "unsupported");
+	conf_refused(C("lb_policy: MAGLEV, common_lb_config: {consistent_hashing_lb_config: "
+		       "{hash_balance_factor: 150}}, "),
+		     "Cluster/c", "common_lb_config.consistent_hashing_lb_config.hash_balance_factor",
+		     "unsupported");
+	conf_noted(C("ring_hash_lb_config: {minimum_ring_size: 3}, "), "Cluster/c",
+		   "ring_hash_lb_config");
+	conf_noted(C("lb_policy: RING_HASH, maglev_lb_config: {table_size: 3}, "), "Cluster/c",
+		   "maglev_lb_config");
 	conf_refused(C("lb_policy: LEAST_REQUEST, least_request_lb_config: {choice_count: 9}, "),
 		     "Cluster/c", "least_request_lb_config.choice_count", "more than 8");
 	conf_refused(C("lb_policy: LEAST_REQUEST, least_request_lb_config: {active_request_bias: "
@@ -128,7 +147,7 @@ static void test_policies(void **state)
 		     "Cluster/c", "least_request_lb_config.active_request_bias", "unsupported");
 	conf_refused(C("round_robin_lb_config: {slow_start_config: {slow_start_window: 10s}}, "),
 		     "Cluster/c", "round_robin_lb_config.slow_start_config", "unsupported");
-	conf_refused(C(POLICY("maglev.v3.Maglev", "")), "Cluster/c",
+	conf_refused(C(POLICY("cluster_provided.v3.ClusterProvided", "")), "Cluster/c",
 		     "load_balancing_policy.policies[0]", "unsupported");
 	conf_refused(
 		C(POLICY("round_robin.v3.RoundRobin",

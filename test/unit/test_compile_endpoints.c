@@ -83,6 +83,8 @@ static void test_priorities(void **state)
 	sets_are("UU/HH", EDS(""), "100:2,3");
 	sets_are("HU/D", EDS(""), "70:0 100:2"); /* degraded takes what healthy leaves */
 	sets_are("D", EDS(""), "100:0");
+	/* tables of consistent hashing have healthy hosts only */
+	sets_are("HU/D", EDS("lb_policy: MAGLEV, "), "70:0 100:");
 }
 
 static void test_panic(void **state)

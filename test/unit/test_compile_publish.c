@@ -74,10 +74,10 @@ static void test_refusal_leaves_the_old(void **state)
 	rc = route_config();
 	weft_store_stats(c.store, &before);
 	assert_int_equal(
-		conf_set(&c, LISTENER_80 R("/b, filter_state: [{key: a, string_match: {exact: b}}]") C("lb_policy: MAGLEV, ")),
+		conf_set(&c, LISTENER_80 R("/b, filter_state: [{key: a, string_match: {exact: b}}]") C("http2_protocol_options: {}, ")),
 		-EINVAL);
 	/* all causes at once */
-	assert_non_null(conf_find(&c.diag, "Cluster/c", "lb_policy"));
+	assert_non_null(conf_find(&c.diag, "Cluster/c", "http2_protocol_options"));
 	assert_non_null(conf_find(&c.diag, "RouteConfiguration/r",
 				  "virtual_hosts[0].routes[0].match.filter_state"));
 	assert_int_equal(route_config(), rc);
@@ -207,7 +207,7 @@ static void test_notes_are_of_what_is_in_force(void **state)
 	(void)state;
 	conf_open(&c);
 	conf_ok(&c, C("alt_stat_name: x, "));
-	assert_int_equal(conf_set(&c, C("lb_policy: MAGLEV, ")), -EINVAL);
+	assert_int_equal(conf_set(&c, C("http2_protocol_options: {}, ")), -EINVAL);
 	assert_int_equal(weft_compiler_not_applied(c.compiler)->n, 1);
 	conf_ok(&c, C(""));
 	assert_int_equal(weft_compiler_not_applied(c.compiler)->n, 0);
