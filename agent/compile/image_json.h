@@ -14,3 +14,6 @@ json_t *weft_image_reply(uint32_t off);
 json_t *weft_image_rbac(uint32_t off);
 json_t *weft_image_fault(uint32_t off); /* of weft_img_fault */
 json_t *weft_image_cond(const struct weft_img_cond *c);
+json_t *weft_image_address(const struct weft_addr *a, uint32_t port);
+/* Clusters of a view, or the endpoints of each. */
+json_t *weft_image_clusters(const struct weft_img_view *view, bool endpoints);

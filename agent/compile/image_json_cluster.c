@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Clusters and endpoints of the published image as JSON. */
+#include "agent/compile/compile.h"
+#include "agent/compile/image_json.h"
+#include "bpf/engine/engine.h"
+
+static json_t *threshold_json(const struct weft_img_thresholds *t)
+{
+	return json_pack("{s:I, s:I, s:I, s:I}", "max_connections", (json_int_t)t->max_connections,
+			 "max_pending_requests", (json_int_t)t->max_pending, "max_requests",
+			 (json_int_t)t->max_requests, "max_retries", (json_int_t)t->max_retries);
+}
+
+static json_t *cluster_json(uint32_t off)
+{
+	static const char *const types[] = {"", "endpoints", "original_dst", "blackhole"};
+	static const char *const policies[] = {"round_robin", "least_request", "random",
+					       "ring_hash", "maglev"};
+	const struct weft_img_cluster *c = weft_img_at(off);
+
+	return json_pack("{s:o, s:s, s:s, s:I, s:o, s:o}", "name", weft_image_text(c->name), "type",
+			 types[c->type & 3], "lb_policy", policies[c->lb % WEFT_LB__MAX], "connect_timeout_ms",
+			 (json_int_t)c->connect_timeout_ms, "default",
+			 threshold_json(&c->threshold[WEFT_PRIORITY_DEFAULT]), "high",
+			 threshold_json(&c->threshold[WEFT_PRIORITY_HIGH]));
+}
+
+/* Entries that each host has in a table of consistent hashing. */
+static json_t *table_shares(const struct weft_img_host_set *s)
+{
+	const uint16_t *entry = weft_img_at(s->table);
+	uint32_t *n = calloc(s->n_host + 1, sizeof(*n));
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; n && i < s->n_table; i++)
+		n[entry[i]]++;
+	for (uint32_t i = 0; n && i < s->n_host; i++)
+		json_array_append_new(list, json_integer(n[i]));
+	free(n);
+	return list;
+}
+
+static json_t *sets_json(const struct weft_img_endpoints *e)
+{
+	const struct weft_img_host_set *s = e->n_set ? weft_img_at(e->set) : NULL;
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < e->n_set; i++) {
+		const uint32_t *host = s[i].n_host ? weft_img_at(s[i].host) : NULL;
+		uint32_t n = s[i].n_schedule <= WEFT_SCHEDULE_MAX ? s[i].n_schedule : 0;
+		const uint16_t *order = n ? weft_img_at(s[i].schedule) : NULL;
+		json_t *hosts = json_array(), *schedule = json_array();
+		json_t *shares = NULL;
+
+		for (uint32_t j = 0; j < s[i].n_host; j++)
+			json_array_append_new(hosts, json_integer(host[j]));
+		for (uint32_t j = 0; j < n; j++)
+			json_array_append_new(schedule, json_integer(order[j]));
+		if (s[i].n_table)
+			shares = table_shares(&s[i]);
+		json_array_append_new(list,
+				      json_pack("{s:i, s:o, s:o, s:o*}", "load_end",
+						(int)s[i].load_end, "hosts", hosts, "schedule",
+						schedule, "table_entries", shares));
+		if (s[i].n_schedule > n)
+			json_object_set_new(json_array_get(list, i), "schedule_period",
+					    json_integer((json_int_t)s[i].n_schedule));
+	}
+	return list;
+}
+
+static json_t *endpoints_json(const struct weft_img_cluster_ref *ref)
+{
+	const struct weft_img_endpoints *e = weft_img_at(ref->endpoints);
+	const struct weft_img_endpoint *v = e->n ? weft_img_at(e->endpoint) : NULL;
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < e->n; i++)
+		json_array_append_new(list, json_pack("{s:o, s:I, s:i}", "address",
+						      weft_image_address(&v[i].addr.addr, v[i].addr.port),
+						      "weight", (json_int_t)v[i].weight, "health",
+						      (int)v[i].health));
+	return json_pack("{s:o, s:o, s:o}", "name",
+			 weft_image_text(((const struct weft_img_cluster *)weft_img_at(ref->cluster))->name),
+			 "endpoints", list, "sets", sets_json(e));
+}
+
+json_t *weft_image_clusters(const struct weft_img_view *view, bool endpoints)
+{
+	const struct weft_img_cluster_ref *ref =
+		view->n_cluster ? weft_img_at(view->cluster) : NULL;
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < view->n_cluster; i++) {
+		if (!ref[i].cluster || (endpoints && !ref[i].endpoints))
+			continue;
+		json_array_append_new(list, endpoints ? endpoints_json(&ref[i])
+						      : cluster_json(ref[i].cluster));
+	}
+	return list;
+}
