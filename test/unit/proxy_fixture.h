@@ -287,8 +287,9 @@ static inline void *fix_server_run(void *arg)
 			abort();
 		*c = (struct fix_call){s, fd};
 		s->call_fd[i] = fd;
-		pthread_create(&s->call[i], NULL, fix_call_run, c);
+		/* counted before it is served: who has an answer sees the call */
 		__atomic_store_n(&s->calls, i + 1, __ATOMIC_RELEASE);
+		pthread_create(&s->call[i], NULL, fix_call_run, c);
 	}
 }
 
