@@ -34,6 +34,16 @@ class Change(Mesh):
     def epoch(self):
         return self.agent.call("dump")["epoch"]
 
+    def failures(self):
+        """Loads refused since the agent began."""
+        return self.agent.call("dump", "stats")["sources"]["file"]["failures"]
+
+    def wait_refused(self, before):
+        end = time.monotonic() + 10
+        while self.failures() == before:
+            self.assertLess(time.monotonic(), end, "the file was not refused")
+            time.sleep(0.02)
+
     def whole(self, n):
         """The three answers under generation n, as clients count them: status, server, cluster's backend, location."""
         # A 201 has the location of what was asked for, as Envoy answers.
@@ -76,19 +86,21 @@ class Change(Mesh):
         return json.loads(line)
 
     def test_bad_file_changes_nothing(self):
-        self.write(self.generation(0))
-        time.sleep(0.5)
-        before = self.epoch()
+        started = self.epoch()
+        self.write(self.generation(2))
+        before = self.agent.wait_epoch(started)
         bad = self.generation(1)
-        bad["static_resources"]["clusters"][0]["lb_policy"] = "RING_HASH"
+        bad["static_resources"]["clusters"][0]["lb_policy"] = "NO_SUCH_POLICY"
         for what in (bad, {"static_resources": {"listeners": 7}}):
+            failures = self.failures()
             self.write(what)
-            time.sleep(0.7)
+            self.wait_refused(failures)
             self.assertEqual(self.epoch(), before)
             self.assertEqual(self.get(host="flip.test")["headers"]["x-backend"], "v1")
+        failures = self.failures()
         with open(self.config, "w", encoding="utf-8") as f:
             f.write("static_resources: {listeners: [")
-        time.sleep(0.7)
+        self.wait_refused(failures)
         self.assertEqual(self.get(host="flip.test")["headers"]["x-backend"], "v1")
         self.assertIn("lb_policy", self.world.log("agent"))
         self.write(self.generation(1))

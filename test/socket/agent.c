@@ -126,6 +126,9 @@ static bool exchange_run(struct conn *c)
 		size = c->len;
 		goto out;
 	}
+	/* not where it is accepted: of several connections nobody knows which thread runs first */
+	world.last_dst = c->orig.dst;
+	world.last_slot = c->orig.slot;
 	rec = record_of(c, req->hash);
 	if (rec) {
 		ctx.n_prepaid = rec->n_paid;
@@ -178,8 +181,6 @@ static void *conn_run(void *arg)
 		ADD(not_captured);
 		goto out;
 	}
-	world.last_dst = c->orig.dst;
-	world.last_slot = c->orig.slot;
 	if (c->orig.slot)
 		c->slot = weft_slot_at(c->orig.slot);
 	while ((n = recv(c->fd, c->buf + c->len, 16384 - c->len, 0)) > 0) {

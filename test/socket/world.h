@@ -38,7 +38,7 @@ struct world {
 	uint32_t pause_ms; /* before each answer */
 	bool hold_accept;  /* the agent does not accept */
 	bool stop;
-	struct weft_sockaddr last_dst; /* of the connection accepted last */
+	struct weft_sockaddr last_dst; /* of the exchange that came last */
 	uint32_t last_slot;
 };
 extern struct world world;
