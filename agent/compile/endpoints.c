@@ -156,6 +156,30 @@ static bool known_host(struct hosts *h, const struct weft_sockaddr *addr, uint32
 	}
 }
 
+/* Not used, so far as they are addresses: what Envoy refuses is refused. */
+static void additional_check(struct weft_build *b,
+			     const Envoy__Config__Endpoint__V3__Endpoint *e, const char *field)
+{
+	char at[WEFT_FIELD_MAX];
+
+	for (size_t i = 0; i < e->n_additional_addresses; i++) {
+		const Envoy__Config__Core__V3__Address *a = e->additional_addresses[i]->address;
+		struct weft_sockaddr addr;
+
+		weft_field(at, field, "endpoint.additional_addresses[%zu].address", i);
+		if (!a || !a->address_case)
+			weft_build_fail(b, at, "is required");
+		else if (a->address_case ==
+				 ENVOY__CONFIG__CORE__V3__ADDRESS__ADDRESS_SOCKET_ADDRESS &&
+			 !weft_ip_parse(a->socket_address->address, a->socket_address->port_value,
+					&addr))
+			weft_build_fail(b, at, "\"%s\" is not an IP address",
+					a->socket_address->address);
+	}
+	if (e->n_additional_addresses)
+		weft_build_note(b, field, "additional addresses are not used");
+}
+
 static void host_add(struct weft_build *b, const cluster *c, const lb_endpoint *e,
 		     uint32_t priority, const char *field, struct hosts *h)
 {
@@ -185,8 +209,7 @@ static void host_add(struct weft_build *b, const cluster *c, const lb_endpoint *
 				a->address);
 		return;
 	}
-	if (e->endpoint->n_additional_addresses)
-		weft_build_note(b, field, "additional addresses are not used");
+	additional_check(b, e->endpoint, field);
 	transport_check(b, c, e, field);
 	if (known_host(h, &out->addr, priority))
 		return; /* the first of an address counts */
