@@ -396,6 +396,9 @@ static void explain_decision(struct explain *x)
 	case WEFT_OUTCOME_DIRECT_RESPONSE:
 		set(x, "action", json_string("direct_response"));
 		break;
+	case WEFT_OUTCOME_UPGRADE_FAILED:
+		set(x, "status", json_integer(403));
+		/* fall through */
 	default:
 		set(x, "action", json_string("local_reply"));
 		break;
@@ -407,14 +410,13 @@ static void explain_decision(struct explain *x)
 /*
  * What the agent does between parser and routes: the path's normal form, and the headers that Envoy
  * has set by then (xds-envoy.md 3.17). room: bytes behind the head that live as long as the
- * request.
+ * request, and WEFT_PREPARE_ROOM behind them.
  */
-static int prepare(struct weft_req *req, unsigned char *room, __u32 size)
+static int prepare(struct weft_req *req, const struct weft_ctx *ctx, unsigned char *room, __u32 size)
 {
 	const struct weft_span *path = &req->value[WEFT_VALUE_PATH];
 	bool normalize = req->hcm_flags & WEFT_HCM_NORMALIZE_PATH;
 	bool merge = req->hcm_flags & WEFT_HCM_MERGE_SLASHES;
-	static const char id[] = "00000000-0000-4000-8000-000000000000", scheme[] = "http";
 	int n = 0;
 
 	if (normalize || merge) {
@@ -425,11 +427,7 @@ static int prepare(struct weft_req *req, unsigned char *room, __u32 size)
 		if (weft_req_set_path(req, room, (__u32)n) < 0)
 			return WEFT_PARSE_BAD_PATH;
 	}
-	memcpy(room + n, id, sizeof(id));
-	memcpy(room + n + sizeof(id), scheme, sizeof(scheme));
-	if (req->hcm_flags & WEFT_HCM_GENERATE_REQUEST_ID)
-		weft_req_set_value(req, "x-request-id", room + n, sizeof(id) - 1);
-	weft_req_set_value(req, "x-forwarded-proto", room + n + sizeof(id), sizeof(scheme) - 1);
+	weft_req_prepare(req, ctx, "00000000-0000-4000-8000-000000000000", room + size, WEFT_PREPARE_ROOM);
 	return WEFT_PARSE_OK;
 }
 
@@ -452,7 +450,7 @@ static int explain_http(struct explain *x, uint32_t chain, uint32_t listener)
 		return weft_diag_add(x->diag, r, "explain", "listener", "the chain has no routes");
 	/* Normalising a path can make every byte three. */
 	room = (len > req->max_head ? len : req->max_head) + 512;
-	bytes = calloc(4, room);
+	bytes = calloc(1, room * 4 + WEFT_PREPARE_ROOM);
 	if (!bytes)
 		return -ENOMEM;
 	memcpy(bytes, head, len);
@@ -462,7 +460,7 @@ static int explain_http(struct explain *x, uint32_t chain, uint32_t listener)
 	req->trace_ctx = x;
 	r = weft_http1_parse(req);
 	if (r == WEFT_PARSE_OK)
-		r = prepare(req, bytes + room, (__u32)(room * 3 - 512));
+		r = prepare(req, &x->ctx, bytes + room, (__u32)(room * 3 - 512));
 	if (r != WEFT_PARSE_OK) {
 		explain_refusal(x, r);
 	} else if (weft_decide(req, &x->ctx) < 0) {

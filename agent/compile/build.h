@@ -46,7 +46,13 @@ struct weft_rds_ref {
 	char *name;
 	char *own_lines;
 	char *filter_names; /* each ended by a line feed */
+	uint32_t hcm_flags; /* WEFT_HCM_*, those that WEFT_BUILD_CLIENT has */
+	uint32_t trusted_hops;
 };
+/* What decides who the client is and which headers the connection manager sets. */
+#define WEFT_BUILD_CLIENT                                                                          \
+	(WEFT_HCM_USE_REMOTE_ADDRESS | WEFT_HCM_SKIP_XFF_APPEND | WEFT_HCM_APPEND_PORT |           \
+	 WEFT_HCM_OWN_PROTO | WEFT_HCM_GENERATE_REQUEST_ID | WEFT_HCM_PRESERVE_REQUEST_ID)
 
 struct weft_build {
 	struct weft_store *store;
@@ -70,6 +76,7 @@ struct weft_build {
 	bool validate_clusters;
 	const char *own_lines; /* of every local reply: via, server; each with its line end */
 	const char *filter_names; /* as weft_rds_ref; NULL none */
+	uint32_t hcm_flags, trusted_hops; /* as weft_rds_ref */
 	struct weft_names_local *names; /* of the filters or routes that are built */
 };
 

@@ -7,6 +7,7 @@
 
 #include "agent/compile/parts.h"
 #include "agent/regex/regex.h"
+#include "bpf/engine/engine.h"
 
 typedef Envoy__Config__Route__V3__HeaderMatcher matcher;
 typedef Envoy__Config__Route__V3__RouteMatch route_match;
@@ -41,6 +42,9 @@ static uint8_t slot_get(struct weft_build *b, const char *name, struct weft_name
 	else if (!strcmp(low, ":scheme"))
 		i = WEFT_VALUE_SCHEME;
 	else {
+		/* no request has it by then: a name that none can have */
+		if (weft_header_removed(low, b->hcm_flags & WEFT_HCM_USE_REMOTE_ADDRESS))
+			*low = ' ';
 		while (i < names->n && strcmp(names->name[i], low))
 			i++;
 		if (i == names->n && i + WEFT_VALUE__HEADERS < WEFT_NAMES_MAX &&

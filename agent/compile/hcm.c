@@ -47,6 +47,10 @@ static const char *const handled[] = {"codec_type",
 				      "rds",
 				      "route_config",
 				      "use_remote_address",
+				      "xff_num_trusted_hops",
+				      "skip_xff_append",
+				      "append_x_forwarded_port",
+				      "internal_address_config",
 				      "add_user_agent",
 				      NULL};
 /* What does not change what a client or an upstream sees of an HTTP/1.1 exchange. */
@@ -62,11 +66,9 @@ static const char *const noted[] = {"tracing",
 				    "http1_safe_max_connection_duration",
 				    "stream_flush_timeout",
 				    "request_id_extension",
-				    "internal_address_config",
 				    "append_local_overload",
 				    "add_proxy_protocol_connection_state",
 				    "set_current_client_cert_details",
-				    "skip_xff_append",
 				    NULL};
 
 static void flag(uint32_t *flags, uint32_t bit, bool on)
@@ -90,8 +92,14 @@ static uint32_t flags_of(struct weft_build *b, const manager *m, const char *fie
 	flag(&f, WEFT_HCM_REQUEST_ID_IN_RESPONSE, m->always_set_request_id_in_response);
 	flag(&f, WEFT_HCM_PROXY_100_CONTINUE, m->proxy_100_continue);
 	flag(&f, WEFT_HCM_STREAM_ERROR, weft_bool(m->stream_error_on_invalid_http_message, false));
-	if (weft_bool(m->use_remote_address, false))
-		weft_build_fail(b, weft_field(at, field, "use_remote_address"), "unsupported");
+	flag(&f, WEFT_HCM_USE_REMOTE_ADDRESS, weft_bool(m->use_remote_address, false));
+	flag(&f, WEFT_HCM_OWN_PROTO, f & WEFT_HCM_USE_REMOTE_ADDRESS && !m->xff_num_trusted_hops);
+	flag(&f, WEFT_HCM_SKIP_XFF_APPEND, m->skip_xff_append);
+	flag(&f, WEFT_HCM_APPEND_PORT, m->append_x_forwarded_port);
+	/* none is internal without a range (Envoy 1.40); unix_sockets: nothing comes from those here */
+	if (m->internal_address_config && m->internal_address_config->n_cidr_ranges)
+		weft_build_fail(b, weft_field(at, field, "internal_address_config.cidr_ranges"),
+				"unsupported");
 	if (weft_bool(m->add_user_agent, false))
 		weft_build_fail(b, weft_field(at, field, "add_user_agent"), "unsupported");
 	return f;
@@ -139,9 +147,6 @@ static void flags_check(struct weft_build *b, uint32_t flags, const char *field)
 				"unsupported: true");
 	if (flags & WEFT_HCM_ENABLE_TRAILERS)
 		weft_build_fail(b, weft_field(at, field, "http_protocol_options.enable_trailers"),
-				"unsupported");
-	if (flags & WEFT_HCM_REQUEST_ID_IN_RESPONSE)
-		weft_build_fail(b, weft_field(at, field, "always_set_request_id_in_response"),
 				"unsupported");
 }
 
@@ -318,6 +323,8 @@ static void filters_fill(struct weft_build *b, const manager *m, const char *fie
 		ret->filter = weft_build_put(b, list, ret->n_filter * sizeof(*list));
 	if (names->n)
 		ret->headers = weft_build_names(b, names, &ret->bloom);
+	if (weft_build_prepared(b, names))
+		ret->flags |= WEFT_HCM_PREPARED;
 	b->names = NULL;
 }
 
@@ -343,13 +350,16 @@ static void rds_add(struct weft_build *b, const char *name, struct weft_img_hcm 
 	struct weft_rds_ref *refs = reallocarray(b->rds, b->n_rds + 1, sizeof(*refs));
 	struct weft_rds_ref ref = {.name = strdup(name),
 				   .own_lines = strdup(b->own_lines),
-				   .filter_names = strdup(b->filter_names)};
+				   .filter_names = strdup(b->filter_names),
+				   .hcm_flags = b->hcm_flags,
+				   .trusted_hops = b->trusted_hops};
 	char *key = NULL;
 
 	if (refs)
 		b->rds = refs;
 	if (!refs || !ref.name || !ref.own_lines || !ref.filter_names ||
-	    asprintf(&key, "rds %s %s%s", ref.own_lines, ref.filter_names, name) < 0 ||
+	    asprintf(&key, "rds %x %u %s %s%s", ref.hcm_flags, ref.trusted_hops, ref.own_lines,
+		     ref.filter_names, name) < 0 ||
 	    weft_names_get(b->route_configs, key, 0, &ref.id)) {
 		b->err = b->err ? b->err : -ENOMEM;
 		free(ref.name);
@@ -443,6 +453,11 @@ uint32_t weft_build_hcm(struct weft_build *b, const manager *m, const char *fiel
 	out.flags = http1_flags(b, m->http_protocol_options, flags_of(b, m, field),
 				weft_field(at, field, "http_protocol_options"));
 	flags_check(b, out.flags, field);
+	/* each reply has some of its request: none is the kernel's */
+	flag(&out.flags, WEFT_HCM_PREPARED, out.flags & WEFT_HCM_REQUEST_ID_IN_RESPONSE);
+	out.trusted_hops = m->xff_num_trusted_hops;
+	b->hcm_flags = out.flags & WEFT_BUILD_CLIENT;
+	b->trusted_hops = out.trusted_hops;
 	common_fill(b, m->common_http_protocol_options,
 		    weft_field(at, field, "common_http_protocol_options"), &out);
 	out.max_head = weft_u32(m->max_request_headers_kb, 60) * 1024;
@@ -467,6 +482,7 @@ uint32_t weft_build_hcm(struct weft_build *b, const manager *m, const char *fiel
 	else
 		b->err = b->err ? b->err : -ENOMEM;
 	b->own_lines = b->filter_names = NULL;
+	b->hcm_flags = b->trusted_hops = 0;
 	free(lines);
 	free(text);
 	for (uint32_t i = 0; i < names.n; i++)

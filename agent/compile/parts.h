@@ -88,6 +88,8 @@ void weft_build_header_cond(struct weft_build *b, const Envoy__Config__Route__V3
 			    struct weft_img_cond *c);
 void weft_build_path_cond(struct weft_build *b, const Envoy__Type__Matcher__V3__StringMatcher *m,
 			  const char *field, struct weft_img_cond *c);
+/* Is a name among these that the connection manager at hand sets or changes? */
+bool weft_build_prepared(const struct weft_build *b, const struct weft_names_local *names);
 /* The table of a list of names (weft_img_tab), and its bloom word. */
 uint32_t weft_build_names(struct weft_build *b, const struct weft_names_local *names,
 			  __u64 *ret_bloom);

@@ -121,8 +121,9 @@ static uint32_t emit_address(struct program *p, enum weft_test_kind kind, const 
 		weft_build_fail(p->b, weft_field(at, field, "address_prefix"), "not an IP address");
 		return w.no;
 	}
-	if (p->network && kind == WEFT_TEST_REMOTE)
-		t.kind = WEFT_TEST_SOURCE; /* x-forwarded-for is a request's */
+	/* x-forwarded-for is a request's, and says nothing to an edge without trusted hops */
+	if (kind == WEFT_TEST_REMOTE && (p->network || p->b->hcm_flags & WEFT_HCM_OWN_PROTO))
+		t.kind = WEFT_TEST_SOURCE;
 	else if (kind == WEFT_TEST_REMOTE)
 		t.slot = weft_build_slot(p->b, "x-forwarded-for", p->b->names, field);
 	p->source = p->source || kind != WEFT_TEST_DESTINATION;

@@ -153,6 +153,28 @@ uint32_t weft_build_names(struct weft_build *b, const struct weft_names_local *n
 	return weft_build_tab(b, key, names->n);
 }
 
+bool weft_build_prepared(const struct weft_build *b, const struct weft_names_local *names)
+{
+	bool edge = b->hcm_flags & WEFT_HCM_USE_REMOTE_ADDRESS;
+	const struct {
+		const char *name;
+		bool set;
+	} list[] = {
+		{"x-forwarded-for", edge && !(b->hcm_flags & WEFT_HCM_SKIP_XFF_APPEND)},
+		{"x-forwarded-proto", b->hcm_flags & WEFT_HCM_OWN_PROTO},
+		{"x-forwarded-port", b->hcm_flags & WEFT_HCM_APPEND_PORT},
+		{"x-envoy-external-address", edge},
+		{"x-request-id", b->hcm_flags & WEFT_HCM_GENERATE_REQUEST_ID},
+		{"via", b->own_lines && !strncmp(b->own_lines, "via: ", strlen("via: "))},
+	};
+
+	for (size_t i = 0; i < sizeof(list) / sizeof(*list); i++)
+		for (uint32_t k = 0; list[i].set && k < names->n; k++)
+			if (!strcmp(names->name[k], list[i].name))
+				return true;
+	return false;
+}
+
 /* What filters look at stands first, in their order: their conditions were built without this
  * table. */
 static void names_begin(struct weft_build *b, struct weft_names_local *names)
@@ -251,6 +273,8 @@ uint32_t weft_build_route_config(struct weft_build *b, const route_config *rc, c
 					    rc->typed_per_filter_config, field, &out.n_override);
 	hosts_fill(b, rc, &names, field, &out);
 	out.headers = weft_build_names(b, &names, &out.bloom);
+	if (weft_build_prepared(b, &names))
+		out.flags |= WEFT_RC_PREPARED;
 	b->names = NULL;
 	for (uint32_t i = 0; i < names.n; i++)
 		free(names.name[i]);

@@ -70,6 +70,7 @@ struct job {
 	const Envoy__Config__Endpoint__V3__ClusterLoadAssignment *assignment;
 	const char *own_lines; /* of route configurations */
 	const char *filter_names;
+	uint32_t hcm_flags, trusted_hops;
 	uint32_t (*run)(struct weft_build *b, const struct job *job);
 };
 
@@ -92,6 +93,8 @@ static uint32_t run_routes(struct weft_build *b, const struct job *j)
 {
 	b->own_lines = j->own_lines;
 	b->filter_names = j->filter_names;
+	b->hcm_flags = j->hcm_flags;
+	b->trusted_hops = j->trusted_hops;
 	return weft_build_route_config(b, (const void *)j->res->msg, "");
 }
 
@@ -344,6 +347,8 @@ static void rds_fill(struct view *v, const struct weft_compiled *l)
 		struct job job = {.res = res,
 				  .own_lines = r->own_lines,
 				  .filter_names = r->filter_names,
+				  .hcm_flags = r->hcm_flags,
+				  .trusted_hops = r->trusted_hops,
 				  .run = run_routes};
 		struct weft_compiled *e;
 		char *variant;
@@ -351,7 +356,8 @@ static void rds_fill(struct view *v, const struct weft_compiled *l)
 		if (!res)
 			continue; /* an empty table: 404 */
 		v->rds_used[weft_snapshot_index(v->s, WEFT_XDS_ROUTE, r->name)] = true;
-		if (asprintf(&variant, "%s%s", r->own_lines, r->filter_names) < 0) {
+		if (asprintf(&variant, "%x %u %s%s", r->hcm_flags, r->trusted_hops, r->own_lines,
+			     r->filter_names) < 0) {
 			v->err = err_first(v->err, -ENOMEM);
 			return;
 		}

@@ -185,7 +185,7 @@ static bool path_prepare(struct down *d, struct weft_req *req)
 	    !(req->hcm_flags & (WEFT_HCM_NORMALIZE_PATH | WEFT_HCM_MERGE_SLASHES)))
 		return true;
 	n = weft_path_normalize(req->head + p->off, p->len, out,
-				(uint32_t)(sizeof(d->worker->head) - req->max_head - 1024 - 64),
+				(uint32_t)(sizeof(d->worker->head) - WEFT_PREPARE_ROOM - req->max_head - 1024 - 64),
 				req->hcm_flags & WEFT_HCM_NORMALIZE_PATH,
 				req->hcm_flags & WEFT_HCM_MERGE_SLASHES);
 	if (n <= 0 || weft_req_set_path(req, out, (uint32_t)n)) {
@@ -274,6 +274,7 @@ void exchange_request_set(struct exchange *x, const struct weft_req *req)
 	x->req_flags = req->flags;
 	x->head_method = req->flags & WEFT_REQ_HEAD_METHOD;
 	x->client_close = req->flags & WEFT_REQ_CLOSE;
+	x->remote = req->remote;
 }
 
 void exchange_decision_set(struct exchange *x, const struct weft_decision *dec)
@@ -333,8 +334,8 @@ static void judge(struct down *d, struct weft_req *req, struct weft_ctx *ctx, ui
 	}
 	x->pinned = true;
 	x->epoch = epoch;
+	request_prepare(d->worker, x, req, ctx);
 	exchange_request_set(x, req);
-	request_prepare(d->worker, x, req);
 	x->resp_close = x->client_close || d->drain;
 	hold_resume(d, ctx);
 	decided = decide(d, req, ctx, &kernel);

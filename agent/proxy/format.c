@@ -168,52 +168,6 @@ static struct run address_text(const struct weft_sockaddr *a, uint32_t flags, ch
 	return (struct run){(const uint8_t *)out, (size_t)n};
 }
 
-static bool ip_parse(struct run text, struct weft_sockaddr *ret)
-{
-	char copy[INET6_ADDRSTRLEN];
-	struct in_addr v4;
-
-	if (!text.n || text.n >= sizeof(copy))
-		return false;
-	memcpy(copy, text.p, text.n);
-	copy[text.n] = '\0';
-	*ret = (struct weft_sockaddr){.family = AF_INET6};
-	if (inet_pton(AF_INET6, copy, ret->addr.w) == 1)
-		return true;
-	if (inet_pton(AF_INET, copy, &v4) != 1)
-		return false;
-	ret->family = AF_INET;
-	ret->addr.w[2] = htonl(0xffff);
-	ret->addr.w[3] = v4.s_addr;
-	return true;
-}
-
-/* Without use_remote_address the client is who the last entry of x-forwarded-for says, with port 0. */
-static struct weft_sockaddr remote(const struct format *f)
-{
-	static const struct run xff = {(const uint8_t *)"x-forwarded-for", 15};
-	struct weft_sockaddr a;
-	struct run r = request_line(f, xff);
-
-	for (struct run next = r; next.p;) { /* several lines count as one */
-		const uint8_t *end = next.p + next.n + 2;
-
-		r = next;
-		next = line_in(end, f->req_len - (size_t)(end - f->req), xff);
-	}
-	if (r.p) {
-		const uint8_t *comma = memrchr(r.p, ',', r.n);
-
-		if (comma)
-			r = (struct run){comma + 1, (size_t)(r.p + r.n - comma - 1)};
-		while (r.n && (*r.p == ' ' || *r.p == '\t'))
-			r = (struct run){r.p + 1, r.n - 1};
-		if (ip_parse(r, &a))
-			return a;
-	}
-	return f->d->client;
-}
-
 /* The exchange's connection to the endpoint, from this side. */
 static bool upstream_local(const struct format *f, struct weft_sockaddr *ret)
 {
@@ -252,10 +206,12 @@ static struct run address(const struct format *f, const struct weft_img_piece *p
 			return (struct run){0};
 		break;
 	case WEFT_PIECE_REMOTE:
-		a = remote(f);
+		a = f->x && f->x->remote.family ? f->x->remote : f->d->client;
 		break;
 	case WEFT_PIECE_DIRECT_REMOTE:
 		a = f->d->client;
+		if (f->x)
+			weft_ctx_source(&f->x->ctx, &a);
 		break;
 	default:
 		a = f->d->dst;

@@ -272,6 +272,7 @@ struct exchange {
 	size_t body_sent; /* of `body`, in this attempt */
 	uint32_t n_tried;
 	struct weft_sockaddr tried[PROXY_TRIED_MAX];
+	struct weft_sockaddr remote; /* the client as trusted proxies name it */
 	struct weft_sockaddr endpoint;
 	struct weft_img_str hostname; /* of the endpoint */
 	uint32_t cluster_id;
@@ -342,7 +343,8 @@ void exchange_places_put(struct exchange *x);
 int request_lines(struct worker *w, struct exchange *x, const struct weft_req *req);
 /* Builds the head for upstream from the parsed request into x->head: as above, changed by the rules. -ENOMEM. */
 int request_build(struct worker *w, struct exchange *x, struct weft_req *req);
-void request_prepare(struct worker *w, struct exchange *x, struct weft_req *req);
+/* Before routing: what the connection manager changes in a request. */
+void request_prepare(struct worker *w, struct exchange *x, struct weft_req *req, const struct weft_ctx *ctx);
 /* The head for the client into d->out. */
 int response_build(struct worker *w, struct exchange *x, const uint8_t *head, const struct response *r);
 /* An interim one (1xx) goes on with its fields. */
@@ -498,7 +500,7 @@ struct worker {
 	uint32_t endpoints_epoch;
 	struct weft_req req;
 	struct response resp;
-	uint8_t head[WEFT_NATIVE_HEAD_MAX + PROXY_HEAD_ROOM]; /* the head at hand: the engine changes it in place */
+	uint8_t head[WEFT_NATIVE_HEAD_MAX + PROXY_HEAD_ROOM + WEFT_PREPARE_ROOM]; /* the head at hand: the engine changes it in place */
 };
 
 struct weft_proxy {

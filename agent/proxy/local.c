@@ -102,6 +102,8 @@ static int head_end(struct worker *w, struct down *d, struct lines *l, bool clos
 		lines_remove(l, "server", 6);
 	if (!lines_find(l, "date", 4, l->from, &line))
 		r = buf_printf(w, &d->out, "date: %.29s\r\n", s->date[s->date_which & 1]);
+	if (!r && d->x)
+		r = response_id_set(w, d->x, l);
 	if (!r && h && h->via.len)
 		r = lines_add(l, "via", 3, weft_img_at(h->via.off), h->via.len, ", ");
 	if (!r && h && h->server_header != WEFT_SERVER_PASS && !lines_find(l, "server", 6, l->from, &line))
@@ -370,7 +372,8 @@ bool local_image(struct down *d, uint32_t reply, bool close)
 
 	close = ends_after(d, close, r->flags & WEFT_REPLY_CLOSES);
 	e = weft_reply_plan_std(reply, x && x->head_method, &plan);
-	if (!e && x && (changes_of(x) || x->attempt_count_back))
+	if (!e && x &&
+	    (changes_of(x) || x->attempt_count_back || x->hcm->flags & WEFT_HCM_REQUEST_ID_IN_RESPONSE))
 		e = formed_write(d, NULL, &plan, reply, close);
 	else if (!e && x && x->req_flags & WEFT_REQ_GRPC)
 		e = grpc_plan(d, NULL, &plan, r, x->head_method, close);

@@ -215,6 +215,18 @@ int request_attempt_set(struct worker *w, struct exchange *x)
 	return line_add_number(w, &x->head, NAME("x-envoy-expected-rq-timeout-ms"), time_left(w, x));
 }
 
+int response_id_set(struct worker *w, const struct exchange *x, struct lines *l)
+{
+	struct buf *head = (struct buf *)(uintptr_t)&x->head;
+	struct lines req = {.w = w, .b = head};
+	struct line line;
+
+	if (!(x->hcm->flags & WEFT_HCM_REQUEST_ID_IN_RESPONSE) || !buf_len(head) ||
+	    !lines_find(&req, NAME("x-request-id"), 0, &line))
+		return 0;
+	return lines_set(l, NAME("x-request-id"), buf_at(head) + line.value, line.value_len);
+}
+
 /* ---- path ---- */
 
 /* Bytes [0, old) of the path become these; the path that was stays in x-envoy-original-path. */

@@ -59,5 +59,7 @@ int change_apply(struct lines *l, const struct weft_img_change *c, struct format
 int request_change(struct worker *w, struct exchange *x);
 /* A further attempt's x-envoy-attempt-count, where it is sent, and x-envoy-expected-rq-timeout-ms. */
 int request_attempt_set(struct worker *w, struct exchange *x);
+/* always_set_request_id_in_response: the request's x-request-id, as it stands in x->head, in place of the lines' own. */
+int response_id_set(struct worker *w, const struct exchange *x, struct lines *l);
 /* A host for what is in x->head; keeps the old one as Envoy does. */
 int request_host_set(struct worker *w, struct exchange *x, const void *host, size_t n);

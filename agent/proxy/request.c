@@ -45,19 +45,11 @@ static bool span_in(const struct weft_req *req, struct weft_span s, const char *
 	return false;
 }
 
-/* Hop-by-hop lines, those written anew below, and what Envoy takes from no client of another mesh (1.40). */
+/* Hop-by-hop lines, and those written anew below. */
 static bool passes(const struct exchange *x, const struct weft_req *req, const struct weft_field *f)
 {
 	static const char *const hop[] = {"host", "connection", "keep-alive", "proxy-connection", "te",
 					  "transfer-encoding", "x-forwarded-client-cert", NULL};
-	static const char *const envoy[] = {
-		"x-envoy-upstream-rq-timeout-ms", "x-envoy-upstream-rq-per-try-timeout-ms",
-		"x-envoy-upstream-rq-timeout-alt-response", "x-envoy-upstream-alt-stat-name",
-		"x-envoy-upstream-stream-duration-ms", "x-envoy-expected-rq-timeout-ms",
-		"x-envoy-max-retries", "x-envoy-retry-on", "x-envoy-retry-grpc-on",
-		"x-envoy-retriable-status-codes", "x-envoy-retriable-header-names", "x-envoy-internal",
-		"x-envoy-force-trace", "x-envoy-ip-tags", "x-envoy-original-url",
-		"x-envoy-hedge-on-per-try-timeout", NULL};
 
 	switch (req->head[f->name.off]) {
 	case 'h':
@@ -74,19 +66,10 @@ static bool passes(const struct exchange *x, const struct weft_req *req, const s
 	case 'x':
 		if (x->attempt_count && span_is(req, f->name, "x-envoy-attempt-count"))
 			return false;
-		return !span_in(req, f->name, hop) && !span_in(req, f->name, envoy);
+		return !span_in(req, f->name, hop);
 	default:
 		return true;
 	}
-}
-
-static const struct weft_field *field_find(const struct weft_req *req, const char *name)
-{
-	for (uint32_t i = 0; i < req->n_field; i++) {
-		if (span_is(req, req->field[i].name, name))
-			return &req->field[i];
-	}
-	return NULL;
 }
 
 /* A version 4 UUID (RFC 9562). */
@@ -181,23 +164,16 @@ static int own_add(struct worker *w, struct exchange *x, const struct weft_req *
 	uint32_t whole = x->forward ? x->forward->timeout_ms : 0;
 	uint32_t timeout = x->per_try_ms ? x->per_try_ms : whole;
 	struct buf *b = &x->head;
-	struct lines l = {w, b, 0}; /* no request line begins as a header line does */
 	int r = 0;
 
 	if (req->flags & WEFT_REQ_TE_TRAILERS)
 		r = buf_printf(w, b, "te: trailers\r\n");
 	if (!r && req->flags & WEFT_REQ_UPGRADE)
 		r = buf_printf(w, b, "connection: Upgrade\r\n");
-	if (!r && !field_find(req, "x-forwarded-proto"))
-		r = line_add(w, b, "x-forwarded-proto", 17, "http", 4);
-	if (!r && h->flags & WEFT_HCM_GENERATE_REQUEST_ID && !field_find(req, "x-request-id"))
-		r = line_add(w, b, "x-request-id", 12, x->request_id, 36);
 	if (!r && timeout && !(h->flags & WEFT_HCM_SUPPRESS_ENVOY_HEADERS))
 		r = line_add_number(w, b, "x-envoy-expected-rq-timeout-ms", 30, timeout);
 	if (!r && x->attempt_count)
 		r = line_add(w, b, "x-envoy-attempt-count", 21, "1", 1);
-	if (!r && h->via.len)
-		r = lines_add(&l, "via", 3, weft_img_at(h->via.off), h->via.len, ", ");
 	return r;
 }
 
@@ -222,19 +198,11 @@ static int framing_add(struct worker *w, struct exchange *x, const struct weft_r
 	return 0;
 }
 
-/* Before routing: what conditions may look at although the client did not send it. */
-void request_prepare(struct worker *w, struct exchange *x, struct weft_req *req)
+void request_prepare(struct worker *w, struct exchange *x, struct weft_req *req, const struct weft_ctx *ctx)
 {
-	uint8_t *at = req->head + req->max_head + 512;
-	const struct weft_img_hcm *h = x->hcm;
-
 	uuid_make(w, x->request_id);
-	if (h->flags & WEFT_HCM_GENERATE_REQUEST_ID) {
-		memcpy(at, x->request_id, 36);
-		weft_req_set_value(req, "x-request-id", at, 36);
-	}
-	memcpy(at + 40, "http", 4);
-	weft_req_set_value(req, "x-forwarded-proto", at + 40, 4);
+	weft_req_prepare(req, ctx, x->request_id, w->head + sizeof(w->head) - WEFT_PREPARE_ROOM,
+			 WEFT_PREPARE_ROOM);
 }
 
 int request_lines(struct worker *w, struct exchange *x, const struct weft_req *req)

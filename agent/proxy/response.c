@@ -301,6 +301,8 @@ static int own_add(struct worker *w, struct exchange *x, const struct response *
 	}
 	if (x->attempt_count_back)
 		e = line_add_number(w, l->b, "x-envoy-attempt-count", 21, x->attempts);
+	if (!e)
+		e = response_id_set(w, x, l);
 	if (!e && !date)
 		e = line_add(w, l->b, "date", 4, s->date[s->date_which & 1], WEFT_DATE_LEN);
 	if (!e && h->via.len)

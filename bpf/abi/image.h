@@ -198,6 +198,11 @@ struct weft_img_bucket {
 #define WEFT_HCM_ENABLE_TRAILERS (1u << 16)
 #define WEFT_HCM_SKIP_XFF_APPEND (1u << 17)
 #define WEFT_HCM_NO_ROUTER (1u << 18) /* no terminal filter: every request ends 404 as Envoy's */
+#define WEFT_HCM_APPEND_PORT (1u << 19) /* append_x_forwarded_port */
+/* use_remote_address without trusted hops: x-forwarded-proto of clients counts for nothing */
+#define WEFT_HCM_OWN_PROTO (1u << 20)
+/* filters look at headers that the connection manager changes, or every reply has some of the request: the agent judges */
+#define WEFT_HCM_PREPARED (1u << 21)
 
 enum weft_server_header { WEFT_SERVER_OVERWRITE, WEFT_SERVER_APPEND_IF_ABSENT, WEFT_SERVER_PASS };
 
@@ -237,7 +242,7 @@ struct weft_img_hcm {
 	struct weft_img_str via;
 	/* names that filters look at, the first slots of every table used here; for requests without a table */
 	__u32 headers; /* weft_img_tab: HEADER -> slot id + 1 */
-	__u32 pad;
+	__u32 trusted_hops; /* xff_num_trusted_hops */
 	__u64 bloom; /* as weft_img_route_config.bloom */
 };
 
@@ -453,6 +458,7 @@ struct weft_img_reply {
 #define WEFT_RC_IGNORE_PORT (1u << 0) /* ignore_port_in_host_matching */
 #define WEFT_RC_PREFIX_HOSTS (1u << 1) /* has "foo.*" domains */
 #define WEFT_RC_IGNORE_PARAMETERS (1u << 2) /* ignore_path_parameters_in_path_matching */
+#define WEFT_RC_PREPARED (1u << 3) /* as WEFT_HCM_PREPARED, of the table's rules */
 
 struct weft_img_route_config {
 	struct weft_img_str name;

@@ -375,6 +375,9 @@ int weft_decide(struct weft_req *req, struct weft_ctx *ctx)
 	if (req->hcm_flags & (WEFT_HCM_NORMALIZE_PATH | WEFT_HCM_MERGE_SLASHES) &&
 	    req->flags & WEFT_REQ_PATH_ODD)
 		weft_hand(req, WEFT_HANDED_NORMALIZE);
+	if (req->hcm_flags & WEFT_HCM_PREPARED ||
+	    (rc && WEFT_IMG(struct weft_img_route_config, rc)->flags & WEFT_RC_PREPARED))
+		weft_hand(req, WEFT_HANDED_UNBOUNDED);
 	if (req->dec.handed)
 		return 0;
 	weft_decide_route(req, ctx, rc, random);

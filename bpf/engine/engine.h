@@ -29,6 +29,8 @@ struct weft_field {
 #define WEFT_REQ_FIELDS WEFT_HEADERS_MAX
 #else
 #define WEFT_REQ_FIELDS WEFT_NATIVE_HEADERS_MAX
+/* Fields that weft_req_prepare() adds at most. */
+#define WEFT_PREPARED_MAX 8u
 #endif
 
 /* "location: ", scheme of at most 20 bytes, "://", ":65535", and the line's end. */
@@ -170,12 +172,14 @@ struct weft_req {
 	struct weft_decision dec;
 	__u8 text[WEFT_REQ_TEXT]; /* words of a Location line that stand nowhere else */
 	struct weft_span value[WEFT_NAMES_MAX]; /* by weft_value: METHOD, PATH (with query), HOST, headers */
-	struct weft_field field[WEFT_REQ_FIELDS];
 #ifdef __bpf__
+	struct weft_field field[WEFT_REQ_FIELDS];
 	__u32 scratch[16]; /* between global functions */
 	struct weft_reply_plan plan; /* for programs: too large for their stack */
 	__u8 head[WEFT_HEAD_MAX + 64];
 #else
+	struct weft_field field[WEFT_REQ_FIELDS + WEFT_PREPARED_MAX];
+	struct weft_sockaddr remote; /* the client, once it is known (weft_req_prepare()); family 0 before */
 	const char *details; /* response code details of a codec error */
 	/* the path without its parameters, where those do not count; NULL: as it is. Inside weft_decide() only */
 	__u8 *plain;
@@ -267,10 +271,23 @@ int weft_http1_parse(struct weft_req *req);
  */
 int weft_req_set_path(struct weft_req *req, const void *path, __u32 len);
 /*
- * Makes a header that the agent itself adds before routing (x-request-id) visible to conditions; as above.
- * No effect when the client sent it or no rule looks at it.
+ * What Envoy's connection manager changes in a parsed request before routing: the client's address (req->remote),
+ * x-forwarded-*, headers that no client may send, via, x-request-id (id: a UUID's 36 bytes). Fields, and what rules see
+ * of them, change; the new bytes stand in room, which lies behind the head in the same memory, has WEFT_PREPARE_ROOM
+ * bytes and stays as long as the request.
  */
-int weft_req_set_value(struct weft_req *req, const char *lower_name, const void *value, __u32 len);
+void weft_req_prepare(struct weft_req *req, const struct weft_ctx *ctx, const char *id, void *room,
+		      size_t size);
+/* The longest head's x-forwarded-for and via, and what is added. */
+#define WEFT_PREPARE_ROOM (WEFT_NATIVE_HEAD_MAX + 1024u)
+#define WEFT_N_REMOVED 16
+#define WEFT_N_REMOVED_EDGE 5
+extern const char *const weft_removed[WEFT_N_REMOVED];
+extern const char *const weft_removed_edge[WEFT_N_REMOVED_EDGE]; /* with use_remote_address */
+/* Is it one of these? */
+bool weft_header_removed(const char *lower, bool edge);
+/* The app's end of the connection, on loopback where it connected to loopback. */
+void weft_ctx_source(const struct weft_ctx *ctx, struct weft_sockaddr *ret);
 
 /*
  * strip_any_host_port, strip_matching_host_port, strip_trailing_host_dot on the host that is forwarded; weft_decide()

@@ -5,6 +5,7 @@
 
 #include "bpf/engine/cond.h"
 #include "bpf/engine/consistent.h"
+#include "bpf/engine/rbac.h"
 
 #ifndef __bpf__
 
@@ -27,7 +28,7 @@ static int weft_hash_line_order(const void *a, const void *b)
 /* All lines of the name in the order of their bytes, the hash of each the seed of the next. */
 static bool weft_hash_header(const struct weft_req *req, const struct weft_img_hash *p, __u64 *ret)
 {
-	struct weft_hash_line line[WEFT_REQ_FIELDS];
+	struct weft_hash_line line[WEFT_REQ_FIELDS + WEFT_PREPARED_MAX];
 	__u32 n = 0;
 
 	if (p->slot != WEFT_HASH_BY_NAME) {
@@ -50,11 +51,15 @@ static bool weft_hash_header(const struct weft_req *req, const struct weft_img_h
 	return n;
 }
 
-static bool weft_hash_source(const struct weft_ctx *ctx, __u64 *ret)
+static bool weft_hash_source(const struct weft_req *req, const struct weft_ctx *ctx, __u64 *ret)
 {
-	const __u32 *w = ctx->src.addr.w;
-	bool v4 = !w[0] && !w[1] && w[2] == htonl(0xffff);
+	struct weft_sockaddr a;
+	const __u32 *w = a.addr.w;
 	char ip[INET6_ADDRSTRLEN];
+	bool v4;
+
+	weft_remote_of(req, ctx, &a);
+	v4 = weft_addr_v4(&a.addr);
 
 	if (!inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? &w[3] : w, ip, sizeof(ip)))
 		return false;
@@ -71,7 +76,7 @@ static bool weft_hash_one(struct weft_req *req, const struct weft_ctx *ctx, __u3
 	if (p->kind == WEFT_HASH_HEADER)
 		return weft_hash_header(req, p, ret);
 	if (p->kind == WEFT_HASH_SOURCE_IP)
-		return weft_hash_source(ctx, ret);
+		return weft_hash_source(req, ctx, ret);
 	at = p->kind == WEFT_HASH_QUERY ? weft_query_find(req, key) : weft_cookie_find(req, key);
 	/* an empty cookie counts as none, an empty parameter has a hash */
 	if (at == WEFT_NO_TEXT || (p->kind == WEFT_HASH_COOKIE && !(__u32)at))

@@ -164,11 +164,13 @@ WEFT_INLINE int weft_coding_line(struct weft_req *req, __u32 off, __u32 len)
 	return -1;
 }
 
-/* The client's x-forwarded-proto is the request's scheme (Envoy, use_remote_address false). */
+/* The client's x-forwarded-proto is the request's scheme, unless an edge says it itself. */
 WEFT_INLINE int weft_scheme_line(struct weft_req *req, __u32 off, __u32 len)
 {
 	__u64 w = weft_load64(weft_head_at(req, off));
 
+	if (req->hcm_flags & WEFT_HCM_OWN_PROTO)
+		return 0;
 	if (req->present >> WEFT_VALUE_SCHEME & 1)
 		return WEFT_PARSE_UNSURE;
 	if ((len != 4 || (w & weft_word_keep(4)) != WEFT_WORD('h', 't', 't', 'p', 0, 0, 0, 0)) &&

@@ -45,7 +45,8 @@ static void weft_full_values(struct weft_req *req)
 		if (weft_span_is(req, f->name, "te")) {
 			hidden = !weft_te_keep(req, &f->value);
 		}
-		if (weft_span_is(req, f->name, "x-forwarded-proto") &&
+		if (!(req->hcm_flags & WEFT_HCM_OWN_PROTO) &&
+		    weft_span_is(req, f->name, "x-forwarded-proto") &&
 		    (weft_span_is(req, f->value, "http") || weft_span_is(req, f->value, "https")))
 			weft_value_put(req, WEFT_VALUE_SCHEME, f->value.off, f->value.len);
 		if (hidden || weft_span_is(req, f->name, "host"))

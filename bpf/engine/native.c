@@ -9,6 +9,7 @@
 
 #include "bpf/engine/decide.h"
 #include "bpf/engine/http1_full.h"
+#include "bpf/engine/prepare.h"
 #include "bpf/engine/reply.h"
 #include "bpf/engine/slot.h"
 #include "bpf/engine/tcp.h"
@@ -275,6 +276,7 @@ int weft_conn_rbac(const struct weft_ctx *ctx, __u32 chain)
 
 int weft_http1_parse(struct weft_req *req)
 {
+	req->remote.family = 0;
 	return weft_http1_native(req);
 }
 
@@ -291,16 +293,10 @@ int weft_req_set_path(struct weft_req *req, const void *path, __u32 len)
 	return 0;
 }
 
-int weft_req_set_value(struct weft_req *req, const char *lower_name, const void *value, __u32 len)
+void weft_ctx_source(const struct weft_ctx *ctx, struct weft_sockaddr *ret)
 {
-	__u32 n = (__u32)strlen(lower_name), slot;
-
-	if ((const __u8 *)value < req->head)
-		return -EINVAL;
-	slot = weft_added_slot(req, weft_hash_name(lower_name, n), n);
-	if (slot)
-		weft_value_put(req, slot, (__u32)((const __u8 *)value - req->head), len);
-	return 0;
+	*ret = ctx->src;
+	weft_source_of(ctx, &ret->addr);
 }
 
 int weft_reply_plan(const struct weft_req *req, const struct weft_ctx *ctx,
@@ -313,7 +309,8 @@ int weft_reply_plan(const struct weft_req *req, const struct weft_ctx *ctx,
 
 bool weft_reply_is_formed(const struct weft_req *req)
 {
-	return weft_reply_formed((struct weft_req *)(uintptr_t)req);
+	return (req->dec.reply && req->hcm_flags & WEFT_HCM_REQUEST_ID_IN_RESPONSE) ||
+	       weft_reply_formed((struct weft_req *)(uintptr_t)req);
 }
 
 void weft_reply_write(const struct weft_req *req, const struct weft_reply_plan *plan, void *out)

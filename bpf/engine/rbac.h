@@ -15,6 +15,7 @@
 #define WEFT_BE32(x) bpf_htonl(x)
 #else
 #include <arpa/inet.h>
+#include <sys/socket.h>
 
 #include "bpf/engine/http1_lines.h"
 #define WEFT_BE32(x) htonl(x)
@@ -55,22 +56,28 @@ WEFT_INLINE void weft_source_of(const struct weft_ctx *ctx, struct weft_addr *re
 }
 
 #ifndef __bpf__
-/* The last address of x-forwarded-for over all its lines, if it is one (xff_num_trusted_hops 0). */
-static void weft_forwarded_for(const struct weft_req *req, struct weft_addr *ret)
+/* The address in x-forwarded-for (its lines are one natively) before the last `skip`. false: none. */
+static bool weft_forwarded_for(const struct weft_req *req, __u32 skip, struct weft_addr *ret)
 {
 	char text[INET6_ADDRSTRLEN + 1] = "";
 	struct weft_addr a = { { 0 } };
 	struct weft_span last = { 0, 0 };
+	__u32 begin;
 
 	for (__u32 i = 0; i < req->n_field; i++)
 		if (weft_span_is(req, req->field[i].name, "x-forwarded-for"))
 			last = req->field[i].value;
-	for (__u32 i = last.len; i-- > 0;)
-		if (req->head[last.off + i] == ',') {
-			last.off += i + 1;
-			last.len -= i + 1;
+	for (begin = last.len; begin; begin--) {
+		if (req->head[last.off + begin - 1] != ',')
+			continue;
+		if (!skip--)
 			break;
-		}
+		last.len = begin - 1;
+	}
+	if (!begin && skip)
+		return false; /* fewer than are trusted */
+	last.off += begin;
+	last.len -= begin;
 	while (last.len && strchr(" \t", req->head[last.off])) {
 		last.off++;
 		last.len--;
@@ -78,13 +85,34 @@ static void weft_forwarded_for(const struct weft_req *req, struct weft_addr *ret
 	while (last.len && strchr(" \t", req->head[last.off + last.len - 1]))
 		last.len--;
 	if (!last.len || last.len >= sizeof(text))
-		return;
+		return false;
 	memcpy(text, req->head + last.off, last.len);
 	if (inet_pton(AF_INET, text, &a.w[3]) == 1)
 		a.w[2] = htonl(0xffff);
 	else if (inet_pton(AF_INET6, text, a.w) != 1)
-		return;
+		return false;
 	*ret = a;
+	return true;
+}
+
+/* Who the client is: the connection's other end, or whom trusted proxies name (xff_num_trusted_hops; port 0 then). */
+static void weft_remote_of(const struct weft_req *req, const struct weft_ctx *ctx,
+			   struct weft_sockaddr *ret)
+{
+	const struct weft_img_hcm *h = weft_img_at(req->dec.hcm);
+	bool edge = h->flags & WEFT_HCM_USE_REMOTE_ADDRESS;
+
+	if (req->remote.family) {
+		*ret = req->remote;
+		return;
+	}
+	*ret = ctx->src;
+	weft_source_of(ctx, &ret->addr);
+	if ((edge && !h->trusted_hops) ||
+	    !weft_forwarded_for(req, edge ? h->trusted_hops - 1 : h->trusted_hops, &ret->addr))
+		return;
+	ret->port = 0;
+	ret->family = weft_addr_v4(&ret->addr) ? AF_INET : AF_INET6;
 }
 #endif
 
@@ -116,11 +144,10 @@ WEFT_INLINE int weft_test_holds(struct weft_req *req, const struct weft_ctx *ctx
 	if (t->kind == WEFT_TEST_REMOTE && req->present >> (t->slot & 63) & 1) {
 		weft_hand(req, WEFT_HANDED_UNBOUNDED);
 #ifndef __bpf__
-		struct weft_addr a;
+		struct weft_sockaddr a;
 
-		weft_source_of(ctx, &a);
-		weft_forwarded_for(req, &a);
-		return weft_addr_in(&a, t);
+		weft_remote_of(req, ctx, &a);
+		return weft_addr_in(&a.addr, t);
 #endif
 	}
 	return weft_test_address(ctx, test);

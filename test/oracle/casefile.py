@@ -169,9 +169,11 @@ def _symbols(node):
 class World:
     """What is known only at run time: the port of each listener and of each backend."""
 
-    def __init__(self, ports, backends, host="127.0.0.1", backend_host=None):
+    def __init__(self, ports, backends, host="127.0.0.1", backend_host=None, own=None):
+        """own: the address of a client on loopback in x-forwarded-for."""
         self.ports, self.backends, self.host = ports, backends, host
         self.backend_host = backend_host or host
+        self.addresses = {self.host, self.backend_host, own or host} - {"127.0.0.1"}
 
     def text(self, s):
         return re.sub(r"\$\{port:([^}]*)\}", lambda m: str(self.ports[m[1]]), s)
@@ -179,7 +181,7 @@ class World:
     def back(self, value):
         """Output of a run with the run's own port numbers replaced by their placeholders, and its addresses by the goldens'."""
         if isinstance(value, str):
-            for host in {self.host, self.backend_host} - {"127.0.0.1"}:
+            for host in self.addresses:
                 value = re.sub(rf"(?<![\d.]){re.escape(host)}(?![\d.])", "127.0.0.1", value)
             for name, port in self.ports.items():
                 value = re.sub(rf"(?<!\d){port}(?!\d)", "${port:" + name + "}", value)

@@ -154,7 +154,7 @@ def describe(r, single=True):
     cluster = first.get("x-backend-cluster")
     if cluster:
         out["cluster"], out["endpoint"] = cluster, first.get("x-backend-endpoint")
-    out["response_headers"] = [[k, v] for k, v in r["headers"] if k not in QUIET and not (k == "content-type" and cluster)]
+    out["response_headers"] = [[k, _steady(k, v) if k == "x-request-id" else v] for k, v in r["headers"] if k not in QUIET and not (k == "content-type" and cluster)]
     if not cluster:
         if r["body"]:
             out["body"] = r["body"]

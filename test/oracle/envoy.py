@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starts a real Envoy on a set of resources, delivered as xDS from files, and says what it made of them."""
 import ctypes
+import fcntl
 import glob
 import json
 import os
@@ -8,6 +9,7 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sysconfig
 import tempfile
@@ -19,6 +21,7 @@ import casefile
 START_S = 15.0
 _LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG = 1
+SIOCGIFADDR = 0x8915
 
 
 def _die_with_parent():
@@ -47,6 +50,20 @@ def hold_port(host):
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     s.bind((host, 0))
     return s, s.getsockname()[1]
+
+
+def own_address():
+    """The IPv4 address that Envoy takes for its node's: of the first interface that is not loopback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        for _, name in socket.if_nameindex():
+            try:
+                got = fcntl.ioctl(s, SIOCGIFADDR, struct.pack("256s", name.encode()[:15]))
+            except OSError:
+                continue  # no address
+            address = socket.inet_ntoa(got[20:24])
+            if not address.startswith("127."):
+                return address
+    return None
 
 
 def write_files(folder, resources, runtime=None, admin_port=0):

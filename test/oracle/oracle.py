@@ -17,7 +17,7 @@ import casefile
 import client
 import diff
 from backends import Backends
-from envoy import Envoy, find_envoy, hold_port
+from envoy import Envoy, find_envoy, hold_port, own_address
 
 HOST = "127.0.0.1"
 
@@ -29,7 +29,7 @@ class Stage:
         self.backends = Backends(casefile.backend_keys(case), backend_host or host)
         held = {n: hold_port(host) for n in casefile.listener_names(case)}
         self.sockets = [s for s, _ in held.values()]
-        self.world = casefile.World({n: p for n, (_, p) in held.items()}, self.backends.ports, host, backend_host)
+        self.world = casefile.World({n: p for n, (_, p) in held.items()}, self.backends.ports, host, backend_host, own_address())
 
     def addresses(self):
         return {n: (self.world.host, p) for n, p in self.world.ports.items()}

@@ -178,7 +178,7 @@ struct conf_req {
 	struct weft_ctx ctx;
 	struct weft_req req;
 	uint32_t chain;
-	uint8_t head[WEFT_NATIVE_HEAD_MAX + 1024];
+	uint8_t head[WEFT_NATIVE_HEAD_MAX + 1024 + WEFT_PREPARE_ROOM];
 };
 
 /* A connection to ip:port of view 0. */
@@ -207,6 +207,8 @@ static inline void conf_request(struct conf *c, struct conf_req *q, const char *
 					"%s %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", method, path, host,
 					headers);
 	assert_int_equal(weft_http1_parse(&q->req), WEFT_PARSE_OK);
+	weft_req_prepare(&q->req, &q->ctx, "00000000-0000-4000-8000-000000000000",
+			 q->head + sizeof(q->head) - WEFT_PREPARE_ROOM, WEFT_PREPARE_ROOM);
 	while ((r = weft_decide(&q->req, &q->ctx)) == -ENOENT)
 		assert_true(weft_store_cell(c->store, CONF_POD, q->req.dec.need_cell));
 	assert_int_equal(r, 0);

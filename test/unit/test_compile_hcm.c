@@ -67,6 +67,14 @@ static void test_flags(void **state)
 	flags_are("strip_trailing_host_dot: true", id | WEFT_HCM_STRIP_TRAILING_DOT);
 	flags_are("preserve_external_request_id: true", id | WEFT_HCM_PRESERVE_REQUEST_ID);
 	flags_are("proxy_100_continue: true", id | WEFT_HCM_PROXY_100_CONTINUE);
+	flags_are("always_set_request_id_in_response: true",
+		  id | WEFT_HCM_REQUEST_ID_IN_RESPONSE | WEFT_HCM_PREPARED);
+	flags_are("use_remote_address: true",
+		  id | WEFT_HCM_USE_REMOTE_ADDRESS | WEFT_HCM_OWN_PROTO);
+	flags_are("use_remote_address: true, xff_num_trusted_hops: 1", id | WEFT_HCM_USE_REMOTE_ADDRESS);
+	flags_are("xff_num_trusted_hops: 1, skip_xff_append: true", id | WEFT_HCM_SKIP_XFF_APPEND);
+	flags_are("append_x_forwarded_port: true", id | WEFT_HCM_APPEND_PORT);
+	flags_are("internal_address_config: {unix_sockets: true}", id);
 	flags_are("http_protocol_options: {allow_chunked_length: true}",
 		  id | WEFT_HCM_ALLOW_CHUNKED_LENGTH);
 	flags_are("http_protocol_options: {allow_absolute_url: false}",
@@ -128,18 +136,16 @@ static void test_upgrades(void **state)
 #define REFUSED(more, field) conf_refused(CONF(more), "Listener/l", F field, "")
 static void test_refused_fields(void **state)
 {
-	REFUSED("always_set_request_id_in_response: true", "always_set_request_id_in_response");
 	REFUSED("http_protocol_options: {enable_trailers: true}", "http_protocol_options.enable_trailers");
 	REFUSED("stream_error_on_invalid_http_message: true", "stream_error_on_invalid_http_message");
 	(void)state;
 	REFUSED("codec_type: HTTP2", "codec_type");
-	REFUSED("use_remote_address: true", "use_remote_address");
+	REFUSED("internal_address_config: {cidr_ranges: [{address_prefix: 10.0.0.0}]}",
+		"internal_address_config.cidr_ranges");
 	REFUSED("add_user_agent: true", "add_user_agent");
 	REFUSED("path_with_escaped_slashes_action: REJECT_REQUEST",
 		"path_with_escaped_slashes_action");
 	REFUSED("local_reply_config: {mappers: []}", "local_reply_config");
-	REFUSED("xff_num_trusted_hops: 1", "xff_num_trusted_hops");
-	REFUSED("append_x_forwarded_port: true", "append_x_forwarded_port");
 	REFUSED("forward_client_cert_details: APPEND_FORWARD", "forward_client_cert_details");
 	REFUSED("represent_ipv4_remote_address_as_ipv4_mapped_ipv6: true",
 		"represent_ipv4_remote_address_as_ipv4_mapped_ipv6");

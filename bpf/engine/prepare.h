@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#pragma once
+
+/*
+ * What Envoy's connection manager changes in a request between its codec and the routes, in Envoy's order
+ * (ConnectionManagerUtility::mutateRequestHeaders, 1.40): who the client is, x-forwarded-*, what is taken from
+ * clients, via, x-request-id. Natively only: the kernel hands over a request whose rules look at any of it.
+ */
+
+#include <stdio.h>
+
+#include "bpf/engine/http1_full.h"
+#include "bpf/engine/rbac.h"
+
+struct weft_prepare {
+	struct weft_req *req;
+	__u8 *at, *end; /* room behind the head */
+};
+
+/* Bytes that live as long as the request; of no length when there is no room. */
+static struct weft_span weft_prepare_text(struct weft_prepare *p, const void *bytes, size_t n)
+{
+	struct weft_span s = { (__u32)(p->at - p->req->head), 0 };
+
+	if ((size_t)(p->end - p->at) < n)
+		return s;
+	memcpy(p->at, bytes, n);
+	p->at += n;
+	s.len = (__u32)n;
+	return s;
+}
+
+static struct weft_field *weft_prepare_find(struct weft_req *req, const char *name)
+{
+	for (__u32 i = 0; i < req->n_field; i++)
+		if (weft_span_is(req, req->field[i].name, name))
+			return &req->field[i];
+	return NULL;
+}
+
+static void weft_prepare_drop(struct weft_req *req, const char *name)
+{
+	for (__u32 i = 0; i < req->n_field;) {
+		if (weft_span_is(req, req->field[i].name, name))
+			weft_field_drop(req, i);
+		else
+			i++;
+	}
+}
+
+/* One line of this name in place of all; rules see it. */
+static void weft_prepare_set(struct weft_prepare *p, const char *name, struct weft_span value)
+{
+	struct weft_req *req = p->req;
+	__u32 n = (__u32)strlen(name), hash = weft_hash_name(name, n), slot = 0;
+	struct weft_field *f = weft_prepare_find(req, name);
+	struct weft_span text = f ? f->name : weft_prepare_text(p, name, n);
+
+	if (text.len != n)
+		return;
+	weft_prepare_drop(req, name);
+	req->field[req->n_field++] = (struct weft_field){ text, value };
+	if (req->bloom >> (hash & 63) & 1)
+		slot = weft_tab_find_known(req->headers, hash, (__u32)WEFT_KIND_HEADER << 16 | n);
+	if (slot <= WEFT_VALUE__HEADERS)
+		return;
+	slot = (slot - 1) & (WEFT_NAMES_MAX - 1);
+	req->present |= 1ull << slot;
+	req->repeated &= ~(1ull << slot);
+	req->value[slot] = value;
+}
+
+static void weft_prepare_put(struct weft_prepare *p, const char *name, const void *value, size_t n)
+{
+	weft_prepare_set(p, name, weft_prepare_text(p, value, n));
+}
+
+/* At the end of the value there is, if it is not empty. */
+static void weft_prepare_append(struct weft_prepare *p, const char *name, const char *between,
+				const void *value, size_t n)
+{
+	struct weft_field *f = weft_prepare_find(p->req, name);
+	struct weft_span all = { (__u32)(p->at - p->req->head), 0 };
+
+	if (f && f->value.len) {
+		all.len += weft_prepare_text(p, p->req->head + f->value.off, f->value.len).len;
+		all.len += weft_prepare_text(p, between, strlen(between)).len;
+	}
+	all.len += weft_prepare_text(p, value, n).len;
+	weft_prepare_set(p, name, all);
+}
+
+/* ---- the steps ---- */
+
+static size_t weft_address_text(const struct weft_addr *a, char out[INET6_ADDRSTRLEN])
+{
+	bool v4 = weft_addr_v4(a);
+
+	return inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? &a->w[3] : a->w, out, INET6_ADDRSTRLEN) ?
+		       strlen(out) :
+		       0;
+}
+
+static void weft_prepare_forwarded(struct weft_prepare *p, const struct weft_ctx *ctx, bool trusted)
+{
+	struct weft_req *req = p->req;
+	char text[INET6_ADDRSTRLEN], port[8];
+	int n = snprintf(port, sizeof(port), "%u", ctx->dst.port);
+	bool edge = req->hcm_flags & WEFT_HCM_USE_REMOTE_ADDRESS;
+
+	/* of a client on loopback Envoy puts its own address there: the pod's, as ctx->src has it */
+	if (edge && !(req->hcm_flags & WEFT_HCM_SKIP_XFF_APPEND))
+		weft_prepare_append(p, "x-forwarded-for", ",", text, weft_address_text(&ctx->src.addr, text));
+	if ((edge && !trusted) || !weft_prepare_find(req, "x-forwarded-proto"))
+		weft_prepare_put(p, "x-forwarded-proto", "http", 4);
+	if (req->hcm_flags & WEFT_HCM_APPEND_PORT &&
+	    ((edge && !trusted) || !weft_prepare_find(req, "x-forwarded-port")))
+		weft_prepare_put(p, "x-forwarded-port", port, (size_t)n);
+}
+
+/* What no client may say, unless its address is one of internal_address_config (which is refused). */
+static void weft_prepare_clean(struct weft_req *req)
+{
+	for (size_t i = 0; i < WEFT_N_REMOVED; i++)
+		weft_prepare_drop(req, weft_removed[i]);
+	for (size_t i = 0; req->hcm_flags & WEFT_HCM_USE_REMOTE_ADDRESS && i < WEFT_N_REMOVED_EDGE; i++)
+		weft_prepare_drop(req, weft_removed_edge[i]);
+}
+
+static void weft_prepare_id(struct weft_prepare *p, const char *id)
+{
+	const __u32 flags = p->req->hcm_flags;
+	struct weft_field *f = weft_prepare_find(p->req, "x-request-id");
+	bool edge = flags & WEFT_HCM_USE_REMOTE_ADDRESS, keep = flags & WEFT_HCM_PRESERVE_REQUEST_ID;
+
+	if (!(flags & WEFT_HCM_GENERATE_REQUEST_ID))
+		return;
+	if (!f || !f->value.len || (edge && !keep)) {
+		weft_prepare_put(p, "x-request-id", id, 36);
+	} else if (edge && f->value.len == 36) {
+		/* the place where Envoy says how a trace was chosen: not at all */
+		struct weft_span s = weft_prepare_text(p, p->req->head + f->value.off, 36);
+
+		if (s.len)
+			p->req->head[s.off + 14] = '4';
+		weft_prepare_set(p, "x-request-id", s);
+	}
+}
+
+void weft_req_prepare(struct weft_req *req, const struct weft_ctx *ctx, const char *id, void *room,
+		      size_t size)
+{
+	const struct weft_img_hcm *h = weft_img_at(req->dec.hcm);
+	struct weft_prepare p = { req, room, (__u8 *)room + size };
+	char text[INET6_ADDRSTRLEN];
+
+	weft_remote_of(req, ctx, &req->remote);
+	weft_prepare_forwarded(&p, ctx, h->trusted_hops);
+	weft_prepare_clean(req);
+	if (h->via.len)
+		weft_prepare_append(&p, "via", ", ", weft_img_at(h->via.off), h->via.len);
+	if (req->hcm_flags & WEFT_HCM_USE_REMOTE_ADDRESS)
+		weft_prepare_put(&p, "x-envoy-external-address", text, weft_address_text(&req->remote.addr, text));
+	weft_prepare_id(&p, id);
+}
