@@ -304,6 +304,8 @@ static void rewrites_fill(struct weft_build *b, const route_action *a, uint32_t 
 
 	ret->path_format = weft_build_format_alone(b, a->path_rewrite, false,
 						   weft_field(at, field, "path_rewrite"));
+	ret->path_regex = weft_build_rewrite(b, a->regex_rewrite, true,
+					     weft_field(at, field, "regex_rewrite"));
 	ret->prefix_rewrite = weft_build_str(b, a->prefix_rewrite);
 	if (strpbrk(a->prefix_rewrite, " \t"))
 		weft_build_fail(b, weft_field(at, field, "prefix_rewrite"), "unsupported: a blank in a path");
@@ -330,6 +332,10 @@ static void rewrites_fill(struct weft_build *b, const route_action *a, uint32_t 
 	case ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__HOST_REWRITE_SPECIFIER_HOST_REWRITE:
 		ret->host_format = weft_build_format_alone(b, a->host_rewrite, true,
 							   weft_field(at, field, "host_rewrite"));
+		break;
+	case ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__HOST_REWRITE_SPECIFIER_HOST_REWRITE_PATH_REGEX:
+		ret->host_regex = weft_build_rewrite(b, a->host_rewrite_path_regex, false,
+						     weft_field(at, field, "host_rewrite_path_regex"));
 		break;
 	default: /* refused by weft_build_fields() */
 		break;
@@ -358,10 +364,12 @@ uint32_t weft_build_forward(struct weft_build *b, const route_action *a,
 					    "cluster_header",
 					    "weighted_clusters",
 					    "prefix_rewrite",
+					    "regex_rewrite",
 					    "host_rewrite_literal",
 					    "host_rewrite_header",
 					    "auto_host_rewrite",
 					    "host_rewrite",
+					    "host_rewrite_path_regex",
 					    "path_rewrite",
 					    "append_x_forwarded_host",
 					    "cluster_not_found_response_code",
@@ -418,7 +426,8 @@ uint32_t weft_build_redirect(struct weft_build *b,
 {
 	static const char *const known[] = {"https_redirect", "scheme_redirect", "host_redirect",
 					    "port_redirect",  "path_redirect",	 "prefix_rewrite",
-					    "response_code",  "strip_query",	 NULL};
+					    "regex_rewrite",  "response_code",	 "strip_query",
+					    NULL};
 	static const uint32_t codes[] = {301, 302, 303, 307, 308};
 	struct weft_reply_text text = {.status = codes[r->response_code],
 				       .details = "direct_response"};
@@ -454,6 +463,11 @@ uint32_t weft_build_redirect(struct weft_build *b,
 		if (*r->prefix_rewrite)
 			out.flags |= WEFT_REDIRECT_PREFIX;
 		out.path = weft_build_str(b, r->prefix_rewrite);
+		break;
+	case ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__PATH_REWRITE_SPECIFIER_REGEX_REWRITE:
+		out.flags |= WEFT_REDIRECT_REGEX;
+		out.path_regex = weft_build_rewrite(b, r->regex_rewrite, false,
+						    weft_field(at, field, "regex_rewrite"));
 		break;
 	default:
 		break;

@@ -139,21 +139,33 @@ json_t *weft_image_cond(const struct weft_img_cond *c)
 	return out;
 }
 
+static json_t *substitution_json(uint32_t off)
+{
+	const struct weft_img_rewrite *r = off ? weft_img_at(off) : NULL;
+
+	if (!r)
+		return NULL;
+	return json_pack("{s:I, s:s?}", "instructions",
+			 r->nfa ? (json_int_t)((const struct weft_img_nfa *)weft_img_at(r->nfa))->n : 0,
+			 "substitution", r->nfa ? (const char *)weft_img_at(r->text) : NULL);
+}
+
 /* Host and path of requests on their way, NULL: they stay. */
 static json_t *rewrite_json(const struct weft_img_forward *f)
 {
 	if (!f->prefix_rewrite.len && !f->host.len && !f->host_header.len && !f->host_format &&
-	    !f->path_format &&
+	    !f->path_format && !f->host_regex && !f->path_regex &&
 	    !(f->flags & (WEFT_FORWARD_AUTO_HOST | WEFT_FORWARD_APPEND_XFH)))
 		return NULL;
-	return json_pack("{s:o, s:I, s:o, s:o, s:b, s:b, s:o*, s:o*}", "prefix", weft_image_text(f->prefix_rewrite),
+	return json_pack("{s:o, s:I, s:o, s:o, s:b, s:b, s:o*, s:o*, s:o*, s:o*}", "prefix", weft_image_text(f->prefix_rewrite),
 			 "matched_len",
 			 f->matched_len == WEFT_MATCHED_WHOLE ? -1 : (json_int_t)f->matched_len,
 			 "host", weft_image_text(f->host), "host_header", weft_image_text(f->host_header), "auto_host",
 			 f->flags & WEFT_FORWARD_AUTO_HOST, "append_x_forwarded_host",
 			 f->flags & WEFT_FORWARD_APPEND_XFH, "host_format",
 			 f->host_format ? weft_format_json(f->host_format) : NULL, "path_format",
-			 f->path_format ? weft_format_json(f->path_format) : NULL);
+			 f->path_format ? weft_format_json(f->path_format) : NULL, "host_regex",
+			 substitution_json(f->host_regex), "path_regex", substitution_json(f->path_regex));
 }
 
 static json_t *hash_policy_json(const struct weft_img_forward *f)
@@ -188,10 +200,11 @@ static json_t *forward_json(const struct weft_img_forward *f)
 
 static json_t *redirect_json(const struct weft_img_redirect *r)
 {
-	return json_pack("{s:o, s:o, s:o, s:o, s:i, s:b, s:b}", "reply", weft_image_reply(r->reply),
+	return json_pack("{s:o, s:o, s:o, s:o, s:i, s:b, s:b, s:o*}", "reply", weft_image_reply(r->reply),
 			 "scheme", weft_image_text(r->scheme), "host", weft_image_text(r->host), "path", weft_image_text(r->path),
 			 "port", (int)r->port, "https", r->flags & WEFT_REDIRECT_HTTPS,
-			 "strip_query", r->flags & WEFT_REDIRECT_STRIP_QUERY);
+			 "strip_query", r->flags & WEFT_REDIRECT_STRIP_QUERY, "path_regex",
+			 substitution_json(r->path_regex));
 }
 
 static json_t *route_json(uint32_t off)

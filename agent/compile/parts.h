@@ -102,6 +102,11 @@ struct weft_regex *weft_build_regex(struct weft_build *b,
 void weft_build_regex_cond(struct weft_build *b, const struct weft_regex *re,
 			   struct weft_img_cond *ret);
 
+/* weft_img_rewrite, 0: none. path: what it makes goes into a path. */
+uint32_t weft_build_rewrite(struct weft_build *b,
+			    const Envoy__Type__Matcher__V3__RegexMatchAndSubstitute *m, bool path,
+			    const char *field);
+
 /*
  * weft_img_cond[*ret_n] of everything in the match but the path's place in the trie; 0 when there is none. path: the
  * expression that the path has to fit, NULL none.

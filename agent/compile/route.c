@@ -197,6 +197,8 @@ void weft_build_route(struct weft_build *b, const route *r, uint32_t index,
 	action_fill(b, r, scope, ret, field, &out);
 	if (out.action_kind != WEFT_ACTION_FORWARD)
 		out.response = weft_build_response(b, &scope->changes, NULL);
+	if (out.action_kind == WEFT_ACTION_REDIRECT && r->redirect->regex_rewrite)
+		out.response.flags |= WEFT_RESPONSE_FORMED;
 	ret->conditional = out.n_cond != 0;
 	ret->off = weft_build_put(b, &out, sizeof(out));
 }

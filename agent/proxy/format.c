@@ -40,20 +40,16 @@ static struct run line_in(const uint8_t *p, size_t n, struct run name)
 	return (struct run){0};
 }
 
-/* Word i of the request line. */
+/* Of the request line: the method, or (1) the path, between the first blank and the last. */
 static struct run request_word(const struct format *f, int i)
 {
-	const uint8_t *p = f->req, *end = f->req ? memchr(p, '\r', f->req_len) : NULL, *blank;
+	const uint8_t *p = f->req, *end = f->req ? memchr(p, '\r', f->req_len) : NULL;
+	const uint8_t *first = end ? memchr(p, ' ', (size_t)(end - p)) : NULL;
+	const uint8_t *last = first ? memrchr(first + 1, ' ', (size_t)(end - first - 1)) : NULL;
 
-	for (; end; i--) {
-		blank = memchr(p, ' ', (size_t)(end - p));
-		if (!blank)
-			break;
-		if (!i)
-			return (struct run){p, (size_t)(blank - p)};
-		p = blank + 1;
-	}
-	return (struct run){0};
+	if (!last)
+		return (struct run){0};
+	return i ? (struct run){first + 1, (size_t)(last - first - 1)} : (struct run){p, (size_t)(first - p)};
 }
 
 static struct run request_line(const struct format *f, struct run name)

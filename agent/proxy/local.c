@@ -330,6 +330,8 @@ static int formed_write(struct down *d, const struct weft_req *req, const struct
 		      outcome == WEFT_OUTCOME_FORWARD;
 	int e = own ? location_line(d, req, plan, r, x->head_method, &l) : 0;
 
+	if (!e && outcome == WEFT_OUTCOME_REDIRECT)
+		e = request_redirect(d->worker, x, &l);
 	if (!e)
 		e = rules_apply(d, &l, r->status);
 	if (!e && !own)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/proxy/mutate.h"
+#include "agent/regex/regex.h"
 
 #define NAME(s) (s), sizeof(s) - 1
 
@@ -156,6 +157,45 @@ int request_host_set(struct worker *w, struct exchange *x, const void *host, siz
 	return r ? r : buf_replace(w, l.b, line.value, line.value_len, host, n);
 }
 
+/* Where the request's target is in x->head: its bytes, and those before the query. */
+struct target {
+	size_t at, len, path;
+};
+
+static bool target_find(const struct exchange *x, size_t first_line, struct target *ret)
+{
+	const uint8_t *p = buf_at(&x->head), *blank = memchr(p, ' ', first_line), *end, *query;
+
+	/* a redirect's path may have got blanks */
+	end = blank ? memrchr(blank + 1, ' ', first_line - (size_t)(blank + 1 - p)) : NULL;
+	if (!end)
+		return false;
+	*ret = (struct target){.at = (size_t)(blank + 1 - p), .len = (size_t)(end - blank - 1)};
+	query = memchr(blank + 1, '?', ret->len);
+	ret->path = query ? (size_t)(query - blank - 1) : ret->len;
+	return true;
+}
+
+/* What a weft_img_rewrite makes of the path; without a match it is the path itself, as RE2 leaves it. */
+static int path_substitute(struct worker *w, const struct exchange *x, uint32_t rewrite, const struct target *t,
+			   struct buf *out)
+{
+	const struct weft_img_rewrite *re = weft_img_at(rewrite);
+	const uint8_t *path = buf_at(&x->head) + t->at;
+	uint32_t len = 0;
+	char *text = NULL;
+	int n = 0, r;
+
+	if (re->nfa)
+		n = weft_regex_replace_nfa(weft_img_at(re->nfa), path, (uint32_t)t->path, weft_img_at(re->text),
+					   &text, &len);
+	if (n < 0)
+		return n;
+	r = n ? buf_add(w, out, text, len) : buf_add(w, out, path, t->path);
+	free(text);
+	return r;
+}
+
 /* A value put together from the head as it stands. */
 static int head_format(struct worker *w, struct exchange *x, uint32_t header, struct buf *out)
 {
@@ -170,13 +210,17 @@ static int host_rewrite(struct worker *w, struct exchange *x)
 	const struct weft_img_forward *f = x->forward;
 	struct lines l = head_lines(w, x);
 	struct buf copy = {0};
+	struct target t;
 	struct line line;
 	int r;
 
 	if (f->host.len)
 		return request_host_set(w, x, img_chars(f->host), f->host.len);
-	if (f->host_format) {
-		r = head_format(w, x, f->host_format, &copy);
+	if (f->host_format || f->host_regex) {
+		if (f->host_format)
+			r = head_format(w, x, f->host_format, &copy);
+		else
+			r = target_find(x, l.from, &t) ? path_substitute(w, x, f->host_regex, &t, &copy) : 0;
 		if (!r && buf_len(&copy))
 			r = request_host_set(w, x, buf_at(&copy), buf_len(&copy));
 		buf_free(w, &copy);
@@ -229,8 +273,8 @@ int response_id_set(struct worker *w, const struct exchange *x, struct lines *l)
 
 /* ---- path ---- */
 
-/* Bytes [0, old) of the path become these; the path that was stays in x-envoy-original-path. */
-static int path_set(struct worker *w, struct exchange *x, size_t at, size_t len, size_t old, const void *to,
+/* The first `old` bytes of the path become these; the path that was stays in x-envoy-original-path. */
+static int path_set(struct worker *w, struct exchange *x, const struct target *t, size_t old, const void *to,
 		    size_t n)
 {
 	struct lines l = head_lines(w, x);
@@ -238,41 +282,76 @@ static int path_set(struct worker *w, struct exchange *x, size_t at, size_t len,
 
 	if (!(x->hcm->flags & WEFT_HCM_SUPPRESS_ENVOY_HEADERS)) {
 		lines_remove(&l, NAME("x-envoy-original-path"));
-		r = buf_room(w, l.b, 64 + len);
+		r = buf_room(w, l.b, 64 + t->len);
 		if (!r)
-			r = line_add(w, l.b, NAME("x-envoy-original-path"), buf_at(l.b) + at, len);
+			r = line_add(w, l.b, NAME("x-envoy-original-path"), buf_at(l.b) + t->at, t->len);
 	}
-	return r ? r : buf_replace(w, l.b, at, old, to, n);
+	return r ? r : buf_replace(w, l.b, t->at, old, to, n);
+}
+
+static size_t at_most(size_t n, size_t max)
+{
+	return n < max ? n : max;
+}
+
+/* The path by an expression; an empty one changes nothing. */
+static int path_regex(struct worker *w, struct exchange *x, uint32_t rewrite, const struct target *t)
+{
+	struct buf text = {0};
+	int r = path_substitute(w, x, rewrite, t, &text);
+
+	if (!r && buf_len(&text))
+		r = path_set(w, x, t, t->path, buf_at(&text), buf_len(&text));
+	buf_free(w, &text);
+	return r;
 }
 
 static int path_rewrite(struct worker *w, struct exchange *x)
 {
 	const struct weft_img_forward *f = x->forward;
-	struct lines l = head_lines(w, x);
-	const uint8_t *p = buf_at(&x->head), *blank = memchr(p, ' ', l.from);
-	const uint8_t *end = blank ? memchr(blank + 1, ' ', l.from - (size_t)(blank + 1 - p)) : NULL;
 	struct buf text = {0};
-	size_t at, len, path;
-	const uint8_t *query;
+	struct target t;
 	int r;
 
-	if ((!f->prefix_rewrite.len && !f->path_format) || !end)
+	if ((!f->prefix_rewrite.len && !f->path_format && !f->path_regex) ||
+	    !target_find(x, head_lines(w, x).from, &t))
 		return 0;
-	at = (size_t)(blank + 1 - p);
-	len = (size_t)(end - blank - 1);
-	query = memchr(blank + 1, '?', len);
-	path = query ? (size_t)(query - blank - 1) : len;
+	if (f->path_regex)
+		return path_regex(w, x, f->path_regex, &t);
 	if (!f->path_format)
-		return path_set(w, x, at, len, f->matched_len < path ? f->matched_len : path,
-				img_chars(f->prefix_rewrite), f->prefix_rewrite.len);
+		return path_set(w, x, &t, at_most(f->matched_len, t.path), img_chars(f->prefix_rewrite),
+				f->prefix_rewrite.len);
 	r = head_format(w, x, f->path_format, &text);
 	/* a blank would end the path early for whoever reads it next: refused, where Envoy sends it */
 	for (size_t i = 0; !r && i < buf_len(&text); i++)
 		r = buf_at(&text)[i] <= ' ' || buf_at(&text)[i] == 0x7f ? -EINVAL : 0;
 	if (!r && buf_len(&text))
-		r = path_set(w, x, at, len, path, buf_at(&text), buf_len(&text));
+		r = path_set(w, x, &t, t.path, buf_at(&text), buf_len(&text));
 	buf_free(w, &text);
 	return r;
+}
+
+int request_redirect(struct worker *w, struct exchange *x, struct lines *location)
+{
+	const struct weft_img_redirect *rd = weft_img_at(x->dec.redirect);
+	size_t first_line = head_lines(w, x).from;
+	struct line line;
+	struct target t;
+	int r = 0;
+
+	if (!target_find(x, first_line, &t))
+		return 0;
+	if (rd->flags & WEFT_REDIRECT_PREFIX)
+		return path_set(w, x, &t, at_most(rd->matched_len, t.path), img_chars(rd->path), rd->path.len);
+	if (!(rd->flags & WEFT_REDIRECT_REGEX))
+		return 0;
+	if (rd->path_regex)
+		r = path_regex(w, x, rd->path_regex, &t);
+	if (r || !target_find(x, head_lines(w, x).from, &t) ||
+	    !lines_find(location, NAME("location"), location->from, &line))
+		return r;
+	return buf_replace(w, location->b, line.value + line.value_len, 0, buf_at(&x->head) + t.at,
+			   rd->flags & WEFT_REDIRECT_STRIP_QUERY ? t.path : t.len);
 }
 
 /* ---- all of a request ---- */

@@ -57,6 +57,11 @@ int change_apply(struct lines *l, const struct weft_img_change *c, struct format
  * As above for a head in x->head, and host and path after it: literal of the weighted cluster, rewrites of the route.
  */
 int request_change(struct worker *w, struct exchange *x);
+/*
+ * The path in x->head as the redirect of x->dec leaves it to the rules that look at it; the path of a regex_rewrite is
+ * added to the location line, which has none.
+ */
+int request_redirect(struct worker *w, struct exchange *x, struct lines *location);
 /* A further attempt's x-envoy-attempt-count, where it is sent, and x-envoy-expected-rq-timeout-ms. */
 int request_attempt_set(struct worker *w, struct exchange *x);
 /* always_set_request_id_in_response: the request's x-request-id, as it stands in x->head, in place of the lines' own. */

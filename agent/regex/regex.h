@@ -65,11 +65,17 @@ struct weft_regex_span {
 int weft_regex_search(const struct weft_regex *re, const void *text, uint32_t len, uint32_t from,
 		      struct weft_regex_span *ret, uint32_t n);
 
-/* 0, or -EINVAL when a substitution names a group that there is not, or has a lone backslash. */
-int weft_regex_substitution_check(const struct weft_regex *re, const char *substitution);
+/*
+ * Bytes of the substitution that count: RE2 stops at a backslash before anything but a digit or another one. -EINVAL: it
+ * names a group that there is not; RE2 then replaces nothing.
+ */
+int weft_regex_substitution_len(const struct weft_regex *re, const char *substitution);
 /*
  * RE2::GlobalReplace(): every match becomes the substitution (\0 to \9 are groups, \\ a backslash). *ret: new text,
  * freed by the caller, NULL when nothing matched. Number of replacements, -ENOMEM.
  */
 int weft_regex_replace(const struct weft_regex *re, const void *text, uint32_t len,
 		       const char *substitution, char **ret, uint32_t *ret_len);
+/* The same with what weft_regex_nfa() wrote. */
+int weft_regex_replace_nfa(const struct weft_img_nfa *nfa, const void *text, uint32_t len,
+			   const char *substitution, char **ret, uint32_t *ret_len);

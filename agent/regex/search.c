@@ -196,16 +196,21 @@ int weft_regex_search(const struct weft_regex *re, const void *text, uint32_t le
 
 /* ---- substitution ---- */
 
-int weft_regex_substitution_check(const struct weft_regex *re, const char *substitution)
+int weft_regex_substitution_len(const struct weft_regex *re, const char *substitution)
 {
+	int len = -1;
+
 	for (const char *p = substitution; *p; p++) {
 		if (*p != '\\')
 			continue;
-		p++;
-		if (*p != '\\' && (*p < '0' || *p > '9' || (uint32_t)(*p - '0') > re->groups))
+		if (p[1] >= '0' && p[1] <= '9' && (uint32_t)(p[1] - '0') > re->groups)
 			return -EINVAL;
+		if (len < 0 && p[1] != '\\' && (p[1] < '0' || p[1] > '9'))
+			len = (int)(p - substitution);
+		if (!*++p)
+			break;
 	}
-	return 0;
+	return len < 0 ? (int)strlen(substitution) : len;
 }
 
 static void substitute(FILE *out, const char *sub, const char *text, const struct weft_regex_span *g)
@@ -268,4 +273,15 @@ int weft_regex_replace(const struct weft_regex *re, const void *text, uint32_t l
 	*ret = bytes;
 	*ret_len = (uint32_t)n;
 	return count;
+}
+
+int weft_regex_replace_nfa(const struct weft_img_nfa *nfa, const void *text, uint32_t len,
+			   const char *substitution, char **ret, uint32_t *ret_len)
+{
+	/* the search writes nothing to it */
+	const struct weft_regex re = {.program = {.inst = (struct weft_img_inst *)(uintptr_t)(nfa + 1),
+						  .n = nfa->n,
+						  .start = nfa->start}};
+
+	return weft_regex_replace(&re, text, len, substitution, ret, ret_len);
 }

@@ -650,8 +650,15 @@ struct weft_img_forward {
 	struct weft_img_str host_header; /* host_rewrite_header, lower case */
 	__u32 host_format; /* weft_img_header whose value is the host (host_rewrite), 0: none */
 	__u32 path_format; /* the path without query (path_rewrite) */
+	__u32 host_regex; /* weft_img_rewrite: the path without query becomes the host (host_rewrite_path_regex) */
+	__u32 path_regex; /* weft_img_rewrite of the path without query (regex_rewrite) */
 	__u32 n_hash;	       /* hash_policy */
 	__u32 hash;	       /* struct weft_img_hash[n] */
+};
+/* A regular expression and what each of its matches becomes (RegexMatchAndSubstitute); the agent alone does it. */
+struct weft_img_rewrite {
+	__u32 nfa; /* weft_img_nfa; 0: nothing is ever replaced */
+	__u32 text; /* substitution, ends with a NUL */
 };
 enum weft_hash_kind { WEFT_HASH_HEADER = 1, WEFT_HASH_COOKIE, WEFT_HASH_SOURCE_IP, WEFT_HASH_QUERY };
 #define WEFT_HASH_BY_NAME 0xffffffffu
@@ -689,6 +696,7 @@ struct weft_img_upgrade {
 #define WEFT_REDIRECT_PATH (1u << 1)	   /* path_redirect */
 #define WEFT_REDIRECT_PREFIX (1u << 2)	   /* prefix_rewrite of the matched prefix */
 #define WEFT_REDIRECT_HTTPS (1u << 3)
+#define WEFT_REDIRECT_REGEX (1u << 4) /* regex_rewrite: the agent adds the path */
 
 struct weft_img_redirect {
 	__u32 reply; /* weft_img_reply; "location: URL\r\n" goes to its insert_off */
@@ -698,6 +706,8 @@ struct weft_img_redirect {
 	struct weft_img_str path;   /* path_redirect or the new prefix */
 	__u32 port;		    /* port_redirect, 0 none */
 	__u32 matched_len;	    /* bytes of the request's path that prefix_rewrite replaces, WEFT_MATCHED_WHOLE: all */
+	__u32 path_regex;	    /* weft_img_rewrite of the path without query, 0: none */
+	__u32 pad;
 };
 
 /* ---- clusters ---- */

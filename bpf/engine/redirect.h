@@ -148,6 +148,10 @@ WEFT_GLOBAL int weft_location_path(struct weft_req *req, struct weft_reply_plan 
 		struct weft_img_redirect *r = WEFT_IMG(struct weft_img_redirect, redirect);
 		__u32 flags = r->flags, str = r->path.off, n = r->path.len;
 
+#ifndef __bpf__
+		if (flags & WEFT_REDIRECT_REGEX)
+			return 0;
+#endif
 		if (flags & WEFT_REDIRECT_STRIP_QUERY)
 			len = path;
 		if (flags & (WEFT_REDIRECT_PATH | WEFT_REDIRECT_PREFIX)) {

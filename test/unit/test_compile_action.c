@@ -224,15 +224,17 @@ static void test_cluster_by_header(void **state)
 static void test_refused_by_name(void **state)
 {
 	(void)state;
-	refused("cluster: x, regex_rewrite: {pattern: {regex: a}, substitution: b}",
-		"regex_rewrite");
-	refused("cluster: x, host_rewrite_path_regex: {pattern: {regex: a}, substitution: b}",
-		"host_rewrite_path_regex");
+	refused("cluster: x, path_rewrite_policy: {name: p, typed_config: {" T(
+			"extensions.path.rewrite.uri_template.v3.UriTemplateRewriteConfig")
+		", path_template_rewrite: /a}}", "path_rewrite_policy");
+	/* the path would end there */
+	refused("cluster: x, regex_rewrite: {pattern: {regex: a}, substitution: 'a b'}",
+		"regex_rewrite.substitution");
+	refused("cluster: x, regex_rewrite: {pattern: {regex: a}, substitution: \"a\\tb\"}",
+		"regex_rewrite.substitution");
 	refused("cluster: x, prefix_rewrite: '/a b'", "prefix_rewrite");
 	refused("cluster: x, host_rewrite: '%A%'", "host_rewrite");
 	refused("cluster: x, path_rewrite: '%DYNAMIC_METADATA(a)%'", "path_rewrite");
-	refused("cluster: x, cluster_not_found_response_code: 1, regex_rewrite: {pattern: {regex: a}}",
-		"regex_rewrite");
 	refused("cluster: x, request_mirror_policies: [{cluster: y}]", "request_mirror_policies");
 	refused("cluster: x, rate_limits: [{actions: [{remote_address: {}}]}]", "rate_limits");
 	refused("cluster: x, internal_redirect_policy: {}", "internal_redirect_policy");
@@ -252,9 +254,23 @@ static void test_refused_by_name(void **state)
 		"weighted_clusters.clusters[0].metadata_match");
 }
 
+static void test_bad_expressions(void **state)
+{
+	(void)state;
+	conf_refused(ROUTE("cluster: x, regex_rewrite: {pattern: {regex: 'a('}}"), "RouteConfiguration/r",
+		     F "regex_rewrite.pattern", "missing )");
+	conf_refused(ROUTE("cluster: x, host_rewrite_path_regex: {pattern: {regex: '[a-z]{100}'}}"),
+		     "RouteConfiguration/r", F "host_rewrite_path_regex.pattern", "program size of 104");
+	conf_refused(ROUTE("cluster: x, prefix_rewrite: /a, regex_rewrite: {pattern: {regex: a}}"),
+		     "RouteConfiguration/r", "virtual_hosts[0].routes[0].route", "more than one of");
+}
+
 static void test_without_effect(void **state)
 {
 	(void)state;
+	/* RE2 replaces nothing then */
+	conf_noted(ROUTE("cluster: x, regex_rewrite: {pattern: {regex: a}, substitution: '\\1'}"),
+		   "RouteConfiguration/r", F "regex_rewrite.substitution");
 	conf_noted(ROUTE("cluster: x, max_grpc_timeout: 0s"), "RouteConfiguration/r",
 		   F "max_grpc_timeout");
 	conf_noted(ROUTE("cluster: x, max_stream_duration: {grpc_timeout_header_max: 0s}"),
@@ -301,9 +317,9 @@ static void test_redirects(void **state)
 	location_is("prefix_rewrite: /n", "/e?q=1", "301", "http://h/n?q=1");
 	location_is("strip_query: true", "/a/b?q=1", "301", "http://h/a/b");
 	location_is("path_redirect: /n, strip_query: true", "/a/b?q=1", "301", "http://h/n");
-	conf_refused(REDIRECT("regex_rewrite: {pattern: {regex: a}, substitution: b}"),
-		     "RouteConfiguration/r", "virtual_hosts[0].routes[0].redirect.regex_rewrite",
-		     "unsupported");
+	conf_refused(REDIRECT("regex_rewrite: {pattern: {regex: '('}, substitution: b}"),
+		     "RouteConfiguration/r", "virtual_hosts[0].routes[0].redirect.regex_rewrite.pattern",
+		     "missing )");
 	conf_refused(REDIRECT("scheme_redirect: abcdefghijklmnopqrstu"), "RouteConfiguration/r",
 		     "virtual_hosts[0].routes[0].redirect.scheme_redirect", "more than 20 bytes");
 	/* it would end the line */
@@ -321,6 +337,7 @@ int main(void)
 		cmocka_unit_test(test_many_targets),   cmocka_unit_test(test_retry),
 		cmocka_unit_test(test_cluster_by_header),
 		cmocka_unit_test(test_upgrades),       cmocka_unit_test(test_refused_by_name),
+		cmocka_unit_test(test_bad_expressions),
 		cmocka_unit_test(test_without_effect), cmocka_unit_test(test_redirects),
 	};
 

@@ -10,7 +10,13 @@
 	"redirect: {path_redirect: /n}, response_headers_to_add: [{header: {key: x-was, value: "        \
 	"'%RESP(location)%'}}]}, {match: {path: /moved-2}, redirect: {path_redirect: /n}, "              \
 	"response_headers_to_remove: [location]}, {match: {path: /plain}, direct_response: {status: "   \
-	"200, body: {inline_string: hi}}}"
+	"200, body: {inline_string: hi}}}, {match: {prefix: /re}, route: {cluster: c, regex_rewrite: "   \
+	"{pattern: {regex: '^/re/([a-z]+)'}, substitution: '/\\1'}, host_rewrite_path_regex: {pattern: "  \
+	"{regex: '^/re/([a-z]*).*$'}, substitution: '\\1'}}}, {match: {prefix: /to}, redirect: "          \
+	"{strip_query: true, regex_rewrite: {pattern: {regex: '^/to/(.*)'}, substitution: '/\\1 x?y'}}, " \
+	"response_headers_to_add: [{header: {key: x-now, value: '%REQ(:path)%'}}]}, {match: {prefix: /pre/}, " \
+	"redirect: {prefix_rewrite: /n/}, response_headers_to_add: [{header: {key: x-now, value: "          \
+	"'%REQ(:path)% %REQ(x-envoy-original-path)%'}}]}"
 
 static char *preview(struct conf *c, const char *path, const char *headers)
 {
@@ -55,6 +61,14 @@ static void test_preview(void **state)
 	preview_has(&c, "/moved", "content-type: application/grpc\r\n", "HTTP/1.1 200 OK\r\n", true);
 	preview_has(&c, "/moved", "content-type: application/grpc\r\n", "\r\ngrpc-status: 2\r\n", true);
 	preview_has(&c, "/plain", "", "\r\n\r\nhi", true);
+	preview_has(&c, "/re/ab/c?q=/re/d", "", "GET /ab/c?q=/re/d HTTP/1.1\r\nhost: ab\r\n", true);
+	/* an empty host is none; what does not match stays */
+	preview_has(&c, "/re/1", "", "GET /re/1 HTTP/1.1\r\nhost: h\r\n", true);
+	/* the path by which a redirect goes is what its rules see */
+	preview_has(&c, "/to/a?q", "", "\r\nlocation: http://h/a x\r\n", true);
+	preview_has(&c, "/to/a?q", "", "\r\nx-now: /a x?y?q\r\n", true);
+	preview_has(&c, "/to?q", "", "\r\nlocation: http://h/to\r\n", true);
+	preview_has(&c, "/pre/a?q", "", "\r\nx-now: /n/a?q /pre/a?q\r\n", true);
 	conf_close(&c);
 }
 
