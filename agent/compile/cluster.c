@@ -120,18 +120,27 @@ static void least_fill(struct weft_build *b, const ProtobufCMessage *msg, const 
 		     weft_field(at, field, "choice_count"), ret);
 }
 
-/* Zone awareness needs the bootstrap's local cluster, which there is none of; weights of localities
- * are not kept. */
+/* Zone awareness needs the bootstrap's local cluster, which there is none of. */
 static void
 locality_check(struct weft_build *b,
 	       const Envoy__Extensions__LoadBalancingPolicies__Common__V3__LocalityLbConfig *l,
 	       const char *field)
 {
-	static const char *const quiet[] = {"zone_aware_lb_config", NULL};
+	static const char *const known[] = {"locality_weighted_lb_config", "zone_aware_lb_config",
+					    NULL};
+	static const char *const fails[] = {"fail_traffic_on_panic", NULL};
+	static const char *const quiet[] = {
+		"routing_enabled",  "min_cluster_size", "force_locality_direct_routing",
+		"force_local_zone", "locality_basis",	NULL};
 	char at[WEFT_FIELD_MAX];
 
-	if (l)
-		weft_build_fields(b, &l->base, weft_field(at, field, "locality_lb_config"), NULL,
+	if (!l)
+		return;
+	weft_build_fields(b, &l->base, weft_field(at, field, "locality_lb_config"), known, NULL);
+	if (l->locality_config_specifier_case ==
+	    ENVOY__EXTENSIONS__LOAD_BALANCING_POLICIES__COMMON__V3__LOCALITY_LB_CONFIG__LOCALITY_CONFIG_SPECIFIER_ZONE_AWARE_LB_CONFIG)
+		weft_build_fields(b, &l->zone_aware_lb_config->base,
+				  weft_field(at, field, "locality_lb_config.zone_aware_lb_config"), fails,
 				  quiet);
 }
 
@@ -173,6 +182,7 @@ static void policy_take(struct weft_build *b, const char *type, const ProtobufCM
 						   "maximum_ring_size",
 						   "use_hostname_for_hashing",
 						   "consistent_hashing_lb_config",
+						   "locality_weighted_lb_config",
 						   NULL};
 
 		weft_build_fields(b, msg, field, ring, NULL);
@@ -181,7 +191,8 @@ static void policy_take(struct weft_build *b, const char *type, const ProtobufCM
 		ret->lb = WEFT_LB_RING_HASH;
 	} else if (!strcmp(type, POLICIES "maglev.v3.Maglev")) {
 		static const char *const maglev_known[] = {"table_size",
-							   "consistent_hashing_lb_config", NULL};
+							   "consistent_hashing_lb_config",
+							   "locality_weighted_lb_config", NULL};
 
 		weft_build_fields(b, msg, field, maglev_known, NULL);
 		consistent_check(b, ((const maglev *)(const void *)msg)->consistent_hashing_lb_config,
@@ -190,6 +201,24 @@ static void policy_take(struct weft_build *b, const char *type, const ProtobufCM
 	} else {
 		weft_build_fail(b, field, "unsupported: %s", type);
 	}
+}
+
+/* Policies that Envoy knows and this does not: Envoy would take them. */
+static bool policy_foreign(const char *type)
+{
+	static const char *const foreign[] = {"subset.v3.Subset",
+					      "wrr_locality.v3.WrrLocality",
+					      "override_host.v3.OverrideHost",
+					      "dynamic_modules.v3.DynamicModulesLoadBalancerConfig",
+					      "load_aware_locality.v3.LoadAwareLocality",
+					      NULL};
+
+	for (size_t i = 0; foreign[i]; i++) {
+		if (!strncmp(type, POLICIES, sizeof(POLICIES) - 1) &&
+		    !strcmp(type + sizeof(POLICIES) - 1, foreign[i]))
+			return true;
+	}
+	return false;
 }
 
 /* The first policy that is known counts (xds-envoy.md 3.9). */
@@ -205,7 +234,9 @@ static void policy_extension(struct weft_build *b, const cluster *c, struct weft
 		int r = -ENOENT;
 
 		weft_field(at, "load_balancing_policy", "policies[%zu]", i);
-		if (type)
+		if (type && policy_foreign(type))
+			weft_build_fail(b, at, "unsupported: %s", type);
+		else if (type)
 			r = weft_any_unpack(e->typed_config, b->resource, at, b->diag, &msg);
 		if (!r)
 			policy_take(b, type, msg, at, ret);
@@ -214,7 +245,7 @@ static void policy_extension(struct weft_build *b, const cluster *c, struct weft
 		free(type);
 		if (msg)
 			protobuf_c_message_free_unpacked(msg, NULL);
-		if (r != -ENOENT)
+		if (r != -ENOENT || b->err)
 			return;
 	}
 	weft_build_fail(b, "load_balancing_policy", "no policy of the list is known");
@@ -416,22 +447,23 @@ static void lb_common_check(struct weft_build *b,
 {
 	/* zone-aware routing needs the bootstrap's local cluster, which there is none of */
 	static const char *const known[] = {"healthy_panic_threshold", "zone_aware_lb_config",
-					    NULL};
+					    "locality_weighted_lb_config", NULL};
 	static const char *const quiet[] = {"update_merge_window",
 					    "ignore_new_hosts_until_first_hc",
 					    "close_connections_on_host_set_change",
 					    "consistent_hashing_lb_config",
 					    "override_host_status",
 					    NULL};
+	static const char *const zone_known[] = {"fail_traffic_on_panic", NULL};
+	static const char *const zone_quiet[] = {"routing_enabled", "min_cluster_size", NULL};
 
 	if (!l)
 		return;
 	weft_build_fields(b, &l->base, "common_lb_config", known, quiet);
 	if (l->locality_config_specifier_case ==
-		    ENVOY__CONFIG__CLUSTER__V3__CLUSTER__COMMON_LB_CONFIG__LOCALITY_CONFIG_SPECIFIER_ZONE_AWARE_LB_CONFIG &&
-	    l->zone_aware_lb_config->fail_traffic_on_panic)
-		weft_build_fail(b, "common_lb_config.zone_aware_lb_config.fail_traffic_on_panic",
-				"unsupported");
+	    ENVOY__CONFIG__CLUSTER__V3__CLUSTER__COMMON_LB_CONFIG__LOCALITY_CONFIG_SPECIFIER_ZONE_AWARE_LB_CONFIG)
+		weft_build_fields(b, &l->zone_aware_lb_config->base,
+				  "common_lb_config.zone_aware_lb_config", zone_known, zone_quiet);
 }
 
 /* The same for lb_policy; without hashing it has no effect in Envoy either. */

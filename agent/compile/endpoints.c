@@ -1,59 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
-/*
- * Endpoint sets. Health comes from EDS alone here, so that priorities, overprovisioning and panic
- * (xds-envoy.md 3.8) can be worked out once: the image holds, per priority with load, the hosts
- * that may be chosen.
- */
+/* Endpoints of an assignment: addresses, health, localities, transport. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/compile/hashing.h"
+#include "agent/compile/hosts.h"
 #include "agent/compile/parts.h"
-#include "agent/compile/schedule.h"
 #include "bpf/engine/engine.h"
 #include "xds/any.h"
 
 /* Hosts of one assignment: schedules index them with 16 bits. */
 #define HOSTS_MAX 32768
-#define PRIORITY_LIMIT 129 /* 0..128 */
 
 typedef Envoy__Config__Cluster__V3__Cluster cluster;
 typedef Envoy__Config__Endpoint__V3__ClusterLoadAssignment assignment;
 typedef Envoy__Config__Endpoint__V3__LbEndpoint lb_endpoint;
 
-enum health { HEALTHY, DEGRADED, UNHEALTHY };
-
-struct hosts {
-	struct weft_img_endpoint *v;
-	uint32_t *priority;
-	enum health *health;
-	const struct weft_hashing *hashing;
-	char **key; /* what consistent hashing knows a host by; NULL with other policies */
-	size_t n;
+struct parse {
+	struct weft_hosts *h;
+	uint32_t *locality; /* of each of the assignment's entries */
 	uint32_t *by_addr; /* host + 1, open addressing, at most half full */
 	uint32_t mask;
 };
 
-struct share {
-	uint32_t total, healthy, degraded;
-	uint32_t h, d;		      /* availability in percent */
-	uint32_t load, degraded_load; /* of 100 */
-	bool panic;
-};
-
-static enum health health_of(const lb_endpoint *e)
+static enum weft_health health_of(const lb_endpoint *e)
 {
 	switch (e->health_status) {
 	case ENVOY__CONFIG__CORE__V3__HEALTH_STATUS__UNHEALTHY:
 	case ENVOY__CONFIG__CORE__V3__HEALTH_STATUS__TIMEOUT:
 	case ENVOY__CONFIG__CORE__V3__HEALTH_STATUS__DRAINING:
-		return UNHEALTHY;
+		return WEFT_HOST_UNHEALTHY;
 	case ENVOY__CONFIG__CORE__V3__HEALTH_STATUS__DEGRADED:
-		return DEGRADED;
+		return WEFT_HOST_DEGRADED;
 	default:
-		return HEALTHY;
+		return WEFT_HOST_HEALTHY;
 	}
 }
 
@@ -139,12 +120,13 @@ static void transport_check(struct weft_build *b, const cluster *c, const lb_end
 /* ---- hosts ---- */
 
 /* Whether an earlier host of this priority has the address; else it is remembered as host n. */
-static bool known_host(struct hosts *h, const struct weft_sockaddr *addr, uint32_t priority)
+static bool known_host(struct parse *p, const struct weft_sockaddr *addr, uint32_t priority)
 {
+	const struct weft_hosts *h = p->h;
 	uint32_t i = weft_hash_addr(&addr->addr, addr->port) + priority * 0x9e3779b1u;
 
 	for (;; i++) {
-		uint32_t *place = &h->by_addr[i & h->mask];
+		uint32_t *place = &p->by_addr[i & p->mask];
 
 		if (!*place) {
 			*place = (uint32_t)h->n + 1;
@@ -181,11 +163,12 @@ static void additional_check(struct weft_build *b,
 }
 
 static void host_add(struct weft_build *b, const cluster *c, const lb_endpoint *e,
-		     uint32_t priority, const char *field, struct hosts *h)
+		     uint32_t priority, uint32_t locality, const char *field, struct parse *p)
 {
 	static const char *const known[] = {"endpoint", "health_status", "metadata",
 					    "load_balancing_weight", NULL};
 	const Envoy__Config__Core__V3__SocketAddress *a;
+	struct weft_hosts *h = p->h;
 	struct weft_img_endpoint *out = &h->v[h->n];
 	char at[WEFT_FIELD_MAX];
 
@@ -211,22 +194,24 @@ static void host_add(struct weft_build *b, const cluster *c, const lb_endpoint *
 	}
 	additional_check(b, e->endpoint, field);
 	transport_check(b, c, e, field);
-	if (known_host(h, &out->addr, priority))
+	if (known_host(p, &out->addr, priority))
 		return; /* the first of an address counts */
 	out->weight = weft_u32(e->load_balancing_weight, 1);
 	out->health = (uint32_t)e->health_status;
 	out->hostname = weft_build_str(b, e->endpoint->hostname);
 	out->cell = weft_build_state(b, WEFT_CELL_ENDPOINT, 0, "%s %s:%u", c->name, a->address,
 				     a->port_value);
-	if (h->key && !(h->key[h->n] = weft_hashing_key(h->hashing, e, &out->addr)))
+	if (h->key && !(h->key[h->n] = weft_hashing_key(&h->balancing->hashing, e, &out->addr)))
 		b->err = b->err ? b->err : -ENOMEM;
 	h->priority[h->n] = priority;
+	h->locality[h->n] = locality;
+	h->localities[locality].n_host++;
 	h->health[h->n] = health_of(e);
 	h->n++;
 }
 
 static void hosts_fill(struct weft_build *b, const cluster *c, const assignment *a,
-		       const char *field, struct hosts *h)
+		       const char *field, struct parse *p)
 {
 	char at[WEFT_FIELD_MAX];
 
@@ -237,212 +222,10 @@ static void hosts_fill(struct weft_build *b, const cluster *c, const assignment 
 			weft_build_fail(b, weft_field(at, field, "endpoints[%zu]", i),
 					"unsupported: load_balancer_endpoints, LEDS");
 		for (size_t j = 0; j < l->n_lb_endpoints; j++)
-			host_add(b, c, l->lb_endpoints[j], l->priority,
+			host_add(b, c, l->lb_endpoints[j], l->priority, p->locality[i],
 				 weft_field(at, field, "endpoints[%zu].lb_endpoints[%zu]", i, j),
-				 h);
+				 p);
 	}
-}
-
-/* ---- priorities ---- */
-
-static uint32_t available(uint32_t part, uint32_t total, uint32_t factor)
-{
-	uint64_t x = total ? (uint64_t)factor * part / total : 0;
-
-	return x > 100 ? 100 : (uint32_t)x;
-}
-
-static uint32_t min_u32(uint32_t a, uint32_t b)
-{
-	return a < b ? a : b;
-}
-
-/* All in panic: shared by plain host counts, the rounding rest to the first. */
-static void share_by_hosts(struct share *s, size_t n)
-{
-	uint32_t hosts = 0, left = 100, first = UINT32_MAX;
-
-	for (size_t i = 0; i < n; i++)
-		hosts += s[i].total;
-	for (size_t i = 0; i < n; i++) {
-		s[i].load = hosts ? 100 * s[i].total / hosts : 0;
-		s[i].degraded_load = 0;
-		left -= s[i].load;
-		if (s[i].total && first == UINT32_MAX)
-			first = (uint32_t)i;
-	}
-	if (first != UINT32_MAX)
-		s[first].load += left;
-}
-
-/* What rounding left over goes to the first priority with healthy load, without any to the first
- * with degraded load. */
-static void rest_give(struct share *s, size_t n, uint32_t rest)
-{
-	uint32_t *degraded = NULL;
-
-	for (size_t i = 0; i < n; i++) {
-		if (s[i].load) {
-			s[i].load += rest;
-			return;
-		}
-		if (s[i].degraded_load && !degraded)
-			degraded = &s[i].degraded_load;
-	}
-	if (degraded)
-		*degraded += rest;
-}
-
-static void loads_fill(struct share *s, size_t n, uint32_t factor, uint32_t threshold)
-{
-	uint32_t sum = 0, total, left = 100, panics = 0, with_hosts = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		s[i].h = available(s[i].healthy, s[i].total, factor);
-		s[i].d = available(s[i].degraded, s[i].total, factor);
-		sum += s[i].h + s[i].d;
-	}
-	total = min_u32(100, sum);
-	for (size_t i = 0; i < n; i++) {
-		uint32_t usable =
-			s[i].total ? 100 * (s[i].healthy + s[i].degraded) / s[i].total : 0;
-
-		s[i].panic = total < 100 && s[i].total && usable < threshold;
-		panics += s[i].panic;
-		with_hosts += s[i].total != 0;
-	}
-	if (with_hosts && panics == with_hosts && threshold) {
-		share_by_hosts(s, n);
-		return;
-	}
-	if (!total) {
-		s[0].load = 100; /* nothing is selectable there: 503 */
-		return;
-	}
-	for (size_t i = 0; i < n; i++) {
-		s[i].load = min_u32(left, s[i].h * 100 / total);
-		left -= s[i].load;
-	}
-	for (size_t i = 0; i < n; i++) {
-		s[i].degraded_load = min_u32(left, s[i].d * 100 / total);
-		left -= s[i].degraded_load;
-	}
-	if (left)
-		rest_give(s, n, left);
-}
-
-/* The table of consistent hashing over a set's hosts. */
-static void table_fill(struct weft_build *b, const struct hosts *h, const uint32_t *host,
-		       const uint32_t *weight, struct weft_img_host_set *ret)
-{
-	char **key = calloc(ret->n_host + 1, sizeof(*key));
-	struct weft_hashing_table t = {0};
-	int r = -ENOMEM;
-
-	for (uint32_t i = 0; key && i < ret->n_host; i++)
-		key[i] = h->key[host[i]];
-	if (key && !b->err)
-		r = weft_hashing_make(h->hashing, key, weight, ret->n_host, &t);
-	if (r == -E2BIG) {
-		weft_build_fail(b, "endpoints", "a ring of more than %u entries: unequal weights, or "
-				"minimum_ring_size", WEFT_RING_MAX);
-	} else if (r < 0) {
-		b->err = b->err ? b->err : r;
-	} else if (t.n) {
-		ret->n_table = t.n;
-		ret->table = weft_build_put(b, t.host, t.n * sizeof(*t.host));
-		if (t.ring)
-			ret->ring = weft_build_put(b, t.ring, t.n * sizeof(*t.ring));
-	}
-	free(t.host);
-	free(t.ring);
-	free(key);
-}
-
-/* The hosts of one priority that may be chosen. */
-static void set_fill(struct weft_build *b, const struct hosts *h, uint32_t priority, bool panic,
-		     enum health want, struct weft_img_host_set *ret)
-{
-	uint32_t *host = calloc(h->n + 1, sizeof(*host)),
-		 *weight = calloc(h->n + 1, sizeof(*weight));
-	struct weft_schedule s = {0};
-	int err = -ENOMEM;
-
-	for (size_t i = 0; host && weight && i < h->n; i++) {
-		if (h->priority[i] != priority || (!panic && h->health[i] != want))
-			continue;
-		host[ret->n_host] = (uint32_t)i;
-		weight[ret->n_host++] = h->v[i].weight;
-	}
-	if (host && weight)
-		err = h->key ? 0 : weft_schedule_make(weight, ret->n_host, &s);
-	if (err) {
-		b->err = b->err ? b->err : err;
-	} else if (ret->n_host) {
-		ret->host = weft_build_put(b, host, ret->n_host * sizeof(*host));
-		ret->n_schedule = s.period;
-		if (s.order)
-			ret->schedule = weft_build_put(b, s.order, s.period * sizeof(*s.order));
-		else if (s.split)
-			ret->schedule = weft_build_put(b, s.split, s.n_split * sizeof(*s.split));
-		if (h->key)
-			table_fill(b, h, host, weight, ret);
-	}
-	weft_schedule_free(&s);
-	free(host);
-	free(weight);
-}
-
-struct set_list {
-	struct weft_img_host_set v[WEFT_PRIORITIES_MAX];
-	uint32_t n, end;
-};
-
-static void set_add(struct weft_build *b, const struct hosts *h, uint32_t priority, uint32_t load,
-		    bool panic, enum health want, struct set_list *l)
-{
-	if (!load)
-		return;
-	if (l->n == WEFT_PRIORITIES_MAX) {
-		weft_build_fail(b, "endpoints", "more than %u priorities with load",
-				WEFT_PRIORITIES_MAX);
-		return;
-	}
-	l->end += load;
-	l->v[l->n].load_end = l->end;
-	set_fill(b, h, priority, panic, want, &l->v[l->n]);
-	l->n++;
-}
-
-static void sets_fill(struct weft_build *b, const cluster *c, const assignment *a,
-		      const struct hosts *h, struct weft_img_endpoints *ret)
-{
-	struct share s[PRIORITY_LIMIT] = {0};
-	struct set_list list = {0};
-	uint32_t n = 1, factor = 140, threshold = 50;
-
-	for (size_t i = 0; i < h->n; i++) {
-		struct share *p = &s[h->priority[i]];
-
-		p->total++;
-		p->healthy += h->health[i] == HEALTHY;
-		p->degraded += h->health[i] == DEGRADED;
-		if (h->priority[i] >= n)
-			n = h->priority[i] + 1;
-	}
-	if (a->policy)
-		factor = weft_u32(a->policy->overprovisioning_factor, 140);
-	if (c->common_lb_config && c->common_lb_config->healthy_panic_threshold)
-		threshold = (uint32_t)c->common_lb_config->healthy_panic_threshold->value;
-	loads_fill(s, n, factor, threshold);
-	for (uint32_t i = 0; i < n; i++)
-		set_add(b, h, i, s[i].load, s[i].panic, HEALTHY, &list);
-	/* a consistent hash's tables are of healthy hosts whatever the load is for */
-	for (uint32_t i = 0; i < n; i++)
-		set_add(b, h, i, s[i].degraded_load, s[i].panic, h->key ? HEALTHY : DEGRADED, &list);
-	ret->n_set = list.n;
-	if (list.n)
-		ret->set = weft_build_put(b, list.v, list.n * sizeof(*list.v));
 }
 
 static void policy_check(struct weft_build *b, const assignment *a, const char *field)
@@ -457,29 +240,118 @@ static void policy_check(struct weft_build *b, const assignment *a, const char *
 				  NULL);
 }
 
-static bool hosts_alloc(struct hosts *h, const struct weft_hashing *hashing, size_t n)
+/* ---- localities ---- */
+
+struct entry {
+	const Envoy__Config__Endpoint__V3__LocalityLbEndpoints *l;
+	size_t index;
+};
+
+static int entry_names(const struct entry *x, const struct entry *y)
 {
+	const Envoy__Config__Core__V3__Locality none = ENVOY__CONFIG__CORE__V3__LOCALITY__INIT;
+	const Envoy__Config__Core__V3__Locality *a = x->l->locality ? x->l->locality : &none;
+	const Envoy__Config__Core__V3__Locality *b = y->l->locality ? y->l->locality : &none;
+	int r = strcmp(a->region, b->region);
+
+	if (x->l->priority != y->l->priority)
+		return x->l->priority < y->l->priority ? -1 : 1;
+	r = r ? r : strcmp(a->zone, b->zone);
+	return r ? r : strcmp(a->sub_zone, b->sub_zone);
+}
+
+static int entry_order(const void *a, const void *b)
+{
+	const struct entry *x = a, *y = b;
+	int r = entry_names(x, y);
+
+	return r ? r : (x->index > y->index) - (x->index < y->index);
+}
+
+/* Numbers in the order of priorities and names; of several weights of one locality the last counts. */
+static bool localities_fill(const assignment *a, struct parse *p)
+{
+	struct entry *e = calloc(a->n_endpoints + 1, sizeof(*e));
+	struct weft_hosts *h = p->h;
+
+	p->locality = calloc(a->n_endpoints + 1, sizeof(*p->locality));
+	h->localities = calloc(a->n_endpoints + 1, sizeof(*h->localities));
+	if (!e || !p->locality || !h->localities) {
+		free(e);
+		return false;
+	}
+	for (size_t i = 0; i < a->n_endpoints; i++)
+		e[i] = (struct entry){a->endpoints[i], i};
+	qsort(e, a->n_endpoints, sizeof(*e), entry_order);
+	for (size_t i = 0; i < a->n_endpoints; i++) {
+		h->n_locality += !i || entry_names(&e[i - 1], &e[i]);
+		p->locality[e[i].index] = (uint32_t)h->n_locality - 1;
+		if (e[i].l->load_balancing_weight)
+			h->localities[h->n_locality - 1].weight =
+				e[i].l->load_balancing_weight->value;
+	}
+	free(e);
+	return true;
+}
+
+/* ---- all of it ---- */
+
+static bool hosts_alloc(struct parse *p, size_t n)
+{
+	struct weft_hosts *h = p->h;
 	uint32_t size = 4;
 
 	while (size < 2 * n)
 		size *= 2;
-	h->mask = size - 1;
-	h->by_addr = calloc(size, sizeof(*h->by_addr));
+	p->mask = size - 1;
+	p->by_addr = calloc(size, sizeof(*p->by_addr));
 	h->v = calloc(n + 1, sizeof(*h->v));
 	h->priority = calloc(n + 1, sizeof(*h->priority));
+	h->locality = calloc(n + 1, sizeof(*h->locality));
 	h->health = calloc(n + 1, sizeof(*h->health));
-	h->hashing = hashing;
-	if (hashing->lb >= WEFT_LB_RING_HASH && !(h->key = calloc(n + 1, sizeof(*h->key))))
+	if (h->balancing->hashing.lb && !(h->key = calloc(n + 1, sizeof(*h->key))))
 		return false;
-	return h->by_addr && h->v && h->priority && h->health;
+	return p->by_addr && h->v && h->priority && h->locality && h->health;
+}
+
+static void hosts_free(struct parse *p)
+{
+	struct weft_hosts *h = p->h;
+
+	for (size_t i = 0; h->key && i < h->n; i++)
+		free(h->key[i]);
+	free(h->key);
+	free(h->v);
+	free(h->priority);
+	free(h->locality);
+	free(h->health);
+	free(h->localities);
+	free(p->locality);
+	free(p->by_addr);
+}
+
+/* The sets of all hosts. */
+static void all_fill(struct weft_build *b, const struct weft_hosts *h,
+		     struct weft_img_endpoints *ret)
+{
+	uint32_t *all = calloc(h->n + 1, sizeof(*all));
+
+	for (uint32_t i = 0; all && i < h->n; i++)
+		all[i] = i;
+	if (all)
+		weft_build_host_sets(b, h, all, h->n, false, ret);
+	else
+		b->err = b->err ? b->err : -ENOMEM;
+	free(all);
 }
 
 uint32_t weft_build_endpoints(struct weft_build *b, const cluster *c, const assignment *a)
 {
 	const char *field = a == c->load_assignment ? "load_assignment" : "";
 	struct weft_img_endpoints out = {0};
-	struct weft_hashing hashing;
-	struct hosts h = {0};
+	struct weft_balancing balancing;
+	struct weft_hosts h = {.balancing = &balancing, .factor = 140};
+	struct parse p = {.h = &h};
 	char at[WEFT_FIELD_MAX];
 	size_t n = 0;
 
@@ -490,23 +362,19 @@ uint32_t weft_build_endpoints(struct weft_build *b, const cluster *c, const assi
 				HOSTS_MAX);
 		return 0;
 	}
-	weft_hashing_of(c, &hashing);
-	if (hosts_alloc(&h, &hashing, n)) {
+	weft_balancing_of(c, &balancing);
+	if (a->policy)
+		h.factor = weft_u32(a->policy->overprovisioning_factor, 140);
+	if (hosts_alloc(&p, n) && localities_fill(a, &p)) {
 		policy_check(b, a, field);
-		hosts_fill(b, c, a, field, &h);
+		hosts_fill(b, c, a, field, &p);
 		out.n = (uint32_t)h.n;
 		if (h.n)
 			out.endpoint = weft_build_put(b, h.v, h.n * sizeof(*h.v));
-		sets_fill(b, c, a, &h, &out);
+		all_fill(b, &h, &out);
 	} else {
 		b->err = b->err ? b->err : -ENOMEM;
 	}
-	for (size_t i = 0; h.key && i < h.n; i++)
-		free(h.key[i]);
-	free(h.key);
-	free(h.v);
-	free(h.priority);
-	free(h.health);
-	free(h.by_addr);
+	hosts_free(&p);
 	return weft_build_put(b, &out, sizeof(out));
 }

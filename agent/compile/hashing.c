@@ -9,106 +9,6 @@
 #include <string.h>
 
 #include "bpf/engine/engine.h"
-#include "envoy/extensions/load_balancing_policies/maglev/v3/maglev.pb-c.h"
-#include "envoy/extensions/load_balancing_policies/ring_hash/v3/ring_hash.pb-c.h"
-#include "xds/any.h"
-
-#define POLICIES "envoy.extensions.load_balancing_policies."
-#define RING_MIN 1024u
-#define RING_MAX 8388608u
-#define TABLE_SIZE 65537u
-
-typedef Envoy__Config__Cluster__V3__Cluster cluster;
-typedef Envoy__Extensions__LoadBalancingPolicies__RingHash__V3__RingHash ring_hash;
-typedef Envoy__Extensions__LoadBalancingPolicies__Maglev__V3__Maglev maglev;
-
-static uint64_t u64(const Google__Protobuf__UInt64Value *v, uint64_t unset)
-{
-	return v ? v->value : unset;
-}
-
-/* ---- what is configured ---- */
-
-static void ring_take(const ring_hash *r, struct weft_hashing *ret)
-{
-	ret->lb = WEFT_LB_RING_HASH;
-	ret->murmur =
-		r->hash_function ==
-		ENVOY__EXTENSIONS__LOAD_BALANCING_POLICIES__RING_HASH__V3__RING_HASH__HASH_FUNCTION__MURMUR_HASH_2;
-	ret->min = u64(r->minimum_ring_size, RING_MIN);
-	ret->max = u64(r->maximum_ring_size, RING_MAX);
-	ret->hostname = r->consistent_hashing_lb_config
-				? r->consistent_hashing_lb_config->use_hostname_for_hashing
-				: r->use_hostname_for_hashing;
-}
-
-static void maglev_take(const maglev *m, struct weft_hashing *ret)
-{
-	ret->lb = WEFT_LB_MAGLEV;
-	ret->table_size = u64(m->table_size, TABLE_SIZE);
-	ret->hostname = m->consistent_hashing_lb_config &&
-			m->consistent_hashing_lb_config->use_hostname_for_hashing;
-}
-
-static void extension_take(const cluster *c, struct weft_hashing *ret)
-{
-	for (size_t i = 0; i < c->load_balancing_policy->n_policies; i++) {
-		const Envoy__Config__Core__V3__TypedExtensionConfig *e =
-			c->load_balancing_policy->policies[i]->typed_extension_config;
-		ProtobufCMessage *msg = NULL;
-		char *type = e && e->typed_config ? weft_any_type(e->typed_config) : NULL;
-		int r = type ? weft_any_unpack(e->typed_config, "", "", NULL, &msg) : -ENOENT;
-
-		if (!r && !strcmp(type, POLICIES "ring_hash.v3.RingHash"))
-			ring_take((const void *)msg, ret);
-		else if (!r && !strcmp(type, POLICIES "maglev.v3.Maglev"))
-			maglev_take((const void *)msg, ret);
-		free(type);
-		if (msg)
-			protobuf_c_message_free_unpacked(msg, NULL);
-		if (r != -ENOENT)
-			return;
-	}
-}
-
-static void legacy_take(const cluster *c, struct weft_hashing *ret)
-{
-	const Envoy__Config__Cluster__V3__Cluster__RingHashLbConfig *r =
-		c->lb_config_case ==
-				ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_CONFIG_RING_HASH_LB_CONFIG
-			? c->ring_hash_lb_config
-			: NULL;
-	const Envoy__Config__Cluster__V3__Cluster__MaglevLbConfig *m =
-		c->lb_config_case == ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_CONFIG_MAGLEV_LB_CONFIG
-			? c->maglev_lb_config
-			: NULL;
-
-	if (c->lb_policy == ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_POLICY__RING_HASH) {
-		ret->lb = WEFT_LB_RING_HASH;
-		ret->min = u64(r ? r->minimum_ring_size : NULL, RING_MIN);
-		ret->max = u64(r ? r->maximum_ring_size : NULL, RING_MAX);
-		ret->murmur =
-			r &&
-			r->hash_function ==
-				ENVOY__CONFIG__CLUSTER__V3__CLUSTER__RING_HASH_LB_CONFIG__HASH_FUNCTION__MURMUR_HASH_2;
-	} else if (c->lb_policy == ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_POLICY__MAGLEV) {
-		ret->lb = WEFT_LB_MAGLEV;
-		ret->table_size = u64(m ? m->table_size : NULL, TABLE_SIZE);
-	} else {
-		return;
-	}
-	ret->hostname = c->common_lb_config && c->common_lb_config->consistent_hashing_lb_config &&
-			c->common_lb_config->consistent_hashing_lb_config->use_hostname_for_hashing;
-}
-
-void weft_hashing_of(const cluster *c, struct weft_hashing *ret)
-{
-	*ret = (struct weft_hashing){0};
-	if (c->load_balancing_policy)
-		extension_take(c, ret);
-	else
-		legacy_take(c, ret);
-}
 
 /* ---- keys ---- */
 
@@ -310,24 +210,13 @@ static int maglev_make(const struct weft_hashing *h, char *const *key, const dou
 	return 0;
 }
 
-int weft_hashing_make(const struct weft_hashing *h, char *const *key, const uint32_t *weight,
-		      size_t n, struct weft_hashing_table *ret)
+int weft_hashing_make(const struct weft_hashing *h, char *const *key, const double *share, size_t n,
+		      struct weft_hashing_table *ret)
 {
-	double *share = calloc(n + 1, sizeof(*share));
-	uint64_t sum = 0;
-	int r = 0;
-
 	*ret = (struct weft_hashing_table){0};
-	if (!share)
-		return -ENOMEM;
-	for (size_t i = 0; i < n; i++)
-		sum += weight[i];
-	for (size_t i = 0; i < n; i++)
-		share[i] = (double)weight[i] / (double)sum;
-	if (n && h->lb == WEFT_LB_RING_HASH)
-		r = ring_make(h, key, share, n, ret);
-	else if (n)
-		r = maglev_make(h, key, share, n, ret);
-	free(share);
-	return r;
+	if (!n)
+		return 0;
+	if (h->lb == WEFT_LB_RING_HASH)
+		return ring_make(h, key, share, n, ret);
+	return maglev_make(h, key, share, n, ret);
 }

@@ -8,7 +8,6 @@
 #include <stdint.h>
 
 #include "bpf/abi/image.h"
-#include "envoy/config/cluster/v3/cluster.pb-c.h"
 #include "envoy/config/endpoint/v3/endpoint_components.pb-c.h"
 
 struct weft_hashing {
@@ -18,9 +17,6 @@ struct weft_hashing {
 	uint64_t min, max; /* entries of a ring: 1024, 8388608 */
 	uint64_t table_size; /* of MAGLEV: 65537; a prime above 1 */
 };
-
-/* Of load_balancing_policy's first known policy, else of lb_policy. What it refuses: cluster.c. */
-void weft_hashing_of(const Envoy__Config__Cluster__V3__Cluster *c, struct weft_hashing *ret);
 
 /*
  * What a host is known by: metadata envoy.lb hash_key, else its hostname if so configured, else
@@ -38,8 +34,9 @@ struct weft_hashing_table {
 /* 64-bit MurmurHash2 as libstdc++ has it for std::hash: MURMUR_HASH_2. */
 uint64_t weft_hashing_murmur(const void *bytes, size_t len);
 /*
- * n hosts (at most 65535) by keys and weights. Arrays of *ret are the caller's to free, also after
- * an error. n 0: an empty table. -ENOMEM; -E2BIG: a ring of more than WEFT_RING_MAX entries.
+ * n hosts (at most 65535) by keys, with their shares of all (above 0, in sum at most about 1). Arrays of *ret are the
+ * caller's to free, also after an error. n 0: an empty table. -ENOMEM; -E2BIG: a ring of more than WEFT_RING_MAX
+ * entries.
  */
-int weft_hashing_make(const struct weft_hashing *h, char *const *key, const uint32_t *weight,
-		      size_t n, struct weft_hashing_table *ret);
+int weft_hashing_make(const struct weft_hashing *h, char *const *key, const double *share, size_t n,
+		      struct weft_hashing_table *ret);

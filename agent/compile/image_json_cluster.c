@@ -40,31 +40,43 @@ static json_t *table_shares(const struct weft_img_host_set *s)
 	return list;
 }
 
+static void set_add(const struct weft_img_host_set *s, json_t *to)
+{
+	const uint32_t *host = s->n_host ? weft_img_at(s->host) : NULL;
+	uint32_t n = s->n_schedule <= WEFT_SCHEDULE_MAX ? s->n_schedule : 0;
+	const uint16_t *order = n ? weft_img_at(s->schedule) : NULL;
+	json_t *hosts = json_array(), *schedule = json_array();
+
+	for (uint32_t j = 0; j < s->n_host; j++)
+		json_array_append_new(hosts, json_integer(host[j]));
+	for (uint32_t j = 0; j < n; j++)
+		json_array_append_new(schedule, json_integer(order[j]));
+	json_object_set_new(to, "hosts", hosts);
+	json_object_set_new(to, "schedule", schedule);
+	if (s->n_table)
+		json_object_set_new(to, "table_entries", table_shares(s));
+	if (s->n_schedule > n)
+		json_object_set_new(to, "schedule_period", json_integer((json_int_t)s->n_schedule));
+}
+
 static json_t *sets_json(const struct weft_img_endpoints *e)
 {
 	const struct weft_img_host_set *s = e->n_set ? weft_img_at(e->set) : NULL;
 	json_t *list = json_array();
 
 	for (uint32_t i = 0; i < e->n_set; i++) {
-		const uint32_t *host = s[i].n_host ? weft_img_at(s[i].host) : NULL;
-		uint32_t n = s[i].n_schedule <= WEFT_SCHEDULE_MAX ? s[i].n_schedule : 0;
-		const uint16_t *order = n ? weft_img_at(s[i].schedule) : NULL;
-		json_t *hosts = json_array(), *schedule = json_array();
-		json_t *shares = NULL;
+		const struct weft_img_host_set *part = s[i].n_part ? weft_img_at(s[i].part) : NULL;
+		json_t *set = json_pack("{s:i}", "load_end", (int)s[i].load_end), *parts = json_array();
 
-		for (uint32_t j = 0; j < s[i].n_host; j++)
-			json_array_append_new(hosts, json_integer(host[j]));
-		for (uint32_t j = 0; j < n; j++)
-			json_array_append_new(schedule, json_integer(order[j]));
-		if (s[i].n_table)
-			shares = table_shares(&s[i]);
-		json_array_append_new(list,
-				      json_pack("{s:i, s:o, s:o, s:o*}", "load_end",
-						(int)s[i].load_end, "hosts", hosts, "schedule",
-						schedule, "table_entries", shares));
-		if (s[i].n_schedule > n)
-			json_object_set_new(json_array_get(list, i), "schedule_period",
-					    json_integer((json_int_t)s[i].n_schedule));
+		set_add(&s[i], set);
+		for (uint32_t j = 0; j < s[i].n_part; j++) {
+			json_array_append_new(parts, json_object());
+			set_add(&part[j], json_array_get(parts, j));
+		}
+		if (part)
+			json_object_set(set, "localities", parts);
+		json_decref(parts);
+		json_array_append_new(list, set);
 	}
 	return list;
 }

@@ -158,11 +158,17 @@ int weft_schedule_make(const uint32_t *weight, size_t n, struct weft_schedule *r
 		return 0;
 	}
 	turn = calloc(n, sizeof(*turn));
-	if (!turn)
+	out.turns = calloc(n, sizeof(*out.turns));
+	if (!turn || !out.turns) {
+		free(turn);
+		free(out.turns);
 		return -ENOMEM;
+	}
 	for (size_t i = 0; i < n; i++)
 		turn[i] = (struct turn){.k = 1, .weight = weight[i], .order = i, .host = (uint32_t)i};
 	out.period = reduce(turn, n);
+	for (size_t i = 0; i < n; i++)
+		out.turns[i] = turn[i].weight;
 	if (out.period <= WEFT_SCHEDULE_MAX) {
 		out.order = order_make(turn, n, out.period);
 	} else {
@@ -170,8 +176,10 @@ int weft_schedule_make(const uint32_t *weight, size_t n, struct weft_schedule *r
 		out.n_split = (uint32_t)n - 1;
 	}
 	free(turn);
-	if (!out.order && !out.split)
+	if (!out.order && !out.split) {
+		free(out.turns);
 		return -ENOMEM;
+	}
 	*ret = out;
 	return 0;
 }
@@ -180,5 +188,6 @@ void weft_schedule_free(struct weft_schedule *s)
 {
 	free(s->order);
 	free(s->split);
+	free(s->turns);
 	*s = (struct weft_schedule){0};
 }

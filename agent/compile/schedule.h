@@ -15,6 +15,7 @@ struct weft_schedule {
 	uint16_t *order; /* period <= WEFT_SCHEDULE_MAX: indexes of hosts */
 	struct weft_img_split *split; /* beyond: a tree, the first is the root */
 	uint32_t n_split;
+	uint32_t *turns; /* of each host in a period; NULL: one each */
 };
 
 /*

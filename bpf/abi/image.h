@@ -765,6 +765,13 @@ struct weft_img_host_set {
 	__u32 n_table;	/* RING_HASH, MAGLEV, else 0 */
 	__u32 table;	/* __u16[n]: indexes into host */
 	__u32 ring;	/* __u64[n]: RING_HASH, ascending hashes of the entries of table */
+	/*
+	 * Localities by weight: schedule and n_schedule are theirs then. Behind the indexes of a stored order come, as
+	 * many again, the numbers of earlier turns of the same locality in the period.
+	 */
+	__u32 n_part;
+	__u32 part; /* struct weft_img_host_set[n], without parts, table and load */
+	__u32 turns; /* of a part: its turns in a period */
 };
 /*
  * A period too long to be stored, as a tree: of the first m turns at a node round(m * weight / period) are the first

@@ -116,8 +116,11 @@ WEFT_GLOBAL int weft_endpoints_usable(__u32 endpoints)
 	return 0;
 }
 
-/* Host of turn m, below the period of the root, by the tree of splits at that offset. Index into the set's hosts. */
-WEFT_INLINE __u32 weft_split_at(__u32 splits, __u32 m)
+/*
+ * Host of turn m, below the period of the root, by the tree of splits at that offset: its index << 32 | how many turns
+ * it had before in this period.
+ */
+WEFT_INLINE __u64 weft_split_at(__u32 splits, __u32 m)
 {
 	WEFT_IMG_BASE(0);
 	__u32 s = splits;
@@ -137,7 +140,7 @@ WEFT_INLINE __u32 weft_split_at(__u32 splits, __u32 m)
 			m -= first;
 		}
 		if (child & WEFT_SPLIT_HOST)
-			return child & ~WEFT_SPLIT_HOST;
+			return (__u64)(child & ~WEFT_SPLIT_HOST) << 32 | m;
 		s = splits + child * (__u32)sizeof(struct weft_img_split);
 	}
 	return 0;
@@ -151,11 +154,39 @@ WEFT_GLOBAL __u32 weft_set_at(__u32 set, __u32 i)
 	__u32 schedule = WEFT_IMG(struct weft_img_host_set, set)->schedule;
 
 	if (n > WEFT_SCHEDULE_MAX)
-		return weft_split_at(schedule, i % n);
+		return (__u32)(weft_split_at(schedule, i % n) >> 32);
 	if (n)
 		return *WEFT_IMG(__u16, schedule + (i % n) * 2);
 	n = WEFT_IMG(struct weft_img_host_set, set)->n_host;
 	return n ? i % n : 0;
+}
+
+/*
+ * Locality whose turn i is, of a set that has some: offset of its weft_img_host_set << 32 | the number of the turn
+ * among its own, by which it lets its hosts take theirs.
+ */
+WEFT_GLOBAL __u64 weft_part_at(__u32 set, __u32 i)
+{
+	WEFT_IMG_BASE(0);
+	__u32 n = WEFT_IMG(struct weft_img_host_set, set)->n_schedule;
+	__u32 schedule = WEFT_IMG(struct weft_img_host_set, set)->schedule;
+	__u32 period = n ? n : WEFT_IMG(struct weft_img_host_set, set)->n_part;
+	__u32 m = period ? i % period : 0, index = m, before = 0;
+
+	if (n > WEFT_SCHEDULE_MAX) {
+		__u64 at = weft_split_at(schedule, m);
+
+		index = (__u32)(at >> 32);
+		before = (__u32)at;
+	} else if (n) {
+		index = *WEFT_IMG(__u16, schedule + m * 2);
+		before = *WEFT_IMG(__u16, schedule + (n + m) * 2);
+	}
+	__u32 part = WEFT_IMG(struct weft_img_host_set, set)->part +
+		     index * (__u32)sizeof(struct weft_img_host_set);
+
+	before += (period ? i / period : 0) * WEFT_IMG(struct weft_img_host_set, part)->turns;
+	return (__u64)part << 32 | before;
 }
 
 /* Offset of the weft_img_endpoint that is host h of the set. */
@@ -182,32 +213,25 @@ WEFT_GLOBAL __u32 weft_cursor_next(__u32 cell, __u32 peek)
 
 /*
  * Least request: of `choices` hosts the one with the least active requests for its weight. With equal weights all are
- * drawn at random; else by the schedule, the first in turn, so that without load shares are the weights'. Whatever
- * the load, a host of share p gets from p^choices to 1 - (1 - p)^choices. (Envoy divides the weight by active + 1 in
- * its schedule: the same without load, weights' shares when all have equal load, no such bounds.)
+ * drawn at random; else by the schedule, the first in turn (the low half of random), so that without load shares are
+ * the weights'. Whatever the load, a host of share p gets from p^choices to 1 - (1 - p)^choices. (Envoy divides the
+ * weight by active + 1 in its schedule: the same without load, weights' shares when all have equal load, no such
+ * bounds.)
  */
-WEFT_GLOBAL __u32 weft_least_choose(const struct weft_ctx *ctx, __u32 cluster, __u32 endpoints,
+WEFT_GLOBAL __u32 weft_least_choose(const struct weft_ctx *ctx, __u32 choices, __u32 endpoints,
 				    __u32 set, __u64 random)
 {
-	__u32 best = 0, first = (__u32)random;
+	__u32 best = 0;
 	__u64 best_active = 0, best_weight = 1;
 
 	if (!ctx)
 		return 0;
 	WEFT_IMG_BASE(0);
 	WEFT_STATE_BASE(0);
-	__u32 choices = WEFT_IMG(struct weft_img_cluster, cluster)->choice_count;
-	__u32 weighted = WEFT_IMG(struct weft_img_host_set, set)->n_schedule;
-
-	if (weighted)
-		first = weft_cursor_next(weft_cell_find(ctx->pod,
-							WEFT_IMG(struct weft_img_cluster, cluster)->cell),
-					 ctx->flags & WEFT_CTX_EXPLAIN);
-
 	for (__u32 i = 0; i < WEFT_CHOICES_MAX; i++) {
 		if (i >= choices)
 			break;
-		__u32 h = weft_set_at(set, i ? (__u32)(random >> 32) : first);
+		__u32 h = weft_set_at(set, (__u32)(i ? random >> 32 : random));
 		__u32 e = weft_set_endpoint(endpoints, set, h);
 		__u32 cell = weft_cell_find(ctx->pod, WEFT_IMG(struct weft_img_endpoint, e)->cell);
 		__u64 active = cell ? WEFT_READ(WEFT_STATE(struct weft_cell_endpoint, cell)->rq_active) : 0;
@@ -256,23 +280,40 @@ WEFT_API int weft_endpoint_choose(const struct weft_ctx *ctx, __u32 cluster, __u
 
 	if (lb >= WEFT_LB_RING_HASH)
 		return weft_endpoint_hashed(endpoints, lb, random, 0);
-	__u32 set = weft_set_choose(endpoints, random), explain = ctx->flags & WEFT_CTX_EXPLAIN;
+	__u32 set = weft_set_choose(endpoints, random), explain = ctx->flags & WEFT_CTX_EXPLAIN, turn = 0;
 
 	if (!set || !WEFT_IMG(struct weft_img_host_set, set)->n_host)
 		return -WEFT_ENOENT;
 	random = weft_random_next(random);
-	if (lb == WEFT_LB_RANDOM) {
-		h = (__u32)((random >> 32) % WEFT_IMG(struct weft_img_host_set, set)->n_host);
-	} else {
+	__u32 parts = WEFT_IMG(struct weft_img_host_set, set)->n_part;
+
+	if (lb != WEFT_LB_RANDOM || parts) {
 		cell = weft_cell_find(ctx->pod, id);
 		if (!cell && !explain) {
 			*ret_need = id;
 			return -WEFT_EAGAIN;
 		}
-		if (lb == WEFT_LB_LEAST_REQUEST)
-			h = weft_least_choose(ctx, cluster, endpoints, set, random);
-		else
-			h = weft_set_at(set, weft_cursor_next(cell, explain));
+		if (lb == WEFT_LB_ROUND_ROBIN || parts ||
+		    WEFT_IMG(struct weft_img_host_set, set)->n_schedule)
+			turn = weft_cursor_next(cell, explain);
+	}
+	if (parts) {
+		__u64 part = weft_part_at(set, turn);
+
+		set = (__u32)(part >> 32);
+		turn = (__u32)part;
+	}
+	if (lb == WEFT_LB_RANDOM) {
+		__u32 n = WEFT_IMG(struct weft_img_host_set, set)->n_host;
+
+		h = n ? (__u32)((random >> 32) % n) : 0;
+	} else if (lb == WEFT_LB_LEAST_REQUEST) {
+		if (WEFT_IMG(struct weft_img_host_set, set)->n_schedule)
+			random = (random & ~0xffffffffull) | turn;
+		h = weft_least_choose(ctx, WEFT_IMG(struct weft_img_cluster, cluster)->choice_count,
+				      endpoints, set, random);
+	} else {
+		h = weft_set_at(set, turn);
 	}
 	return (int)*WEFT_IMG(__u32, WEFT_IMG(struct weft_img_host_set, set)->host + h * 4);
 }

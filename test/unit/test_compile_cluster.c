@@ -149,14 +149,21 @@ static void test_policies(void **state)
 		     "Cluster/c", "round_robin_lb_config.slow_start_config", "unsupported");
 	conf_refused(C(POLICY("cluster_provided.v3.ClusterProvided", "")), "Cluster/c",
 		     "load_balancing_policy.policies[0]", "unsupported");
-	conf_refused(
-		C(POLICY("round_robin.v3.RoundRobin",
-			 ", locality_lb_config: {locality_weighted_lb_config: {}}")),
-		"Cluster/c",
-		"load_balancing_policy.policies[0].locality_lb_config.locality_weighted_lb_config",
-		"unsupported");
-	conf_refused(C("common_lb_config: {locality_weighted_lb_config: {}}, "), "Cluster/c",
-		     "common_lb_config.locality_weighted_lb_config", "unsupported");
+	conf_refused(C(POLICY("wrr_locality.v3.WrrLocality", "")), "Cluster/c",
+		     "load_balancing_policy", "known");
+	/* Envoy would take it before the one that is known here */
+	conf_refused(C("load_balancing_policy: {policies: [{typed_extension_config: {name: a, "
+		       "typed_config: {" T("extensions.load_balancing_policies.subset.v3.Subset") "}}}, "
+		       "{typed_extension_config: {name: b, typed_config: {" T(
+			       "extensions.load_balancing_policies.random.v3.Random") "}}}]}, "),
+		     "Cluster/c", "load_balancing_policy.policies[0]", "unsupported");
+	conf_noted(C("common_lb_config: {zone_aware_lb_config: {min_cluster_size: 3}}, "), "Cluster/c",
+		   "common_lb_config.zone_aware_lb_config.min_cluster_size");
+	conf_noted(C(POLICY("round_robin.v3.RoundRobin",
+			    ", locality_lb_config: {zone_aware_lb_config: {min_cluster_size: 3}}")),
+		   "Cluster/c",
+		   "load_balancing_policy.policies[0].locality_lb_config.zone_aware_lb_config."
+		   "min_cluster_size");
 	conf_refused(C("lb_subset_config: {subset_selectors: [{keys: [a]}]}, "), "Cluster/c",
 		     "lb_subset_config", "unsupported");
 }

@@ -11,6 +11,20 @@ static char *six[] = {"127.0.0.1:90", "127.0.0.1:91", "127.0.0.1:92",
 static char *named[] = {"90", "91", "92", "93", "94", "95"};
 static const uint32_t ones[] = {1, 1, 1, 1, 1, 1};
 
+/* With all weights in one locality. */
+static int make(const struct weft_hashing *h, char *const *key, const uint32_t *weight, size_t n,
+		struct weft_hashing_table *ret)
+{
+	double share[65536];
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum += weight[i];
+	for (size_t i = 0; i < n; i++)
+		share[i] = (double)weight[i] / (double)sum;
+	return weft_hashing_make(h, key, share, n, ret);
+}
+
 static void done(struct weft_hashing_table *t)
 {
 	free(t->host);
@@ -48,14 +62,14 @@ static void test_ring(void **state)
 	struct weft_hashing_table t;
 
 	(void)state;
-	assert_int_equal(weft_hashing_make(&h, named, ones, 6, &t), 0);
+	assert_int_equal(make(&h, named, ones, 6, &t), 0);
 	assert_int_equal(t.n, 12);
 	for (int i = 0; i < 12; i++) {
 		assert_true(t.ring[i] == want[i].hash);
 		assert_int_equal(t.host[i], want[i].host);
 	}
 	done(&t);
-	assert_int_equal(weft_hashing_make(&h, six, ones, 0, &t), 0);
+	assert_int_equal(make(&h, six, ones, 0, &t), 0);
 	assert_int_equal(t.n, 0);
 	done(&t);
 }
@@ -68,7 +82,7 @@ static void test_ring_weights(void **state)
 	uint32_t n[3] = {0};
 
 	(void)state;
-	assert_int_equal(weft_hashing_make(&h, six, (uint32_t[]){1, 4, 3}, 3, &t), 0);
+	assert_int_equal(make(&h, six, (uint32_t[]){1, 4, 3}, 3, &t), 0);
 	assert_int_equal(t.n, 8);
 	for (uint32_t i = 0; i < t.n; i++)
 		n[t.host[i]]++;
@@ -76,10 +90,10 @@ static void test_ring_weights(void **state)
 	assert_int_equal(n[1], 4);
 	assert_int_equal(n[2], 3);
 	done(&t);
-	assert_int_equal(weft_hashing_make(&h, six, (uint32_t[]){1, WEFT_RING_MAX}, 2, &t), -E2BIG);
+	assert_int_equal(make(&h, six, (uint32_t[]){1, WEFT_RING_MAX}, 2, &t), -E2BIG);
 	done(&t);
 	h.max = 100;
-	assert_int_equal(weft_hashing_make(&h, six, (uint32_t[]){1, WEFT_RING_MAX}, 2, &t), 0);
+	assert_int_equal(make(&h, six, (uint32_t[]){1, WEFT_RING_MAX}, 2, &t), 0);
 	assert_int_equal(t.n, 100);
 	done(&t);
 }
@@ -92,13 +106,13 @@ static void test_maglev(void **state)
 	uint32_t n[2] = {0};
 
 	(void)state;
-	assert_int_equal(weft_hashing_make(&h, six, ones, 6, &t), 0);
+	assert_int_equal(make(&h, six, ones, 6, &t), 0);
 	assert_int_equal(t.n, 7);
 	assert_null(t.ring);
 	assert_memory_equal(t.host, want, sizeof(want));
 	done(&t);
 	h.table_size = 65537;
-	assert_int_equal(weft_hashing_make(&h, six, (uint32_t[]){1, 3}, 2, &t), 0);
+	assert_int_equal(make(&h, six, (uint32_t[]){1, 3}, 2, &t), 0);
 	for (uint32_t i = 0; i < t.n; i++)
 		n[t.host[i]]++;
 	assert_in_range(n[0], 16384, 16385);

@@ -60,6 +60,89 @@ static void schedule(void **state)
 	assert_int_equal(n[1], 6);
 }
 
+/* Three hosts, the first two in a locality; `order` is of the localities, ranks behind it. */
+static __u32 two_localities(const __u16 *order, __u32 period, const __u32 *turns)
+{
+	__u32 e = fix_endpoints(3, NULL, 80);
+	struct weft_img_host_set part[2] = { { .n_host = 2, .turns = turns[0] },
+					     { .n_host = 1, .turns = turns[1] } };
+	__u32 set = FIX_AT(struct weft_img_endpoints, e)->set, schedule = 0, off;
+
+	part[0].host = FIX_AT(struct weft_img_host_set, set)->host;
+	part[1].host = part[0].host + 8;
+	if (period)
+		schedule = fix_put(order, period * 4, 8);
+	off = fix_put(part, sizeof(part), 0);
+	FIX_AT(struct weft_img_host_set, set)->n_part = 2;
+	FIX_AT(struct weft_img_host_set, set)->part = off;
+	FIX_AT(struct weft_img_host_set, set)->n_schedule = period;
+	FIX_AT(struct weft_img_host_set, set)->schedule = schedule;
+	return e;
+}
+
+/* Localities take turns by weight, the hosts of each by its own turns: neither disturbs the other. */
+static void localities(void **state)
+{
+	static const __u16 order[] = { 1, 0, 1, 1, 0, 0, 1, 2 }; /* turns 1 0 1 1, then ranks */
+	static const int want[] = { 2, 0, 2, 2, 2, 1, 2, 2 };
+	__u32 c = fix_cluster(WEFT_LB_ROUND_ROBIN, 7), e;
+	int n[3] = { 0 };
+
+	(void)state;
+	e = two_localities(order, 4, (__u32[]){ 1, 3 });
+	assert_int_equal(choose(c, e, 1), -1007);
+	fix_cell(7);
+	for (int i = 0; i < 32; i++)
+		assert_int_equal(choose(c, e, (__u64)i * 977), want[i % 8]);
+	/* equal weights: no schedule */
+	e = two_localities(NULL, 0, (__u32[]){ 1, 1 });
+	for (int i = 0; i < 40; i++)
+		n[choose(c, e, 3)]++;
+	assert_int_equal(n[0], 10);
+	assert_int_equal(n[1], 10);
+	assert_int_equal(n[2], 20);
+}
+
+/* Random and least request take the locality in turn, and one of its hosts in their own way. */
+static void localities_of_others(void **state)
+{
+	static const __u16 order[] = { 1, 0, 1, 1, 0, 0, 1, 2 };
+	__u32 e = two_localities(order, 4, (__u32[]){ 1, 3 }), cell = 8;
+
+	(void)state;
+	for (enum weft_lb lb = WEFT_LB_LEAST_REQUEST; lb <= WEFT_LB_RANDOM; lb++, cell++) {
+		__u32 c = fix_cluster(lb, cell);
+		int n[3] = { 0 };
+
+		assert_int_equal(choose(c, e, 1), -1000 - (int)cell);
+		fix_cell(cell);
+		for (__u64 i = 0; i < 4000; i++)
+			n[choose(c, e, i * 0x9E3779B97F4A7C15ull)]++;
+		assert_int_equal(n[2], 3000);
+		assert_in_range(n[0], 400, 600);
+	}
+}
+
+/* A period that is a tree: the leaf knows how often it had its turn. */
+static void localities_long(void **state)
+{
+	struct weft_img_split root = { 100000, 30000, { WEFT_SPLIT_HOST | 1, WEFT_SPLIT_HOST | 0 } };
+	__u32 c = fix_cluster(WEFT_LB_ROUND_ROBIN, 11), e = two_localities(NULL, 0, (__u32[]){ 70000, 30000 });
+	struct weft_img_host_set *s;
+	__u32 n[3] = { 0 }, off = FIX_PUT(root);
+
+	(void)state;
+	s = FIX_AT(struct weft_img_host_set, FIX_AT(struct weft_img_endpoints, e)->set);
+	s->schedule = off;
+	s->n_schedule = 100000;
+	fix_cell(11);
+	for (__u64 i = 0; i < 200000; i++)
+		n[choose(c, e, i)]++;
+	assert_int_equal(n[0], 70000);
+	assert_int_equal(n[1], 70000);
+	assert_int_equal(n[2], 60000);
+}
+
 static void least_request(void **state)
 {
 	__u32 c = fix_cluster(WEFT_LB_LEAST_REQUEST, 3), e = fix_endpoints(3, NULL, 30);
@@ -189,7 +272,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(weighted_targets), cmocka_unit_test(round_robin),
-		cmocka_unit_test(schedule), cmocka_unit_test(least_request),
+		cmocka_unit_test(schedule), cmocka_unit_test(localities),
+		cmocka_unit_test(localities_of_others), cmocka_unit_test(localities_long),
+		cmocka_unit_test(least_request),
 		cmocka_unit_test(least_request_by_weight),
 		cmocka_unit_test(random_choice), cmocka_unit_test(priorities),
 		cmocka_unit_test(tcp_chains),

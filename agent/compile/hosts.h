@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* The hosts of one assignment, and the sets of them that take requests (xds-envoy.md 3.8). */
+
+#include "agent/compile/balancing.h"
+#include "agent/compile/build.h"
+
+enum weft_health { WEFT_HOST_HEALTHY, WEFT_HOST_DEGRADED, WEFT_HOST_UNHEALTHY };
+
+/* Localities of one name and priority are one. In the order of priorities, then of names. */
+struct weft_locality {
+	uint32_t weight; /* 0: unset */
+	uint32_t n_host;
+};
+
+struct weft_hosts {
+	struct weft_img_endpoint *v;
+	uint32_t *priority;
+	uint32_t *locality; /* index of `localities` */
+	enum weft_health *health;
+	char **key; /* what consistent hashing knows a host by; NULL with other policies */
+	size_t n;
+	struct weft_locality *localities;
+	size_t n_locality;
+	const struct weft_balancing *balancing;
+	uint32_t factor; /* overprovisioning_factor */
+};
+
+/*
+ * n_set and set of *ret, from n of the hosts by their indexes, ascending: priorities, overprovisioning, panic,
+ * localities, and each set's schedule or table. scaled: weights of localities are by how many of their hosts these are.
+ */
+void weft_build_host_sets(struct weft_build *b, const struct weft_hosts *h, const uint32_t *host,
+			  size_t n, bool scaled, struct weft_img_endpoints *ret);
