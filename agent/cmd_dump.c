@@ -11,6 +11,8 @@ static const char *const listener_columns[] = {"name",	    "version", "status", 
 					       "in_kernel", "state",   "error",	 NULL};
 static const char *const endpoint_columns[] = {"service_name", "clusters",  "version", "status",
 					       "source",       "in_kernel", "error",   NULL};
+static const char *const name_columns[] = {"cluster", "name",  "addresses",
+					   "ttl",     "error", NULL};
 static const char *const pod_columns[] = {
 	"id", "namespace", "name", "service_account", "phase", "ipv4", "ipv6", "netns", NULL};
 static const char *const connection_columns[] = {"pod",	  "client",    "dst",
@@ -47,6 +49,9 @@ static void show(size_t k, json_t *answer)
 	}
 	if (shows[k].columns)
 		weft_out_table(list, shows[k].columns);
+	if (strcmp(shows[k].what, "endpoints") == 0 &&
+	    json_array_size(json_object_get(answer, "dns")) > 0)
+		weft_out_table(json_object_get(answer, "dns"), name_columns);
 	json_array_foreach(json_object_get(answer, "differences"), i, item)
 		printf("disagrees: %s: %s\n", json_string_value(json_object_get(item, "name")),
 		       json_string_value(json_object_get(item, "where")));

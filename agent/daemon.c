@@ -16,6 +16,8 @@
 #include "bpf/engine/engine.h"
 
 #define SECOND_MS 1000
+/* How long the first answers for names are waited for before the agent says it is ready. */
+#define WARM_MAX_MS 5000
 /* Connections that were never accepted are forgotten after so long: a backlog that is read at all
  * is read sooner. */
 #define SWEEP_AGE_NS (30ull * 1000000000u)
@@ -108,6 +110,19 @@ static void on_published(void *ctx)
 
 	if (d->pods)
 		weft_pods_each(d->pods, pod_cells, d);
+}
+
+static void on_resolved(void *ctx)
+{
+	struct weft_daemon *d = ctx;
+	_cleanup_diag_ struct weft_diag diag = WEFT_DIAG_INIT;
+	_auto_free_ char *text = NULL;
+
+	if (weft_views_renew(d->views, &diag) == 0)
+		return;
+	text = weft_diag_text(&diag);
+	WEFT_LOG(WEFT_LOG_ERROR, "new addresses are not published, the old ones stay",
+		 WEFT_KV_S("reason", text ? text : "out of memory"));
 }
 
 static int publish_file(void *ctx, const struct weft_snapshot *next, struct weft_diag *diag)
@@ -282,6 +297,10 @@ static int start(struct weft_daemon *d, struct weft_diag *diag)
 	if (r == 0)
 		r = weft_views_new(d->compiler, on_published, d, &d->views);
 	if (r == 0)
+		r = weft_dns_new(d->loop, on_resolved, d, &d->dns);
+	if (r == 0)
+		weft_views_resolve(d->views, d->dns);
+	if (r == 0)
 		r = weft_pods_new(&pods, &d->pods);
 	if (r == 0)
 		r = proxy_start(d);
@@ -301,6 +320,7 @@ static void stop(struct weft_daemon *d)
 	weft_pods_free(d->pods);
 	weft_proxy_free(d->proxy);
 	weft_views_free(d->views);
+	weft_dns_free(d->dns);
 	weft_compiler_free(d->compiler);
 	weft_store_free(d->store);
 	weft_kernel_close(d->kernel);
@@ -329,6 +349,24 @@ static void features_log(const struct weft_daemon *d)
 	}
 }
 
+/* As Envoy, whose listeners wait for its clusters: the first request should find addresses. */
+static int warm_up(struct weft_daemon *d)
+{
+	int64_t end = weft_daemon_now_ms() + WARM_MAX_MS;
+	int r = 0;
+
+	while (r == 0 && !d->stop && !weft_dns_settled(d->dns)) {
+		int64_t left = end - weft_daemon_now_ms();
+
+		if (left <= 0) {
+			WEFT_LOG(WEFT_LOG_WARN, "names of clusters are not resolved yet");
+			break;
+		}
+		r = weft_loop_step(d->loop, (int)left);
+	}
+	return r;
+}
+
 int weft_daemon_run(const struct weft_daemon_config *cfg, struct weft_diag *diag)
 {
 	struct weft_daemon d = {.cfg = cfg, .signal_fd = -1, .second_fd = -1};
@@ -338,7 +376,9 @@ int weft_daemon_run(const struct weft_daemon_config *cfg, struct weft_diag *diag
 	clock_gettime(CLOCK_REALTIME, &ts);
 	d.started_ms = (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 	r = start(&d, diag);
-	if (r == 0) {
+	if (r == 0)
+		r = warm_up(&d);
+	if (r == 0 && !d.stop) {
 		features_log(&d);
 		d.ready = true;
 		/* The one line on standard output: scripts wait for it. */

@@ -8,6 +8,7 @@
 
 #include "agent/admin.h"
 #include "agent/compile/compile.h"
+#include "agent/dns/dns.h"
 #include "agent/enroll/pod.h"
 #include "agent/kernel/kernel.h"
 #include "agent/loop.h"
@@ -34,6 +35,7 @@ struct weft_daemon {
 	struct weft_store *store;
 	struct weft_compiler *compiler;
 	struct weft_views *views;
+	struct weft_dns *dns;
 	struct weft_proxy *proxy;
 	struct weft_proxy_ops proxy_ops;
 	struct weft_pods *pods;

@@ -222,7 +222,7 @@ static json_t *dump_kind(struct weft_daemon *d, const struct kind *kind)
 {
 	const struct weft_snapshot *xds, *merged;
 	struct items items = {.type = kind->type, .status = json_object()};
-	json_t *resources = json_array(), *kernel, *diff;
+	json_t *resources = json_array(), *kernel, *diff, *j;
 
 	/* First: it may serve a publish, after which everything read before would be old. */
 	if (d->xds)
@@ -240,10 +240,12 @@ static json_t *dump_kind(struct weft_daemon *d, const struct kind *kind)
 	if (kind->type == WEFT_XDS_ENDPOINT)
 		services_set(resources, kernel, merged);
 	diff = differences(kind, resources, kernel, merged);
-	return json_pack("{s:s, s:I, s:b, s:o, s:o, s:o}", "what", kind->what, "epoch",
-			 (json_int_t)weft_store_epoch(d->store), "agree",
-			 json_array_size(diff) == 0, "differences", diff, "resources", resources,
-			 "kernel", kernel);
+	j = json_pack("{s:s, s:I, s:b, s:o, s:o, s:o}", "what", kind->what, "epoch",
+		      (json_int_t)weft_store_epoch(d->store), "agree", json_array_size(diff) == 0,
+		      "differences", diff, "resources", resources, "kernel", kernel);
+	if (kind->type == WEFT_XDS_ENDPOINT)
+		json_object_set_new(j, "dns", weft_dns_names_json(d->dns));
+	return j;
 }
 
 /* ---- pods, connections ---- */
@@ -429,6 +431,7 @@ static json_t *dump_stats(struct weft_daemon *d)
 	if (d->kernel)
 		weft_pods_each(d->pods, share_append, &shares);
 	json_object_set_new(j, "pods", shares.list);
+	json_object_set_new(j, "dns", weft_dns_stats_json(d->dns));
 	weft_store_cells_each(d->store, cell_append, &cells);
 	json_object_set_new(j, "cells", cells.list);
 	return j;

@@ -128,8 +128,11 @@ static void explain_tcp(struct explain *x, uint32_t chain_off)
 		step(x, "tcp", "to the address the app asked for");
 	} else {
 		set(x, "action", json_string("tcp"));
-		step(x, "tcp", "an endpoint, for instance %s port %u",
-		     weft_addr_text(&tcp.addr.addr, text), tcp.addr.port);
+		if (tcp.addr.family)
+			step(x, "tcp", "an endpoint, for instance %s port %u",
+			     weft_addr_text(&tcp.addr.addr, text), tcp.addr.port);
+		else
+			step(x, "tcp", "an endpoint whose name is not resolved here");
 	}
 }
 
@@ -281,6 +284,20 @@ static void set_reply(struct explain *x)
 	set_reply_text(x, text, len);
 }
 
+/* Without an agent no name has an address; whether it will have one is not known here. */
+static void unresolved_tell(struct explain *x)
+{
+	const struct weft_decision *d = &x->req->dec;
+	const struct weft_img_endpoints *e = d->endpoints ? weft_img_at(d->endpoints) : NULL;
+	const struct weft_img_endpoint *v = e && e->n ? weft_img_at(e->endpoint) : NULL;
+
+	for (uint32_t i = 0; e && i < e->n; i++) {
+		if (!v[i].addr.family)
+			step(x, "cluster", "unresolved: %.*s", (int)v[i].hostname.len,
+			     (const char *)weft_img_at(v[i].hostname.off));
+	}
+}
+
 /* The head as the endpoint would get it; one of the endpoint's own host excepted, which is not
  * chosen here. */
 static void set_upstream(struct explain *x)
@@ -388,6 +405,7 @@ static void explain_decision(struct explain *x)
 		set(x, "action", json_string("forward"));
 		/* What Envoy logs for an answer that came from an endpoint. */
 		set(x, "details", json_string("via_upstream"));
+		unresolved_tell(x);
 		set_upstream(x);
 		return;
 	case WEFT_OUTCOME_REDIRECT:

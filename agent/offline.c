@@ -10,7 +10,7 @@
 int weft_offline_open(const char *path, uint32_t image_size, bool publish, struct weft_diag *diag,
 		      struct weft_offline *o)
 {
-	struct weft_view_input input;
+	struct weft_view_input input = {0};
 	struct timespec ts;
 	int r;
 

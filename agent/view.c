@@ -7,14 +7,18 @@
 #include <stdlib.h>
 
 #include "agent/cleanup.h"
+#include "agent/dns/dns.h"
 
 struct view {
 	struct weft_snapshot *part[WEFT_SOURCE__MAX]; /* NULL: nothing yet */
 	struct weft_snapshot *merged;
+	/* Compiled: merged, with the predecessors of clusters that are not warm yet. */
+	struct weft_snapshot *in_force;
 };
 
 struct weft_views {
 	struct weft_compiler *compiler;
+	struct weft_dns *dns; /* NULL: names are not resolved */
 	void (*published)(void *ctx);
 	void *ctx;
 	struct view view[WEFT_VIEWS];
@@ -47,6 +51,7 @@ void weft_views_free(struct weft_views *v)
 		for (size_t s = 0; s < WEFT_SOURCE__MAX; s++)
 			weft_snapshot_free(v->view[i].part[s]);
 		weft_snapshot_free(v->view[i].merged);
+		weft_snapshot_free(v->view[i].in_force);
 	}
 	free(v);
 }
@@ -109,10 +114,102 @@ static int merge(const struct view *view, enum weft_source source, const struct 
 	return 0;
 }
 
+void weft_views_resolve(struct weft_views *v, struct weft_dns *d)
+{
+	v->dns = d;
+}
+
+/* *ret_waits: a cluster's predecessor is kept in its place. */
+static int warm_only(const struct weft_views *v, const struct view *view,
+		     const struct weft_snapshot *merged, struct weft_snapshot **ret,
+		     bool *ret_waits)
+{
+	struct weft_snapshot *s;
+	int r = weft_snapshot_clone(merged, &s);
+	size_t n = r == 0 ? weft_snapshot_count(merged, WEFT_XDS_CLUSTER) : 0;
+
+	*ret_waits = false;
+	for (size_t i = 0; r == 0 && v->dns && view->in_force && i < n; i++) {
+		const struct weft_resource *next = weft_snapshot_at(merged, WEFT_XDS_CLUSTER, i);
+		struct weft_resource *old =
+			weft_snapshot_get(view->in_force, WEFT_XDS_CLUSTER, next->name);
+
+		if (!old || old->hash == next->hash || weft_dns_is_warm(v->dns, next))
+			continue;
+		r = weft_snapshot_put(s, old);
+		*ret_waits = true;
+	}
+	if (r < 0)
+		weft_snapshot_free(s);
+	else
+		*ret = s;
+	return r;
+}
+
+/* Views other than this one stay as they are. */
+static int publish(struct weft_views *v, uint32_t view, const struct weft_snapshot *in_force,
+		   struct weft_diag *diag)
+{
+	struct weft_view_input inputs[WEFT_VIEWS];
+	int r;
+
+	for (uint32_t i = 0; i < WEFT_VIEWS; i++)
+		inputs[i] = (struct weft_view_input){
+			.snapshot = i == view ? in_force : v->view[i].in_force,
+			.resolved = v->dns ? weft_dns_resolved(v->dns) : NULL,
+		};
+	r = weft_compiler_publish(v->compiler, inputs, WEFT_VIEWS, diag);
+	if (r == 0 && v->published)
+		v->published(v->ctx);
+	return r;
+}
+
+/* merged is new: names of it are asked for before they are needed, those of what is in force go on. */
+static int names_want(struct weft_views *v, uint32_t view, const struct weft_snapshot *merged)
+{
+	static_assert(WEFT_VIEWS == 1, "names of other views would be dropped");
+	return v->dns ? weft_dns_want(v->dns, merged, v->view[view].in_force) : 0;
+}
+
+/* Takes over in_force when it is published. */
+static int put_in_force(struct weft_views *v, uint32_t view, const struct weft_snapshot *merged,
+			struct weft_diag *diag)
+{
+	struct weft_snapshot *s = NULL;
+	bool waits;
+	int r = warm_only(v, &v->view[view], merged, &s, &waits);
+
+	/* What waits is not compiled with the rest: its causes are told now. */
+	if (r == 0 && waits)
+		r = weft_compiler_check(v->compiler, merged, diag);
+	if (r == 0)
+		r = publish(v, view, s, diag);
+	if (r < 0) {
+		weft_snapshot_free(s);
+		return r;
+	}
+	weft_snapshot_free(v->view[view].in_force);
+	v->view[view].in_force = s;
+	return 0;
+}
+
+int weft_views_renew(struct weft_views *v, struct weft_diag *diag)
+{
+	int err = 0;
+
+	for (uint32_t i = 0; i < WEFT_VIEWS; i++) {
+		int r = v->view[i].merged ? put_in_force(v, i, v->view[i].merged, diag) : 0;
+
+		if (v->view[i].merged)
+			names_want(v, i, v->view[i].merged);
+		err = err ? err : r;
+	}
+	return err;
+}
+
 int weft_views_set(struct weft_views *v, uint32_t view, enum weft_source source,
 		   const struct weft_snapshot *next, struct weft_diag *diag)
 {
-	struct weft_view_input inputs[WEFT_VIEWS];
 	struct weft_snapshot *merged = NULL, *part = NULL;
 	int r;
 
@@ -121,24 +218,21 @@ int weft_views_set(struct weft_views *v, uint32_t view, enum weft_source source,
 	if (r < 0)
 		return r;
 	r = weft_snapshot_clone(next, &part);
-	if (r < 0)
-		goto fail;
-	for (uint32_t i = 0; i < WEFT_VIEWS; i++)
-		inputs[i].snapshot = i == view ? merged : v->view[i].merged;
-	r = weft_compiler_publish(v->compiler, inputs, WEFT_VIEWS, diag);
-	if (r < 0)
-		goto fail;
+	if (r == 0)
+		r = names_want(v, view, merged);
+	if (r == 0)
+		r = put_in_force(v, view, merged, diag);
+	names_want(v, view, r == 0 ? merged : v->view[view].merged);
+	if (r < 0) {
+		weft_snapshot_free(part);
+		weft_snapshot_free(merged);
+		return r;
+	}
 	weft_snapshot_free(v->view[view].part[source]);
 	weft_snapshot_free(v->view[view].merged);
 	v->view[view].part[source] = part;
 	v->view[view].merged = merged;
-	if (v->published)
-		v->published(v->ctx);
 	return 0;
-fail:
-	weft_snapshot_free(part);
-	weft_snapshot_free(merged);
-	return r;
 }
 
 const struct weft_snapshot *weft_views_get(const struct weft_views *v, uint32_t view,

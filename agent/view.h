@@ -20,12 +20,21 @@ enum weft_source { WEFT_SOURCE_FILE, WEFT_SOURCE_XDS, WEFT_SOURCE__MAX };
 /* "file", "xds" */
 const char *weft_source_name(enum weft_source source);
 
+struct weft_dns;
 struct weft_views;
 
 /* published is called after each publish that succeeded (may be NULL). The compiler is borrowed. */
 int weft_views_new(struct weft_compiler *compiler, void (*published)(void *ctx), void *ctx,
 		   struct weft_views **ret);
 void weft_views_free(struct weft_views *v);
+
+/*
+ * From now on the names of DNS clusters are resolved by d (borrowed), which calls weft_views_renew(). A DNS cluster that
+ * changes takes the place of the old one when it is warm, as in Envoy.
+ */
+void weft_views_resolve(struct weft_views *v, struct weft_dns *d);
+/* Publishes anew with the addresses there are. As weft_views_set(). */
+int weft_views_renew(struct weft_views *v, struct weft_diag *diag);
 
 /*
  * Replaces what `source` contributes to a view. 0: published. -EINVAL (causes in diag; also a name

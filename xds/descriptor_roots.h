@@ -15,6 +15,7 @@
 #include "envoy/config/route/v3/route_components.pb-c.h"
 #include "envoy/extensions/access_loggers/file/v3/file.pb-c.h"
 #include "envoy/extensions/access_loggers/stream/v3/stream.pb-c.h"
+#include "envoy/extensions/clusters/dns/v3/dns_cluster.pb-c.h"
 #include "envoy/extensions/common/ratelimit/v3/ratelimit.pb-c.h"
 #include "envoy/extensions/filters/http/cors/v3/cors.pb-c.h"
 #include "envoy/extensions/filters/http/fault/v3/fault.pb-c.h"
@@ -39,6 +40,7 @@
 #include "envoy/extensions/load_balancing_policies/random/v3/random.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/ring_hash/v3/ring_hash.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/round_robin/v3/round_robin.pb-c.h"
+#include "envoy/extensions/network/dns_resolver/cares/v3/cares_dns_resolver.pb-c.h"
 #include "envoy/extensions/path/match/uri_template/v3/uri_template_match.pb-c.h"
 #include "envoy/extensions/path/rewrite/uri_template/v3/uri_template_rewrite.pb-c.h"
 #include "envoy/extensions/request_id/uuid/v3/uuid.pb-c.h"
@@ -66,6 +68,7 @@ static const ProtobufCMessageDescriptor *const weft_descriptor_roots[] = {
 	&envoy__extensions__access_loggers__file__v3__file_access_log__descriptor,
 	&envoy__extensions__access_loggers__stream__v3__stdout_access_log__descriptor,
 	&envoy__extensions__access_loggers__stream__v3__stderr_access_log__descriptor,
+	&envoy__extensions__clusters__dns__v3__dns_cluster__descriptor,
 	&envoy__extensions__common__ratelimit__v3__rate_limit_descriptor__descriptor,
 	&envoy__extensions__filters__http__cors__v3__cors__descriptor,
 	&envoy__extensions__filters__http__cors__v3__cors_policy__descriptor,
@@ -93,6 +96,7 @@ static const ProtobufCMessageDescriptor *const weft_descriptor_roots[] = {
 	&envoy__extensions__load_balancing_policies__random__v3__random__descriptor,
 	&envoy__extensions__load_balancing_policies__ring_hash__v3__ring_hash__descriptor,
 	&envoy__extensions__load_balancing_policies__round_robin__v3__round_robin__descriptor,
+	&envoy__extensions__network__dns_resolver__cares__v3__cares_dns_resolver_config__descriptor,
 	&envoy__extensions__path__match__uri_template__v3__uri_template_match_config__descriptor,
 	&envoy__extensions__path__rewrite__uri_template__v3__uri_template_rewrite_config__descriptor,
 	&envoy__extensions__request_id__uuid__v3__uuid_request_id_config__descriptor,

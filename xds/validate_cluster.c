@@ -173,8 +173,11 @@ static void check_assignment_of(struct validator *v, const cluster_t *c, int typ
 	const Envoy__Config__Endpoint__V3__ClusterLoadAssignment *a = c->load_assignment;
 	size_t before;
 
-	if (!a)
+	if (!a) {
+		if (type == ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__LOGICAL_DNS)
+			validate_refuse(v, "load_assignment", "LOGICAL_DNS needs one endpoint");
 		return;
+	}
 	switch (type) {
 	case ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__STATIC:
 		before = weft_path_field(&v->path, "load_assignment");

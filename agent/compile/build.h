@@ -64,6 +64,7 @@ struct weft_build {
 	char *resource;			  /* "Listener/main" */
 	uint64_t hash;			  /* of the resource: part of state keys */
 	int err;			  /* first error, 0 none */
+	bool names_stand; /* nobody resolves: a DNS cluster's name stands for one host without address */
 	struct weft_words objects;	/* offsets put: kept alive while the resource is in force */
 	struct weft_words cluster_refs; /* ids of clusters that must exist (validate_clusters) */
 	struct weft_words live;		/* state ids in use */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/compile/dns.h"
 #include "agent/compile/parts.h"
 #include "envoy/extensions/load_balancing_policies/least_request/v3/least_request.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/maglev/v3/maglev.pb-c.h"
@@ -25,66 +26,83 @@ typedef Envoy__Extensions__LoadBalancingPolicies__Random__V3__Random random_poli
 typedef Envoy__Extensions__LoadBalancingPolicies__RingHash__V3__RingHash ring_hash;
 typedef Envoy__Extensions__LoadBalancingPolicies__Maglev__V3__Maglev maglev;
 
-static const char *const handled[] = {"name",
-				      "type",
-				      "eds_cluster_config",
-				      "connect_timeout",
-				      "per_connection_buffer_limit_bytes",
-				      "lb_policy",
-				      "load_assignment",
-				      "max_requests_per_connection",
-				      "circuit_breakers",
-				      "common_http_protocol_options",
-				      "http_protocol_options",
-				      "typed_extension_protocol_options",
-				      "common_lb_config",
-				      "transport_socket",
-				      "transport_socket_matches",
-				      "least_request_lb_config",
-				      "round_robin_lb_config",
-				      "original_dst_lb_config",
-				      "ring_hash_lb_config",
-				      "maglev_lb_config",
-				      "load_balancing_policy",
-				      "upstream_http_protocol_options",
-				      "filters",
-				      NULL};
-/* Names, statistics, DNS and checks: what they would do to traffic is listed in the README. */
-static const char *const noted[] = {"alt_stat_name",
-				    "metadata",
-				    "outlier_detection",
-				    "health_checks",
-				    "cleanup_interval",
-				    "upstream_bind_config",
-				    "upstream_connection_options",
-				    "close_connections_on_host_health_failure",
-				    "ignore_health_on_host_removal",
-				    "lrs_server",
-				    "lrs_report_endpoint_metrics",
-				    "track_timeout_budgets",
-				    "track_cluster_stats",
-				    "preconnect_policy",
-				    "dns_refresh_rate",
-				    "dns_jitter",
-				    "dns_failure_refresh_rate",
-				    "respect_dns_ttl",
-				    "dns_lookup_family",
-				    "dns_resolvers",
-				    "use_tcp_for_dns_lookups",
-				    "dns_resolution_config",
-				    "typed_dns_resolver_config",
-				    "wait_for_warm_on_init",
-				    "per_connection_buffer_high_watermark_timeout",
-				    NULL};
+#define HANDLED                                                                                    \
+	"name", "type", "eds_cluster_config", "connect_timeout",                                   \
+		"per_connection_buffer_limit_bytes", "lb_policy", "load_assignment",               \
+		"max_requests_per_connection", "circuit_breakers", "common_http_protocol_options", \
+		"http_protocol_options", "typed_extension_protocol_options", "common_lb_config",   \
+		"transport_socket", "transport_socket_matches", "least_request_lb_config",         \
+		"round_robin_lb_config", "original_dst_lb_config", "ring_hash_lb_config",          \
+		"maglev_lb_config", "load_balancing_policy", "upstream_http_protocol_options",     \
+		"filters", "cluster_type"
+/* Names, statistics and checks: what they would do to traffic is listed in the README. */
+#define NOTED                                                                                      \
+	"alt_stat_name", "metadata", "outlier_detection", "health_checks", "cleanup_interval",     \
+		"upstream_bind_config", "upstream_connection_options",                             \
+		"close_connections_on_host_health_failure", "ignore_health_on_host_removal",       \
+		"lrs_server", "lrs_report_endpoint_metrics", "track_timeout_budgets",              \
+		"track_cluster_stats", "preconnect_policy",                                        \
+		"per_connection_buffer_high_watermark_timeout"
+/* Of STRICT_DNS and LOGICAL_DNS; what they mean: dns.c. */
+#define DNS                                                                                        \
+	"dns_refresh_rate", "dns_jitter", "dns_failure_refresh_rate", "respect_dns_ttl",           \
+		"dns_lookup_family", "dns_resolvers", "use_tcp_for_dns_lookups",                   \
+		"dns_resolution_config", "typed_dns_resolver_config"
 
-static void type_fill(const cluster *c, struct weft_img_cluster *ret)
+/* Settings of DNS have an effect in DNS clusters only, the extension has its own. */
+static void fields_check(struct weft_build *b, const cluster *c)
+{
+	static const char *const handled[] = {HANDLED, NULL}, *const noted[] = {NOTED, DNS,
+										"wait_for_warm_on_init",
+										NULL};
+	static const char *const dns_handled[] = {HANDLED, DNS, "wait_for_warm_on_init", NULL},
+				 *const dns_noted[] = {NOTED, NULL};
+	static const char *const own_handled[] = {HANDLED, "wait_for_warm_on_init", NULL},
+				 *const own_noted[] = {NOTED, DNS, NULL};
+
+	if (!weft_dns_is(c))
+		weft_build_fields(b, &c->base, "", handled, noted);
+	else if (c->cluster_discovery_type_case ==
+		 ENVOY__CONFIG__CLUSTER__V3__CLUSTER__CLUSTER_DISCOVERY_TYPE_CLUSTER_TYPE)
+		weft_build_fields(b, &c->base, "", own_handled, own_noted);
+	else
+		weft_build_fields(b, &c->base, "", dns_handled, dns_noted);
+}
+
+/* Names of the cluster's hosts are resolved by whoever compiles; here only what cannot be done is told. */
+static void dns_check(struct weft_build *b, const cluster *c)
+{
+	struct weft_dns_conf conf;
+
+	weft_build_dns(b, c, &conf);
+	weft_dns_conf_clear(&conf);
+}
+
+static void custom_check(struct weft_build *b, const cluster *c)
+{
+	char *type = c->cluster_type->typed_config ? weft_any_type(c->cluster_type->typed_config)
+						   : NULL;
+
+	weft_build_fail(b, "cluster_type", "unsupported: %s", type ? type : c->cluster_type->name);
+	free(type);
+}
+
+static void type_fill(struct weft_build *b, const cluster *c, struct weft_img_cluster *ret)
 {
 	Envoy__Config__Cluster__V3__Cluster__DiscoveryType type =
 		ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__STATIC;
 
+	if (weft_dns_is(c)) {
+		ret->type = WEFT_CLUSTER_ENDPOINTS;
+		dns_check(b, c);
+		return;
+	}
 	if (c->cluster_discovery_type_case ==
 	    ENVOY__CONFIG__CLUSTER__V3__CLUSTER__CLUSTER_DISCOVERY_TYPE_TYPE)
 		type = c->type;
+	else if (c->cluster_discovery_type_case ==
+		 ENVOY__CONFIG__CLUSTER__V3__CLUSTER__CLUSTER_DISCOVERY_TYPE_CLUSTER_TYPE)
+		custom_check(b, c);
 	switch (type) {
 	case ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__STATIC:
 		ret->type = c->load_assignment ? WEFT_CLUSTER_ENDPOINTS : WEFT_CLUSTER_BLACKHOLE;
@@ -95,8 +113,8 @@ static void type_fill(const cluster *c, struct weft_img_cluster *ret)
 	case ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__ORIGINAL_DST:
 		ret->type = WEFT_CLUSTER_ORIGINAL_DST;
 		break;
-	default: /* DNS: addresses are literals, or refused one by one (endpoints.c) */
-		ret->type = WEFT_CLUSTER_ENDPOINTS;
+	default:
+		break;
 	}
 }
 
@@ -524,9 +542,9 @@ uint32_t weft_build_cluster(struct weft_build *b, const cluster *c)
 {
 	struct weft_img_cluster out = {.idle_timeout_ms = 3600000};
 
-	weft_build_fields(b, &c->base, "", handled, noted);
+	fields_check(b, c);
 	out.name = weft_build_str(b, c->name);
-	type_fill(c, &out);
+	type_fill(b, c, &out);
 	policy_fill(b, c, &out);
 	original_dst_fill(b, c, &out);
 	thresholds_fill(b, c->circuit_breakers, &out);

@@ -20,7 +20,16 @@ void weft_compiler_free(struct weft_compiler *c);
 
 struct weft_view_input {
 	const struct weft_snapshot *snapshot; /* NULL: an unused view id */
+	/*
+	 * Load assignments of DNS clusters with addresses in place of names, by weft_resolved_name().
+	 * A cluster that is not there has no hosts yet. NULL: nobody resolves (check, explain); each
+	 * name stands for one host without address.
+	 */
+	const struct weft_snapshot *resolved;
 };
+/* The name under which the resolved assignment of a cluster with this content is found. Owned by the
+ * caller; NULL without memory. */
+char *weft_resolved_name(const struct weft_resource *res);
 
 /*
  * Compiles views 0..n-1 and publishes them at once. 0; or -EINVAL (causes in diag), -ENOSPC: image

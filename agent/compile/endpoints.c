@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/compile/dns.h"
 #include "agent/compile/hosts.h"
 #include "agent/compile/parts.h"
 #include "bpf/engine/engine.h"
@@ -22,6 +23,9 @@ struct parse {
 	uint32_t *locality; /* of each of the assignment's entries */
 	uint32_t *by_addr; /* host + 1, open addressing, at most half full */
 	uint32_t mask;
+	bool dns; /* each name has its own hosts, also at an address that another one has */
+	bool logical; /* LOGICAL_DNS: always priority 0 */
+	bool v4_only; /* a literal of IPv6 is no host then */
 };
 
 static enum weft_health health_of(const lb_endpoint *e)
@@ -162,6 +166,20 @@ static void additional_check(struct weft_build *b,
 		weft_build_note(b, field, "additional addresses are not used");
 }
 
+/*
+ * The address of a host. A name of a DNS cluster has none until it is resolved: no host, or with names_stand one without
+ * address.
+ */
+static bool address_take(struct weft_build *b, const Envoy__Config__Core__V3__SocketAddress *a,
+			 const char *field, const struct parse *p, struct weft_sockaddr *ret)
+{
+	if (weft_ip_parse(a->address, a->port_value, ret))
+		return !p->v4_only || !strchr(a->address, ':');
+	if (!p->dns)
+		weft_build_fail(b, field, "\"%s\" is not an IP address", a->address);
+	return p->dns && b->names_stand;
+}
+
 static void host_add(struct weft_build *b, const cluster *c, const lb_endpoint *e,
 		     uint32_t priority, uint32_t locality, const char *field, struct parse *p)
 {
@@ -184,21 +202,19 @@ static void host_add(struct weft_build *b, const cluster *c, const lb_endpoint *
 	a = e->endpoint->address->socket_address;
 	if (!weft_build_socket(b, a, weft_field(at, field, "endpoint.address.socket_address")))
 		return;
-	if (!weft_ip_parse(a->address, a->port_value, &out->addr)) {
-		weft_build_fail(b, field,
-				c->type > 0 && !c->eds_cluster_config
-					? "unsupported: DNS name \"%s\""
-					: "\"%s\" is not an IP address",
-				a->address);
-		return;
-	}
-	additional_check(b, e->endpoint, field);
+	if (p->dns && e->endpoint->n_additional_addresses) /* Envoy does not look at them */
+		weft_build_note(b, field, "additional addresses are not used");
+	else
+		additional_check(b, e->endpoint, field);
 	transport_check(b, c, e, field);
-	if (known_host(p, &out->addr, priority))
+	if (!address_take(b, a, field, p, &out->addr))
+		return;
+	if (!p->dns && known_host(p, &out->addr, priority))
 		return; /* the first of an address counts */
 	out->weight = weft_u32(e->load_balancing_weight, 1);
 	out->health = (uint32_t)e->health_status;
-	out->hostname = weft_build_str(b, e->endpoint->hostname);
+	out->hostname = weft_build_str(b, p->dns && !*e->endpoint->hostname ? a->address
+									    : e->endpoint->hostname);
 	out->cell = weft_build_state(b, WEFT_CELL_ENDPOINT, 0, "%s %s:%u", c->name, a->address,
 				     a->port_value);
 	if (h->key && !(h->key[h->n] = weft_hashing_key(&h->balancing->hashing, e, &out->addr)))
@@ -222,7 +238,8 @@ static void hosts_fill(struct weft_build *b, const cluster *c, const assignment 
 			weft_build_fail(b, weft_field(at, field, "endpoints[%zu]", i),
 					"unsupported: load_balancer_endpoints, LEDS");
 		for (size_t j = 0; j < l->n_lb_endpoints; j++)
-			host_add(b, c, l->lb_endpoints[j], l->priority, p->locality[i],
+			host_add(b, c, l->lb_endpoints[j], p->logical ? 0 : l->priority,
+				 p->locality[i],
 				 weft_field(at, field, "endpoints[%zu].lb_endpoints[%zu]", i, j),
 				 p);
 	}
@@ -345,9 +362,23 @@ static void all_fill(struct weft_build *b, const struct weft_hosts *h,
 	free(all);
 }
 
+/* What of them is refused was told with the cluster. */
+static void dns_settings(const cluster *c, struct parse *p)
+{
+	struct weft_build quiet = {0};
+	struct weft_dns_conf conf;
+
+	weft_build_dns(&quiet, c, &conf);
+	p->dns = true;
+	p->logical = conf.logical;
+	p->v4_only = conf.family == WEFT_DNS_V4_ONLY;
+	weft_dns_conf_clear(&conf);
+}
+
 uint32_t weft_build_endpoints(struct weft_build *b, const cluster *c, const assignment *a)
 {
-	const char *field = a == c->load_assignment ? "load_assignment" : "";
+	bool dns = weft_dns_is(c);
+	const char *field = dns || a == c->load_assignment ? "load_assignment" : "";
 	struct weft_img_endpoints out = {0};
 	struct weft_balancing balancing;
 	struct weft_hosts h = {.balancing = &balancing, .factor = 140};
@@ -363,6 +394,8 @@ uint32_t weft_build_endpoints(struct weft_build *b, const cluster *c, const assi
 		return 0;
 	}
 	weft_balancing_of(c, &balancing);
+	if (dns)
+		dns_settings(c, &p);
 	if (a->policy)
 		h.factor = weft_u32(a->policy->overprovisioning_factor, 140);
 	if (hosts_alloc(&p, n) && localities_fill(a, &p)) {

@@ -81,6 +81,15 @@ static json_t *sets_json(const struct weft_img_endpoints *e)
 	return list;
 }
 
+/* A name that nobody resolves (weft_view_input) stands for itself. */
+static json_t *endpoint_address(const struct weft_img_endpoint *e)
+{
+	if (e->addr.family)
+		return weft_image_address(&e->addr.addr, e->addr.port);
+	return json_sprintf("unresolved %.*s:%u", (int)e->hostname.len,
+			    (const char *)weft_img_at(e->hostname.off), e->addr.port);
+}
+
 static json_t *endpoints_json(const struct weft_img_cluster_ref *ref)
 {
 	const struct weft_img_endpoints *e = weft_img_at(ref->endpoints);
@@ -89,8 +98,8 @@ static json_t *endpoints_json(const struct weft_img_cluster_ref *ref)
 
 	for (uint32_t i = 0; i < e->n; i++)
 		json_array_append_new(list, json_pack("{s:o, s:I, s:i}", "address",
-						      weft_image_address(&v[i].addr.addr, v[i].addr.port),
-						      "weight", (json_int_t)v[i].weight, "health",
+						      endpoint_address(&v[i]), "weight",
+						      (json_int_t)v[i].weight, "health",
 						      (int)v[i].health));
 	return json_pack("{s:o, s:o, s:o}", "name",
 			 weft_image_text(((const struct weft_img_cluster *)weft_img_at(ref->cluster))->name),

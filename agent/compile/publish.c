@@ -193,8 +193,7 @@ static int root_build(struct weft_compiler *c, const struct weft_view_input *vie
 	root->head.epoch = weft_store_epoch(c->store) + 1;
 	root->head.n_view = (uint32_t)n;
 	for (size_t i = 0; i < n && err != -ENOSPC && err != -ENOMEM; i++) {
-		r = views[i].snapshot ? weft_view_build(c, views[i].snapshot, diag, &root->view[i])
-				      : 0;
+		r = views[i].snapshot ? weft_view_build(c, &views[i], diag, &root->view[i]) : 0;
 		err = err ? err : r;
 	}
 	if (!err) {

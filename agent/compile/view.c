@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "agent/compile/cache.h"
+#include "agent/compile/dns.h"
 #include "agent/compile/parts.h"
 #include "agent/compile/view.h"
 #include "bpf/engine/engine.h"
@@ -25,6 +26,7 @@ struct names {
 struct view {
 	struct weft_compiler *c;
 	const struct weft_snapshot *s;
+	const struct weft_snapshot *resolved; /* as weft_view_input */
 	struct weft_diag *diag;
 	struct weft_build b;		      /* for the tables */
 	struct weft_img_cluster_ref *cluster; /* by id */
@@ -56,6 +58,7 @@ static void build_init(struct view *v, struct weft_build *b, const char *type, c
 		.states = v->c->states,
 		.diag = v->diag,
 		.hash = hash,
+		.names_stand = !v->resolved,
 	};
 	if (asprintf(&b->resource, "%s/%s", type, name) < 0) {
 		b->resource = NULL;
@@ -206,6 +209,23 @@ static void unused_endpoints_check(struct view *v)
 	}
 }
 
+/* Addresses in place of names; none as long as there is no answer. */
+static void resolved_take(struct view *v, const struct weft_resource *res, struct job *job,
+			  uint64_t *hash)
+{
+	char *name = weft_resolved_name(res);
+	const struct weft_resource *found =
+		name ? weft_snapshot_get(v->resolved, WEFT_XDS_ENDPOINT, name) : NULL;
+
+	if (!name)
+		v->err = err_first(v->err, -ENOMEM);
+	free(name);
+	if (!found)
+		return;
+	job->assignment = (const void *)found->msg;
+	*hash ^= found->hash * 0x9E3779B97F4A7C15ull;
+}
+
 static uint32_t endpoints_of(struct view *v, const struct weft_resource *res)
 {
 	const cluster *c = (const void *)res->msg;
@@ -227,6 +247,10 @@ static uint32_t endpoints_of(struct view *v, const struct weft_resource *res)
 		job.assignment = c->load_assignment;
 		if (!job.assignment)
 			return 0;
+		if (weft_dns_is(c) && v->resolved)
+			resolved_take(v, res, &job, &hash);
+		else if (weft_dns_is(c))
+			hash = ~hash; /* names stand: another form of the same */
 	}
 	e = resolve(v, "endpoints", c->name, name, hash, &job);
 	return e ? e->off : 0;
@@ -551,10 +575,11 @@ static uint32_t view_put(struct view *v)
 	return weft_build_put(&v->b, &out, sizeof(out));
 }
 
-int weft_view_build(struct weft_compiler *c, const struct weft_snapshot *s, struct weft_diag *diag,
-		    uint32_t *ret_off)
+int weft_view_build(struct weft_compiler *c, const struct weft_view_input *in,
+		    struct weft_diag *diag, uint32_t *ret_off)
 {
-	struct view v = {.c = c, .s = s, .diag = diag};
+	const struct weft_snapshot *s = in->snapshot;
+	struct view v = {.c = c, .s = s, .resolved = in->resolved, .diag = diag};
 
 	build_init(&v, &v.b, "View", "0", 0);
 	v.err = v.b.err;

@@ -20,7 +20,7 @@ struct weft_compiler {
 	uint64_t serial;	     /* of publishes and checks */
 };
 
-/* weft_img_view of a snapshot. 0, -EINVAL (causes in diag), -ENOSPC, -ENOMEM. In a transaction of
+/* weft_img_view of an input with a snapshot. 0, -EINVAL (causes in diag), -ENOSPC, -ENOMEM. In a transaction of
  * the store. */
-int weft_view_build(struct weft_compiler *c, const struct weft_snapshot *s, struct weft_diag *diag,
+int weft_view_build(struct weft_compiler *c, const struct weft_view_input *in, struct weft_diag *diag,
 		    uint32_t *ret_off);

@@ -37,7 +37,7 @@ static json_t *compile(const char *config)
 	struct weft_snapshot *snapshot = NULL;
 	struct weft_compiler *compiler = NULL;
 	struct weft_store *store = NULL;
-	struct weft_view_input view;
+	struct weft_view_input view = {0};
 	json_t *out = NULL;
 	int r;
 

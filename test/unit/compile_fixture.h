@@ -93,7 +93,7 @@ static inline int conf_load(const char *yaml, struct weft_diag *diag, struct wef
 static inline int conf_set(struct conf *c, const char *yaml)
 {
 	struct weft_snapshot *s = NULL;
-	struct weft_view_input in;
+	struct weft_view_input in = {0};
 	int r;
 
 	weft_diag_clear(&c->diag);

@@ -421,7 +421,7 @@ static inline void fix_publish(const char *yaml)
 	struct weft_snapshot *next = NULL;
 	char path[] = "/tmp/weft-proxy-XXXXXX.yaml";
 	int fd = mkstemps(path, 5);
-	struct weft_view_input input;
+	struct weft_view_input input = {0};
 
 	assert_int_equal(write(fd, yaml, strlen(yaml)), (ssize_t)strlen(yaml));
 	close(fd);

@@ -75,8 +75,11 @@ static void test_types(void **state)
 		cluster(&c, CLUSTER("c", "type: EDS, eds_cluster_config: {eds_config: {ads: {}}}"))
 			->type,
 		WEFT_CLUSTER_ENDPOINTS);
-	/* DNS with addresses instead of names needs none */
 	assert_int_equal(cluster(&c, CLUSTER("c", "type: STRICT_DNS, " ONE("c")))->type,
+			 WEFT_CLUSTER_ENDPOINTS);
+	assert_int_equal(cluster(&c, CLUSTER("c", "type: LOGICAL_DNS, " ONE("c")))->type,
+			 WEFT_CLUSTER_ENDPOINTS);
+	assert_int_equal(cluster(&c, CLUSTER("c", "type: STRICT_DNS"))->type,
 			 WEFT_CLUSTER_ENDPOINTS);
 	assert_int_equal(
 		cluster(&c, CLUSTER("c", "type: ORIGINAL_DST, lb_policy: CLUSTER_PROVIDED, "
@@ -84,14 +87,12 @@ static void test_types(void **state)
 			->port_override,
 		99);
 	conf_close(&c);
-	conf_refused(CLUSTER("c", "type: STRICT_DNS, load_assignment: {cluster_name: c, endpoints: "
-				  "[{lb_endpoints: [" ENDPOINT("a.example", 80) "]}]}"),
-		     "Cluster/c", "load_assignment.endpoints[0].lb_endpoints[0]",
-		     "unsupported: DNS name \"a.example\"");
-	conf_refused(CLUSTER("c", "type: LOGICAL_DNS, load_assignment: {cluster_name: c, "
-				  "endpoints: [{lb_endpoints: [" ENDPOINT("a.example", 80) "]}]}"),
-		     "Cluster/c", "load_assignment.endpoints[0].lb_endpoints[0]",
-		     "unsupported: DNS name \"a.example\"");
+	conf_refused(CLUSTER("c", "cluster_type: {name: envoy.clusters.redis}"), "Cluster/c",
+		     "cluster_type", "unsupported: envoy.clusters.redis");
+	conf_refused(CLUSTER("c", "cluster_type: {name: x, typed_config: {" T(
+				     "extensions.transport_sockets.raw_buffer.v3.RawBuffer") "}}"),
+		     "Cluster/c", "cluster_type",
+		     "unsupported: envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer");
 }
 
 #define POLICY(type, more)                                                                         \

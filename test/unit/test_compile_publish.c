@@ -90,7 +90,7 @@ static void test_refusal_leaves_the_old(void **state)
 
 static void test_full_image(void **state)
 {
-	struct weft_view_input in;
+	struct weft_view_input in = {0};
 	struct conf c = {0};
 	char *out = NULL;
 	size_t len;
