@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# The house rules that a machine can see: licence lines, direction of includes, size of files. Prints what breaks one.
+# The house rules that a machine can see: licence lines, direction of includes, unfinished merges, size of files. Prints what breaks one.
 set -eu
 cd "$(dirname "$0")/../.."
 bad=0
@@ -34,6 +34,13 @@ forbid proto 'xds/|agent/|bpf/'
 forbid xds 'agent/|bpf/'
 forbid bpf 'agent/|xds/|envoy/|jansson'
 forbid bpf/abi 'bpf/engine/|bpf/maps'
+
+found=$(git grep -lE '^(<{7}|>{7}) ' || true)
+[ -z "$found" ] || complain "a merge that is not finished: $found"
+
+while read -r file; do
+	bash -n "$file" || complain "$file: bash cannot read it"
+done < <(sources '*.sh' '.ci/run')
 
 while read -r file; do
 	lines=$(wc -l <"$file")
