@@ -12,6 +12,7 @@
 
 #include "agent/cleanup.h"
 #include "agent/compile/compile.h"
+#include "agent/compile/image_json.h"
 #include "agent/enroll/pod.h"
 #include "agent/json_out.h"
 #include "agent/proxy/preview.h"
@@ -371,6 +372,8 @@ static void set_where(struct explain *x)
 		if (t && t->response.changes)
 			set(x, "response_header_changes", weft_changes_json(t->response.changes));
 		set(x, "timeout_ms", json_integer(f->timeout_ms));
+		if (f->n_mirror)
+			set(x, "mirrors", weft_image_mirrors(f));
 	}
 }
 

@@ -381,10 +381,12 @@ uint32_t weft_build_forward(struct weft_build *b, const route_action *a,
 					    "max_grpc_timeout",
 					    "max_stream_duration",
 					    "hash_policy",
+					    "request_mirror_policies",
 					    NULL};
 	static const char *const quiet[] = {"grpc_timeout_offset", "flush_timeout",
 					    "early_data_policy", "include_vh_rate_limits", NULL};
 	struct weft_img_forward out = {0};
+	struct weft_mirrors mirrors;
 	char at[WEFT_FIELD_MAX];
 
 	weft_build_fields(b, &a->base, field, known, quiet);
@@ -392,6 +394,12 @@ uint32_t weft_build_forward(struct weft_build *b, const route_action *a,
 	out.targets = targets_build(b, a, scope, field);
 	rewrites_fill(b, a, matched_len, field, &out);
 	weft_build_hash_policy(b, a, scope, field, &out);
+	mirrors = scope->mirrors;
+	if (a->n_request_mirror_policies)
+		mirrors = weft_build_mirrors(b, a->n_request_mirror_policies,
+					     a->request_mirror_policies, field);
+	out.n_mirror = mirrors.n;
+	out.mirror = mirrors.off;
 	out.timeout_ms = weft_build_ms(b, a->timeout, 15000, weft_field(at, field, "timeout"));
 	out.idle_timeout_ms = weft_build_ms(b, a->idle_timeout, WEFT_TIMEOUT_INHERIT,
 					    weft_field(at, field, "idle_timeout"));

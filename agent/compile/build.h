@@ -54,6 +54,11 @@ struct weft_rds_ref {
 	(WEFT_HCM_USE_REMOTE_ADDRESS | WEFT_HCM_SKIP_XFF_APPEND | WEFT_HCM_APPEND_PORT |           \
 	 WEFT_HCM_OWN_PROTO | WEFT_HCM_GENERATE_REQUEST_ID | WEFT_HCM_PRESERVE_REQUEST_ID)
 
+/* weft_img_mirror[n]. */
+struct weft_mirrors {
+	uint32_t n, off;
+};
+
 struct weft_build {
 	struct weft_store *store;
 	struct weft_names *clusters;	  /* name -> id in the view's cluster table */
@@ -79,6 +84,7 @@ struct weft_build {
 	const char *filter_names; /* as weft_rds_ref; NULL none */
 	uint32_t hcm_flags, trusted_hops; /* as weft_rds_ref */
 	struct weft_names_local *names; /* of the filters or routes that are built */
+	struct weft_mirrors mirrors;	/* request_mirror_policies of the route configuration */
 };
 
 /* Records a cause and the first error. Field path as printf arguments of `where`. */

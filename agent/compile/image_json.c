@@ -183,14 +183,30 @@ static json_t *hash_policy_json(const struct weft_img_forward *f)
 	return list;
 }
 
+json_t *weft_image_mirrors(const struct weft_img_forward *f)
+{
+	const struct weft_img_mirror *m = f->n_mirror ? weft_img_at(f->mirror) : NULL;
+	json_t *list = m ? json_array() : NULL;
+
+	for (uint32_t i = 0; list && i < f->n_mirror; i++)
+		json_array_append_new(
+			list, json_pack("{s:o, s:o, s:f, s:o, s:b}", "cluster", weft_image_text(m[i].name),
+					"cluster_header", weft_image_text(m[i].header), "share",
+					(double)m[i].numerator / m[i].denominator, "host",
+					weft_image_text(m[i].host), "suffix",
+					(m[i].flags & WEFT_MIRROR_SUFFIX) != 0));
+	return list;
+}
+
 static json_t *forward_json(const struct weft_img_forward *f)
 {
 	const struct weft_img_targets *t = weft_img_at(f->targets);
 
 	return json_pack(
-		"{s:o, s:o*, s:o*, s:o*, s:I, s:I, s:i, s:I, s:I, s:b}", "clusters",
+		"{s:o, s:o*, s:o*, s:o*, s:o*, s:I, s:I, s:i, s:I, s:I, s:b}", "clusters",
 		targets_json(f->targets), "header_slot", t->slot ? json_integer(t->slot - 1) : NULL,
 		"rewrite", rewrite_json(f), "hash_policy", hash_policy_json(f),
+		"mirrors", weft_image_mirrors(f),
 		"timeout_ms", (json_int_t)f->timeout_ms, "idle_timeout_ms",
 		f->idle_timeout_ms == WEFT_TIMEOUT_INHERIT ? -1 : (json_int_t)f->idle_timeout_ms,
 		"retry_on", (int)f->retry_on, "num_retries", (json_int_t)f->num_retries,

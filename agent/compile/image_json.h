@@ -15,5 +15,7 @@ json_t *weft_image_rbac(uint32_t off);
 json_t *weft_image_fault(uint32_t off); /* of weft_img_fault */
 json_t *weft_image_cond(const struct weft_img_cond *c);
 json_t *weft_image_address(const struct weft_addr *a, uint32_t port);
+/* request_mirror_policies of a route; NULL: none. */
+json_t *weft_image_mirrors(const struct weft_img_forward *f);
 /* Clusters of a view, or the endpoints of each. */
 json_t *weft_image_clusters(const struct weft_img_view *view, bool endpoints);

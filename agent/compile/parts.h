@@ -38,6 +38,7 @@ struct weft_route_scope {
 	const Envoy__Config__Route__V3__VirtualHost *vhost;
 	const char *field; /* path of the virtual host */
 	struct weft_change_scope changes; /* route: of the route at hand */
+	struct weft_mirrors mirrors;	  /* of the virtual host, else of the table */
 };
 /* weft_img_route with this index. Path: *ret_kind and *ret_path say where it goes in the trie. */
 enum weft_path_kind {
@@ -76,6 +77,10 @@ uint32_t weft_build_forward(struct weft_build *b, const Envoy__Config__Route__V3
 void weft_build_hash_policy(struct weft_build *b, const Envoy__Config__Route__V3__RouteAction *a,
 			    const struct weft_route_scope *scope, const char *field,
 			    struct weft_img_forward *ret);
+/* request_mirror_policies of the message at `field`. */
+struct weft_mirrors weft_build_mirrors(
+	struct weft_build *b, size_t n,
+	Envoy__Config__Route__V3__RouteAction__RequestMirrorPolicy *const *list, const char *field);
 /* weft_img_forward of non_forwarding_action: Envoy's connection manager finds no cluster for it. */
 uint32_t weft_build_no_forward(struct weft_build *b, const struct weft_route_scope *scope);
 

@@ -45,6 +45,7 @@ static uint32_t vhost_build(struct weft_build *b, const virtual_host *v,
 					    "typed_per_filter_config",
 					    "include_request_attempt_count",
 					    "include_attempt_count_in_response",
+					    "request_mirror_policies",
 					    "request_headers_to_add",
 					    "request_headers_to_remove",
 					    "response_headers_to_add",
@@ -65,6 +66,10 @@ static uint32_t vhost_build(struct weft_build *b, const virtual_host *v,
 	}
 	weft_build_fields(b, &v->base, field, known, quiet);
 	changes_fill(b, v, field, &scope.changes);
+	scope.mirrors = b->mirrors;
+	if (v->n_request_mirror_policies)
+		scope.mirrors = weft_build_mirrors(b, v->n_request_mirror_policies,
+						   v->request_mirror_policies, field);
 	out.name = weft_build_str(b, v->name);
 	if (v->include_request_attempt_count)
 		out.flags |= WEFT_VHOST_ATTEMPT_COUNT;
@@ -253,6 +258,7 @@ uint32_t weft_build_route_config(struct weft_build *b, const route_config *rc, c
 					    "response_headers_to_add",
 					    "response_headers_to_remove",
 					    "most_specific_header_mutations_wins",
+					    "request_mirror_policies",
 					    NULL};
 	static const char *const quiet[] = {"metadata", NULL};
 	struct weft_names_local names = {0};
@@ -271,6 +277,8 @@ uint32_t weft_build_route_config(struct weft_build *b, const route_config *rc, c
 		out.flags |= WEFT_RC_IGNORE_PARAMETERS;
 	out.override = weft_build_overrides(b, rc->n_typed_per_filter_config,
 					    rc->typed_per_filter_config, field, &out.n_override);
+	b->mirrors = weft_build_mirrors(b, rc->n_request_mirror_policies,
+					rc->request_mirror_policies, field);
 	hosts_fill(b, rc, &names, field, &out);
 	out.headers = weft_build_names(b, &names, &out.bloom);
 	if (weft_build_prepared(b, &names))

@@ -94,7 +94,7 @@ static int head_take(struct exchange *x, bool eof)
 	if (r->status == 101)
 		x->chunked_out = x->resp_close = false;
 	x->resp_head = x->resp_started = true;
-	if (response_build(w, x, buf_at(&u->in), r)) {
+	if (!d->mirror && response_build(w, x, buf_at(&u->in), r)) {
 		down_close(d);
 		return 0;
 	}
@@ -112,6 +112,8 @@ static int data_add(struct exchange *x, const uint8_t *data, size_t len)
 	struct buf *out = &x->down->out;
 	int r = 0;
 
+	if (x->down->mirror)
+		return 0;
 	if (len && x->chunked_out)
 		r = buf_printf(w, out, "%zx\r\n", len);
 	if (!r)

@@ -15,7 +15,7 @@ static void reply_end(struct exchange *x, uint32_t status, const char *body)
 	struct down *d = x->down;
 	bool close = !x->req_done || x->resp_close;
 
-	if (x->resp_started) {
+	if (x->resp_started || d->mirror) {
 		exchange_finish(x, true);
 		return;
 	}
@@ -184,6 +184,8 @@ void exchange_request_data(struct exchange *x)
 			r = body_append(x, data, len);
 		if (r)
 			break;
+		if (x->n_mirror)
+			mirrors_feed(x, data, len);
 		d->handled += used;
 		buf_consume(d->worker, &d->in, used);
 		if (x->req_body.done)
@@ -208,6 +210,30 @@ void exchange_request_data(struct exchange *x)
 		return;
 	}
 	if (x->up)
+		upstream_flush(x->up);
+}
+
+int exchange_feed(struct exchange *x, const uint8_t *data, size_t len, bool done)
+{
+	int r;
+
+	x->req_body.done = done;
+	r = body_append(x, data, len);
+	if (!r && done)
+		request_complete(x);
+	if (!r && buf_len(&x->body) + (x->up ? buf_len(&x->up->out) : 0) > x->cluster->buffer_limit)
+		r = -ENOBUFS;
+	return r;
+}
+
+void exchange_push(struct exchange *x)
+{
+	if (!x->up || x->up->connecting)
+		return;
+	exchange_touch(x);
+	if (body_push(x))
+		exchange_failed(x, FAIL_OVERFLOW);
+	else
 		upstream_flush(x->up);
 }
 
@@ -459,7 +485,7 @@ void exchange_failed(struct exchange *x, enum fail_why why)
 {
 	pool_cancel(x);
 	exchange_unlink_upstream(x, false);
-	if (x->resp_started) {
+	if (x->resp_started || x->down->mirror) {
 		exchange_finish(x, true);
 		return;
 	}

@@ -45,6 +45,8 @@ void down_close(struct down *d)
 	if (d->dead)
 		return;
 	d->dead = true;
+	if (d->mirror)
+		mirror_forget(d);
 	hold_end(d);
 	if (d->relay)
 		tcp_close(d);
@@ -58,7 +60,8 @@ void down_close(struct down *d)
 	buf_free(w, &d->out);
 	TAILQ_REMOVE(&d->pod->downs, d, link);
 	TAILQ_INSERT_TAIL(&w->graves, d, link);
-	COUNT(w->stats.connections, -1);
+	if (!d->mirror)
+		COUNT(w->stats.connections, -1);
 }
 
 static void linger_over(struct worker *w, struct timer *t)
@@ -108,7 +111,7 @@ void down_flush(struct down *d)
 	uint64_t sent = d->sent;
 	int r;
 
-	if (d->dead)
+	if (d->dead || d->mirror)
 		return;
 	r = buf_write(d->worker, &d->out, d->watch.fd, &d->sent);
 	if (r && r != -EAGAIN) {
@@ -136,7 +139,7 @@ void down_watch(struct down *d)
 	uint32_t events = 0;
 	bool full = false;
 
-	if (d->dead)
+	if (d->dead || d->mirror)
 		return;
 	if (d->state == DOWN_EXCHANGE) {
 		const struct exchange *x = d->x;

@@ -25,6 +25,8 @@ void weft_proxy_stats(struct weft_proxy *p, struct weft_proxy_stats *ret)
 		ADD(tcp_total);
 		ADD(not_captured);
 		ADD(protocol_errors);
+		ADD(mirrored);
+		ADD(mirrors_lost);
 		ret->exchanges_total += __atomic_load_n(&s->exchanges, __ATOMIC_RELAXED);
 		ret->decisions_honoured += __atomic_load_n(&s->honoured, __ATOMIC_RELAXED);
 		ret->decisions_dropped += __atomic_load_n(&s->dropped, __ATOMIC_RELAXED);
@@ -70,7 +72,7 @@ static void list_worker(struct worker *w, void *arg)
 
 	TAILQ_FOREACH(p, &w->pods, link) {
 		TAILQ_FOREACH(d, &p->downs, link) {
-			if (json_array_size(l->list) < l->max)
+			if (!d->mirror && json_array_size(l->list) < l->max)
 				json_array_append_new(l->list, down_json(d));
 		}
 	}

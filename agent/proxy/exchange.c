@@ -8,7 +8,7 @@
 
 /* ---- beginning and end ---- */
 
-static struct exchange *exchange_new(struct down *d)
+struct exchange *exchange_new(struct down *d)
 {
 	struct worker *w = d->worker;
 	struct exchange *x = TAILQ_FIRST(&w->spare);
@@ -59,6 +59,7 @@ void exchange_end(struct exchange *x)
 	struct down *d = x->down;
 	struct worker *w = d->worker;
 
+	mirrors_drop(x);
 	pool_cancel(x);
 	exchange_unlink_upstream(x, false);
 	exchange_places_put(x);
@@ -98,7 +99,7 @@ void exchange_finish(struct exchange *x, bool close)
 {
 	struct down *d = x->down;
 
-	if (d->state == DOWN_TUNNEL) {
+	if (d->state == DOWN_TUNNEL || d->mirror) {
 		down_close(d); /* nothing follows an upgrade */
 		return;
 	}
@@ -315,6 +316,7 @@ static void forward(struct exchange *x, struct weft_req *req)
 	if (d->dead)
 		return;
 	exchange_timers(x);
+	mirrors_begin(x);
 	exchange_request_data(x);
 	if (exchange_at_hand(d, number))
 		exchange_attempt(x);

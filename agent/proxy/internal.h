@@ -19,6 +19,7 @@
 #include "bpf/engine/engine.h"
 
 struct worker;
+struct mirror;
 struct down;
 struct exchange;
 struct upstream;
@@ -213,6 +214,7 @@ struct down {
 	bool drain;	/* closes after the exchange at hand */
 	bool lingering; /* FIN was sent; what still comes is dropped */
 	bool advancing; /* down_advance() is on the stack: it goes on with what waits */
+	bool mirror;	/* nobody is there: what would be sent is thrown away (mirror.c) */
 	struct down_hold hold;
 	struct weft_conn_limits *limits; /* of this connection; made on first use */
 };
@@ -288,7 +290,12 @@ struct exchange {
 	uint32_t per_try_ms;
 	uint64_t idle_ms;
 	char request_id[37];
+	uint32_t n_mirror;
+	struct down *mirror[WEFT_MIRRORS_MAX]; /* that still get its request's body */
 };
+
+/* A new one on the connection. NULL: no memory. */
+struct exchange *exchange_new(struct down *d);
 
 /* What is known of a request before its decision, and by it. */
 void exchange_request_set(struct exchange *x, const struct weft_req *req);
@@ -305,6 +312,10 @@ static inline bool exchange_at_hand(const struct down *d, uint32_t number)
 }
 /* More of the request's body may stand in d->in. May end the exchange. */
 void exchange_request_data(struct exchange *x);
+/* A copy's body: these bytes more, done: and no others. -ENOBUFS: more than may wait for its endpoint; -ENOMEM. */
+int exchange_feed(struct exchange *x, const uint8_t *data, size_t len, bool done);
+/* Sends what waits of it. May end the exchange. */
+void exchange_push(struct exchange *x);
 /* The attempt's connection is ready to be written (or was reused). */
 void exchange_connected(struct exchange *x, struct upstream *u);
 /* Bytes of the response stand in u->in; eof: no more will come. */
@@ -353,6 +364,19 @@ int response_interim(struct worker *w, struct buf *out, const uint8_t *head, con
 int line_add(struct worker *w, struct buf *b, const void *name, size_t n, const void *value, size_t len);
 /* The same with a decimal number. */
 int line_add_number(struct worker *w, struct buf *b, const void *name, size_t n, uint64_t value);
+
+/* ---- mirrors (mirror.c) ---- */
+
+/* Copies of the request whose head is in x->head, as its route says. */
+void mirrors_begin(struct exchange *x);
+/* More of its body; complete when x->req_body is. */
+void mirrors_feed(struct exchange *x, const uint8_t *data, size_t len);
+/* Its body will not be complete. */
+void mirrors_drop(struct exchange *x);
+/* At the turn's end: sends. */
+void mirrors_run(struct worker *w);
+/* Of a mirror that closes. */
+void mirror_forget(struct down *d);
 
 /* ---- replies made here (local.c) ---- */
 
@@ -465,7 +489,8 @@ void slot_release(struct down *d);
 
 struct worker_stats {
 	uint64_t connections, connections_total, exchanges, upstream_active, upstream_idle, upstream_total,
-		upstream_fail, retries, timeouts, tcp_total, not_captured, protocol_errors, honoured, dropped;
+		upstream_fail, retries, timeouts, tcp_total, not_captured, protocol_errors, honoured, dropped,
+		mirrored, mirrors_lost;
 };
 
 struct command {
@@ -492,6 +517,7 @@ struct worker {
 	unsigned int n_exchange_spare;
 	uint8_t *buf_spare[PROXY_BUF_SPARE];
 	unsigned int n_spare;
+	TAILQ_HEAD(, mirror) mirrors; /* with something to send */
 	TAILQ_HEAD(, down) graves; /* closed in this turn: freed at its end */
 	TAILQ_HEAD(, upstream) up_graves;
 	TAILQ_HEAD(, pool) pool_checks; /* see pool_check() */

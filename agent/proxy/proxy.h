@@ -53,6 +53,7 @@ int weft_proxy_pod_remove(struct weft_proxy *p, uint32_t id, uint32_t drain_ms);
 struct weft_proxy_stats {
 	uint64_t connections, connections_total, exchanges_total, upstream_active, upstream_idle;
 	uint64_t upstream_total, upstream_fail, retries, timeouts, tcp_total, not_captured, protocol_errors;
+	uint64_t mirrored, mirrors_lost; /* copies of requests; those that got no answer */
 	uint64_t decisions_honoured, decisions_dropped;
 };
 void weft_proxy_stats(struct weft_proxy *p, struct weft_proxy_stats *ret);

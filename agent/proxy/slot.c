@@ -109,6 +109,7 @@ bool slot_record(struct down *d, struct weft_req *req, struct weft_ctx *ctx, uin
 		return false;
 	}
 	take(req, ctx, &rec);
+	ctx->random = rec.random;
 	COUNT(d->worker->stats.honoured, 1);
 	COUNT(weft_state_head()->decisions_honoured, 1);
 	return true;

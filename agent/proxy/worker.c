@@ -128,7 +128,11 @@ static void graves_clear(struct worker *w)
 	struct upstream *u;
 	struct down *d;
 
-	pool_checks_run(w);
+	/* each may leave something for the other */
+	while (!TAILQ_EMPTY(&w->mirrors) || !TAILQ_EMPTY(&w->pool_checks)) {
+		mirrors_run(w);
+		pool_checks_run(w);
+	}
 	while ((d = TAILQ_FIRST(&w->graves))) {
 		TAILQ_REMOVE(&w->graves, d, link);
 		free(d->limits);
@@ -240,6 +244,7 @@ static int worker_init(struct weft_proxy *p, struct worker *w)
 	STAILQ_INIT(&w->commands);
 	TAILQ_INIT(&w->pods);
 	TAILQ_INIT(&w->spare);
+	TAILQ_INIT(&w->mirrors);
 	TAILQ_INIT(&w->graves);
 	TAILQ_INIT(&w->up_graves);
 	TAILQ_INIT(&w->pool_checks);

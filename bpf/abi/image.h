@@ -654,6 +654,17 @@ struct weft_img_forward {
 	__u32 path_regex; /* weft_img_rewrite of the path without query (regex_rewrite) */
 	__u32 n_hash;	       /* hash_policy */
 	__u32 hash;	       /* struct weft_img_hash[n] */
+	__u32 n_mirror;	       /* request_mirror_policies of the route, else virtual host, else table */
+	__u32 mirror;	       /* struct weft_img_mirror[n] */
+};
+#define WEFT_MIRROR_SUFFIX (1u << 0) /* "-shadow" at the host */
+struct weft_img_mirror {
+	__u32 cluster; /* id; 0 when a header names it */
+	__u32 flags;
+	__u32 numerator, denominator; /* of the requests */
+	struct weft_img_str name;   /* of the cluster */
+	struct weft_img_str header; /* that names the cluster, lower case; empty: none */
+	struct weft_img_str host;   /* in place of the request's; empty: none */
 };
 /* A regular expression and what each of its matches becomes (RegexMatchAndSubstitute); the agent alone does it. */
 struct weft_img_rewrite {

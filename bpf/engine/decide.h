@@ -198,28 +198,40 @@ WEFT_GLOBAL int weft_breaker_look(const struct weft_ctx *ctx, __u32 cluster, __u
 }
 
 #ifndef __bpf__
-/* cluster_header: id of the cluster that the first line of the header names; `none` when there is none of it. */
-static __u32 weft_cluster_named(struct weft_req *req, const struct weft_img_view *v, __u32 slot, __u32 none)
+/* Id of the cluster of this name; `none` when there is none of it. */
+static __u32 weft_cluster_by_name(const struct weft_img_view *v, const __u8 *name, size_t len, __u32 none)
 {
-	const struct weft_span *s = WEFT_VALUE(req, slot - 1);
-
-	if (!(req->present >> (slot - 1) & 1) || !s->len || s->len > 0xffff || !v->cluster_names)
+	if (!len || len > 0xffff || !v->cluster_names)
 		return none;
 	WEFT_IMG_BASE(none);
 	const struct weft_img_tab *t = WEFT_IMG(struct weft_img_tab, v->cluster_names);
 	const struct weft_img_ent *e = (const void *)(t + 1);
-	__u32 hash = weft_hash_name(req->head + s->off, s->len);
+	__u32 hash = weft_hash_name(name, (__u32)len);
 
 	for (__u32 i = 0; i < WEFT_TAB_PROBES; i++) {
 		const struct weft_img_ent *k = &e[(hash + i) & t->mask];
 
 		if (!k->kind)
 			break;
-		if (k->hash == hash && k->len == s->len &&
-		    !memcmp(WEFT_IMG(char, k->str), req->head + s->off, s->len))
+		if (k->hash == hash && k->len == len && !memcmp(WEFT_IMG(char, k->str), name, len))
 			return k->val - 1;
 	}
 	return none;
+}
+
+/* cluster_header: the cluster that the first line of the header names. */
+static __u32 weft_cluster_named(struct weft_req *req, const struct weft_img_view *v, __u32 slot, __u32 none)
+{
+	const struct weft_span *s = WEFT_VALUE(req, slot - 1);
+
+	if (!(req->present >> (slot - 1) & 1))
+		return none;
+	return weft_cluster_by_name(v, req->head + s->off, s->len, none);
+}
+
+__u32 weft_cluster_id_of(const struct weft_ctx *ctx, const void *name, size_t len)
+{
+	return weft_cluster_by_name(weft_img_at(ctx->view_off), name, len, 0);
 }
 #endif
 
@@ -261,7 +273,8 @@ WEFT_GLOBAL int weft_decide_forward(struct weft_req *req, struct weft_ctx *ctx)
 		weft_decide_std(req, WEFT_OUTCOME_NO_HEALTHY_UPSTREAM, WEFT_REPLY_NO_UPSTREAM);
 		return 0;
 	}
-	if (ctx->flags & WEFT_CTX_KERNEL &&
+	/* a mirror gets even what a breaker refuses: then the agent says it */
+	if (ctx->flags & WEFT_CTX_KERNEL && !f->n_mirror &&
 	    weft_breaker_look(ctx, cluster, !!(f->flags & WEFT_FORWARD_PRIORITY_HIGH))) {
 		weft_decide_std(req, WEFT_OUTCOME_OVERFLOW, WEFT_REPLY_OVERFLOW);
 		return 0;

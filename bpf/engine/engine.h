@@ -338,6 +338,9 @@ int weft_tcp_choose(struct weft_ctx *ctx, __u32 chain, struct weft_tcp *ret);
 /* Network RBAC of a chain, counted. 0: the connection is allowed, 1: denied, 2: it cannot be told (a cell is missing). */
 int weft_conn_rbac(const struct weft_ctx *ctx, __u32 chain);
 
+/* Id of the cluster of this name in the view, 0: there is none. */
+__u32 weft_cluster_id_of(const struct weft_ctx *ctx, const void *name, size_t len);
+
 /* Picks a weighted target: off of weft_img_target. */
 __u32 weft_target_choose(__u32 targets, __u64 random);
 

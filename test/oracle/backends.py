@@ -17,6 +17,7 @@ END = b"\r\n\r\n"
 class Backends:
     def __init__(self, keys, host="127.0.0.1"):
         self.ports, self._held, self._servers = {}, [], []
+        self.seen = {}  # by x-mirror-id: what came, at which cluster
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -52,6 +53,9 @@ class Backends:
         first = {k.lower(): v for k, v in reversed(headers)}
         body = await _body(reader, first)
         method, path, version = (line.split(" ") + ["", ""])[:3]
+        if "x-mirror-id" in first:
+            self.seen.setdefault(first["x-mirror-id"], []).append(
+                {"cluster": key[0], "method": method, "path": path, "headers": headers, "body": body.decode("latin-1")})
         if first.get("x-backend-delay-ms"):
             await asyncio.sleep(int(first["x-backend-delay-ms"]) / 1000)
         if first.get("x-backend-close"):

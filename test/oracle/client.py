@@ -186,8 +186,9 @@ def _steady(name, value):
 class Runner:
     """Runs requests against {listener name: (host, port)}; `text` fills placeholders in."""
 
-    def __init__(self, addresses, text):
-        self.addresses, self.text = addresses, text
+    def __init__(self, addresses, text, seen=None):
+        """seen: Backends.seen, for requests with `mirrors`."""
+        self.addresses, self.text, self.seen = addresses, text, seen
         self.default = next(iter(addresses))
 
     def run_all(self, case):
@@ -214,8 +215,25 @@ class Runner:
             return self._raw(req)
         if "repeat" in req:
             return self._repeated(req)
+        if "mirrors" in req:
+            req = dict(req, headers=[*(req.get("headers") or []), ["x-mirror-id", req["name"]]])
         out, port = self._one(req)
+        if "mirrors" in req:
+            out["mirrored"] = self._mirrored(req)
         return dict({"name": req["name"]}, **out, _port=port)
+
+    def _mirrored(self, req):
+        """What other backends got: of the `mirrors` expected at the mirror clusters, those that came in time."""
+        end = time.monotonic() + IDLE_S
+        while True:
+            got = [m for m in list(self.seen.get(req["name"], [])) if m["cluster"].startswith("mirror")]
+            if len(got) > req["mirrors"] or time.monotonic() > end:
+                break
+            if len(got) == req["mirrors"]:
+                end = min(end, time.monotonic() + SETTLE_S)  # one more than expected may still come
+            time.sleep(0.01)
+        out = [dict(m, headers=sorted([k.lower(), _steady(k, v)] for k, v in m["headers"])) for m in got]
+        return sorted(out, key=lambda m: (m["cluster"], m["headers"]))
 
     def _address(self, req):
         return self.addresses[req.get("listener", self.default)]

@@ -69,7 +69,7 @@ def _ask(case, binary):
             for name, port in stage.world.ports.items():
                 if not envoy.wait_port(HOST, port, 0.3 if refused else 3.0):
                     refused = refused or [f"listener {name} never came up"]
-            runner = client.Runner(stage.addresses(), stage.world.text)
+            runner = client.Runner(stage.addresses(), stage.world.text, stage.backends.seen)
             results = runner.run_all(case)
             _join_log(results, envoy)
             forget_choice(case, results)

@@ -106,7 +106,7 @@ def _explain_one(c, req, want, world, config):
              "--path", world.text(req.get("path", "/")), "--host", world.text(str(req.get("host", "oracle.test"))), "--source", "127.0.0.1"]
     for k, v in req.get("headers") or []:
         words += ["--header", f"{k}: {world.text(str(v))}"]
-    if "body" in req:
+    if "body" in req and not any(k.lower() == "transfer-encoding" for k, _ in req.get("headers") or []):
         words += ["--header", f"content-length: {len(req['body'])}"]
     done = agent_command(*words)
     try:

@@ -45,7 +45,7 @@ def serve(job, host):
         addresses = {n: (LISTENER_HOST, p) for n, p in ports.items()}
         knock(addresses)
         client.Connection.split_first = job["split"]
-        results = client.Runner(addresses, world.text).run_all(case)
+        results = client.Runner(addresses, world.text, backends.seen).run_all(case)
         for r in results:
             r.pop("_port", None)
         oracle.forget_choice(case, results)

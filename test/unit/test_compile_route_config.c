@@ -98,7 +98,6 @@ static void test_refused(void **state)
 	REFUSED("request_headers_to_add: [{header: {key: a, value: '%A%'}}]",
 		"request_headers_to_add[0].header");
 	REFUSED("response_headers_to_remove: [content-length]", "response_headers_to_remove[0]");
-	REFUSED("request_mirror_policies: [{cluster: c}]", "request_mirror_policies");
 	REFUSED("vhost_header: a", "vhost_header");
 	REFUSED("vhds: {config_source: {ads: {}}}", "vhds");
 	HOST_REFUSED("require_tls: ALL", "require_tls");
@@ -113,7 +112,6 @@ static void test_refused(void **state)
 	HOST_REFUSED("response_headers_to_remove: [connection]", "response_headers_to_remove[0]");
 	HOST_REFUSED("hedge_policy: {}", "hedge_policy");
 	HOST_REFUSED("include_is_timeout_retry_header: true", "include_is_timeout_retry_header");
-	HOST_REFUSED("request_mirror_policies: [{cluster: c}]", "request_mirror_policies");
 }
 
 static void test_long_domain(void **state)
