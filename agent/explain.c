@@ -198,21 +198,22 @@ struct refusal {
 	int parse;
 	int status;
 	const char *details; /* NULL: the parser's */
+	bool of_manager;
 };
 
 /* Heads that never reach a route (xds-envoy.md 3.1, 3.17). */
 static const struct refusal refusals[] = {
-	{WEFT_PARSE_TOO_LONG, 431, "http1.headers_too_large"},
-	{WEFT_PARSE_TOO_MANY, 431, "http1.too_many_headers"},
-	{WEFT_PARSE_BAD, 400, NULL},
-	{WEFT_PARSE_BAD_CODING, 501, NULL},
-	{WEFT_PARSE_BAD_VERSION, 400, NULL},
-	{WEFT_PARSE_VERSION, 426, "low_version"},
-	{WEFT_PARSE_BAD_HOST, 400, "http.invalid_authority"},
-	{WEFT_PARSE_NO_HOST, 400, "missing_host_header"},
-	{WEFT_PARSE_NO_PATH, 404, NULL},
-	{WEFT_PARSE_BAD_PATH, 400, "path_normalization_failed"},
-	{WEFT_PARSE_NO_TYPE, 400, "query_missing_content_type"},
+	{WEFT_PARSE_TOO_LONG, 431, "http1.headers_too_large", false},
+	{WEFT_PARSE_TOO_MANY, 431, "http1.too_many_headers", false},
+	{WEFT_PARSE_BAD, 400, NULL, false},
+	{WEFT_PARSE_BAD_CODING, 501, NULL, false},
+	{WEFT_PARSE_BAD_VERSION, 400, NULL, false},
+	{WEFT_PARSE_VERSION, 426, "low_version", false},
+	{WEFT_PARSE_BAD_HOST, 400, "http.invalid_authority", false},
+	{WEFT_PARSE_NO_HOST, 400, "missing_host_header", true},
+	{WEFT_PARSE_NO_PATH, 404, NULL, true},
+	{WEFT_PARSE_BAD_PATH, 400, "path_normalization_failed", true},
+	{WEFT_PARSE_NO_TYPE, 400, "query_missing_content_type", true},
 };
 
 static void explain_refusal(struct explain *x, int parse)
@@ -224,7 +225,8 @@ static void explain_refusal(struct explain *x, int parse)
 		if (r->parse != parse)
 			continue;
 		set(x, "action", json_string("local_reply"));
-		set(x, "status", json_integer(r->status));
+		/* replies of the connection manager's own are worded for gRPC; the parser's have no words to go by */
+		set(x, "status", json_integer(x->req->flags & WEFT_REQ_GRPC && r->of_manager ? 200 : r->status));
 		set(x, "details", json_string(details ? details : "http1.codec_error"));
 		step(x, "parse", "the head is refused: %d", r->status);
 		return;
@@ -428,6 +430,20 @@ static void explain_decision(struct explain *x)
 		set_reply(x);
 }
 
+/* Escaped slashes: the client is sent to the path without them. */
+#define EXPLAIN_ELSEWHERE 1000 /* no enum weft_parse */
+
+static void explain_elsewhere(struct explain *x)
+{
+	const struct weft_span *path = &x->req->value[WEFT_VALUE_PATH];
+
+	set(x, "action", json_string("redirect"));
+	set(x, "status", json_integer(307));
+	set(x, "details", json_string("path_normalization_failed"));
+	set(x, "location", weft_json_bytes((const char *)x->req->head + path->off, path->len));
+	step(x, "path", "escaped slashes: the client is sent to the path without");
+}
+
 /*
  * What the agent does between parser and routes: the path's normal form, and the headers that Envoy
  * has set by then (xds-envoy.md 3.17). room: bytes behind the head that live as long as the
@@ -435,19 +451,12 @@ static void explain_decision(struct explain *x)
  */
 static int prepare(struct weft_req *req, const struct weft_ctx *ctx, unsigned char *room, __u32 size)
 {
-	const struct weft_span *path = &req->value[WEFT_VALUE_PATH];
-	bool normalize = req->hcm_flags & WEFT_HCM_NORMALIZE_PATH;
-	bool merge = req->hcm_flags & WEFT_HCM_MERGE_SLASHES;
-	int n = 0;
+	int r = weft_req_form_path(req, room, size);
 
-	if (normalize || merge) {
-		n = weft_path_normalize(req->head + path->off, path->len, room, size, normalize,
-					merge);
-		if (n < 0)
-			return WEFT_PARSE_BAD_PATH;
-		if (weft_req_set_path(req, room, (__u32)n) < 0)
-			return WEFT_PARSE_BAD_PATH;
-	}
+	if (r == 1 && !(req->flags & WEFT_REQ_GRPC))
+		return EXPLAIN_ELSEWHERE;
+	if (r)
+		return WEFT_PARSE_BAD_PATH;
 	weft_req_prepare(req, ctx, "00000000-0000-4000-8000-000000000000", room + size, WEFT_PREPARE_ROOM);
 	return WEFT_PARSE_OK;
 }
@@ -482,7 +491,9 @@ static int explain_http(struct explain *x, uint32_t chain, uint32_t listener)
 	r = weft_http1_parse(req);
 	if (r == WEFT_PARSE_OK)
 		r = prepare(req, &x->ctx, bytes + room, (__u32)(room * 3 - 512));
-	if (r != WEFT_PARSE_OK) {
+	if (r == EXPLAIN_ELSEWHERE) {
+		explain_elsewhere(x);
+	} else if (r != WEFT_PARSE_OK) {
 		explain_refusal(x, r);
 	} else if (weft_decide(req, &x->ctx) < 0) {
 		r = weft_diag_add(x->diag, -EIO, "explain", "", "no decision: state is missing");

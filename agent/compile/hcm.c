@@ -77,11 +77,30 @@ static void flag(uint32_t *flags, uint32_t bit, bool on)
 		*flags |= bit;
 }
 
+/* The default of the implementation is to leave them, unless Envoy's runtime says otherwise. */
+static uint32_t slashes_flag(const manager *m)
+{
+	switch (m->path_with_escaped_slashes_action) {
+#define ACTION(name)                                                                               \
+	ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__PATH_WITH_ESCAPED_SLASHES_ACTION__##name
+	case ACTION(REJECT_REQUEST):
+		return WEFT_HCM_SLASHES_REJECT;
+	case ACTION(UNESCAPE_AND_REDIRECT):
+		return WEFT_HCM_SLASHES_REDIRECT;
+	case ACTION(UNESCAPE_AND_FORWARD):
+		return WEFT_HCM_SLASHES_FORWARD;
+	default:
+		return 0;
+#undef ACTION
+	}
+}
+
 static uint32_t flags_of(struct weft_build *b, const manager *m, const char *field)
 {
 	char at[WEFT_FIELD_MAX];
 	uint32_t f = 0;
 
+	f |= slashes_flag(m);
 	flag(&f, WEFT_HCM_NORMALIZE_PATH, weft_bool(m->normalize_path, false));
 	flag(&f, WEFT_HCM_MERGE_SLASHES, m->merge_slashes);
 	flag(&f, WEFT_HCM_STRIP_MATCHING_PORT, m->strip_matching_host_port);
@@ -410,10 +429,6 @@ static void codec_check(struct weft_build *b, const manager *m, const char *fiel
 		    ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__CODEC_TYPE__HTTP1)
 		weft_build_fail(b, weft_field(at, field, "codec_type"),
 				"unsupported: HTTP/2, HTTP/3");
-	if (m->path_with_escaped_slashes_action >
-	    ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__PATH_WITH_ESCAPED_SLASHES_ACTION__KEEP_UNCHANGED)
-		weft_build_fail(b, weft_field(at, field, "path_with_escaped_slashes_action"),
-				"unsupported: only KEEP_UNCHANGED");
 }
 
 /* What the connection manager puts into every response, its own ones included; the caller frees. */

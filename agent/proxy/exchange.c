@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /* One request from its head to its decision, and its way to the upstream connection. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/cleanup.h"
 #include "agent/proxy/internal.h"
 
 /* ---- beginning and end ---- */
@@ -109,6 +111,11 @@ void exchange_finish(struct exchange *x, bool close)
 
 /* ---- the head ---- */
 
+static bool has_body(const struct weft_req *req)
+{
+	return req->flags & WEFT_REQ_CHUNKED || req->content_length;
+}
+
 static void consume(struct down *d, size_t n)
 {
 	d->handled += n;
@@ -165,7 +172,7 @@ static void codec_error(struct down *d, struct weft_req *req, int why)
 	local_count(a.outcome);
 	if (a.status != 404)
 		COUNT(d->worker->stats.protocol_errors, 1);
-	a.close = local_text(d, a.status, a.body, NULL, a.close);
+	a.close = local_early(d, req, a.status, a.body, NULL, a.close);
 	if (d->dead)
 		return;
 	if (a.close)
@@ -175,26 +182,40 @@ static void codec_error(struct down *d, struct weft_req *req, int why)
 	down_next(d, a.close);
 }
 
-/* true: the path is in the form that is matched and forwarded. false: 400 was answered. */
+/* The client is sent to the path without escapes (path_with_escaped_slashes_action). */
+static void path_redirect(struct down *d, const struct weft_req *req)
+{
+	const struct weft_span *p = &req->value[WEFT_VALUE_PATH];
+	bool close = has_body(req) || req->flags & WEFT_REQ_CLOSE;
+	_auto_free_ char *line = NULL;
+
+	if (asprintf(&line, "location: %.*s\r\n", (int)p->len, req->head + p->off) < 0) {
+		line = NULL;
+		down_close(d);
+		return;
+	}
+	local_count(WEFT_OUTCOME_REDIRECT);
+	close = local_early(d, req, 307, "", line, close);
+	if (d->dead)
+		return;
+	consume(d, req->head_len);
+	down_next(d, close);
+}
+
+/* true: the path is in the form that is matched and forwarded. false: the request was answered. */
 static bool path_prepare(struct down *d, struct weft_req *req)
 {
-	uint8_t *out = req->head + req->max_head + 1024;
-	const struct weft_span *p = &req->value[WEFT_VALUE_PATH];
-	int n;
+	int r = weft_req_form_path(req, req->head + req->max_head + 1024,
+				   (uint32_t)(sizeof(d->worker->head) - req->max_head - 1024 - 64));
 
-	if (!(req->flags & WEFT_REQ_PATH_ODD) ||
-	    !(req->hcm_flags & (WEFT_HCM_NORMALIZE_PATH | WEFT_HCM_MERGE_SLASHES)))
+	if (!r)
 		return true;
-	n = weft_path_normalize(req->head + p->off, p->len, out,
-				(uint32_t)(sizeof(d->worker->head) - WEFT_PREPARE_ROOM - req->max_head - 1024 - 64),
-				req->hcm_flags & WEFT_HCM_NORMALIZE_PATH,
-				req->hcm_flags & WEFT_HCM_MERGE_SLASHES);
-	if (n <= 0 || weft_req_set_path(req, out, (uint32_t)n)) {
+	/* Envoy sends no gRPC client elsewhere */
+	if (r == 1 && !(req->flags & WEFT_REQ_GRPC))
+		path_redirect(d, req);
+	else
 		codec_error(d, req, WEFT_PARSE_BAD_PATH);
-		return false;
-	}
-	req->flags &= ~WEFT_REQ_PATH_ODD;
-	return true;
+	return false;
 }
 
 /* The kernel's decision, or our own; cells that are missing are made. false: no cell is left. */
@@ -216,11 +237,6 @@ static bool decide(struct down *d, struct weft_req *req, struct weft_ctx *ctx, b
 			return false;
 	}
 	return false;
-}
-
-static bool has_body(const struct weft_req *req)
-{
-	return req->flags & WEFT_REQ_CHUNKED || req->content_length;
 }
 
 /* Answers here. A reply before the end of the request's body ends the connection. */

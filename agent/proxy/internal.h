@@ -390,6 +390,9 @@ bool local_decision(struct down *d, struct weft_req *req, struct weft_ctx *ctx, 
 int local_decision_write(struct down *d, const struct weft_req *req, const struct weft_ctx *ctx, bool close);
 /* Status and text of the proxy's own. extra: header lines. */
 bool local_text(struct down *d, uint32_t status, const char *body, const char *extra, bool close);
+/* The same for a head that becomes no exchange. */
+bool local_early(struct down *d, const struct weft_req *req, uint32_t status, const char *body, const char *extra,
+		 bool close);
 /* The same with x-envoy-attempt-count where the virtual host asks for it. */
 bool local_attempts(struct exchange *x, uint32_t status, const char *body, bool close);
 /* From a reply of the image. */

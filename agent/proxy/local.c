@@ -204,6 +204,22 @@ bool local_text(struct down *d, uint32_t status, const char *body, const char *e
 	return a.close;
 }
 
+bool local_early(struct down *d, const struct weft_req *req, uint32_t status, const char *body, const char *extra,
+		 bool close)
+{
+	struct reply a = {.status = status, .body = body, .len = strlen(body)};
+
+	/* what the parser itself refuses has no headers yet */
+	if (!*body) {
+		a.grpc = req->flags & WEFT_REQ_GRPC;
+		a.head_method = req->flags & WEFT_REQ_HEAD_METHOD;
+	}
+	a.close = ends_after(d, close, status == 400);
+	if (text_write(d, &a, extra))
+		down_close(d);
+	return a.close;
+}
+
 bool local_attempts(struct exchange *x, uint32_t status, const char *body, bool close)
 {
 	char line[48];

@@ -203,6 +203,13 @@ struct weft_img_bucket {
 #define WEFT_HCM_OWN_PROTO (1u << 20)
 /* filters look at headers that the connection manager changes, or every reply has some of the request: the agent judges */
 #define WEFT_HCM_PREPARED (1u << 21)
+/* path_with_escaped_slashes_action: at most one of them */
+#define WEFT_HCM_SLASHES_REJECT (1u << 22)
+#define WEFT_HCM_SLASHES_REDIRECT (1u << 23)
+#define WEFT_HCM_SLASHES_FORWARD (1u << 24)
+#define WEFT_HCM_SLASHES (WEFT_HCM_SLASHES_REJECT | WEFT_HCM_SLASHES_REDIRECT | WEFT_HCM_SLASHES_FORWARD)
+/* a path in another form is changed or refused before it is matched, by the agent */
+#define WEFT_HCM_PATH_FORM (WEFT_HCM_NORMALIZE_PATH | WEFT_HCM_MERGE_SLASHES | WEFT_HCM_SLASHES)
 
 enum weft_server_header { WEFT_SERVER_OVERWRITE, WEFT_SERVER_APPEND_IF_ABSENT, WEFT_SERVER_PASS };
 

@@ -385,7 +385,7 @@ int weft_decide(struct weft_req *req, struct weft_ctx *ctx)
 	__u64 random = ctx->random;
 
 	req->random = random;
-	if (req->hcm_flags & (WEFT_HCM_NORMALIZE_PATH | WEFT_HCM_MERGE_SLASHES) &&
+	if (req->hcm_flags & WEFT_HCM_PATH_FORM &&
 	    req->flags & WEFT_REQ_PATH_ODD)
 		weft_hand(req, WEFT_HANDED_NORMALIZE);
 	if (req->hcm_flags & WEFT_HCM_PREPARED ||

@@ -296,6 +296,13 @@ void weft_ctx_source(const struct weft_ctx *ctx, struct weft_sockaddr *ret);
 void weft_req_strip_host(struct weft_req *req, const struct weft_ctx *ctx);
 
 /*
+ * The request's path as the connection manager has it before routes: escaped slashes and backslashes undone (in the
+ * head), then the form of weft_path_normalize() in out, which lies behind the head and stays as long as the request.
+ * 0; 1: the client is to be sent there (307); -EINVAL: refused (400 path_normalization_failed).
+ */
+int weft_req_form_path(struct weft_req *req, void *out, __u32 cap);
+
+/*
  * Envoy's normalize_path (RFC 3986 dot segments, Chromium's escaping) and merge_slashes on a path with query.
  * Bytes written to out; -EINVAL: refused (400 path_normalization_failed); -ENOSPC.
  */

@@ -535,7 +535,7 @@ WEFT_GLOBAL int weft_http1_plain(struct weft_req *req)
 		return WEFT_PARSE_UNSURE;
 	if (weft_added_slot(req, WEFT_XFP_HASH, 17) || weft_added_slot(req, WEFT_REQUEST_ID_HASH, 12))
 		return WEFT_PARSE_UNSURE;
-	if (req->hcm_flags & (WEFT_HCM_NORMALIZE_PATH | WEFT_HCM_MERGE_SLASHES) &&
+	if (req->hcm_flags & WEFT_HCM_PATH_FORM &&
 	    weft_path_odd(req, req->path.off, req->path.len))
 		req->flags |= WEFT_REQ_PATH_ODD;
 	weft_head_hash(req, req->head_len);

@@ -388,7 +388,7 @@ static int weft_full_path(struct weft_req *req, const struct weft_head_info *in)
 	const __u8 *q = memchr(h, '?', p.len);
 
 	req->path = (struct weft_span){ p.off, q ? (__u32)(q - h) : p.len };
-	if (req->hcm_flags & (WEFT_HCM_NORMALIZE_PATH | WEFT_HCM_MERGE_SLASHES) &&
+	if (req->hcm_flags & WEFT_HCM_PATH_FORM &&
 	    weft_path_odd(req, req->path.off, req->path.len))
 		req->flags |= WEFT_REQ_PATH_ODD;
 	return 0;

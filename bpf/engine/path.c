@@ -2,8 +2,8 @@
 
 /*
  * Paths as Envoy normalises them: Chromium's canonical form (dot segments, also escaped; backslash as slash;
- * escapes of unreserved bytes undone, bytes that a path may not hold escaped), then merge_slashes. The query
- * stays as it is.
+ * escapes of unreserved bytes undone, bytes that a path may not hold escaped), then merge_slashes; before both,
+ * escaped slashes. The query stays as it is.
  */
 
 #include <errno.h>
@@ -164,4 +164,49 @@ int weft_path_normalize(const void *path, __u32 len, void *out, __u32 cap, bool 
 	for (p = end; p < (const __u8 *)path + len; p++)
 		put(&o, *p);
 	return o.full ? -ENOSPC : (int)o.n;
+}
+
+/* "%2F" and "%5C" become what they stand for: Envoy undoes them alone, and not in the query. true: there were some. */
+static bool unescape_slashes(__u8 *p, __u32 len, __u32 *ret_len)
+{
+	__u8 *q = memchr(p, '?', len), *out = p, *end = p + len, *in = p;
+	__u8 *path_end = q ? q : end;
+
+	while (in < path_end) {
+		int c = escaped_byte(in, path_end);
+
+		if (c != '/' && c != '\\') {
+			*out++ = *in++;
+			continue;
+		}
+		*out++ = (__u8)c;
+		in += 3;
+	}
+	memmove(out, in, (size_t)(end - in));
+	*ret_len = (__u32)(out - p) + (__u32)(end - in);
+	return *ret_len != len;
+}
+
+int weft_req_form_path(struct weft_req *req, void *out, __u32 cap)
+{
+	struct weft_span path = req->value[WEFT_VALUE_PATH];
+	__u32 flags = req->hcm_flags;
+	bool found = false;
+	int n;
+
+	if (!(flags & WEFT_HCM_PATH_FORM) || !(req->flags & WEFT_REQ_PATH_ODD))
+		return 0;
+	if (flags & WEFT_HCM_SLASHES)
+		found = unescape_slashes(req->head + path.off, path.len, &path.len);
+	if (found && (flags & WEFT_HCM_SLASHES_REJECT ||
+		      weft_req_set_path(req, req->head + path.off, path.len)))
+		return -EINVAL;
+	if (flags & (WEFT_HCM_NORMALIZE_PATH | WEFT_HCM_MERGE_SLASHES)) {
+		n = weft_path_normalize(req->head + path.off, path.len, out, cap,
+					flags & WEFT_HCM_NORMALIZE_PATH, flags & WEFT_HCM_MERGE_SLASHES);
+		if (n <= 0 || weft_req_set_path(req, out, (__u32)n))
+			return -EINVAL;
+	}
+	req->flags &= ~WEFT_REQ_PATH_ODD;
+	return found && flags & WEFT_HCM_SLASHES_REDIRECT;
 }

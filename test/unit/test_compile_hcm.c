@@ -61,6 +61,11 @@ static void test_flags(void **state)
 	(void)state;
 	flags_are("generate_request_id: false", 0);
 	flags_are("normalize_path: true", id | WEFT_HCM_NORMALIZE_PATH);
+	flags_are("path_with_escaped_slashes_action: IMPLEMENTATION_SPECIFIC_DEFAULT", id);
+	flags_are("path_with_escaped_slashes_action: KEEP_UNCHANGED", id);
+	flags_are("path_with_escaped_slashes_action: REJECT_REQUEST", id | WEFT_HCM_SLASHES_REJECT);
+	flags_are("path_with_escaped_slashes_action: UNESCAPE_AND_REDIRECT", id | WEFT_HCM_SLASHES_REDIRECT);
+	flags_are("path_with_escaped_slashes_action: UNESCAPE_AND_FORWARD", id | WEFT_HCM_SLASHES_FORWARD);
 	flags_are("merge_slashes: true", id | WEFT_HCM_MERGE_SLASHES);
 	flags_are("strip_any_host_port: true", id | WEFT_HCM_STRIP_ANY_PORT);
 	flags_are("strip_matching_host_port: true", id | WEFT_HCM_STRIP_MATCHING_PORT);
@@ -143,8 +148,6 @@ static void test_refused_fields(void **state)
 	REFUSED("internal_address_config: {cidr_ranges: [{address_prefix: 10.0.0.0}]}",
 		"internal_address_config.cidr_ranges");
 	REFUSED("add_user_agent: true", "add_user_agent");
-	REFUSED("path_with_escaped_slashes_action: REJECT_REQUEST",
-		"path_with_escaped_slashes_action");
 	REFUSED("local_reply_config: {mappers: []}", "local_reply_config");
 	REFUSED("forward_client_cert_details: APPEND_FORWARD", "forward_client_cert_details");
 	REFUSED("represent_ipv4_remote_address_as_ipv4_mapped_ipv6: true",
