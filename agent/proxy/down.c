@@ -150,15 +150,16 @@ void down_watch(struct down *d)
 	} else if (d->state == DOWN_TUNNEL) {
 		full = d->relay && (d->relay->connecting || buf_len(&d->relay->out) >= PROXY_HIGH_WATER);
 	} else if (d->state == DOWN_HEAD) {
-		/* a client that takes no answers is not asked for more requests */
-		full = buf_len(&d->out) >= PROXY_HIGH_WATER;
+		/* a client that takes no answers is not asked for more requests, nor one whose request waits */
+		full = buf_len(&d->out) >= PROXY_HIGH_WATER ||
+		       (d->hold.waits && buf_len(&d->in) >= PROXY_HIGH_WATER);
 	}
 	if (!full && !d->eof)
 		events |= EPOLLIN;
 	if (buf_len(&d->out))
 		events |= EPOLLOUT;
 	/* an exchange ends with its client; elsewhere the end is read in its turn, and would only wake in vain */
-	if (!d->eof && d->state == DOWN_EXCHANGE)
+	if (!d->eof && (d->state == DOWN_EXCHANGE || d->hold.waits))
 		events |= EPOLLRDHUP;
 	/* without interest it is off the list: EPOLLHUP would wake the loop again and again */
 	if (watch_set(d->worker, &d->watch, events))

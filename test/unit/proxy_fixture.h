@@ -141,6 +141,27 @@ static inline bool fix_silent(int fd, int ms)
 	return !poll(&p, 1, ms);
 }
 
+/*
+ * Sends the block again and again until nobody has taken any of it for half a second, or `most` bytes are out. How many
+ * were: what the kernel's buffers hold, and what the reader took.
+ */
+static inline size_t fix_pour(int fd, const char *block, size_t n, size_t most)
+{
+	struct pollfd p = {.fd = fd, .events = POLLOUT};
+	size_t sent = 0;
+
+	while (sent < most && poll(&p, 1, 500) == 1) {
+		ssize_t k = send(fd, block + sent % n, n - sent % n, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (k <= 0)
+			break;
+		sent += (size_t)k;
+	}
+	return sent;
+}
+/* More than two sockets' buffers take. */
+#define FIX_POUR_MOST (48u << 20)
+
 static inline void fix_sleep(long ms)
 {
 	struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
