@@ -64,6 +64,8 @@ static int head_take(struct exchange *x, bool eof)
 		if (e == -EAGAIN && !eof) {
 			if (sent)
 				down_flush(d);
+			if (sent && !d->dead)
+				upstream_watch(u); /* a client that takes none of them is waited for */
 			return 0;
 		}
 		if (e) {
