@@ -22,8 +22,8 @@
  */
 #define PROXY_HEAD_PARSES_MAX 128u
 #define PROXY_HEAD_STEP 8192u
-/* Response heads: Envoy's max_response_headers_kb and count. */
-#define PROXY_RESPONSE_HEAD_MAX 61440u
+/* Response heads: Envoy's length (1.40: 80 KiB where max_response_headers_kb is not set) and count. */
+#define PROXY_RESPONSE_HEAD_MAX 81920u
 #define PROXY_RESPONSE_FIELDS_MAX 100u
 /* One line of chunk size with extensions; longer ones are an attack. */
 #define PROXY_CHUNK_LINE_MAX 4096u

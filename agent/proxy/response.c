@@ -52,6 +52,10 @@ static int status_parse(const uint8_t *p, size_t n, struct response *ret)
 	ret->status = (uint32_t)((p[i] - '0') * 100 + (p[i + 1] - '0') * 10 + p[i + 2] - '0');
 	if (ret->status < 100 || (n > i + 3 && p[i + 3] != ' '))
 		return -EBADMSG;
+	for (i += 3; i < n; i++) {
+		if ((p[i] < 0x20 && p[i] != '\t') || p[i] == 0x7f)
+			return -EBADMSG;
+	}
 	return 0;
 }
 
@@ -225,8 +229,10 @@ int response_parse(uint8_t *in, size_t n, struct response *ret)
 	}
 	if (ret->chunked && ret->has_length)
 		return -EBADMSG;
-	/* no body, so nothing may announce one (Envoy 1.40 refuses it) */
-	return ret->status == 204 && (ret->chunked || (ret->has_length && ret->length)) ? -EBADMSG : 0;
+	/* no body, so nothing may announce one (Envoy 1.40 refuses it): two readers would disagree where it ends */
+	if (ret->status >= 200 && ret->status != 204)
+		return 0;
+	return ret->chunked || (ret->has_length && ret->length) ? -EBADMSG : 0;
 }
 
 /* Connection-specific lines do not go on; framing and identity are written anew. */
@@ -239,7 +245,7 @@ static bool passes(const struct exchange *x, const uint8_t *head, const struct h
 	case 'c':
 		if (name_is(head, f, "connection"))
 			return upgraded;
-		return r->status != 204 || !name_is(head, f, "content-length");
+		return (r->status != 204 && !upgraded) || !name_is(head, f, "content-length");
 	case 'k':
 		return !name_is(head, f, "keep-alive");
 	case 'p':

@@ -56,6 +56,8 @@ static void test_whole(void **state)
 	assert_true(resp.keep_alive);
 	whole("HTTP/1.1 503 No\ntransfer-encoding: Chunked\n\n", 503);
 	assert_true(resp.chunked && !resp.has_length);
+	whole("HTTP/1.1 100 Continue\r\ncontent-length: 0\r\n\r\n", 100);
+	whole("HTTP/1.1 200 O\tK \xff\r\n\r\n", 200);
 	whole("HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n", 101);
 }
 
@@ -71,6 +73,11 @@ static void test_malformed(void **state)
 		"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
 		"HTTP/1.1 200 OK\r\ncontent-length: 18446744073709551616\r\n\r\n",
 		"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n",
+		"HTTP/1.1 200 O\x01K\r\n\r\n", "HTTP/1.1 200 \x7f\r\n\r\n",
+		"HTTP/1.1 100 Continue\r\ncontent-length: 5\r\n\r\n",
+		"HTTP/1.1 103 Hints\r\ntransfer-encoding: chunked\r\n\r\n",
+		"HTTP/1.1 101 Up\r\ncontent-length: 5\r\n\r\n",
+		"HTTP/1.1 204 No\r\ntransfer-encoding: chunked\r\n\r\n",
 		"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n",
 		"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n"};
 
@@ -91,6 +98,16 @@ static void test_limits(void **state)
 	memset(in, 'a', n);
 	assert_int_equal(parse(in, n - 1), -EAGAIN);
 	assert_int_equal(parse(in, n), -E2BIG);
+	free(in);
+	in = calloc(1, n);
+	assert_non_null(in);
+	/* the longest head, and one byte more */
+	for (size_t more = 0; more < 2; more++) {
+		memset(in, 'a', n);
+		memcpy(in, "HTTP/1.1 200 OK\r\nx: ", 20);
+		memcpy(in + PROXY_RESPONSE_HEAD_MAX + more - 4, "\r\n\r\n", 4);
+		assert_int_equal(parse(in, PROXY_RESPONSE_HEAD_MAX + more), more ? -E2BIG : 0);
+	}
 	free(in);
 	for (uint32_t more = 0; more < 2; more++) {
 		len = (size_t)sprintf(fields, "HTTP/1.1 200 OK\r\n");
