@@ -100,8 +100,17 @@ void exchange_touch(struct exchange *x)
 
 	if (x->idle_ms)
 		timer_set(w, &x->idle, w->now_ms + x->idle_ms);
-	if (x->forward->per_try_idle_ms && x->up && !x->up->connecting)
+	if (x->forward->per_try_idle_ms && x->up && x->req_done)
 		timer_set(w, &x->try_idle, w->now_ms + x->forward->per_try_idle_ms);
+}
+
+/* A try's time counts when it has a connection and all of the request (Envoy 1.40): a long upload is no slow answer. */
+static void try_begin(struct exchange *x)
+{
+	struct worker *w = x->down->worker;
+
+	if (x->per_try_ms && x->up && x->req_done && !x->resp_head)
+		timer_set(w, &x->per_try, w->now_ms + x->per_try_ms);
 }
 
 /* The route's timeout counts from the end of the request (xds-envoy.md 3.6). */
@@ -113,6 +122,7 @@ static void request_complete(struct exchange *x)
 	timer_clear(&x->total);
 	if (x->forward->timeout_ms)
 		timer_set(w, &x->total, w->now_ms + x->forward->timeout_ms);
+	try_begin(x);
 }
 
 /* ---- the request's body ---- */
@@ -306,8 +316,6 @@ void exchange_attempt(struct exchange *x)
 		exchange_failed(x, FAIL_NO_HOST);
 		return;
 	}
-	if (x->per_try_ms)
-		timer_set(w, &x->per_try, w->now_ms + x->per_try_ms);
 	x->upstream_ms = w->now_ms;
 	pool_request(x);
 }
@@ -342,6 +350,7 @@ void exchange_connected(struct exchange *x, struct upstream *u)
 		return;
 	}
 	exchange_touch(x);
+	try_begin(x);
 	upstream_flush(u); /* may end the exchange */
 	down_watch(d);
 }

@@ -246,6 +246,36 @@ static void test_per_try_timeout(void **state)
 	fix_close();
 }
 
+/* A try's time begins with the end of the request: a long upload is no slow answer. */
+static void test_per_try_upload(void **state)
+{
+	static const char *const route[] = {
+		", timeout: 3s, retry_policy: {retry_on: 5xx, per_try_timeout: 0.1s}",
+		", timeout: 3s, retry_policy: {retry_on: 5xx, per_try_idle_timeout: 0.1s}"};
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		int fd;
+
+		fix_server(upstream);
+		open_with(route[i], "", 1);
+		fd = fix_dial();
+		fix_say(fd, "POST /x/0 HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nh");
+		fix_sleep(250);
+		fix_say(fd, "i");
+		assert_true(fix_hear(fd, &a));
+		assert_int_equal(a.status, 200);
+		/* then it counts */
+		fix_say(fd, "POST /slow/9 HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nh");
+		fix_sleep(150);
+		fix_say(fd, "i");
+		assert_true(fix_hear(fd, &a));
+		assert_int_equal(a.status, 504);
+		close(fd);
+		fix_close();
+	}
+}
+
 static void test_connect_timeout(void **state)
 {
 	(void)state;
@@ -306,7 +336,8 @@ int main(void)
 		FIX_TEST(test_reset_before_request),   FIX_TEST(test_connect_failure),
 		FIX_TEST(test_status),		       FIX_TEST(test_body_again),
 		FIX_TEST(test_body_too_long),	       FIX_TEST(test_route_timeout),
-		FIX_TEST(test_per_try_timeout),	       FIX_TEST(test_connect_timeout),
+		FIX_TEST(test_per_try_timeout),	       FIX_TEST(test_per_try_upload),
+		       FIX_TEST(test_connect_timeout),
 		FIX_TEST(test_closed_while_idle),
 	};
 
