@@ -78,6 +78,7 @@ struct weft_build {
 	struct weft_rds_ref *rds;
 	size_t n_rds;
 	/* of the connection manager or route configuration at hand */
+	uint64_t scan_work; /* steps left for joining expressions */
 	uint32_t max_body; /* max_direct_response_body_size_bytes */
 	bool validate_clusters;
 	const char *own_lines; /* of every local reply: via, server; each with its line end */

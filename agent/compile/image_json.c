@@ -263,6 +263,27 @@ static void route_place(struct routes *all, uint32_t index, uint32_t off, const 
 }
 
 static void accept_walk(struct routes *all, uint32_t off, const struct weft_img_accept *outer,
+			const char *path, const char *kind);
+
+/* Every list that a selection can lead to; each is in WEFT_SELECT_DEPTH_MAX others at most. */
+static void select_walk(struct routes *all, uint32_t off, const char *path, const char *kind)
+{
+	const struct weft_img_select *s = weft_img_at(off);
+	const struct weft_img_tab *tab = weft_img_at(s->by);
+	const struct weft_img_ent *e = (const void *)(tab + 1);
+	const uint32_t *list = weft_img_at(s->list);
+
+	if (s->kind == WEFT_SELECT_VALUE) {
+		for (uint32_t i = 0; i <= tab->mask; i++)
+			if (e[i].kind)
+				accept_walk(all, e[i].val, NULL, path, kind);
+		return;
+	}
+	for (uint32_t i = 1; i <= s->n_list; i++)
+		accept_walk(all, list[i], NULL, path, kind);
+}
+
+static void accept_walk(struct routes *all, uint32_t off, const struct weft_img_accept *outer,
 			const char *path, const char *kind)
 {
 	const struct weft_img_accept *a = weft_img_at(off);
@@ -270,6 +291,8 @@ static void accept_walk(struct routes *all, uint32_t off, const struct weft_img_
 
 	for (uint32_t i = 0; i < a->n; i++)
 		route_place(all, c[i].index, c[i].route, path, kind);
+	for (uint32_t i = 0; i < a->n_select; i++)
+		select_walk(all, a->select + i * (uint32_t)sizeof(struct weft_img_select), path, kind);
 	/* the best one of an enclosing prefix is told there */
 	if (a->best != WEFT_NO_ROUTE && (!outer || outer->best != a->best))
 		route_place(all, a->best, a->best_route, path, kind);

@@ -41,6 +41,7 @@ struct weft_route_scope {
 	struct weft_mirrors mirrors;	  /* of the virtual host, else of the table */
 };
 /* weft_img_route with this index. Path: *ret_kind and *ret_path say where it goes in the trie. */
+struct weft_regex;
 enum weft_path_kind {
 	WEFT_PATH_PREFIX,
 	WEFT_PATH_EXACT,
@@ -54,6 +55,8 @@ struct weft_route_built {
 	char *path; /* freed by the caller */
 	bool any_case; /* case_sensitive: false */
 	bool conditional;
+	struct weft_regex *re; /* of kind REGEX; freed by the caller */
+	const char *pattern; /* its text, the resource's */
 };
 /* Bytes of the request's path that a prefix_rewrite replaces. */
 static inline uint32_t weft_matched_len(const struct weft_route_built *r)
@@ -98,7 +101,6 @@ bool weft_build_prepared(const struct weft_build *b, const struct weft_names_loc
 /* The table of a list of names (weft_img_tab), and its bloom word. */
 uint32_t weft_build_names(struct weft_build *b, const struct weft_names_local *names,
 			  __u64 *ret_bloom);
-struct weft_regex;
 /* The expression, to be freed by the caller; NULL when it was refused. */
 struct weft_regex *weft_build_regex(struct weft_build *b,
 				    const Envoy__Type__Matcher__V3__RegexMatcher *m,
@@ -119,6 +121,13 @@ uint32_t weft_build_rewrite(struct weft_build *b,
 uint32_t weft_build_conds(struct weft_build *b, const Envoy__Config__Route__V3__RouteMatch *m,
 			  const struct weft_regex *path,
 			  struct weft_names_local *names, const char *field, uint32_t *ret_n);
+
+/*
+ * weft_img_accept of head with the conditional routes of these indexes (ascending) as its candidates, those that wait
+ * for values of one header or for expressions behind selections.
+ */
+uint32_t weft_build_accept(struct weft_build *b, const struct weft_route_built *routes, const uint32_t *index,
+			   size_t n, const struct weft_img_accept *head);
 
 /* Tries and lists of a virtual host, for its routes in configured order. */
 void weft_build_paths(struct weft_build *b, const struct weft_route_built *routes, size_t n,

@@ -30,13 +30,16 @@ static void match_check(struct weft_build *b, const route_match *m, const char *
 	weft_build_fields(b, &m->base, field, known, NULL);
 }
 
-/* What every path that fits begins with leads to the route; the expression is a condition. */
+/*
+ * What every path that fits begins with leads to the route; the expression is a condition. Nearly every path begins with
+ * a slash: who has no more than that stands with those that have nothing, to be one table.
+ */
 static char *regex_prefix(const struct weft_regex *re)
 {
 	uint32_t len = 0;
 	const uint8_t *prefix = re ? weft_regex_prefix(re, &len) : NULL;
 
-	return prefix ? strndup((const char *)prefix, len) : strdup("");
+	return prefix && len > 1 ? strndup((const char *)prefix, len) : strdup("");
 }
 
 static void path_fill(struct weft_build *b, const route_match *m, const struct weft_regex *re,
@@ -178,7 +181,7 @@ void weft_build_route(struct weft_build *b, const route *r, uint32_t index,
 					    "per_request_buffer_limit_bytes",
 					    "request_body_buffer_limit",
 					    NULL};
-	_auto_regex_ struct weft_regex *re = NULL;
+	struct weft_regex *re = NULL;
 	struct weft_img_route out = {.index = index};
 	char at[WEFT_FIELD_MAX], sub[WEFT_FIELD_MAX];
 
@@ -188,6 +191,8 @@ void weft_build_route(struct weft_build *b, const route *r, uint32_t index,
 	if (r->match->path_specifier_case ==
 	    ENVOY__CONFIG__ROUTE__V3__ROUTE_MATCH__PATH_SPECIFIER_SAFE_REGEX)
 		re = weft_build_regex(b, r->match->safe_regex, weft_field(sub, at, "safe_regex"));
+	ret->re = re;
+	ret->pattern = re ? r->match->safe_regex->regex : NULL;
 	path_fill(b, r->match, re, ret);
 	out.name = weft_build_str(b, r->name);
 	out.cond = weft_build_conds(b, r->match, re, scope->headers, at, &out.n_cond);

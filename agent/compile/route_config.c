@@ -7,6 +7,7 @@
 
 #include "agent/compile/filter.h"
 #include "agent/compile/parts.h"
+#include "agent/regex/regex.h"
 #include "bpf/engine/engine.h"
 
 typedef Envoy__Config__Route__V3__RouteConfiguration route_config;
@@ -82,8 +83,10 @@ static uint32_t vhost_build(struct weft_build *b, const virtual_host *v,
 				 weft_field(at, field, "routes[%zu]", i), &routes[i]);
 	if (!b->err)
 		weft_build_paths(b, routes, v->n_routes, &out);
-	for (size_t i = 0; i < v->n_routes; i++)
+	for (size_t i = 0; i < v->n_routes; i++) {
 		free(routes[i].path);
+		weft_regex_free(routes[i].re);
+	}
 	free(routes);
 	return weft_build_put(b, &out, sizeof(out));
 }
@@ -269,6 +272,7 @@ uint32_t weft_build_route_config(struct weft_build *b, const route_config *rc, c
 	b->names = &names;
 	if (!*field) /* RDS: off unless asked for; inline: hcm.c */
 		b->validate_clusters = weft_bool(rc->validate_clusters, false);
+	b->scan_work = WEFT_SCAN_WORK_MAX;
 	b->max_body = weft_u32(rc->max_direct_response_body_size_bytes, BODY_DEFAULT);
 	out.name = weft_build_str(b, rc->name);
 	if (rc->ignore_port_in_host_matching)

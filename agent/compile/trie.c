@@ -124,12 +124,7 @@ static uint32_t accept_build(struct weft_build *b, const struct weft_route_built
 			     struct weft_words *list, uint32_t inherited,
 			     const struct weft_img_accept *outer, struct weft_img_accept *ret)
 {
-	struct {
-		struct weft_img_accept head;
-		struct weft_img_candidate c[];
-	} *out;
 	size_t n = 0;
-	uint32_t off;
 
 	*ret = *outer;
 	ret->n = 0;
@@ -148,19 +143,8 @@ static uint32_t accept_build(struct weft_build *b, const struct weft_route_built
 		*ret = *outer;
 		return inherited;
 	}
-	out = calloc(1, sizeof(*out) + n * sizeof(*out->c));
-	if (!out) {
-		b->err = b->err ? b->err : -ENOMEM;
-		return 0;
-	}
-	ret->n = (uint32_t)n;
-	out->head = *ret;
-	for (size_t i = 0; i < n; i++)
-		out->c[i] = (struct weft_img_candidate){.index = list->v[i],
-							.route = routes[list->v[i]].off};
-	off = weft_build_put(b, out, sizeof(*out) + n * sizeof(*out->c));
-	free(out);
-	return off;
+	ret->n = (uint32_t)n; /* also where selections stand for them */
+	return weft_build_accept(b, routes, list->v, n, ret);
 }
 
 /* The smallest table in which no two children share a place. */

@@ -12,6 +12,9 @@
 
 /* States before they are joined; a table that needs more is too large in nearly all cases. */
 #define STATES_MAX 4096u
+/* The same for a table of several expressions, whose numbers have 16 bits; joining states makes few half as large. */
+#define SET_STATES_MAX 16384u
+#define SET_JOINED 2u
 #define TEXT_END 256u
 
 enum before { AFTER_START = 1, AFTER_NEWLINE = 2, AFTER_WORD = 4 };
@@ -32,10 +35,14 @@ struct build {
 	uint8_t sample[257]; /* one byte of each class, from 1 */
 	struct state *state;
 	uint32_t n_state, cap;
-	uint32_t table[STATES_MAX * 2];
+	uint32_t max; /* states */
+	uint32_t *table; /* max * 2 */
 	/* scratch */
 	uint32_t *seen, round, *list, *stack, *other;
 	bool no_memory;
+	/* several expressions: which of them fit at an end, else NULL */
+	struct weft_regex_sets *sets;
+	uint64_t *work; /* steps that are left */
 };
 
 static bool is_word(uint32_t c)
@@ -160,13 +167,6 @@ static uint32_t around(uint32_t before, uint32_t c)
 	return a;
 }
 
-static int compare(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return (x > y) - (x < y);
-}
-
 /* Number of the state with this set, made if it is new. 0: the dead one, also when there are too many. */
 static uint32_t state_get(struct build *b, const uint32_t *set, uint32_t n, uint32_t before)
 {
@@ -178,13 +178,13 @@ static uint32_t state_get(struct build *b, const uint32_t *set, uint32_t n, uint
 	for (uint32_t i = 0; i < n; i++)
 		h = (h ^ set[i]) * 16777619u;
 	h ^= h >> 15;
-	for (at = h % (STATES_MAX * 2); b->table[at]; at = (at + 1) % (STATES_MAX * 2)) {
+	for (at = h % (b->max * 2); b->table[at]; at = (at + 1) % (b->max * 2)) {
 		s = &b->state[b->table[at]];
 		if (s->hash == h && s->n == n && s->before == before && !memcmp(s->set, set, n * sizeof(*set)))
 			return b->table[at];
 	}
-	if (b->n_state == STATES_MAX)
-		return STATES_MAX;
+	if (b->n_state == b->max)
+		return b->max;
 	if (b->n_state == b->cap) {
 		uint32_t cap = b->cap ? b->cap * 2 : 32;
 
@@ -211,7 +211,48 @@ static uint32_t state_get(struct build *b, const uint32_t *set, uint32_t n, uint
 	return b->n_state++;
 }
 
-/* The state behind byte c; for TEXT_END whether the text may end. */
+/* Ascending. What a step gives is nearly so: instructions follow one another. Returns how many it had to move. */
+static uint32_t sort(uint32_t *v, uint32_t n)
+{
+	uint32_t moved = 0;
+
+	for (uint32_t i = 1; i < n; i++) {
+		uint32_t x = v[i], k = i;
+
+		for (; k && v[k - 1] > x; k--)
+			v[k] = v[k - 1];
+		v[k] = x;
+		moved += i - k;
+	}
+	return moved;
+}
+
+/* Number of a set of expressions, from 1. */
+static uint32_t sets_get(struct build *b, uint32_t *set, uint32_t n)
+{
+	struct weft_regex_sets *s = b->sets;
+	uint32_t *end, *all;
+
+	sort(set, n);
+	for (uint32_t i = 0; i < s->n; i++)
+		if (s->end[i] - (i ? s->end[i - 1] : 0) == n &&
+		    !memcmp(s->expression + s->end[i] - n, set, n * sizeof(*set)))
+			return i + 1;
+	end = reallocarray(s->end, s->n + 1, sizeof(*end));
+	s->end = end ? end : s->end;
+	all = reallocarray(s->expression, s->n_all + n, sizeof(*all));
+	s->expression = all ? all : s->expression;
+	if (!end || !all) {
+		b->no_memory = true;
+		return 0;
+	}
+	memcpy(all + s->n_all, set, n * sizeof(*set));
+	s->n_all += n;
+	end[s->n] = s->n_all;
+	return ++s->n;
+}
+
+/* The state behind byte c; for TEXT_END whether the text may end, or the number of the set that fits then. */
 static uint32_t step(struct build *b, uint32_t from, uint32_t c)
 {
 	const struct state *s = &b->state[from];
@@ -231,14 +272,19 @@ static uint32_t step(struct build *b, uint32_t from, uint32_t c)
 	for (uint32_t i = 0; i < n; i++) {
 		const struct weft_img_inst *k = &b->g->inst[here[i]];
 
-		if (c == TEXT_END && k->op == WEFT_INST_MATCH)
-			return 1;
+		if (c == TEXT_END && k->op == WEFT_INST_MATCH) {
+			if (!b->sets)
+				return 1;
+			there[m++] = k->arg;
+		}
 		if (c != TEXT_END && k->op == WEFT_INST_BYTE && fits(k, c))
 			m = closure(b, k->out, ~0u, there, m);
 	}
 	if (c == TEXT_END)
-		return 0;
-	qsort(there, m, sizeof(*there), compare);
+		return m ? sets_get(b, there, m) : 0;
+	n += m + sort(there, m);
+	if (b->work)
+		*b->work -= *b->work < n ? *b->work : n;
 	return state_get(b, there, m, before);
 }
 
@@ -256,13 +302,15 @@ static int states_make(struct build *b)
 		return -ENOMEM;
 	b->round++;
 	n = closure(b, b->g->start, ~0u, b->other, 0);
-	qsort(b->other, n, sizeof(*b->other), compare);
+	sort(b->other, n);
 	state_get(b, b->other, n, b->around ? AFTER_START : 0);
 	for (uint32_t i = 1; i < b->n_state && !b->no_memory; i++) {
+		if (b->work && !*b->work)
+			return -E2BIG;
 		b->state[i].next[0] = (uint16_t)step(b, i, TEXT_END);
 		for (uint32_t c = 1; c <= b->n_class; c++) {
 			to = step(b, i, b->sample[c]);
-			if (to == STATES_MAX)
+			if (to == b->max)
 				return -E2BIG;
 			b->state[i].next[c] = (uint16_t)to;
 		}
@@ -276,26 +324,26 @@ static int states_make(struct build *b)
 static uint32_t groups_split(const struct build *b, uint16_t *part, uint16_t *old)
 {
 	uint32_t n = 1, before, size = b->n_state;
-	uint32_t *slot = calloc(STATES_MAX * 2, sizeof(*slot));
+	uint32_t *slot = calloc(b->max * 2, sizeof(*slot));
 
 	if (!slot)
 		return 0;
 	for (uint32_t i = 0; i < size; i++) {
 		part[i] = b->state[i].next[0];
-		n = part[i] ? 2 : n;
+		n = part[i] >= n ? part[i] + 1u : n;
 	}
 	do {
 		before = n;
 		n = 0;
 		memcpy(old, part, size * sizeof(*part));
-		memset(slot, 0, STATES_MAX * 2 * sizeof(*slot));
+		memset(slot, 0, b->max * 2 * sizeof(*slot));
 		for (uint32_t i = 0; i < size; i++) {
 			uint32_t h = 2166136261u ^ old[i], at, other = 0;
 
 			for (uint32_t c = 1; c <= b->n_class; c++)
 				h = (h ^ old[b->state[i].next[c]]) * 16777619u;
 			h ^= h >> 15;
-			for (at = h % (STATES_MAX * 2); slot[at]; at = (at + 1) % (STATES_MAX * 2)) {
+			for (at = h % (b->max * 2); slot[at]; at = (at + 1) % (b->max * 2)) {
 				bool same;
 
 				other = slot[at] - 1;
@@ -326,7 +374,7 @@ static int table_make(const struct build *b, size_t max, void **ret, size_t *ret
 	struct weft_img_dfa *out;
 	size_t len = sizeof(*out) + (size_t)n * stride * sizeof(*next);
 
-	if (!n || len > max) {
+	if (!n || len > max || (size_t)n * stride > 65536) {
 		free(part);
 		return n ? -E2BIG : -ENOMEM;
 	}
@@ -337,7 +385,7 @@ static int table_make(const struct build *b, size_t max, void **ret, size_t *ret
 	}
 	out->n_state = (uint16_t)n;
 	out->stride = (uint16_t)stride;
-	out->start = b->n_state > 1 ? part[1] : 0;
+	out->start = (uint16_t)(b->n_state > 1 ? part[1] * stride : 0);
 	for (uint32_t c = 0; c < 256; c++)
 		out->class_of[c] = (uint8_t)(b->class_of[c] + 1);
 	next = (uint16_t *)(out + 1);
@@ -346,7 +394,7 @@ static int table_make(const struct build *b, size_t max, void **ret, size_t *ret
 
 		row[0] = b->state[i].next[0];
 		for (uint32_t c = 1; c < stride; c++)
-			row[c] = part[b->state[i].next[c]];
+			row[c] = (uint16_t)(part[b->state[i].next[c]] * stride);
 	}
 	free(part);
 	*ret = out;
@@ -354,21 +402,25 @@ static int table_make(const struct build *b, size_t max, void **ret, size_t *ret
 	return 0;
 }
 
-int weft_regex_dfa(const struct weft_regex *re, size_t max, void **ret, size_t *ret_len)
+static int program_run(const struct regex_program *g, uint32_t states, struct weft_regex_sets *sets, uint64_t *work,
+		       size_t max, void **ret, size_t *ret_len)
 {
 	struct build *b = calloc(1, sizeof(*b));
-	uint32_t n = re->program.n;
+	uint32_t n = g->n;
 	int r = -ENOMEM;
 
 	if (!b)
 		return -ENOMEM;
-	b->g = &re->program;
+	*b = (struct build){.g = g, .max = states, .sets = sets, .work = work};
 	b->seen = calloc(n * 6 + 8, sizeof(*b->seen));
-	if (b->seen) {
+	b->table = calloc(states * 2, sizeof(*b->table));
+	if (b->seen && b->table) {
 		b->list = b->seen + n;
 		b->other = b->list + n + 1;
 		b->stack = b->other + n + 1; /* two for each choice */
 		classes_make(b);
+		if (sets && b->max > SET_JOINED * max / (b->n_class + 1) / sizeof(uint16_t))
+			b->max = (uint32_t)(SET_JOINED * max / (b->n_class + 1) / sizeof(uint16_t));
 		r = b->n_class > 255 ? -E2BIG : states_make(b);
 	}
 	if (!r)
@@ -378,7 +430,66 @@ int weft_regex_dfa(const struct weft_regex *re, size_t max, void **ret, size_t *
 		free(b->state[i].next);
 	}
 	free(b->state);
+	free(b->table);
 	free(b->seen);
 	free(b);
 	return r;
+}
+
+int weft_regex_dfa(const struct weft_regex *re, size_t max, void **ret, size_t *ret_len)
+{
+	return program_run(&re->program, STATES_MAX, NULL, NULL, max, ret, ret_len);
+}
+
+/* One program that begins in all of them; the end of each holds its number. */
+static int programs_join(const struct weft_regex *const *re, uint32_t n, struct regex_program *ret)
+{
+	uint32_t size = n, at = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		size += re[i]->program.n;
+	*ret = (struct regex_program){.inst = calloc(size, sizeof(*ret->inst)), .n = size};
+	if (!ret->inst)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < n; i++) {
+		const struct regex_program *g = &re[i]->program;
+
+		for (uint32_t k = 0; k < g->n; k++) {
+			struct weft_img_inst *c = &ret->inst[at + k];
+
+			*c = g->inst[k];
+			c->out += at;
+			if (c->op == WEFT_INST_ALT)
+				c->arg += at;
+			if (c->op == WEFT_INST_MATCH)
+				c->arg = i;
+		}
+		ret->inst[size - n + i] = (struct weft_img_inst){
+			.op = WEFT_INST_ALT, .out = at + g->start, .arg = i + 1 < n ? size - n + i + 1 : at + g->start};
+		at += g->n;
+	}
+	ret->start = size - n;
+	return 0;
+}
+
+int weft_regex_dfa_set(const struct weft_regex *const *re, uint32_t n, size_t max, uint64_t *work, void **ret,
+		       size_t *ret_len, struct weft_regex_sets *ret_sets)
+{
+	struct regex_program all;
+	int r = programs_join(re, n, &all);
+
+	*ret_sets = (struct weft_regex_sets){0};
+	if (!r)
+		r = program_run(&all, SET_STATES_MAX, ret_sets, work, max, ret, ret_len);
+	free(all.inst);
+	if (r)
+		weft_regex_sets_clear(ret_sets);
+	return r;
+}
+
+void weft_regex_sets_clear(struct weft_regex_sets *s)
+{
+	free(s->end);
+	free(s->expression);
+	*s = (struct weft_regex_sets){0};
 }

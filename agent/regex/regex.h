@@ -50,6 +50,18 @@ const uint8_t *weft_regex_prefix(const struct weft_regex *re, uint32_t *ret_len)
  * bytes; -ENOMEM.
  */
 int weft_regex_dfa(const struct weft_regex *re, size_t max, void **ret, size_t *ret_len);
+/* Sets of expressions: set k, from 1, is expression[end[k - 2]..end[k - 1]), ascending (end[-1] being 0). */
+struct weft_regex_sets {
+	uint32_t n, n_all;
+	uint32_t *end, *expression;
+};
+/*
+ * One weft_img_dfa of full matches of n expressions: the number at a text's end is that of the set of those that fit.
+ * -E2BIG also when *work, the steps it may take, which it counts down, are used up. weft_regex_sets_clear() after 0.
+ */
+int weft_regex_dfa_set(const struct weft_regex *const *re, uint32_t n, size_t max, uint64_t *work, void **ret,
+		       size_t *ret_len, struct weft_regex_sets *ret_sets);
+void weft_regex_sets_clear(struct weft_regex_sets *s);
 /* weft_img_nfa of the same, for what no table of that size can do. -ENOMEM. */
 int weft_regex_nfa(const struct weft_regex *re, void **ret, size_t *ret_len);
 

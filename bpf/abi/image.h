@@ -86,6 +86,7 @@ enum weft_kind {
 	WEFT_KIND_HEADER,      /* header name, lower case -> slot id + 1 */
 	WEFT_KIND_LISTENER_NAME,
 	WEFT_KIND_CLUSTER_NAME, /* -> id in weft_img_view.cluster + 1 */
+	WEFT_KIND_VALUE, /* a header's value in lower case, hashed as a domain -> weft_img_accept */
 };
 
 /* ---- listener ---- */
@@ -519,7 +520,25 @@ struct weft_img_accept {
 	__u32 best_route; /* weft_img_route */
 	__u32 n;	  /* conditional candidates here */
 	__u32 up;	  /* weft_img_accept of an enclosing prefix with more candidates, 0 none */
+	__u32 n_select;
+	__u32 select;	  /* struct weft_img_select[n]: further lists, by what the request holds */
 	/* struct weft_img_candidate[n] */
+};
+/*
+ * Finds, of many routes, those whose condition of one kind holds: at most one list, and in it at most
+ * WEFT_SELECT_DEPTH_MAX - 1 selections more. Its candidates are still to be tested; its `best` is not.
+ */
+enum weft_select_kind {
+	WEFT_SELECT_VALUE = 1, /* by: weft_img_tab of exact values of the header of `slot` */
+	WEFT_SELECT_PATH,      /* by: weft_img_dfa over the path, whose end is a number into list */
+};
+struct weft_img_select {
+	__u32 kind; /* enum weft_select_kind */
+	__u32 slot;
+	__u32 by;
+	__u32 list;  /* PATH: __u32[n_list + 1]: weft_img_accept; [0] is not used */
+	__u32 n_list;
+	__u32 first; /* lowest index of a route in any of its lists */
 };
 struct weft_img_candidate {
 	__u32 index;
@@ -528,8 +547,9 @@ struct weft_img_candidate {
 #define WEFT_NO_ROUTE 0xffffffffu
 
 /*
- * A regular expression over a whole text, as a table of states. State 0: it fits no more. next[state * stride + class]
- * is the state behind a byte of that class (1 and up); next[state * stride] says whether the text may end there.
+ * A regular expression over a whole text, as a table of states, each named by where its row begins. State 0: it fits no
+ * more. next[state + class] is the state behind a byte of that class (1 and up); next[state] says whether the text may
+ * end there: 0 no. For several expressions at once it is a number for the set of those that fit.
  */
 struct weft_img_dfa {
 	__u16 n_state;
@@ -537,7 +557,7 @@ struct weft_img_dfa {
 	__u16 start;
 	__u16 pad;
 	__u8 class_of[256];
-	/* __u16 next[n_state * stride] */
+	/* __u16 next[n_state * stride], at most 65,536 */
 };
 /* The same as instructions, for tables that would be too large; only the agent runs them. */
 enum weft_inst_op {

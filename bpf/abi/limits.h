@@ -38,6 +38,20 @@
 #define WEFT_NFA_INSTS_MAX 8192u
 /* Conditional routes tried for one request in the kernel (45 ns each); beyond, the agent decides. */
 #define WEFT_CANDIDATES_MAX 1024u
+/* Selections one behind another on the way to a route: a program keeps the place in each list on the way. */
+#define WEFT_SELECT_DEPTH_MAX 3u
+/* Selections of one list of candidates; what they do not take is tried route by route. */
+#define WEFT_SELECTS_MAX 16u
+/* Routes for which a selection is worth its step. */
+#define WEFT_SELECT_LEAST 4u
+/* Bytes of a table of several expressions: what a core's cache holds. More expressions are several tables. */
+#define WEFT_SCAN_SIZE_MAX 131072u
+/*
+ * Steps that joining the expressions of one resource may take (a few ns each), and one attempt at it; those that are left
+ * then stay one by one.
+ */
+#define WEFT_SCAN_WORK_MAX 100000000ull
+#define WEFT_SCAN_TRY_MAX 10000000ull
 /* Filters of one HTTP connection manager that have an effect, and network filters of a chain. */
 #define WEFT_FILTERS_MAX 8u
 #define WEFT_CONN_LIMITS_MAX 4u

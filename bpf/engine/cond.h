@@ -63,7 +63,7 @@ WEFT_GLOBAL int weft_dfa_match(struct weft_req *req, __u32 dfa, __u32 off, __u32
 	if (!req)
 		return 0;
 	WEFT_IMG_BASE(0);
-	__u32 stride = WEFT_IMG(struct weft_img_dfa, dfa)->stride;
+	__u32 next = dfa + (__u32)sizeof(struct weft_img_dfa), class_of = dfa + (__u32)offsetof(struct weft_img_dfa, class_of);
 	__u32 state = WEFT_IMG(struct weft_img_dfa, dfa)->start;
 
 	/* the dead state leads to itself */
@@ -72,13 +72,11 @@ WEFT_GLOBAL int weft_dfa_match(struct weft_req *req, __u32 dfa, __u32 off, __u32
 	WEFT_FOR(i, WEFT_DFA_TEXT_MAX) {
 		if (i >= len || !state)
 			break;
-		__u32 byte = *weft_head_at(req, off + i);
-		__u32 column = *WEFT_IMG(__u8, dfa + (__u32)offsetof(struct weft_img_dfa, class_of) + byte);
+		__u32 column = *WEFT_IMG(__u8, class_of + *weft_head_at(req, off + i));
 
-		state = *WEFT_IMG(__u16, dfa + (__u32)sizeof(struct weft_img_dfa) +
-						 (state * stride + column) * 2);
+		state = *WEFT_IMG(__u16, next + (state + column) * 2);
 	}
-	return *WEFT_IMG(__u16, dfa + (__u32)sizeof(struct weft_img_dfa) + state * stride * 2);
+	return *WEFT_IMG(__u16, next + state * 2);
 }
 
 /* head[off..+len) fits, without regard to inversion. */
@@ -244,8 +242,8 @@ static __u64 weft_cookie_find(struct weft_req *req, __u32 cond)
 	return WEFT_NO_TEXT;
 }
 
-/* Several lines of one name: any may fit. */
-static int weft_cond_lines(struct weft_req *req, __u32 cond, __u32 slot)
+/* How the name of a slot with several lines is written in the head. */
+static struct weft_span weft_slot_name(const struct weft_req *req, __u32 slot)
 {
 	struct weft_span name = { 0, 0 };
 
@@ -253,6 +251,14 @@ static int weft_cond_lines(struct weft_req *req, __u32 cond, __u32 slot)
 		if (req->field[i].value.off == req->value[slot].off &&
 		    req->field[i].value.len == req->value[slot].len)
 			name = req->field[i].name;
+	return name;
+}
+
+/* Several lines of one name: any may fit. */
+static int weft_cond_lines(struct weft_req *req, __u32 cond, __u32 slot)
+{
+	struct weft_span name = weft_slot_name(req, slot);
+
 	for (__u32 i = 0; i < req->n_field; i++) {
 		const struct weft_field *f = &req->field[i];
 

@@ -116,14 +116,14 @@ static void test_replace(void **state)
 
 /* ---- table and simulation ---- */
 
-static bool by_table(const struct weft_img_dfa *t, const char *text, uint32_t len)
+static uint32_t by_table(const struct weft_img_dfa *t, const char *text, uint32_t len)
 {
 	const uint16_t *next = (const uint16_t *)(t + 1);
 	uint32_t s = t->start;
 
 	for (uint32_t i = 0; i < len; i++)
-		s = next[s * t->stride + t->class_of[(uint8_t)text[i]]];
-	return next[s * t->stride];
+		s = next[s + t->class_of[(uint8_t)text[i]]];
+	return next[s];
 }
 
 static uint32_t seed = 7;
@@ -157,10 +157,61 @@ static void test_table_is_simulation(void **state)
 
 			for (uint32_t j = 0; j < len; j++)
 				text[j] = alphabet[rnd(sizeof(alphabet) - 1)];
-			assert_int_equal(by_table(dfa, text, len), weft_nfa_match(nfa, text, len));
+			assert_int_equal(!!by_table(dfa, text, len), weft_nfa_match(nfa, text, len));
 		}
 		free(dfa);
 		free(nfa);
+	}
+}
+
+/* One table of all patterns says of every text which of them fit. */
+static void test_table_of_several(void **state)
+{
+	static const char *const pattern[] = {
+		"/(a|bb|ccc)", ".*/a", "/[ab]+", "\\ba\\b.*", "/?a*", "(?i)/A.*", "[^a]", ".*a.b", "/a", "",
+	};
+	enum { N = sizeof(pattern) / sizeof(*pattern) };
+	static const char alphabet[] = "aabbc/A ";
+	const struct weft_regex *re[N];
+	struct weft_regex_sets sets;
+	uint64_t work = 1 << 20;
+	void *all, *one[N];
+	int found = 0;
+	char text[12];
+	size_t n;
+
+	(void)state;
+	for (int i = 0; i < N; i++) {
+		re[i] = compile(pattern[i]);
+		assert_int_equal(weft_regex_dfa(re[i], 1 << 16, &one[i], &n), 0);
+	}
+	assert_int_equal(weft_regex_dfa_set(re, N, 1 << 16, &work, &all, &n, &sets), 0);
+	assert_in_range(work, 1, (1 << 20) - 1);
+	for (int k = 0; k < 20000; k++) {
+		uint32_t len = rnd(sizeof(text)), set, at;
+
+		for (uint32_t j = 0; j < len; j++)
+			text[j] = alphabet[rnd(sizeof(alphabet) - 1)];
+		set = by_table(all, text, len);
+		at = set > 1 ? sets.end[set - 2] : 0;
+		for (uint32_t i = 0; i < N; i++) {
+			bool in = set && at < sets.end[set - 1] && sets.expression[at] == i;
+
+			assert_int_equal(in, !!by_table(one[i], text, len));
+			at += in;
+			found += in;
+		}
+	}
+	assert_in_range(found, 1000, 100000);
+	weft_regex_sets_clear(&sets);
+	free(all);
+	work = 20; /* less than it takes */
+	assert_int_equal(weft_regex_dfa_set(re, N, 1 << 16, &work, &all, &n, &sets), -E2BIG);
+	work = 1 << 20;
+	assert_int_equal(weft_regex_dfa_set(re, N, 512, &work, &all, &n, &sets), -E2BIG);
+	for (int i = 0; i < N; i++) {
+		weft_regex_free((struct weft_regex *)(uintptr_t)re[i]);
+		free(one[i]);
 	}
 }
 
@@ -210,6 +261,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_search),	    cmocka_unit_test(test_many_groups),
 		cmocka_unit_test(test_replace),	    cmocka_unit_test(test_table_is_simulation),
+		cmocka_unit_test(test_table_of_several),
 		cmocka_unit_test(test_table_sizes), cmocka_unit_test(test_prefix),
 	};
 

@@ -1,0 +1,601 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Selections and lists against the plain meaning of a route list: random tables of paths, expressions and header
+ * conditions; each request is decided by going through the list in order (expressions by regexec()), natively, and, where
+ * programs may be loaded, in the kernel. A table that fails is cut down to the routes it takes and printed with its seed.
+ * WEFT_TABLES: how many tables (400), WEFT_SEED: the first.
+ */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <ctype.h>
+#include <regex.h>
+#include <strings.h>
+#include <sys/mman.h>
+
+#include "test/lib/twin.h"
+#include "test/unit/compile_fixture.h"
+#include "twin.skel.h"
+
+enum { ROUTES = 140, REQUESTS = 40, CONDS = 3, LINES = 5, NAMES = 3 };
+enum path_kind { PREFIX, EXACT, SEPARATED, REGEX };
+enum form { IS, BEGINS, HOLDS, IS_ANY_CASE, PRESENT, METHOD };
+
+struct cond {
+	enum form form;
+	uint32_t name;
+	char value[8];
+	bool invert, empty; /* invert_match, treat_missing_header_as_empty */
+};
+struct route {
+	enum path_kind kind;
+	char path[64];
+	bool any_case;
+	uint32_t n;
+	struct cond cond[CONDS];
+	bool dropped;
+	regex_t re;
+};
+struct request {
+	char path[64];
+	bool post;
+	uint32_t n;
+	struct {
+		uint32_t name;
+		char value[8];
+	} line[LINES];
+};
+
+static uint64_t seed;
+static struct route table[ROUTES];
+static size_t n_route;
+static struct request request[REQUESTS];
+static struct twin_bpf *twin; /* NULL: natively only */
+static uint32_t judged, by_value, by_path;
+
+static uint32_t pick(uint32_t n)
+{
+	seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+	return (uint32_t)(seed >> 33) % n;
+}
+
+/* ---- making ---- */
+
+static void path_make(char *out, uint32_t most)
+{
+	uint32_t n = pick(most);
+
+	*out++ = '/';
+	while (n--)
+		*out++ = "ab/Ac"[pick(5)];
+	*out = '\0';
+}
+
+static void regex_make(char *out)
+{
+	static const char *const piece[] = {"a", "b", "/", "c", ".", "[ab]", "[^/]", "(a|bc)", "(/a|/b)", "A"};
+	static const char *const often[] = {"", "", "", "*", "+", "?"};
+	static const char *const first[] = {"/", "/a", "", ".*", "/[ab]*", "/(a|b)"};
+	uint32_t n = 1 + pick(5);
+
+	strcpy(out, first[pick(6)]);
+	while (n--) {
+		strcat(out, piece[pick(10)]);
+		strcat(out, often[pick(6)]);
+	}
+}
+
+/* Few values, in cases that only an exact comparison tells apart; now and then very many. */
+static void value_make(char *out, uint32_t many)
+{
+	sprintf(out, "%c%u", "vV"[pick(4) == 0], pick(many));
+}
+
+static void cond_make(struct cond *c, uint32_t many)
+{
+	*c = (struct cond){.name = pick(NAMES)};
+	c->form = pick(3) ? IS : (enum form)pick(6);
+	c->invert = c->form != METHOD && pick(12) == 0;
+	c->empty = c->form != METHOD && c->form != PRESENT && pick(12) == 0;
+	value_make(c->value, many);
+	if (c->form == BEGINS || c->form == HOLDS)
+		c->value[1 + pick(2)] = '\0';
+	if (c->form == IS_ANY_CASE && pick(2))
+		c->value[0] = 'V';
+	if (c->empty && c->form == IS && pick(2))
+		c->value[0] = '\0'; /* also where Envoy's "" is meant */
+}
+
+static void route_make(struct route *r, uint32_t many, uint32_t regexes)
+{
+	char text[80];
+	size_t n;
+
+	*r = (struct route){.kind = pick(10) < regexes ? REGEX : (enum path_kind)pick(3)};
+	if (r->kind == REGEX)
+		regex_make(r->path);
+	else if (pick(3))
+		path_make(r->path, 6);
+	else
+		strcpy(r->path, "/a"); /* where many meet */
+	n = strlen(r->path);
+	if (r->kind == SEPARATED) {
+		while (n > 1 && r->path[n - 1] == '/')
+			n--;
+		strcpy(r->path + n, n == 1 ? "a" : "");
+	}
+	r->any_case = r->kind != REGEX && pick(6) == 0;
+	r->n = pick(5) ? pick(CONDS + 1) : 0;
+	for (uint32_t i = 0; i < r->n; i++)
+		cond_make(&r->cond[i], many);
+	if (r->kind != REGEX)
+		return;
+	snprintf(text, sizeof(text), "^(%s)$", r->path);
+	assert_int_equal(regcomp(&r->re, text, REG_EXTENDED | REG_NOSUB), 0);
+}
+
+static void request_make(struct request *q, uint32_t many)
+{
+	*q = (struct request){.post = pick(3) == 0, .n = pick(LINES + 1)};
+	if (pick(3))
+		path_make(q->path, 9);
+	else
+		strcpy(q->path, pick(2) ? "/a" : "/A/b");
+	for (uint32_t i = 0; i < q->n; i++) {
+		q->line[i].name = pick(NAMES);
+		value_make(q->line[i].value, many);
+	}
+}
+
+static void case_make(uint64_t from)
+{
+	uint32_t many, regexes;
+
+	seed = from * 0x9e3779b97f4a7c15ull + 1;
+	many = pick(3) ? 4 : 60;
+	regexes = pick(8);
+	n_route = 1 + pick(pick(2) ? 12 : ROUTES);
+	for (size_t i = 0; i < n_route; i++)
+		route_make(&table[i], many, regexes);
+	for (int i = 0; i < REQUESTS; i++)
+		request_make(&request[i], many);
+}
+
+static void case_free(void)
+{
+	for (size_t i = 0; i < n_route; i++)
+		if (table[i].kind == REGEX)
+			regfree(&table[i].re);
+}
+
+/* ---- as text ---- */
+
+static void cond_put(FILE *f, const struct cond *c)
+{
+	static const char *const form[] = {"exact", "prefix", "contains", "exact"};
+
+	if (c->form == METHOD) {
+		fputs("{name: ':method', string_match: {exact: POST}}, ", f);
+		return;
+	}
+	fprintf(f, "{name: x-h%u, invert_match: %s, treat_missing_header_as_empty: %s, ", c->name,
+		c->invert ? "true" : "false", c->empty ? "true" : "false");
+	if (c->form == PRESENT)
+		fputs("present_match: true}, ", f);
+	else
+		fprintf(f, "string_match: {%s: '%s', ignore_case: %s}}, ", form[c->form], c->value,
+			c->form == IS_ANY_CASE ? "true" : "false");
+}
+
+static char *yaml_make(void)
+{
+	static const char *const name[] = {"prefix", "path", "path_separated_prefix"};
+	char *out = NULL;
+	size_t len;
+	FILE *f = open_memstream(&out, &len);
+
+	fputs(LISTENER_80
+	      "- {" T("config.route.v3.RouteConfiguration") ", name: r, virtual_hosts: [{name: v, "
+							    "domains: ['*'], routes: [\n",
+	      f);
+	for (size_t i = 0; i < n_route; i++) {
+		const struct route *r = &table[i];
+
+		if (r->dropped)
+			continue;
+		if (r->kind == REGEX)
+			fprintf(f, "{match: {safe_regex: {regex: '%s'}, headers: [", r->path);
+		else
+			fprintf(f, "{match: {%s: '%s', case_sensitive: %s, headers: [", name[r->kind], r->path,
+				r->any_case ? "false" : "true");
+		for (uint32_t k = 0; k < r->n; k++)
+			cond_put(f, &r->cond[k]);
+		fputs("]}, " OK_200 "},\n", f);
+	}
+	fputs("]}]}\n", f);
+	fclose(f);
+	return out;
+}
+
+/* ---- the plain meaning ---- */
+
+static bool value_fits(const struct cond *c, const char *value)
+{
+	switch (c->form) {
+	case IS:
+		return !strcmp(value, c->value);
+	case BEGINS:
+		return !strncmp(value, c->value, strlen(c->value));
+	case HOLDS:
+		return strstr(value, c->value) != NULL;
+	case IS_ANY_CASE:
+		return !strcasecmp(value, c->value);
+	default:
+		return true;
+	}
+}
+
+static bool cond_holds(const struct cond *c, const struct request *q)
+{
+	bool there = false, fits = false;
+
+	if (c->form == METHOD)
+		return q->post;
+	for (uint32_t i = 0; i < q->n; i++) {
+		if (q->line[i].name != c->name)
+			continue;
+		there = true;
+		fits = fits || value_fits(c, q->line[i].value);
+	}
+	if (!there && c->empty)
+		fits = value_fits(c, "");
+	else if (!there && c->form != PRESENT)
+		return false;
+	return fits != c->invert;
+}
+
+static bool path_fits(const struct route *r, const char *path)
+{
+	size_t n = strlen(r->path);
+	int (*compare)(const char *, const char *, size_t) = r->any_case ? strncasecmp : strncmp;
+
+	if (r->kind == REGEX)
+		return !regexec(&r->re, path, 0, NULL, 0);
+	if (compare(r->path, path, n))
+		return false;
+	if (r->kind == EXACT)
+		return !path[n];
+	return r->kind == PREFIX || !path[n] || path[n] == '/';
+}
+
+static int expected(const struct request *q)
+{
+	int index = 0;
+
+	for (size_t i = 0; i < n_route; i++) {
+		const struct route *r = &table[i];
+		bool ok = !r->dropped && path_fits(r, q->path);
+
+		for (uint32_t k = 0; ok && k < r->n; k++)
+			ok = cond_holds(&r->cond[k], q);
+		if (ok)
+			return index;
+		index += !r->dropped;
+	}
+	return -1;
+}
+
+/* ---- the engine ---- */
+
+static void lines_make(const struct request *q, char *out)
+{
+	*out = '\0';
+	for (uint32_t i = 0; i < q->n; i++)
+		sprintf(out + strlen(out), "X-H%u: %s\r\n", q->line[i].name, q->line[i].value);
+}
+
+static int index_of(uint32_t route)
+{
+	return route ? (int)((const struct weft_img_route *)weft_img_at(route))->index : -1;
+}
+
+/* The program's answer; -2: it handed over. */
+static int in_kernel(const struct request *q, const char *lines)
+{
+	static struct weft_req_bpf got;
+	struct conf_req *c = calloc(1, sizeof(*c));
+	struct twin_io io = {.parse = 0};
+	char head[1024];
+	__u32 zero = 0;
+	LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = head, .repeat = 1);
+
+	assert_non_null(c);
+	conf_connect(c, "10.0.0.1", 80);
+	assert_int_equal(weft_listener_find(&c->ctx), 0);
+	io.chain = weft_chain_find(&c->ctx, WEFT_PROTO_RAW);
+	io.ctx.pod = CONF_POD;
+	io.ctx.dst = c->ctx.dst;
+	io.ctx.now_ns = c->ctx.now_ns;
+	io.ctx.flags = WEFT_CTX_KERNEL;
+	free(c);
+	o.data_size_in = (__u32)snprintf(head, sizeof(head), "%s %s HTTP/1.1\r\nHost: h\r\n%s\r\n",
+					 q->post ? "POST" : "GET", q->path, lines);
+	assert_int_equal(bpf_map__update_elem(twin->maps.twin_io, &zero, 4, &io, sizeof(io), 0), 0);
+	assert_int_equal(bpf_prog_test_run_opts(bpf_program__fd(twin->progs.twin_decide), &o), 0);
+	assert_int_equal(bpf_map__lookup_elem(twin->maps.twin_io, &zero, 4, &io, sizeof(io), 0), 0);
+	assert_int_equal(bpf_map__lookup_elem(twin->maps.twin_req, &zero, 4, &got, sizeof(got), 0), 0);
+	if ((int)o.retval < 0 || io.parse || got.dec.handed)
+		return -2;
+	judged++;
+	return index_of(got.dec.route);
+}
+
+/* The first request that is decided wrongly, REQUESTS: none. */
+static int wrong(struct conf *c, bool known)
+{
+	char *yaml = yaml_make();
+	int i;
+
+	if (conf_set(c, yaml)) {
+		if (!known)
+			conf_ok(c, yaml); /* says why */
+		free(yaml);
+		return REQUESTS;
+	}
+	free(yaml);
+	weft_compiler_reclaim(c->compiler);
+	for (i = 0; i < REQUESTS; i++) {
+		char lines[256];
+		int want = expected(&request[i]), got;
+
+		lines_make(&request[i], lines);
+		got = conf_route(c, request[i].post ? "POST" : "GET", "h", request[i].path, lines);
+		if (got == want && twin) {
+			got = in_kernel(&request[i], lines);
+			got = got == -2 ? want : got;
+		}
+		if (got != want)
+			break;
+	}
+	return i;
+}
+
+/* Leaves out what the failure does not need, and tells. */
+static void shrink(struct conf *c, uint64_t from)
+{
+	char lines[256], *yaml;
+	int at;
+
+	for (size_t i = 0; i < n_route; i++) {
+		table[i].dropped = true;
+		table[i].dropped = wrong(c, true) < REQUESTS;
+	}
+	at = wrong(c, true);
+	assert_true(at < REQUESTS);
+	lines_make(&request[at], lines);
+	yaml = yaml_make();
+	fail_msg("WEFT_SEED=%llu, cut down:\n%s%s %s\n%swant %d, natively %d, in the kernel %d", (unsigned long long)from,
+		 yaml, request[at].post ? "POST" : "GET", request[at].path, lines, expected(&request[at]),
+		 conf_route(c, request[at].post ? "POST" : "GET", "h", request[at].path, lines),
+		 twin ? in_kernel(&request[at], lines) : -2);
+}
+
+/* ---- counts of what the tables were made into ---- */
+
+static void list_count(uint32_t off)
+{
+	const struct weft_img_accept *a = weft_img_at(off);
+	const struct weft_img_select *s = weft_img_at(a->select);
+
+	if (!off)
+		return;
+	for (uint32_t i = 0; i < a->n_select; i++) {
+		by_value += s[i].kind == WEFT_SELECT_VALUE;
+		by_path += s[i].kind == WEFT_SELECT_PATH;
+	}
+}
+
+static void node_count(uint32_t off)
+{
+	const struct weft_img_node *n = weft_img_at(off);
+	const uint32_t *child = (const void *)(n + 1);
+
+	list_count(n->accept);
+	list_count(n->accept_exact);
+	for (uint32_t i = 0; i <= n->child_mask; i++)
+		if (child[i])
+			node_count(child[i]);
+}
+
+static void count(void)
+{
+	const struct weft_img_vhost *v;
+	struct conf_req *q = calloc(1, sizeof(*q));
+
+	assert_non_null(q);
+	conf_connect(q, "10.0.0.1", 80);
+	assert_int_equal(weft_listener_find(&q->ctx), 0);
+	const struct weft_img_view *view = weft_img_at(q->ctx.view_off);
+	const uint32_t *rc = weft_img_at(view->route_config);
+
+	for (uint32_t i = 0; i < view->n_route_config; i++) {
+		const struct weft_img_route_config *r = weft_img_at(rc[i]);
+
+		v = weft_img_at(r->star);
+		if (rc[i] && v->trie)
+			node_count(v->trie);
+	}
+	free(q);
+}
+
+static void conf_open_on_twin(struct conf *c)
+{
+	struct weft_store_mem mem = {.img_size = CONF_IMG, .state_size = CONF_STATE};
+
+	if (!twin) {
+		conf_open(c);
+		return;
+	}
+	*c = (struct conf){0};
+	mem.img = mmap(NULL, CONF_IMG + WEFT_IMAGE_SLACK, PROT_READ | PROT_WRITE, MAP_SHARED,
+		       bpf_map__fd(twin->maps.image), 0);
+	mem.state = mmap(NULL, CONF_STATE + WEFT_STATE_SLACK, PROT_READ | PROT_WRITE, MAP_SHARED,
+			 bpf_map__fd(twin->maps.state), 0);
+	assert_true(mem.img != MAP_FAILED && mem.state != MAP_FAILED);
+	assert_int_equal(weft_state_layout(mem.state, CONF_STATE, 64, 4096, 64), 0);
+	assert_int_equal(weft_store_new(&mem, &c->store), 0);
+	assert_int_equal(weft_compiler_new(c->store, &c->compiler), 0);
+}
+
+static void test_first_route_wins(void **state)
+{
+	const char *tables = getenv("WEFT_TABLES"), *first = getenv("WEFT_SEED");
+	uint64_t n = tables ? strtoull(tables, NULL, 10) : 400, from = first ? strtoull(first, NULL, 10) : 1;
+	struct conf c;
+
+	(void)state;
+	conf_open_on_twin(&c);
+	for (uint64_t i = from; i < from + n; i++) {
+		case_make(i);
+		if (wrong(&c, false) < REQUESTS)
+			shrink(&c, i);
+		count();
+		case_free();
+	}
+	print_message("%llu tables, %u lists by value, %u by path; %u requests judged in the kernel\n",
+		      (unsigned long long)n, by_value, by_path, judged);
+	assert_true(by_value > n / 4 && by_path > n / 4);
+	assert_true(!twin || judged > n * REQUESTS / 4);
+	conf_close(&c);
+}
+
+/* ---- limits ---- */
+
+/* The list of the root of the only virtual host. */
+static const struct weft_img_accept *root_list(void)
+{
+	struct conf_req *q = calloc(1, sizeof(*q));
+	const struct weft_img_vhost *v;
+	const struct weft_img_node *n;
+
+	assert_non_null(q);
+	conf_connect(q, "10.0.0.1", 80);
+	const struct weft_img_view *view = weft_img_at(q->ctx.view_off);
+	const uint32_t *rc = weft_img_at(view->route_config);
+
+	free(q);
+	for (uint32_t i = 0; !rc[i]; i++)
+		assert_true(i + 1 < view->n_route_config);
+	while (!*rc)
+		rc++;
+	v = weft_img_at(((const struct weft_img_route_config *)weft_img_at(*rc))->star);
+	n = weft_img_at(v->trie);
+	return n->accept ? weft_img_at(n->accept) : NULL;
+}
+
+#define BY_REGEX(re) "{match: {safe_regex: {regex: '" re "'}}, " OK_200 "}, "
+
+/* The product of two such tables is larger than a table may be: they are not joined, and each is still found. */
+static void test_product_too_large(void **state)
+{
+	const struct weft_img_accept *a;
+	struct conf c;
+
+	(void)state;
+	conf_open(&c);
+	conf_ok(&c, LISTENER_80 ROUTES(BY_REGEX(".*[ac][a-d]{9}") BY_REGEX(".*[ab][a-d]{8}e")
+				       BY_REGEX(".*/x") BY_REGEX(".*yy") BY_REGEX(".*[ad][a-d]{9}f")));
+	a = root_list();
+	assert_true(a->n == 1 && a->n_select == 2);
+	assert_int_equal(conf_route(&c, "GET", "h", "/caaaaaaaaa", ""), 0);
+	assert_int_equal(conf_route(&c, "GET", "h", "/baaaaaaaae", ""), 1);
+	assert_int_equal(conf_route(&c, "GET", "h", "/bbbbbbbbbb", ""), -1);
+	assert_int_equal(conf_route(&c, "GET", "h", "/yy", ""), 3);
+	assert_int_equal(conf_route(&c, "GET", "h", "/daaaaaaaaaf", ""), 4);
+	conf_close(&c);
+}
+
+/* An expression whose own table is too large is the agent's: nothing is joined with it, the rest is. */
+static void test_expression_too_large(void **state)
+{
+	const struct weft_img_accept *a;
+	struct conf c;
+
+	(void)state;
+	conf_open(&c);
+	conf_ok(&c, LISTENER_80 ROUTES(BY_REGEX(".*x") BY_REGEX(".*a[ab]{14}") BY_REGEX(".*y")));
+	a = root_list();
+	assert_true(a->n == 1 && a->n_select == 1);
+	assert_int_equal(conf_route(&c, "GET", "h", "/aaaaaaaaaaaaaaa", ""), 1);
+	assert_int_equal(conf_route(&c, "GET", "h", "/yx", ""), 0);
+	assert_int_equal(conf_route(&c, "GET", "h", "/y", ""), 2);
+	conf_close(&c);
+}
+
+/* Values of four headers, one behind another: one more than lists are nested, and more headers than a list selects by. */
+static void test_many_headers(void **state)
+{
+	char *yaml = NULL, lines[128];
+	struct conf c;
+	size_t len;
+	FILE *f = open_memstream(&yaml, &len);
+
+	(void)state;
+	fputs(LISTENER_80 "- {" T("config.route.v3.RouteConfiguration") ", name: r, virtual_hosts: [{name: v, "
+	      "domains: ['*'], routes: [\n", f);
+	for (int i = 0; i < 625; i++) /* five to the fourth */
+		fprintf(f, "{match: {prefix: /, headers: [{name: a, string_match: {exact: v%d}}, {name: b, string_match: "
+			   "{exact: v%d}}, {name: c, string_match: {exact: v%d}}, {name: d, string_match: {exact: v%d}}]}, "
+			   OK_200 "},\n", i % 5, i / 5 % 5, i / 25 % 5, i / 125);
+	for (int i = 0; i < 200; i++) /* forty headers of five routes each */
+		fprintf(f, "{match: {prefix: /, headers: [{name: h%d, string_match: {exact: v%d}}]}, " OK_200 "},\n", i % 40,
+			i);
+	fputs("]}]}\n", f);
+	fclose(f);
+	conf_open(&c);
+	conf_ok(&c, yaml);
+	free(yaml);
+	for (int i = 0; i < 625; i += 13) {
+		sprintf(lines, "A: v%d\r\nB: v%d\r\nC: v%d\r\nD: v%d\r\n", i % 5, i / 5 % 5, i / 25 % 5, i / 125);
+		assert_int_equal(conf_route(&c, "GET", "h", "/", lines), i);
+	}
+	for (int i = 0; i < 200; i++) {
+		sprintf(lines, "H%d: v%d\r\n", i % 40, i);
+		assert_int_equal(conf_route(&c, "GET", "h", "/", lines), 625 + i);
+	}
+	assert_int_equal(conf_route(&c, "GET", "h", "/", "A: v0\r\nH1: v2\r\n"), -1);
+	conf_close(&c);
+}
+
+static int twin_load(void)
+{
+	libbpf_set_print(NULL);
+	twin = twin_bpf__open();
+	if (!twin)
+		return -errno;
+	bpf_map__set_value_size(twin->maps.image, CONF_IMG + WEFT_IMAGE_SLACK);
+	bpf_map__set_value_size(twin->maps.state, CONF_STATE + WEFT_STATE_SLACK);
+	twin->rodata->img_mask = CONF_IMG - 1;
+	twin->rodata->state_mask = CONF_STATE - 1;
+	return twin_bpf__load(twin);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_first_route_wins), cmocka_unit_test(test_product_too_large),
+		cmocka_unit_test(test_expression_too_large), cmocka_unit_test(test_many_headers)};
+	int r = twin_load();
+
+	if (r && r != -EPERM && r != -EACCES) {
+		print_message("the twin does not load: %d\n", r);
+		return 1;
+	}
+	if (r) {
+		print_message("without the kernel: loading programs is not permitted here\n");
+		twin_bpf__destroy(twin);
+		twin = NULL;
+	}
+	r = cmocka_run_group_tests(tests, NULL, NULL);
+	twin_bpf__destroy(twin);
+	return r;
+}
