@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "agent/cleanup.h"
+#include "agent/compile/dns.h"
 #include "agent/json_out.h"
 #include "agent/offline.h"
 #include "agent/options.h"
@@ -19,13 +20,47 @@ static int refused(bool json, const struct weft_diag *diag, int err)
 	return WEFT_EXIT_FAILED;
 }
 
+/* Names of one DNS cluster that an agent would ask for: nobody is asked here. */
+static void names_append(json_t *list, const Envoy__Config__Cluster__V3__Cluster *c)
+{
+	const Envoy__Config__Endpoint__V3__ClusterLoadAssignment *a =
+		weft_dns_is(c) ? c->load_assignment : NULL;
+
+	for (size_t i = 0; a && i < a->n_endpoints; i++) {
+		for (size_t j = 0; j < a->endpoints[i]->n_lb_endpoints; j++) {
+			/* whatever is accepted has a socket_address */
+			const char *name = a->endpoints[i]
+						   ->lb_endpoints[j]
+						   ->endpoint->address->socket_address->address;
+			struct weft_sockaddr literal;
+
+			if (!weft_ip_parse(name, 0, &literal))
+				json_array_append_new(
+					list, json_pack("{s:o, s:o}", "cluster",
+							weft_json_bytes(c->name, strlen(c->name)),
+							"name",
+							weft_json_bytes(name, strlen(name))));
+		}
+	}
+}
+
+static json_t *unresolved(const struct weft_snapshot *s)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < weft_snapshot_count(s, WEFT_XDS_CLUSTER); i++)
+		names_append(list, (const void *)weft_snapshot_at(s, WEFT_XDS_CLUSTER, i)->msg);
+	return list;
+}
+
 static void accepted(bool json, const struct weft_offline *o)
 {
 	static const char *const keys[WEFT_XDS__MAX] = {"clusters", "endpoints", "listeners",
 							"routes"};
 	const struct weft_diag *notes = weft_compiler_not_applied(o->compiler);
 	_auto_json_ json_t *j = json_object();
-	json_t *counts = json_object();
+	json_t *counts = json_object(), *names = unresolved(o->snapshot), *item;
+	size_t k;
 
 	json_object_set_new(j, "accepted", json_true());
 	json_object_set_new(j, "resources", counts);
@@ -37,6 +72,7 @@ static void accepted(bool json, const struct weft_offline *o)
 			printf("%s%s %zu", t ? ", " : "accepted: ", keys[t], n);
 	}
 	json_object_set_new(j, "not_applied", notes ? weft_json_diag(notes) : json_array());
+	json_object_set_new(j, "unresolved", names);
 	if (json) {
 		weft_out_json(j);
 		return;
@@ -45,6 +81,10 @@ static void accepted(bool json, const struct weft_offline *o)
 	for (size_t i = 0; notes && i < notes->n; i++)
 		printf("not applied: %s: %s: %s\n", notes->entries[i].resource,
 		       notes->entries[i].field, notes->entries[i].reason);
+	json_array_foreach(names, k, item)
+		printf("unresolved: Cluster/%s: %s\n",
+		       json_string_value(json_object_get(item, "cluster")),
+		       json_string_value(json_object_get(item, "name")));
 }
 
 int weft_cmd_check(const struct weft_args *args)

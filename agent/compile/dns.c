@@ -18,6 +18,8 @@
 #define TIMEOUT_S_MAX 3600
 #define TRIES 4
 #define TRIES_MAX 100
+#define EDNS_MIN 512
+#define EDNS_MAX 4096
 /* JitteredExponentialBackOffStrategy without max_interval. */
 #define FAILURE_MAX_FACTOR 10
 
@@ -118,12 +120,15 @@ static void options_take(const Envoy__Config__Core__V3__DnsResolverOptions *o,
 static void cares_take(struct weft_build *b, const cares_config *m, const char *field,
 		       struct weft_dns_servers *ret)
 {
+	/* after a silence the channel is always made anew: reinit_channel_on_timeout */
 	static const char *const known[] = {"resolvers",
 					    "dns_resolver_options",
 					    "use_resolvers_as_fallback",
 					    "query_timeout_seconds",
 					    "query_tries",
 					    "rotate_nameservers",
+					    "edns0_max_payload_size",
+					    "reinit_channel_on_timeout",
 					    NULL};
 	uint64_t timeout = m->query_timeout_seconds ? m->query_timeout_seconds->value : TIMEOUT_S;
 	char at[WEFT_FIELD_MAX];
@@ -142,6 +147,10 @@ static void cares_take(struct weft_build *b, const cares_config *m, const char *
 	if (ret->tries < 1 || ret->tries > TRIES_MAX)
 		weft_build_fail(b, weft_field(at, field, "query_tries"),
 				"must be between 1 and %u", TRIES_MAX);
+	ret->edns_size = weft_u32(m->edns0_max_payload_size, 0);
+	if (m->edns0_max_payload_size && (ret->edns_size < EDNS_MIN || ret->edns_size > EDNS_MAX))
+		weft_build_fail(b, weft_field(at, field, "edns0_max_payload_size"),
+				"must be between %u and %u", EDNS_MIN, EDNS_MAX);
 }
 
 /* Envoy finds the resolver by the type, whatever its name. */

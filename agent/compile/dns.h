@@ -21,6 +21,7 @@ struct weft_dns_servers {
 	bool tcp, no_search, rotate;
 	uint32_t timeout_ms; /* of the first try, 5000 as Envoy */
 	uint32_t tries; /* 4 as Envoy */
+	uint32_t edns_size; /* largest answer over UDP that is asked for, 0: EDNS is not used */
 };
 
 struct weft_dns_conf {

@@ -23,8 +23,7 @@ struct weft_lookup {
 	bool second;		/* the other family is asked */
 	bool starting;		/* inside weft_lookup_start(), which frees it */
 	bool finished;
-	bool answered; /* by one family at least */
-	const char *error;
+	const char *error; /* of one family */
 	struct weft_addr *addr;
 	size_t n;
 	uint32_t ttl;
@@ -140,12 +139,15 @@ static int channel_open(struct weft_channel *c)
 		.timeout = (int)c->conf.timeout_ms,
 		.tries = (int)c->conf.tries,
 		.flags = (c->conf.tcp ? ARES_FLAG_USEVC : 0) |
-			 (c->conf.no_search ? ARES_FLAG_NOSEARCH : 0),
+			 (c->conf.no_search ? ARES_FLAG_NOSEARCH : 0) |
+			 (c->conf.edns_size ? ARES_FLAG_EDNS : 0),
+		.ednspsz = (int)c->conf.edns_size,
 		.sock_state_cb = on_state,
 		.sock_state_cb_data = c,
 	};
 	int mask = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_FLAGS | ARES_OPT_SOCK_STATE_CB |
-		   (c->conf.rotate ? ARES_OPT_ROTATE : ARES_OPT_NOROTATE);
+		   (c->conf.rotate ? ARES_OPT_ROTATE : ARES_OPT_NOROTATE) |
+		   (c->conf.edns_size ? ARES_OPT_EDNSPSZ : 0);
 	int r = ares_init_options(&c->ares, &o, mask);
 
 	if (r != ARES_SUCCESS) {
@@ -230,7 +232,8 @@ bool weft_channel_fits(const struct weft_channel *c, const struct weft_dns_serve
 		return false;
 	return a->fallback == conf->fallback && a->tcp == conf->tcp &&
 	       a->no_search == conf->no_search && a->rotate == conf->rotate &&
-	       a->timeout_ms == conf->timeout_ms && a->tries == conf->tries;
+	       a->timeout_ms == conf->timeout_ms && a->tries == conf->tries &&
+	       a->edns_size == conf->edns_size;
 }
 
 /* ---- one name ---- */
@@ -291,7 +294,7 @@ static void finish(struct weft_lookup *l)
 {
 	struct weft_channel *c = l->channel;
 	const struct weft_answer answer = {
-		.error = l->answered ? NULL : l->error,
+		.error = l->n ? NULL : l->error,
 		.addr = l->addr,
 		.n = l->n,
 		.ttl = l->ttl,
@@ -322,9 +325,7 @@ static void on_result(void *ctx, int status, int timeouts, struct ares_addrinfo 
 
 	(void)timeouts;
 	/* A name that does not exist is an answer: Envoy then has no hosts for it. */
-	if (status == ARES_SUCCESS || status == ARES_ENODATA || status == ARES_ENOTFOUND)
-		l->answered = true;
-	else
+	if (status != ARES_SUCCESS && status != ARES_ENODATA && status != ARES_ENOTFOUND)
 		l->error = ares_strerror(status);
 	if (status == ARES_ECONNREFUSED || status == ARES_ETIMEOUT)
 		l->channel->stale = true;

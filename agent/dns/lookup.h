@@ -23,7 +23,8 @@ void weft_channel_free(struct weft_channel *c);
 bool weft_channel_fits(const struct weft_channel *c, const struct weft_dns_servers *conf);
 
 struct weft_answer {
-	/* NULL: answered, maybe without addresses (NXDOMAIN and an empty answer too, as in Envoy); else why not. */
+	/* NULL: answered, maybe without addresses (NXDOMAIN and an empty answer too, as in Envoy); else why not: no family
+	 * gave an address, and one failed. */
 	const char *error;
 	const struct weft_addr *addr; /* in the order of the answer, each once */
 	size_t n;

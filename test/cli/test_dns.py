@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names of DNS clusters: a daemon without its kernel part and a name server that answers what the test says, on loopback."""
 
+import contextlib
 import json
 import os
 import sys
 import tempfile
 import unittest
 
-from agent import Daemon, run_json
+from agent import Daemon, run, run_json
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "e2e"))
 from dns_server import Answers, DnsServer  # noqa: E402  (the path is set above)
@@ -49,9 +50,12 @@ class Names(unittest.TestCase):
             json.dump({"resources": clusters}, f)
         os.rename(new, self.path)
 
+    @contextlib.contextmanager
     def daemon(self, *clusters):
         self.write(*clusters)
-        return Daemon("--no-kernel", "--config", self.path)
+        with Daemon("--no-kernel", "--config", self.path) as daemon:
+            yield daemon
+            self.assertEqual(daemon.stop(), 0, daemon.log())
 
     @staticmethod
     def hosts(daemon, name="c"):
@@ -99,6 +103,29 @@ class Names(unittest.TestCase):
                     with self.subTest(family=family, name=name):
                         got = self.hosts(daemon, f"{family} {name}")
                         self.assertEqual(sorted(got), sorted(hosts))
+
+    def test_one_family_fails(self):
+        """Addresses of one are an answer; without any, a failure of either leaves what there is."""
+        four, six, fails = {"A": ["127.0.0.2"]}, {"AAAA": ["::1"]}, {"rcode": "SERVFAIL"}
+        cases = {  # by_type: hosts after [127.0.0.9]
+            "six fails, four answers": ({"AAAA": fails, "A": four}, ["127.0.0.2"]),
+            "six fails, four is empty": ({"AAAA": fails, "A": {}}, ["127.0.0.9"]),
+            "six is empty, four fails": ({"AAAA": {}, "A": fails}, ["127.0.0.9"]),
+            "six answers, four fails": ({"AAAA": six, "A": fails}, ["[::1]"]),
+            "both are empty": ({"AAAA": {}, "A": {}}, []),
+        }
+        first = {"A": ["127.0.0.9"]}
+        self.answers.script = {"a.test": first}
+        with self.daemon(*(self.cluster("a.test", name=f, dns_lookup_family=f) for f in ("AUTO", "V4_PREFERRED", "ALL"))) as daemon:
+            for case, (rule, hosts) in cases.items():
+                self.answers.script["a.test"] = first
+                for family in ("AUTO", "V4_PREFERRED", "ALL"):
+                    self.becomes(daemon, ["127.0.0.9"], family)
+                self.answers.script["a.test"] = {"by_type": rule}
+                for family in ("AUTO", "V4_PREFERRED", "ALL"):
+                    with self.subTest(case, family=family):
+                        self.attempts(daemon, 2, family)
+                        self.assertEqual(self.hosts(daemon, family), hosts)
 
     def test_the_extension_says_the_same(self):
         self.answers.script = {"a.test": {"A": ["127.0.0.2", "127.0.0.3"]}}
@@ -260,9 +287,11 @@ class Names(unittest.TestCase):
                                 "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}],
                             "route_config": {"virtual_hosts": [{"name": "v", "domains": ["*"], "routes": [
                                 {"match": {"prefix": "/"}, "route": {"cluster": "c"}}]}]}}}]}]}
-        self.write(self.cluster("a.test"), listener)
+        self.write(self.cluster("a.test", "127.0.0.9"), listener)
         status, answer = run_json("check", self.path)
         self.assertEqual((status, answer["accepted"]), (0, True))
+        self.assertEqual(answer["unresolved"], [{"cluster": "c", "name": "a.test"}])
+        self.assertIn("unresolved: Cluster/c: a.test\n", run("check", self.path)[1])
         status, answer = run_json("explain", "--config", self.path, "--listener", "l", "--path", "/")
         self.assertEqual((status, answer["outcome"], answer["cluster"]), (0, "forward", "c"))
         self.assertIn("unresolved: a.test", [s["text"] for s in answer["steps"]])

@@ -147,7 +147,13 @@ class DnsServer:
                 conn, _ = self._tcp.accept()
             except OSError:
                 return
-            threading.Thread(target=self._stream, args=(conn,), daemon=True).start()
+            threading.Thread(target=self._client, args=(conn,), daemon=True).start()
+
+    def _client(self, conn):
+        try:
+            self._stream(conn)
+        except OSError:  # it has gone
+            pass
 
     def _stream(self, conn):
         with conn, conn.makefile("rb") as f:
