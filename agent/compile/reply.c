@@ -12,6 +12,8 @@ static const struct {
 	uint32_t status;
 	const char *phrase;
 } phrases[] = {
+	{100, "Continue"},
+	{101, "Switching Protocols"},
 	{200, "OK"},
 	{201, "Created"},
 	{202, "Accepted"},

@@ -38,14 +38,19 @@ static void status_count(const struct exchange *x, uint32_t status)
 		COUNT(weft_cell_endpoint(x->cell_endpoint)->rq_error, 1);
 }
 
-/* They go on only with proxy_100_continue: else the proxy itself has said that the client may continue. */
+/*
+ * The first goes on, with proxy_100_continue only: else the proxy itself has said that the client may continue. Those
+ * that follow do not (Envoy 1.40).
+ */
 static int interim(struct exchange *x, const struct response *r)
 {
 	struct down *d = x->down;
 
-	if (!(x->hcm->flags & WEFT_HCM_PROXY_100_CONTINUE) || (r->status != 100 && r->status != 102 &&
-							       r->status != 103 && r->status != 104))
+	bool goes = r->status == 100 || (r->status >= 102 && r->status <= 104);
+
+	if (!goes || x->interim_sent || !(x->hcm->flags & WEFT_HCM_PROXY_100_CONTINUE))
 		return 0;
+	x->interim_sent = true;
 	return response_interim(d->worker, &d->out, buf_at(&x->up->in), r);
 }
 
@@ -64,8 +69,6 @@ static int head_take(struct exchange *x, bool eof)
 		if (e == -EAGAIN && !eof) {
 			if (sent)
 				down_flush(d);
-			if (sent && !d->dead)
-				upstream_watch(u); /* a client that takes none of them is waited for */
 			return 0;
 		}
 		if (e) {
@@ -90,8 +93,7 @@ static int head_take(struct exchange *x, bool eof)
 	status_count(x, r->status);
 	if (r->status != 101 && exchange_retry(x, FAIL_TERMINATION, r))
 		return 0;
-	timer_clear(&x->per_try);
-	timer_clear(&x->try_idle);
+	timer_clear(&x->per_try); /* the one of silence goes on: it counts in the body too */
 	framing_set(x, r);
 	if (r->status == 101)
 		x->chunked_out = x->resp_close = false;

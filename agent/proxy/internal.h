@@ -262,6 +262,7 @@ struct exchange {
 	bool req_done;	   /* all of the request was read */
 	bool req_sent;	   /* and written to the upstream connection's buffer */
 	bool resp_started; /* bytes of the response went to the client */
+	bool interim_sent; /* an interim response went to it */
 	bool resp_close;   /* the client's connection closes after this response */
 	bool wrote_any;	   /* some byte of this attempt was written */
 	bool keep_body;	   /* body is kept for a retry */

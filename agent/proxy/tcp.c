@@ -140,6 +140,7 @@ void tunnel_start(struct exchange *x)
 	u->tunnel = true;
 	timer_clear(&x->total);
 	timer_clear(&x->idle);
+	timer_clear(&x->try_idle);
 	/* it may live for days: it holds no epoch of the image, only its places */
 	weft_reader_leave(w->reader, x->epoch);
 	x->pinned = false;

@@ -254,6 +254,9 @@ void upstream_event(struct upstream *u, uint32_t events)
 		connected(u);
 		return;
 	}
+	/* its end is there, perhaps behind a response that is still to be read: no further request goes there */
+	if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+		u->worn = true;
 	if (events & EPOLLOUT) {
 		upstream_flush(u);
 		if (u->orphan)

@@ -323,6 +323,7 @@ static void test_websocket(void **state)
 	fix_say(s.fd, "GET /ws HTTP/1.1\r\nhost: a\r\n" UPGRADE "early");
 	assert_true(fix_hear(s.fd, &a));
 	assert_int_equal(a.status, 101);
+	assert_memory_equal(a.head, "HTTP/1.1 101 Switching Protocols\r\n", 34);
 	assert_string_equal(fix_header(a.head, "upgrade"), "websocket");
 	assert_string_equal(fix_header(a.head, "connection"), "upgrade");
 	assert_int_equal(recv(s.fd, a.body, 5, MSG_WAITALL), 5);
