@@ -211,7 +211,8 @@ def expand(case, world, access_log=None):
                 c["load_assignment"] = clas[name]
                 used.add(name)
         elif isinstance(c, dict) and isinstance(c.get("load_assignment"), dict):  # of a DNS cluster
-            c["load_assignment"] = clas[c["load_assignment"].get("cluster_name")]
+            own = _full_assignment(c["load_assignment"])
+            c["load_assignment"] = _resolve(own, own.get("cluster_name"), world)
         out["clusters"].append(c)
     out["endpoints"] = [clas[c["cluster_name"]] for c in conf.get("endpoints") or []
                         if c.get("cluster_name") in clas and c["cluster_name"] not in used]
