@@ -547,6 +547,8 @@ uint32_t worker_cell(struct worker *w, uint32_t pod, uint32_t id);
 void worker_call(struct worker *w, void (*fn)(struct worker *w, void *arg), void *arg);
 void listener_event(struct worker *w, struct listener *l);
 void listener_close(struct worker *w, struct listener *l);
+/* Accepts what waits, then closes. */
+void listener_finish(struct worker *w, struct listener *l);
 /* Opens the same ports for each worker's pod (SO_REUSEPORT), in the pod's namespace. -errno. */
 int listeners_open(struct weft_proxy *p, const struct weft_proxy_pod *pod, struct pod **pods,
 		   uint16_t port4[WEFT_LISTEN_PORTS], uint16_t port6[WEFT_LISTEN_PORTS]);

@@ -150,6 +150,18 @@ int listeners_open(struct weft_proxy *p, const struct weft_proxy_pod *pod, struc
 
 /* ---- accepting ---- */
 
+/*
+ * A connection that was reset while it waited is still accepted. Its entry went with the reset, and another may stand under
+ * the same addresses: that of the app's next connection from this port, which waits behind it.
+ */
+static bool was_reset(int fd)
+{
+	struct sockaddr_storage peer;
+	socklen_t len = sizeof(peer);
+
+	return getpeername(fd, (struct sockaddr *)&peer, &len) && errno == ENOTCONN;
+}
+
 static void accepted(struct worker *w, struct listener *l, int fd, const struct sockaddr_storage *peer)
 {
 	struct down *d = calloc(1, sizeof(*d));
@@ -165,7 +177,7 @@ static void accepted(struct worker *w, struct listener *l, int fd, const struct 
 	TAILQ_INSERT_TAIL(&l->pod->downs, d, link);
 	COUNT(w->stats.connections_total, 1);
 	COUNT(w->stats.connections, 1);
-	if (!slot_accept(d, &l->addr)) {
+	if (was_reset(fd) || !slot_accept(d, &l->addr)) {
 		COUNT(w->stats.not_captured, 1);
 		down_close(d);
 		return;
@@ -198,19 +210,33 @@ void listener_close(struct worker *w, struct listener *l)
 	free(l);
 }
 
-void listener_event(struct worker *w, struct listener *l)
+/* Accepts at most n that wait. 0, or why it stopped: EAGAIN when none waits. */
+static int accept_some(struct worker *w, struct listener *l, int n)
 {
-	for (int i = 0; i < PROXY_ACCEPT_BATCH; i++) {
+	for (int i = 0; i < n; i++) {
 		struct sockaddr_storage peer;
 		socklen_t len = sizeof(peer);
 		int fd = accept4(l->watch.fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
 			continue;
-		if (fd < 0) {
-			accept_failed(w, l, errno);
-			return;
-		}
+		if (fd < 0)
+			return errno;
 		accepted(w, l, fd, &peer);
 	}
+	return 0;
+}
+
+void listener_event(struct worker *w, struct listener *l)
+{
+	int err = accept_some(w, l, PROXY_ACCEPT_BATCH);
+
+	if (err)
+		accept_failed(w, l, err);
+}
+
+void listener_finish(struct worker *w, struct listener *l)
+{
+	accept_some(w, l, PROXY_BACKLOG);
+	listener_close(w, l);
 }

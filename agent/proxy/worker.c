@@ -338,8 +338,9 @@ static void pod_unlink(struct worker *w, void *arg)
 		return;
 	r->found = true;
 	p->closing = true;
-	for (struct listener *l; (l = TAILQ_FIRST(&p->listeners));)
-		listener_close(w, l);
+	/* The apps' connections that wait are as open as the others. */
+	for (struct listener *l; r->drain_ms && (l = TAILQ_FIRST(&p->listeners));)
+		listener_finish(w, l);
 	if (!r->drain_ms || TAILQ_EMPTY(&p->downs)) {
 		pod_close(w, p);
 		return;

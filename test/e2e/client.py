@@ -5,6 +5,7 @@ import collections
 import hashlib
 import json
 import socket
+import struct
 import sys
 import threading
 import time
@@ -166,6 +167,37 @@ async def hold(job):
     return out
 
 
+async def wait(job):
+    """`connections` send a request each; {open} at once, and after a line of standard input {counts}: of statuses, or errors' names.
+
+    again: of one port, which another connection had and reset."""
+    def opened(port):
+        s = socket.socket()
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.settimeout(LIMIT_S)
+        s.bind(("", port))
+        s.connect((job["address"], job.get("port", 80)))
+        return s
+
+    def answer(s):
+        try:
+            return s.recv(4096).decode("latin-1").split(" ")[1]
+        except (OSError, IndexError) as e:
+            return type(e).__name__
+    port = 0
+    if job.get("again"):
+        first = opened(0)
+        port = first.getsockname()[1]
+        first.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        first.close()
+    kept = [opened(port) for _ in range(job.get("connections", 1))]
+    for i, s in enumerate(kept):
+        s.sendall(request(job, i))
+    print(json.dumps({"open": len(kept)}), flush=True)
+    sys.stdin.readline()
+    return {"counts": collections.Counter(answer(s) for s in kept)}
+
+
 if __name__ == "__main__":
     JOB = json.loads(sys.argv[1])
-    print(json.dumps(asyncio.run({"load": load, "once": once, "hold": hold, "follow": follow}[JOB["do"]](JOB))))
+    print(json.dumps(asyncio.run({"load": load, "once": once, "hold": hold, "follow": follow, "wait": wait}[JOB["do"]](JOB))))

@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Enrolling and leaving; what is nobody's business; connections that were not captured."""
+import json
+import os
+import signal
 import socket
+import subprocess
+import time
 import unittest
 
 import resources as r
@@ -55,6 +60,36 @@ class Pods(Mesh):
                     return b""
         self.assertEqual(self.world.inside(self.client, knock), b"")
         self.assertGreater(self.agent.stats()["proxy"]["not_captured"], before)
+
+    def waiting(self, during=None, pod=None, **job):
+        """What connections of a pod get that wait while the agent stands still; during: called before it goes on."""
+        os.kill(self.agent.process.pid, signal.SIGSTOP)
+        try:
+            child = self.begin("wait", pod=pod, path="/wait", **job)
+            self.assertEqual(json.loads(child.stdout.readline())["open"], job.get("connections", 1))
+            if during:
+                during()
+        finally:
+            os.kill(self.agent.process.pid, signal.SIGCONT)
+        child.stdin.write(b"\n")
+        return self.finish(child)["counts"]
+
+    def test_reset_before_accept(self):
+        """The next connection from that port is not taken for it."""
+        self.assertEqual(self.waiting(again=True), {"200": 1})
+
+    def test_remove_with_connections_that_wait(self):
+        """They are open too: drained, not reset. More than a turn of every worker's loop accepts."""
+        other = self.world.pod("leaving")
+        self.agent.add(other)
+        removal = []
+
+        def remove():
+            command = [self.agent.binary, "pod", "remove", "--name", other.name, "--namespace", "test", "--drain", "30000"]
+            removal.append(self.world.start([*command, "--admin", self.agent.admin], cgroup="node", stdout=subprocess.DEVNULL))
+            time.sleep(0.5)  # its request is there when the agent goes on
+        self.assertEqual(self.waiting(remove, pod=other, connections=800), {"200": 800})
+        self.assertEqual(removal[0].wait(30), 0)
 
     def test_many_connections(self):
         got = self.job("load", connections=300, requests=5, path="/many")
