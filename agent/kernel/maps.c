@@ -65,18 +65,15 @@ void weft_kernel_slot_release(void *ctx, uint32_t slot, uint32_t gen)
 	}
 }
 
-unsigned int weft_kernel_sweep(struct weft_kernel *k, uint64_t max_age_ns)
+/* Those of one walk, as many as keys[] holds; *ret_full: there may be more. */
+static unsigned int sweep_some(struct weft_kernel *k, uint64_t now, uint64_t max_age_ns, bool *ret_full)
 {
 	int map = bpf_map__fd(k->skel->maps.orig);
-	struct weft_orig_key keys[64], *at = NULL;
+	struct weft_orig_key keys[256], *at = NULL;
 	struct weft_orig val;
-	struct timespec ts;
 	unsigned int n = 0, found = 0;
 	uint32_t steps = 2 * bpf_map__max_entries(k->skel->maps.orig); /* a walk may restart */
-	uint64_t now;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	now = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 	/* Keys first: deleting the key that the walk stands on would restart it. */
 	while (steps-- && n < sizeof(keys) / sizeof(keys[0]) &&
 	       !bpf_map_get_next_key(map, at, &keys[n])) {
@@ -94,5 +91,23 @@ unsigned int weft_kernel_sweep(struct weft_kernel *k, uint64_t max_age_ns)
 		if (val.slot)
 			weft_kernel_slot_release(k, val.slot, val.gen);
 	}
+	*ret_full = n == sizeof(keys) / sizeof(keys[0]);
+	return found;
+}
+
+unsigned int weft_kernel_sweep(struct weft_kernel *k, uint64_t max_age_ns)
+{
+	unsigned int found = 0, some;
+	bool full = true;
+	struct timespec ts;
+	uint64_t now;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	now = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+	/* Each round takes out what it found: it ends with the entries, or when others take them. */
+	do {
+		some = sweep_some(k, now, max_age_ns, &full);
+		found += some;
+	} while (full && some);
 	return found;
 }

@@ -135,6 +135,9 @@ static bool cell_busy(const struct weft_store *s, uint32_t id, uint32_t cell)
 		return __atomic_load_n(&c->rq_active, __ATOMIC_RELAXED) ||
 		       __atomic_load_n(&c->cx_active, __ATOMIC_RELAXED);
 	}
+	if (WEFT_ID_KIND(id) == WEFT_CELL_FILTER)
+		return __atomic_load_n(&((const struct weft_cell_filter *)p)->active,
+				       __ATOMIC_RELAXED);
 	return false;
 }
 

@@ -269,6 +269,29 @@ static void replaced_entry(void **state)
 	assert_int_equal(weft_kernel_sweep(world.kernel, 0), 1);
 }
 
+/* A stalled agent leaves many such entries, and each counts against its pod: one sweep takes them all. */
+static void sweep_takes_all(void **state)
+{
+	int at_once = -1;
+
+	(void)state;
+	world.head->pod_origs_max = 2048;
+	hold();
+	for (int i = 0; i < 600; i++) {
+		/* over two listeners' backlogs */
+		int fd = vip_connect(1 + i % 2);
+
+		shutdown(fd, SHUT_WR);
+		setsockopt(fd, IPPROTO_TCP, TCP_LINGER2, &at_once, sizeof(at_once));
+		close(fd);
+	}
+	pause_ms(50);
+	assert_int_equal(origs_of(WORLD_POD), 600);
+	assert_int_equal(weft_kernel_sweep(world.kernel, 0), 600);
+	assert_int_equal(origs_of(WORLD_POD), 0);
+	assert_int_equal(slots_of(WORLD_POD), 0);
+}
+
 /* A removed pod's connections keep what they hold until they end; the next of its id shares with them. */
 static void pod_removed(void **state)
 {
@@ -320,6 +343,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(share_of_slots), TEST(share_of_entries),  TEST(exact_together),
 		TEST(never_established), TEST(replaced_entry), TEST(pod_removed),
+		TEST(sweep_takes_all),
 		cmocka_unit_test(as_configured),
 	};
 

@@ -14,6 +14,7 @@
 #include "bpf/engine/engine.h"
 
 #define BUCKET(i) ((uint32_t)(i))
+#define FILTER(i) ((uint32_t)WEFT_CELL_FILTER << WEFT_ID_KIND_SHIFT | (uint32_t)(i))
 #define CLUSTER(i) ((uint32_t)WEFT_CELL_CLUSTER << WEFT_ID_KIND_SHIFT | (uint32_t)(i))
 
 static int setup(void **state)
@@ -174,6 +175,27 @@ static void test_retained_while_held(void **state)
 	weft_place_put(&weft_cell_cluster(a)->cx_active[0]);
 	weft_store_cells_retain(s, NULL, 0);
 	assert_int_equal(weft_cell_find(1, CLUSTER(1)), 0);
+}
+
+/* A request that waits for its injected delay holds a place of its filter's. */
+static void test_filter_while_one_waits(void **state)
+{
+	struct weft_store *s = *state;
+	uint32_t a = weft_store_cell(s, 1, FILTER(1)), id = FILTER(1);
+	bool held = false;
+
+	weft_cell_filter(a)->active = 1;
+	weft_store_cells_retain(s, NULL, 0);
+	assert_int_equal(weft_cell_find(1, FILTER(1)), a);
+	weft_store_cells_forget(s, &id, 1, &held);
+	assert_true(held);
+	weft_store_cells_drop(s, 1);
+	publish(s);
+	weft_store_reclaim(s);
+	assert_int_not_equal(weft_store_cell(s, 2, CLUSTER(1)), a);
+	weft_place_put(&weft_cell_filter(a)->active);
+	weft_store_reclaim(s);
+	assert_int_equal(weft_store_cell(s, 2, CLUSTER(2)), a);
 }
 
 /* Taken by one who had found the cell before it was dropped. */
@@ -339,6 +361,7 @@ int main(void)
 		TEST(test_retain),
 		TEST(test_held_cell_stays),
 		TEST(test_retained_while_held),
+		TEST(test_filter_while_one_waits),
 		TEST(test_place_taken_late),
 		TEST(test_reader_holds_off_reuse),
 		TEST(test_since),
