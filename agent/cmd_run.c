@@ -32,6 +32,7 @@ int weft_cmd_run(const struct weft_args *args)
 		.node_cluster = weft_args_string(args, "node-cluster"),
 		.node_metadata = weft_args_string(args, "node-metadata"),
 		.image_size = (uint32_t)image,
+		.pod_files = (uint32_t)weft_args_number(args, "pod-files"),
 		.pod_connections = (uint32_t)weft_args_number(args, "pod-connections"),
 		.workers = (unsigned int)weft_args_number(args, "workers"),
 		.no_kernel = weft_args_flag(args, "no-kernel"),

@@ -203,7 +203,8 @@ static int kernel_start(struct weft_daemon *d, struct weft_diag *diag)
 static int proxy_start(struct weft_daemon *d)
 {
 	struct weft_proxy_config cfg = {
-		.store = d->store, .ops = &d->proxy_ops, .workers = d->cfg->workers};
+		.store = d->store, .ops = &d->proxy_ops, .workers = d->cfg->workers,
+		.pod_files = d->cfg->pod_files};
 
 	if (d->cfg->no_kernel)
 		return 0;

@@ -24,6 +24,7 @@ struct weft_daemon_config {
 	const char *node_id, *node_cluster, *node_metadata; /* or NULL */
 	uint32_t image_size;
 	uint32_t pod_connections; /* slots of one pod */
+	uint32_t pod_files;	  /* descriptors of one pod's connections, 0: a quarter */
 	unsigned int workers;
 	bool no_kernel;
 };

@@ -372,6 +372,7 @@ static json_t *proxy_json(struct weft_proxy *p)
 	set_u64(j, "timeouts", s.timeouts);
 	set_u64(j, "tcp_total", s.tcp_total);
 	set_u64(j, "not_captured", s.not_captured);
+	set_u64(j, "over_share", s.over_share);
 	set_u64(j, "protocol_errors", s.protocol_errors);
 	set_u64(j, "mirrored", s.mirrored);
 	set_u64(j, "mirrors_lost", s.mirrors_lost);

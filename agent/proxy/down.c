@@ -56,6 +56,8 @@ void down_close(struct down *d)
 	timer_remove(&d->life);
 	watch_close(w, &d->watch);
 	slot_release(d);
+	if (d->has_file)
+		pod_file_put(w, d->pod->id);
 	buf_free(w, &d->in);
 	buf_free(w, &d->out);
 	TAILQ_REMOVE(&d->pod->downs, d, link);

@@ -24,6 +24,7 @@ void weft_proxy_stats(struct weft_proxy *p, struct weft_proxy_stats *ret)
 		ADD(timeouts);
 		ADD(tcp_total);
 		ADD(not_captured);
+		ADD(over_share);
 		ADD(protocol_errors);
 		ADD(mirrored);
 		ADD(mirrors_lost);

@@ -211,6 +211,7 @@ struct down {
 	const char *head_why;	 /* which of its deadlines comes first */
 	uint32_t no_slot;	 /* enum weft_handed: why the kernel does not help; 0: it does, or cannot */
 	bool limits_paid, eof, dead, shut;
+	bool has_file; /* of its pod's share */
 	bool drain;	/* closes after the exchange at hand */
 	bool lingering; /* FIN was sent; what still comes is dropped */
 	bool advancing; /* down_advance() is on the stack: it goes on with what waits */
@@ -421,6 +422,7 @@ struct upstream {
 	struct weft_sockaddr addr;
 	uint32_t cell_cluster, cell_endpoint, priority;
 	bool has_place; /* of max_connections */
+	uint32_t pod_id; /* whose share of descriptors it has one of */
 	bool tunnel, shut;
 };
 
@@ -494,7 +496,7 @@ void slot_release(struct down *d);
 struct worker_stats {
 	uint64_t connections, connections_total, exchanges, upstream_active, upstream_idle, upstream_total,
 		upstream_fail, retries, timeouts, tcp_total, not_captured, protocol_errors, honoured, dropped,
-		mirrored, mirrors_lost;
+		mirrored, mirrors_lost, over_share;
 };
 
 struct command {
@@ -538,6 +540,8 @@ struct weft_proxy {
 	struct weft_proxy_ops ops;
 	unsigned int n;
 	struct worker *worker;
+	uint32_t pod_files;		  /* share of one pod */
+	uint32_t files[WEFT_PODS_MAX + 1]; /* taken, by pod id; atomics */
 };
 
 uint64_t worker_random(struct worker *w);
@@ -554,6 +558,12 @@ int listeners_open(struct weft_proxy *p, const struct weft_proxy_pod *pod, struc
 		   uint16_t port4[WEFT_LISTEN_PORTS], uint16_t port6[WEFT_LISTEN_PORTS]);
 /* socket() inside the pod's namespace. fd or -errno. */
 int netns_socket(struct worker *w, int netns_fd, int family);
+/*
+ * One descriptor of a pod's share: the agent's are everybody's, and a pod that has them all would stop the others. False,
+ * and counted: it has its share.
+ */
+bool pod_file_take(struct worker *w, uint32_t pod);
+void pod_file_put(struct worker *w, uint32_t pod);
 
 /* A short look at the image outside an exchange. Looks nest: the outermost pins. */
 static inline void image_enter(struct down *d)

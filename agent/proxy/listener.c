@@ -29,6 +29,22 @@ int netns_socket(struct worker *w, int netns_fd, int family)
 	return fd;
 }
 
+bool pod_file_take(struct worker *w, uint32_t pod)
+{
+	uint32_t *files = &w->proxy->files[pod];
+
+	if (__atomic_add_fetch(files, 1, __ATOMIC_RELAXED) <= w->proxy->pod_files)
+		return true;
+	pod_file_put(w, pod);
+	COUNT(w->stats.over_share, 1);
+	return false;
+}
+
+void pod_file_put(struct worker *w, uint32_t pod)
+{
+	__atomic_sub_fetch(&w->proxy->files[pod], 1, __ATOMIC_RELAXED);
+}
+
 static bool addr_zero(const struct weft_addr *a)
 {
 	return !a->w[0] && !a->w[1] && !a->w[2] && !a->w[3];
@@ -182,7 +198,11 @@ static void accepted(struct worker *w, struct listener *l, int fd, const struct 
 		down_close(d);
 		return;
 	}
-	down_open(d);
+	d->has_file = pod_file_take(w, l->pod->id);
+	if (d->has_file)
+		down_open(d);
+	else
+		down_close(d);
 }
 
 static void pause_over(struct worker *w, struct timer *t)

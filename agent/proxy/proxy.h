@@ -27,6 +27,7 @@ struct weft_proxy_config {
 	struct weft_store *store;
 	const struct weft_proxy_ops *ops;
 	unsigned int workers; /* 0: one per online CPU */
+	uint32_t pod_files;   /* descriptors that connections of one pod may take; 0: a quarter of RLIMIT_NOFILE */
 };
 
 int weft_proxy_new(const struct weft_proxy_config *cfg, struct weft_proxy **ret);
@@ -53,6 +54,7 @@ int weft_proxy_pod_remove(struct weft_proxy *p, uint32_t id, uint32_t drain_ms);
 struct weft_proxy_stats {
 	uint64_t connections, connections_total, exchanges_total, upstream_active, upstream_idle;
 	uint64_t upstream_total, upstream_fail, retries, timeouts, tcp_total, not_captured, protocol_errors;
+	uint64_t over_share; /* closed or not opened: the pod had its share of descriptors */
 	uint64_t mirrored, mirrors_lost; /* copies of requests; those that got no answer */
 	uint64_t decisions_honoured, decisions_dropped;
 };

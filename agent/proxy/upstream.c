@@ -83,18 +83,25 @@ struct upstream *upstream_open(struct worker *w, struct pod *pod, const struct w
 {
 	struct sockaddr_storage addr;
 	socklen_t len = addr_fill(to, &addr);
-	int fd = netns_socket(w, pod->netns_fd, to->family), one = 1, r;
-	struct upstream *u = fd >= 0 ? calloc(1, sizeof(*u)) : NULL;
+	struct upstream *u;
+	int fd, one = 1, r;
 
-	*ret_err = fd < 0 ? fd : -ENOMEM;
+	*ret_err = -EMFILE;
+	if (!pod_file_take(w, pod->id))
+		return NULL;
+	fd = netns_socket(w, pod->netns_fd, to->family);
+	u = fd >= 0 ? calloc(1, sizeof(*u)) : NULL;
 	if (!u) {
+		*ret_err = fd < 0 ? fd : -ENOMEM;
 		if (fd >= 0)
 			close(fd);
+		pod_file_put(w, pod->id);
 		return NULL;
 	}
 	*u = (struct upstream){.watch = {.kind = WATCH_UPSTREAM, .fd = fd},
 			       .worker = w,
 			       .connecting = true,
+			       .pod_id = pod->id,
 			       .since_ms = w->now_ms,
 			       .addr = *to};
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
@@ -107,6 +114,7 @@ struct upstream *upstream_open(struct worker *w, struct pod *pod, const struct w
 		*ret_err = r;
 		close(fd);
 		free(u);
+		pod_file_put(w, pod->id);
 		COUNT(w->stats.upstream_fail, 1);
 		return NULL;
 	}
@@ -144,6 +152,7 @@ void upstream_close(struct upstream *u)
 		weft_place_put(&weft_cell_cluster(u->cell_cluster)->cx_active[u->priority]);
 	if (u->cell_endpoint)
 		weft_place_put(&weft_cell_endpoint(u->cell_endpoint)->cx_active);
+	pod_file_put(w, u->pod_id);
 	timer_remove(&u->timer);
 	timer_remove(&u->life);
 	watch_close(w, &u->watch);

@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -268,6 +269,15 @@ static int worker_init(struct weft_proxy *p, struct worker *w)
 	return -r;
 }
 
+static uint32_t quarter_of_files(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur > UINT32_MAX)
+		return UINT32_MAX / 4;
+	return (uint32_t)(limit.rlim_cur / 4);
+}
+
 int weft_proxy_new(const struct weft_proxy_config *cfg, struct weft_proxy **ret)
 {
 	struct weft_proxy *p = calloc(1, sizeof(*p));
@@ -283,6 +293,7 @@ int weft_proxy_new(const struct weft_proxy_config *cfg, struct weft_proxy **ret)
 	}
 	p->store = cfg->store;
 	p->ops = *cfg->ops;
+	p->pod_files = cfg->pod_files ? cfg->pod_files : quarter_of_files();
 	while (!r && p->n < n)
 		r = worker_init(p, &p->worker[p->n++]);
 	if (r) {

@@ -97,5 +97,54 @@ class Pods(Mesh):
         self.assertEqual(self.job("load", connections=100, requests=5, path="/x", fresh=True)["errors"], {})
 
 
+class Share(Mesh):
+    """One pod cannot have all of the agent's descriptors: the others are accepted still."""
+    SHARE, MORE = 60, 40
+    options = ("--pod-files", str(SHARE))
+
+    @classmethod
+    def resources(cls):
+        return r.bootstrap([r.http("main", VIP, 80, [r.host("all", ["*"], r.route("/dead", "dead"), r.route("/", "v1"))])],
+                           [r.cluster("v1", cls.endpoint("v1")), r.cluster("dead", (cls.endpoint("v1")[0], 9))])
+
+    def until(self, name, reached):
+        """Waits until a counter of the proxy is what it has to be; its last value."""
+        end = time.monotonic() + 20
+        while not reached(value := self.agent.stats()["proxy"][name]) and time.monotonic() < end:
+            time.sleep(0.02)
+        return value
+
+    def hold(self, n):
+        child = self.begin("hold", connections=n)
+        self.assertEqual(json.loads(child.stdout.readline())["open"], n)
+        return child
+
+    def leave(self, child):
+        child.stdin.write(b"\n")
+        self.finish(child)
+        self.assertEqual(self.until("connections", lambda n: n == 0), 0)
+
+    def test_over_the_share(self):
+        other = self.world.pod("other")
+        self.agent.add(other)
+        before = self.agent.stats()["proxy"]["over_share"]
+        greedy = self.hold(self.SHARE + self.MORE)
+        self.assertEqual(self.until("over_share", lambda n: n >= before + self.MORE), before + self.MORE)
+        self.assertIn("error", self.get())
+        self.assertEqual(self.get(pod=other)["status"], 200)
+        self.leave(greedy)
+        # Each end gave its descriptor back, of connections that never came to be as well.
+        self.assertEqual(self.job("load", path="/dead", requests=2 * self.SHARE)["counts"], {"503 -": 2 * self.SHARE})
+        got = self.job("load", requests=2 * self.SHARE, fresh=True)
+        self.assertEqual((got["counts"], got["errors"]), ({"200 v1": 2 * self.SHARE}, {}))
+        self.assertEqual(self.agent.stats()["proxy"]["over_share"], before + self.MORE + 1)
+
+    def test_no_descriptor_for_the_endpoint(self):
+        greedy = self.hold(self.SHARE - 1)
+        self.assertEqual(self.until("connections", lambda n: n == self.SHARE - 1), self.SHARE - 1)
+        self.assertEqual(self.get()["status"], 503)
+        self.leave(greedy)
+
+
 if __name__ == "__main__":
     unittest.main()
