@@ -85,11 +85,16 @@ static void check_policy(struct validator *v, const cluster_t *c, int type)
 		validate_refuse(v, "load_balancing_policy", "has no policy that is known");
 	if (from_config && !c->load_balancing_policy)
 		validate_refuse(v, "load_balancing_policy", "is required by lb_policy");
-	if (from_config && common &&
+	if ((from_config || c->load_balancing_policy) && common &&
 	    (common->locality_config_specifier_case || common->consistent_hashing_lb_config))
 		validate_refuse(v, "common_lb_config",
 				"must not have locality or consistent-hashing parts with "
-				"LOAD_BALANCING_POLICY_CONFIG");
+				"load_balancing_policy");
+	if (c->load_balancing_policy && c->lb_subset_config)
+		validate_refuse(v, "lb_subset_config", "excludes load_balancing_policy");
+	if (c->lb_policy == ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_POLICY__CLUSTER_PROVIDED &&
+	    c->lb_subset_config)
+		validate_refuse(v, "lb_subset_config", "excludes lb_policy CLUSTER_PROVIDED");
 	if (c->load_balancing_policy || c->cluster_discovery_type_case ==
 		    ENVOY__CONFIG__CLUSTER__V3__CLUSTER__CLUSTER_DISCOVERY_TYPE_CLUSTER_TYPE)
 		return;
@@ -228,6 +233,46 @@ static void check_assignment(struct validator *v, const ProtobufCMessage *msg)
 		check_addresses(v, a);
 }
 
+static bool list_has(char *const *list, size_t n, const char *text)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (!strcmp(list[i], text))
+			return true;
+	}
+	return false;
+}
+
+static size_t distinct(char *const *list, size_t n)
+{
+	size_t out = 0;
+
+	for (size_t i = 0; i < n; i++)
+		out += !list_has(list, i, list[i]);
+	return out;
+}
+
+static void check_selector(struct validator *v, const ProtobufCMessage *msg)
+{
+	const Envoy__Config__Cluster__V3__Cluster__LbSubsetConfig__LbSubsetSelector *s =
+		(const Envoy__Config__Cluster__V3__Cluster__LbSubsetConfig__LbSubsetSelector *)msg;
+	const char *field = "fallback_keys_subset";
+
+	if (s->fallback_policy !=
+	    ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_SUBSET_CONFIG__LB_SUBSET_SELECTOR__LB_SUBSET_SELECTOR_FALLBACK_POLICY__KEYS_SUBSET) {
+		if (s->n_fallback_keys_subset)
+			validate_refuse(v, field, "is for fallback_policy KEYS_SUBSET only");
+		return;
+	}
+	if (!s->n_fallback_keys_subset)
+		validate_refuse(v, field, "is required by fallback_policy KEYS_SUBSET");
+	for (size_t i = 0; i < s->n_fallback_keys_subset; i++) {
+		if (!list_has(s->keys, s->n_keys, s->fallback_keys_subset[i]))
+			validate_refuse_at(v, field, i, "is none of the selector's keys");
+	}
+	if (distinct(s->keys, s->n_keys) == distinct(s->fallback_keys_subset, s->n_fallback_keys_subset))
+		validate_refuse(v, field, "must have fewer than the selector's keys");
+}
+
 static void check_drop(struct validator *v, const ProtobufCMessage *msg)
 {
 	static const uint32_t whole[] = {100, 10000, 1000000};
@@ -266,6 +311,8 @@ static void check_maglev_policy(struct validator *v, const ProtobufCMessage *msg
 const struct validate_check validate_checks_cluster[] = {
 	{&envoy__config__cluster__v3__cluster__descriptor, check_cluster},
 	{&envoy__config__cluster__v3__outlier_detection__descriptor, check_outlier},
+	{&envoy__config__cluster__v3__cluster__lb_subset_config__lb_subset_selector__descriptor,
+	 check_selector},
 	{&envoy__config__endpoint__v3__cluster_load_assignment__descriptor, check_assignment},
 	{&envoy__config__endpoint__v3__cluster_load_assignment__policy__drop_overload__descriptor,
 	 check_drop},

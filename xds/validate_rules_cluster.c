@@ -87,8 +87,6 @@ const struct weft_rule weft_rules_cluster[] = {
 	REAL("error_utilization_penalty", 0, WEFT_RULE_MAX),
 	MESSAGE("envoy.extensions.load_balancing_policies.common.v3.ConsistentHashingLbConfig"),
 	RANGE("hash_balance_factor", 100, WEFT_RULE_MAX),
-	MESSAGE("envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig"),
-	ONEOF("locality_config_specifier", "zone_aware_lb_config"),
 	MESSAGE("envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest"),
 	RANGE("choice_count", 2, WEFT_RULE_MAX),
 	ENUM("selection_method"),

@@ -9,6 +9,7 @@
 #include "agent/compile/filter.h"
 #include "agent/compile/parts.h"
 #include "agent/compile/reply.h"
+#include "agent/compile/subset.h"
 #include "xds/any.h"
 
 typedef Envoy__Config__Route__V3__RouteAction route_action;
@@ -44,7 +45,7 @@ static void target_changes(struct weft_build *b, const struct weft_route_scope *
 
 static void weight_fill(struct weft_build *b,
 			const Envoy__Config__Route__V3__WeightedCluster__ClusterWeight *w,
-			const struct weft_route_scope *scope, const char *field,
+			const struct weft_route_scope *scope, const route_action *a, const char *field,
 			struct weft_img_target *ret)
 {
 	static const char *const known[] = {"name",
@@ -56,6 +57,7 @@ static void weight_fill(struct weft_build *b,
 					    "response_headers_to_add",
 					    "response_headers_to_remove",
 					    "host_rewrite_literal",
+					    "metadata_match",
 					    NULL};
 	const struct weft_change_lists lists[2] = {
 		{.n_add = w->n_request_headers_to_add,
@@ -77,14 +79,16 @@ static void weight_fill(struct weft_build *b,
 	if (w->host_rewrite_specifier_case ==
 	    ENVOY__CONFIG__ROUTE__V3__WEIGHTED_CLUSTER__CLUSTER_WEIGHT__HOST_REWRITE_SPECIFIER_HOST_REWRITE_LITERAL)
 		ret->host = weft_build_str(b, w->host_rewrite_literal);
+	ret->criteria = weft_build_criteria(b, a->metadata_match, w->metadata_match, field);
 	ret->weight = weft_u32(w->weight, 0);
 	ret->override = weft_build_overrides(b, w->n_typed_per_filter_config,
 					     w->typed_per_filter_config, field, &ret->n_override);
 }
 
-static uint32_t weighted_build(struct weft_build *b, const weighted_cluster *w,
+static uint32_t weighted_build(struct weft_build *b, const route_action *a,
 			       const struct weft_route_scope *scope, const char *field)
 {
+	const weighted_cluster *w = a->weighted_clusters;
 	static const char *const known[] = {"clusters", "header_name", NULL};
 	/* total_weight is ignored by Envoy; runtime_key_prefix acts only with a runtime that has
 	 * such keys */
@@ -102,7 +106,7 @@ static uint32_t weighted_build(struct weft_build *b, const weighted_cluster *w,
 		return 0;
 	}
 	for (size_t i = 0; i < w->n_clusters; i++) {
-		weight_fill(b, w->clusters[i], scope, weft_field(at, field, "clusters[%zu]", i),
+		weight_fill(b, w->clusters[i], scope, a, weft_field(at, field, "clusters[%zu]", i),
 			    &out.target[i]);
 		out.head.total += out.target[i].weight;
 		out.target[i].end = out.head.total;
@@ -134,9 +138,10 @@ static uint32_t targets_build(struct weft_build *b, const route_action *a,
 		else
 			target_cluster(b, "", a->cluster_header, scope, field, &one.target);
 		target_changes(b, scope, NULL, &one.target);
+		one.target.criteria = weft_build_criteria(b, NULL, a->metadata_match, field);
 		return weft_build_put(b, &one, sizeof(one));
 	case ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__CLUSTER_SPECIFIER_WEIGHTED_CLUSTERS:
-		return weighted_build(b, a->weighted_clusters, scope,
+		return weighted_build(b, a, scope,
 				      weft_field(at, field, "weighted_clusters"));
 	default:
 		return 0; /* refused by weft_build_fields() */
@@ -382,6 +387,7 @@ uint32_t weft_build_forward(struct weft_build *b, const route_action *a,
 					    "max_stream_duration",
 					    "hash_policy",
 					    "request_mirror_policies",
+					    "metadata_match",
 					    NULL};
 	static const char *const quiet[] = {"grpc_timeout_offset", "flush_timeout",
 					    "early_data_policy", "include_vh_rate_limits", NULL};

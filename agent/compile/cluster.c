@@ -6,6 +6,7 @@
 
 #include "agent/compile/dns.h"
 #include "agent/compile/parts.h"
+#include "agent/compile/subset.h"
 #include "envoy/extensions/load_balancing_policies/least_request/v3/least_request.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/maglev/v3/maglev.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/random/v3/random.pb-c.h"
@@ -34,7 +35,7 @@ typedef Envoy__Extensions__LoadBalancingPolicies__Maglev__V3__Maglev maglev;
 		"transport_socket", "transport_socket_matches", "least_request_lb_config",         \
 		"round_robin_lb_config", "original_dst_lb_config", "ring_hash_lb_config",          \
 		"maglev_lb_config", "load_balancing_policy", "upstream_http_protocol_options",     \
-		"filters", "cluster_type"
+		"filters", "cluster_type", "lb_subset_config"
 /* Names, statistics and checks: what they would do to traffic is listed in the README. */
 #define NOTED                                                                                      \
 	"alt_stat_name", "metadata", "outlier_detection", "health_checks", "cleanup_interval",     \
@@ -546,6 +547,7 @@ uint32_t weft_build_cluster(struct weft_build *b, const cluster *c)
 	out.name = weft_build_str(b, c->name);
 	type_fill(b, c, &out);
 	policy_fill(b, c, &out);
+	weft_subsets_check(b, c);
 	original_dst_fill(b, c, &out);
 	thresholds_fill(b, c->circuit_breakers, &out);
 	out.max_requests_per_connection = weft_u32(c->max_requests_per_connection, 0);

@@ -8,11 +8,13 @@
 #include "agent/compile/dns.h"
 #include "agent/compile/hosts.h"
 #include "agent/compile/parts.h"
+#include "agent/compile/subset.h"
 #include "bpf/engine/engine.h"
 #include "xds/any.h"
 
 /* Hosts of one assignment: schedules index them with 16 bits. */
 #define HOSTS_MAX 32768
+#define PRIORITY_LIMIT 129 /* 0..128 */
 
 typedef Envoy__Config__Cluster__V3__Cluster cluster;
 typedef Envoy__Config__Endpoint__V3__ClusterLoadAssignment assignment;
@@ -221,6 +223,7 @@ static void host_add(struct weft_build *b, const cluster *c, const lb_endpoint *
 		b->err = b->err ? b->err : -ENOMEM;
 	h->priority[h->n] = priority;
 	h->locality[h->n] = locality;
+	h->metadata[h->n] = weft_lb_metadata(e->metadata);
 	h->localities[locality].n_host++;
 	h->health[h->n] = health_of(e);
 	h->n++;
@@ -255,6 +258,24 @@ static void policy_check(struct weft_build *b, const assignment *a, const char *
 	if (a->policy)
 		weft_build_fields(b, &a->policy->base, weft_field(at, field, "policy"), known,
 				  NULL);
+}
+
+/* What Envoy checks for rings and tables: sums of one priority that do not fit 32 bits. */
+static void sums_check(struct weft_build *b, const struct weft_hosts *h, const char *field)
+{
+	uint64_t hosts[PRIORITY_LIMIT] = {0}, localities[PRIORITY_LIMIT] = {0};
+	char at[WEFT_FIELD_MAX];
+
+	for (size_t i = 0; i < h->n; i++)
+		hosts[h->priority[i]] += h->v[i].weight;
+	for (size_t i = 0; i < h->n_locality; i++)
+		localities[h->localities[i].priority] += h->localities[i].weight;
+	for (size_t i = 0; i < PRIORITY_LIMIT; i++) {
+		if (hosts[i] > UINT32_MAX || localities[i] > UINT32_MAX)
+			weft_build_fail(b, weft_field(at, field, "endpoints"),
+					"the weights of the %s of priority %zu sum up to more than %u",
+					hosts[i] > UINT32_MAX ? "hosts" : "localities", i, UINT32_MAX);
+	}
 }
 
 /* ---- localities ---- */
@@ -303,6 +324,7 @@ static bool localities_fill(const assignment *a, struct parse *p)
 	for (size_t i = 0; i < a->n_endpoints; i++) {
 		h->n_locality += !i || entry_names(&e[i - 1], &e[i]);
 		p->locality[e[i].index] = (uint32_t)h->n_locality - 1;
+		h->localities[h->n_locality - 1].priority = e[i].l->priority;
 		if (e[i].l->load_balancing_weight)
 			h->localities[h->n_locality - 1].weight =
 				e[i].l->load_balancing_weight->value;
@@ -325,10 +347,11 @@ static bool hosts_alloc(struct parse *p, size_t n)
 	h->v = calloc(n + 1, sizeof(*h->v));
 	h->priority = calloc(n + 1, sizeof(*h->priority));
 	h->locality = calloc(n + 1, sizeof(*h->locality));
+	h->metadata = calloc(n + 1, sizeof(*h->metadata));
 	h->health = calloc(n + 1, sizeof(*h->health));
 	if (h->balancing->hashing.lb && !(h->key = calloc(n + 1, sizeof(*h->key))))
 		return false;
-	return p->by_addr && h->v && h->priority && h->locality && h->health;
+	return p->by_addr && h->v && h->priority && h->locality && h->metadata && h->health;
 }
 
 static void hosts_free(struct parse *p)
@@ -341,6 +364,7 @@ static void hosts_free(struct parse *p)
 	free(h->v);
 	free(h->priority);
 	free(h->locality);
+	free(h->metadata);
 	free(h->health);
 	free(h->localities);
 	free(p->locality);
@@ -356,7 +380,7 @@ static void all_fill(struct weft_build *b, const struct weft_hosts *h,
 	for (uint32_t i = 0; all && i < h->n; i++)
 		all[i] = i;
 	if (all)
-		weft_build_host_sets(b, h, all, h->n, false, ret);
+		weft_build_host_sets(b, h, all, h->n, WEFT_LOCALITIES_WEIGHTED, ret);
 	else
 		b->err = b->err ? b->err : -ENOMEM;
 	free(all);
@@ -404,7 +428,12 @@ uint32_t weft_build_endpoints(struct weft_build *b, const cluster *c, const assi
 		out.n = (uint32_t)h.n;
 		if (h.n)
 			out.endpoint = weft_build_put(b, h.v, h.n * sizeof(*h.v));
-		all_fill(b, &h, &out);
+		if (h.key)
+			sums_check(b, &h, field);
+		if (weft_subsets_used(c))
+			weft_build_subsets(b, c, &h, &out);
+		else
+			all_fill(b, &h, &out);
 	} else {
 		b->err = b->err ? b->err : -ENOMEM;
 	}

@@ -27,6 +27,7 @@ struct choice {
 	uint32_t *grouped; /* the same by locality; those of locality l from start[l] to start[l + 1] */
 	uint32_t *start;
 	uint32_t *weight; /* of each locality */
+	bool localities; /* they have weights */
 };
 
 /* What one set is made of. */
@@ -192,7 +193,7 @@ static void table_members(const struct choice *c, const struct want *w, struct m
 	uint32_t first, end;
 	uint64_t sum = 0;
 
-	if (!c->h->balancing->localities) {
+	if (!c->localities) {
 		shares_fill(m, members_add(c, w, c->host, c->n, m), 1);
 		return;
 	}
@@ -415,7 +416,7 @@ static void set_fill(struct weft_build *b, const struct choice *c, const struct 
 	} else if (c->h->key) {
 		table_members(c, w, &m);
 	} else if (!w->panic || !how->fail_on_panic) {
-		if (how->localities && !w->panic)
+		if (c->localities && !w->panic)
 			parts = parts_make(c, w, &m, p);
 		if (!parts)
 			members_add(c, w, c->host, c->n, &m);
@@ -490,7 +491,7 @@ static void sets_fill(struct weft_build *b, const struct choice *c, struct weft_
 }
 
 /* Hosts by locality, in their order; weights of the localities. */
-static void localities_fill(struct choice *c, bool scaled)
+static void localities_fill(struct choice *c, enum weft_locality_use use)
 {
 	const struct weft_hosts *h = c->h;
 	uint32_t *at = c->start + 1;
@@ -505,24 +506,25 @@ static void localities_fill(struct choice *c, bool scaled)
 		uint32_t n = c->start[l + 1] - c->start[l];
 
 		c->weight[l] = h->localities[l].weight;
-		if (scaled && h->localities[l].n_host)
+		if (use == WEFT_LOCALITIES_SCALED && h->localities[l].n_host)
 			c->weight[l] = (uint32_t)roundf((float)((uint64_t)c->weight[l] * n) /
 							(float)h->localities[l].n_host);
 	}
 }
 
 void weft_build_host_sets(struct weft_build *b, const struct weft_hosts *h, const uint32_t *host,
-			  size_t n, bool scaled, struct weft_img_endpoints *ret)
+			  size_t n, enum weft_locality_use use, struct weft_img_endpoints *ret)
 {
 	struct choice c = {.h = h,
 			   .host = host,
 			   .n = n,
+			   .localities = h->balancing->localities && use != WEFT_LOCALITIES_IGNORED,
 			   .grouped = calloc(n + 1, sizeof(*c.grouped)),
 			   .start = calloc(h->n_locality + 2, sizeof(*c.start)),
 			   .weight = calloc(h->n_locality + 1, sizeof(*c.weight))};
 
 	if (c.grouped && c.start && c.weight) {
-		localities_fill(&c, scaled);
+		localities_fill(&c, use);
 		sets_fill(b, &c, ret);
 	} else {
 		b->err = b->err ? b->err : -ENOMEM;

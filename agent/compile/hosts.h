@@ -5,6 +5,7 @@
 
 #include "agent/compile/balancing.h"
 #include "agent/compile/build.h"
+#include "google/protobuf/struct.pb-c.h"
 
 enum weft_health { WEFT_HOST_HEALTHY, WEFT_HOST_DEGRADED, WEFT_HOST_UNHEALTHY };
 
@@ -12,6 +13,7 @@ enum weft_health { WEFT_HOST_HEALTHY, WEFT_HOST_DEGRADED, WEFT_HOST_UNHEALTHY };
 struct weft_locality {
 	uint32_t weight; /* 0: unset */
 	uint32_t n_host;
+	uint32_t priority;
 };
 
 struct weft_hosts {
@@ -19,6 +21,7 @@ struct weft_hosts {
 	uint32_t *priority;
 	uint32_t *locality; /* index of `localities` */
 	enum weft_health *health;
+	const Google__Protobuf__Struct **metadata; /* envoy.lb of each, NULL without */
 	char **key; /* what consistent hashing knows a host by; NULL with other policies */
 	size_t n;
 	struct weft_locality *localities;
@@ -27,9 +30,11 @@ struct weft_hosts {
 	uint32_t factor; /* overprovisioning_factor */
 };
 
+/* Weights of localities: as configured, by how many of their hosts are in the choice, or none. */
+enum weft_locality_use { WEFT_LOCALITIES_WEIGHTED, WEFT_LOCALITIES_SCALED, WEFT_LOCALITIES_IGNORED };
 /*
  * n_set and set of *ret, from n of the hosts by their indexes, ascending: priorities, overprovisioning, panic,
- * localities, and each set's schedule or table. scaled: weights of localities are by how many of their hosts these are.
+ * localities, and each set's schedule or table.
  */
 void weft_build_host_sets(struct weft_build *b, const struct weft_hosts *h, const uint32_t *host,
-			  size_t n, bool scaled, struct weft_img_endpoints *ret);
+			  size_t n, enum weft_locality_use use, struct weft_img_endpoints *ret);

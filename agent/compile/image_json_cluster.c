@@ -90,6 +90,29 @@ static json_t *endpoint_address(const struct weft_img_endpoint *e)
 			    (const char *)weft_img_at(e->hostname.off), e->addr.port);
 }
 
+/* Each subset: the pairs that its hosts have, and its sets. */
+static json_t *subsets_json(const struct weft_img_endpoints *e)
+{
+	const struct weft_img_subsets *u = e->subsets ? weft_img_at(e->subsets) : NULL;
+	const struct weft_img_subset *s = u && u->n ? weft_img_at(u->subset) : NULL;
+	json_t *list = json_array();
+
+	if (!u) {
+		json_decref(list);
+		return NULL;
+	}
+	for (uint32_t i = 0; i < u->n; i++) {
+		const uint32_t *pair = weft_img_at(s[i].pair);
+		json_t *pairs = json_array();
+
+		for (uint32_t k = 0; k < s[i].n; k++)
+			json_array_append_new(pairs, json_string(weft_img_at(pair[k])));
+		json_array_append_new(list, json_pack("{s:o, s:o}", "metadata", pairs, "sets",
+						      sets_json(weft_img_at(s[i].endpoints))));
+	}
+	return list;
+}
+
 static json_t *endpoints_json(const struct weft_img_cluster_ref *ref)
 {
 	const struct weft_img_endpoints *e = weft_img_at(ref->endpoints);
@@ -101,9 +124,10 @@ static json_t *endpoints_json(const struct weft_img_cluster_ref *ref)
 						      endpoint_address(&v[i]), "weight",
 						      (json_int_t)v[i].weight, "health",
 						      (int)v[i].health));
-	return json_pack("{s:o, s:o, s:o}", "name",
+	return json_pack("{s:o, s:o, s:o, s:o*}", "name",
 			 weft_image_text(((const struct weft_img_cluster *)weft_img_at(ref->cluster))->name),
-			 "endpoints", list, "sets", sets_json(e));
+			 "endpoints", list, "sets", sets_json(e), "subsets",
+			 subsets_json(e));
 }
 
 json_t *weft_image_clusters(const struct weft_img_view *view, bool endpoints)

@@ -7,6 +7,7 @@
 
 #include "agent/compile/limit.h"
 #include "agent/compile/parts.h"
+#include "agent/compile/subset.h"
 #include "agent/compile/rbac.h"
 #include "envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy.pb-c.h"
 #include "xds/any.h"
@@ -38,9 +39,10 @@ bool weft_listener_inbound(const listener *l)
 
 /* ---- network filters ---- */
 
-static uint32_t targets_build(struct weft_build *b, const tcp_proxy *t, const char *field)
+static uint32_t targets_build(struct weft_build *b, const tcp_proxy *t, const char *field,
+			      bool *ret_criteria)
 {
-	static const char *const known[] = {"name", "weight", NULL};
+	static const char *const known[] = {"name", "weight", "metadata_match", NULL};
 	struct {
 		struct weft_img_targets head;
 		struct weft_img_target target[WEFT_TARGETS_MAX];
@@ -53,6 +55,8 @@ static uint32_t targets_build(struct weft_build *b, const tcp_proxy *t, const ch
 		out.head.total = 1;
 		out.target[0].name = weft_build_str(b, t->cluster);
 		out.target[0].cluster = weft_build_cluster_id(b, t->cluster);
+		out.target[0].criteria = weft_build_criteria(b, NULL, t->metadata_match, field);
+		*ret_criteria = out.target[0].criteria != 0;
 		out.target[0].weight = 1;
 		out.target[0].end = 1;
 	} else {
@@ -69,6 +73,10 @@ static uint32_t targets_build(struct weft_build *b, const tcp_proxy *t, const ch
 			out.target[i].cluster = weft_build_cluster_id(b, name);
 			out.target[i].weight = t->weighted_clusters->clusters[i]->weight;
 			out.target[i].end = out.head.total;
+			out.target[i].criteria = weft_build_criteria(
+				b, t->metadata_match, t->weighted_clusters->clusters[i]->metadata_match,
+				field);
+			*ret_criteria = *ret_criteria || out.target[i].criteria;
 			out.head.n++;
 		}
 	}
@@ -80,12 +88,14 @@ static void tcp_proxy_fill(struct weft_build *b, const tcp_proxy *t, const char 
 {
 	static const char *const known[] = {"stat_prefix",	    "cluster",
 					    "weighted_clusters",    "idle_timeout",
-					    "max_connect_attempts", NULL};
+					    "max_connect_attempts", "metadata_match",
+					    NULL};
 	static const char *const quiet[] = {
 		"access_log",	      "access_log_flush_interval", "flush_access_log_on_connected",
 		"access_log_options", "check_drain_close",	   NULL};
 	char at[WEFT_FIELD_MAX];
 	struct weft_img_str prefix = weft_build_str(b, t->stat_prefix);
+	bool criteria = false;
 
 	weft_build_fields(b, &t->base, field, known, quiet);
 	if (t->cluster_specifier_case ==
@@ -94,7 +104,9 @@ static void tcp_proxy_fill(struct weft_build *b, const tcp_proxy *t, const char 
 		weft_build_fail(b, weft_field(at, field, "weighted_clusters.clusters"),
 				"more than %u", WEFT_TARGETS_MAX);
 	ret->kind = WEFT_CHAIN_TCP;
-	ret->target = targets_build(b, t, field);
+	ret->target = targets_build(b, t, field, &criteria);
+	if (criteria)
+		ret->flags |= WEFT_CHAIN_CRITERIA;
 	ret->stat_prefix_off = prefix.off;
 	ret->stat_prefix_len = prefix.len;
 	ret->idle_timeout_ms =

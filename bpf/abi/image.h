@@ -138,6 +138,7 @@ struct weft_img_chain {
 };
 
 #define WEFT_CHAIN_RBAC_AGENT (1u << 0) /* RBAC of the source, or too long: not for connect() */
+#define WEFT_CHAIN_CRITERIA (1u << 1)	/* some target has criteria: not for connect() */
 
 /* What rules do to the headers of responses. */
 struct weft_img_response {
@@ -165,6 +166,7 @@ struct weft_img_target {
 	__u64 end;	/* cumulative weight */
 	__u32 slot; /* weft_value + 1 of cluster_header, which names the cluster; 0: `cluster` is it */
 	__u32 request; /* weft_img_changes of requests, 0: none */
+	__u32 criteria; /* weft_img_criteria, 0: none */
 	struct weft_img_str host; /* host_rewrite_literal of the weighted cluster */
 	struct weft_img_response response;
 };
@@ -793,6 +795,43 @@ struct weft_img_endpoints {
 	__u32 endpoint; /* struct weft_img_endpoint[n] */
 	__u32 n_set;	/* priorities with load, 0: no healthy upstream */
 	__u32 set;	/* struct weft_img_host_set[n] */
+	__u32 cursor;	/* state id of the weft_cell_cluster whose cursor counts the turns, 0: the cluster's own */
+	__u32 subsets;	/* weft_img_subsets, 0 none: then the sets are for requests that ask for none, or find none */
+};
+
+/* What a request asks for of endpoints' metadata (metadata_match), in the order of keys. */
+struct weft_img_criteria {
+	__u32 n; /* up to 64 */
+	__u32 pad;
+	/* struct weft_img_criterion[n] */
+};
+struct weft_img_criterion {
+	__u32 key;  /* the key's text: equal texts have equal offsets */
+	__u32 pair; /* key and value as text */
+	__u64 hash; /* of that text */
+};
+
+/* Endpoints by metadata. */
+struct weft_img_subsets {
+	__u32 n;
+	__u32 subset; /* struct weft_img_subset[n], by hash */
+	__u32 n_selector;
+	__u32 selector; /* struct weft_img_selector[n]: those that have a fallback of their own */
+};
+struct weft_img_subset {
+	__u64 hash; /* sum of its pairs' */
+	__u32 n;
+	__u32 pair; /* __u32[n]: as weft_img_criterion.pair, in the order of keys */
+	__u32 endpoints; /* weft_img_endpoints */
+	__u32 pad;
+};
+struct weft_img_selector {
+	__u32 n;
+	__u32 key; /* __u32[n]: as weft_img_criterion.key */
+	__u32 n_keep;
+	__u32 keep; /* __u32[n]: keys with which it is looked up again; 0: endpoints is the answer */
+	__u32 endpoints; /* weft_img_endpoints, 0: none */
+	__u32 pad;
 };
 struct weft_img_host_set {
 	__u32 load_end; /* cumulative share of 1..100 */

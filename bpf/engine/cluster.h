@@ -5,6 +5,7 @@
 
 #include "bpf/engine/cell.h"
 #include "bpf/engine/consistent.h"
+#include "bpf/engine/subset.h"
 #include "bpf/engine/text.h"
 
 /* Hosts that least request compares at most; Envoy's default is 2. */
@@ -276,7 +277,7 @@ WEFT_API int weft_endpoint_choose(const struct weft_ctx *ctx, __u32 cluster, __u
 		return -WEFT_ENOENT;
 	WEFT_IMG_BASE(-WEFT_ENOENT);
 	struct weft_img_cluster *c = WEFT_IMG(struct weft_img_cluster, cluster);
-	__u32 lb = c->lb, id = c->cell, cell, h;
+	__u32 lb = c->lb, id = c->cell, own = WEFT_IMG(struct weft_img_endpoints, endpoints)->cursor, cell, h;
 
 	if (lb >= WEFT_LB_RING_HASH)
 		return weft_endpoint_hashed(endpoints, lb, random, 0);
@@ -287,6 +288,8 @@ WEFT_API int weft_endpoint_choose(const struct weft_ctx *ctx, __u32 cluster, __u
 	random = weft_random_next(random);
 	__u32 parts = WEFT_IMG(struct weft_img_host_set, set)->n_part;
 
+	if (own)
+		id = own;
 	if (lb != WEFT_LB_RANDOM || parts) {
 		cell = weft_cell_find(ctx->pod, id);
 		if (!cell && !explain) {

@@ -235,6 +235,46 @@ __u32 weft_cluster_id_of(const struct weft_ctx *ctx, const void *name, size_t le
 }
 #endif
 
+#ifndef __bpf__
+/* The endpoints of the subset that is asked for. 0, or 1 when there is none and the request is answered. */
+static int weft_settle_endpoints(struct weft_req *req)
+{
+	const struct weft_img_cluster *c = weft_img_at(req->dec.cluster);
+	const struct weft_img_target *t = weft_img_at(req->dec.target);
+
+	if (c->type == WEFT_CLUSTER_ORIGINAL_DST)
+		return 0;
+	req->dec.endpoints = weft_subset_find(req->dec.endpoints, t->criteria);
+	if (weft_endpoints_usable(req->dec.endpoints))
+		return 0;
+	WEFT_TRACE(req, "cluster", "no healthy endpoint");
+	weft_decide_std(req, WEFT_OUTCOME_NO_HEALTHY_UPSTREAM, WEFT_REPLY_NO_UPSTREAM);
+	return 1;
+}
+
+void weft_req_settle(struct weft_req *req, const struct weft_ctx *ctx)
+{
+	if (!weft_settle_endpoints(req))
+		weft_req_hash(req, ctx);
+}
+#else
+/* Of a subset the agent tells. */
+WEFT_INLINE int weft_settle_endpoints(struct weft_req *req)
+{
+	__u32 endpoints = req->dec.endpoints;
+	WEFT_IMG_BASE(0);
+
+	if (WEFT_IMG(struct weft_img_cluster, req->dec.cluster)->type == WEFT_CLUSTER_ORIGINAL_DST ||
+	    weft_endpoints_usable(endpoints))
+		return 0;
+	if (endpoints && WEFT_IMG(struct weft_img_target, req->dec.target)->criteria &&
+	    WEFT_IMG(struct weft_img_endpoints, endpoints)->subsets)
+		return 0;
+	weft_decide_std(req, WEFT_OUTCOME_NO_HEALTHY_UPSTREAM, WEFT_REPLY_NO_UPSTREAM);
+	return 1;
+}
+#endif
+
 /* The router's part for a route that forwards. */
 WEFT_GLOBAL int weft_decide_forward(struct weft_req *req, struct weft_ctx *ctx)
 {
@@ -267,12 +307,8 @@ WEFT_GLOBAL int weft_decide_forward(struct weft_req *req, struct weft_ctx *ctx)
 		weft_decide_std(req, WEFT_OUTCOME_NO_CLUSTER, f->no_cluster);
 		return 0;
 	}
-	if (WEFT_IMG(struct weft_img_cluster, cluster)->type != WEFT_CLUSTER_ORIGINAL_DST &&
-	    !weft_endpoints_usable(endpoints)) {
-		WEFT_TRACE(req, "cluster", "no healthy endpoint");
-		weft_decide_std(req, WEFT_OUTCOME_NO_HEALTHY_UPSTREAM, WEFT_REPLY_NO_UPSTREAM);
+	if (weft_settle_endpoints(req))
 		return 0;
-	}
 	/* a mirror gets even what a breaker refuses: then the agent says it */
 	if (ctx->flags & WEFT_CTX_KERNEL && !f->n_mirror &&
 	    weft_breaker_look(ctx, cluster, !!(f->flags & WEFT_FORWARD_PRIORITY_HIGH))) {

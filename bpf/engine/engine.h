@@ -357,6 +357,16 @@ __u32 weft_target_choose(__u32 targets, __u64 random);
  */
 int weft_endpoint_hashed(__u32 endpoints, __u32 lb, __u64 hash, __u32 attempt);
 /*
+ * The weft_img_endpoints for a request that asks for these criteria (0: for nothing), as Envoy's subset load balancer
+ * finds them; 0: there are none for it.
+ */
+__u32 weft_subset_find(__u32 endpoints, __u32 criteria);
+/*
+ * What of a decision to forward only the agent makes: subset and hash. The outcome may become another one. Part of
+ * weft_decide(); for decisions of the kernel by itself.
+ */
+void weft_req_settle(struct weft_req *req, const struct weft_ctx *ctx);
+/*
  * dec.hash of a request that dec.forward takes, by the policies in order; dec.hashed 0: none found anything. Part of
  * weft_decide(); for decisions of the kernel by itself.
  */

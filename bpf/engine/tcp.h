@@ -63,6 +63,9 @@ WEFT_GLOBAL int weft_tcp_cluster(struct weft_ctx *ctx, __u32 chain, struct weft_
 		tab + WEFT_IMG(struct weft_img_target, t)->cluster * (__u32)sizeof(*r));
 
 	*ret_endpoints = r->endpoints;
+#ifndef __bpf__
+	*ret_endpoints = weft_subset_find(r->endpoints, WEFT_IMG(struct weft_img_target, t)->criteria);
+#endif
 	ret->cluster = r->cluster;
 	if (!ret->cluster)
 		return WEFT_OUTCOME_REFUSED_NO_CLUSTER;

@@ -238,8 +238,6 @@ static void test_refused_by_name(void **state)
 	refused("cluster: x, rate_limits: [{actions: [{remote_address: {}}]}]", "rate_limits");
 	refused("cluster: x, internal_redirect_policy: {}", "internal_redirect_policy");
 	refused("cluster: x, hedge_policy: {hedge_on_per_try_timeout: true}", "hedge_policy");
-	refused("cluster: x, metadata_match: {filter_metadata: {envoy.lb: {a: b}}}",
-		"metadata_match");
 	refused("cluster: x, max_stream_duration: {max_stream_duration: 1s}",
 		"max_stream_duration.max_stream_duration");
 	refused("cluster: x, upgrade_configs: [{upgrade_type: CONNECT, connect_config: {}}]",
@@ -248,9 +246,6 @@ static void test_refused_by_name(void **state)
 		"retry_policy.retry_host_predicate[0]");
 	refused("weighted_clusters: {clusters: [{name: x, weight: 1}], use_hash_policy: true}",
 		"weighted_clusters.use_hash_policy");
-	refused("weighted_clusters: {clusters: [{name: x, weight: 1, metadata_match: "
-		"{filter_metadata: {envoy.lb: {a: b}}}}]}",
-		"weighted_clusters.clusters[0].metadata_match");
 }
 
 static void test_bad_expressions(void **state)

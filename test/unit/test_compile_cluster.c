@@ -165,8 +165,9 @@ static void test_policies(void **state)
 		   "Cluster/c",
 		   "load_balancing_policy.policies[0].locality_lb_config.zone_aware_lb_config."
 		   "min_cluster_size");
-	conf_refused(C("lb_subset_config: {subset_selectors: [{keys: [a]}]}, "), "Cluster/c",
-		     "lb_subset_config", "unsupported");
+	conf_refused(C("lb_subset_config: {subset_selectors: [{keys: [a]}], metadata_fallback_policy: "
+		       "FALLBACK_LIST}, "),
+		     "Cluster/c", "lb_subset_config.metadata_fallback_policy", "unsupported");
 }
 
 static void test_breakers(void **state)

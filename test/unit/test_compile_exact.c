@@ -48,10 +48,20 @@ static void tcp_subset(void **state)
 		", stat_prefix: s, weighted_clusters: {clusters: [{name: a, weight: 1}, {name: b, weight: 1,"
 		" metadata_match: {filter_metadata: {envoy.lb: {version: v1}}}}]}}}");
 
+	struct weft_ctx ctx = {.view = 0};
+	struct conf_req q = {0};
+	struct conf c;
+	uint32_t chain;
+
 	(void)state;
-	conf_refused(yaml, "Listener/l",
-		     "filter_chains[0].filters[0].typed_config.weighted_clusters.clusters[1].metadata_match",
-		     "unsupported");
+	conf_open(&c);
+	conf_ok(&c, yaml);
+	conf_connect(&q, "10.0.0.1", 80);
+	ctx = q.ctx;
+	assert_int_equal(weft_ctx_begin(&ctx), 0);
+	/* not for connect(): the agent looks it up */
+	assert_int_equal(weft_class_find(&ctx, &chain), WEFT_CLASS_CAPTURED);
+	conf_close(&c);
 }
 
 /* Without x-forwarded-for a request counts as external, and Envoy takes these headers away. */

@@ -337,12 +337,47 @@ static void cluster_rules(void **state)
 	       "{\"typed_extension_config\":{\"name\":\"y\",\"typed_config\":{\"@type\":\"t/"
 	       "envoy.extensions.load_balancing_policies.random.v3.Random\"}}}]}}",
 	       "common_lb_config: must not have locality");
+	refuse(WEFT_XDS_CLUSTER,
+	       "{\"name\":\"c\",\"common_lb_config\":{\"zone_aware_lb_config\":{}},\"load_balancing_policy\":"
+	       "{\"policies\":[{\"typed_extension_config\":{\"name\":\"y\",\"typed_config\":{\"@type\":\"t/"
+	       "envoy.extensions.load_balancing_policies.random.v3.Random\"}}}]}}",
+	       "common_lb_config: must not have locality");
+	refuse(WEFT_XDS_CLUSTER,
+	       "{\"name\":\"c\",\"lb_subset_config\":{},\"load_balancing_policy\":"
+	       "{\"policies\":[{\"typed_extension_config\":{\"name\":\"y\",\"typed_config\":{\"@type\":\"t/"
+	       "envoy.extensions.load_balancing_policies.random.v3.Random\"}}}]}}",
+	       "lb_subset_config: excludes load_balancing_policy");
+	refuse(WEFT_XDS_CLUSTER,
+	       "{\"name\":\"c\",\"type\":\"ORIGINAL_DST\",\"lb_policy\":\"CLUSTER_PROVIDED\","
+	       "\"lb_subset_config\":{\"subset_selectors\":[{\"keys\":[\"a\"]}]}}",
+	       "lb_subset_config: excludes lb_policy CLUSTER_PROVIDED");
 	refuse(WEFT_XDS_CLUSTER, "{\"name\":\"c\",\"lb_policy\":4}", "lb_policy: 4 is no value");
 	refuse(WEFT_XDS_CLUSTER, "{\"name\":\"c\",\"transport_socket\":{\"name\":\"x\"}}",
 	       "transport_socket.config_type: is required");
 	refuse(WEFT_XDS_CLUSTER,
 	       "{\"name\":\"c\",\"lrs_server\":{\"ads\":{},\"authorities\":[{}]}}",
 	       "lrs_server.authorities[0].name: must not be empty");
+}
+
+#define SELECTOR(keys, more)                                                                       \
+	"{\"name\":\"c\",\"lb_subset_config\":{\"subset_selectors\":[{\"keys\":[" keys "]" more "}]}}"
+#define KEEP(list) ",\"fallback_policy\":\"KEYS_SUBSET\",\"fallback_keys_subset\":[" list "]"
+static void selectors(void **state)
+{
+	(void)state;
+	accept(WEFT_XDS_CLUSTER, SELECTOR("\"a\",\"b\"", KEEP("\"a\"")));
+	accept(WEFT_XDS_CLUSTER, SELECTOR("", ""));
+	refuse(WEFT_XDS_CLUSTER, SELECTOR("\"a\"", KEEP("")),
+	       "fallback_keys_subset: is required by fallback_policy KEYS_SUBSET");
+	refuse(WEFT_XDS_CLUSTER, SELECTOR("\"a\",\"b\"", KEEP("\"b\",\"a\"")),
+	       "fallback_keys_subset: must have fewer than the selector's keys");
+	refuse(WEFT_XDS_CLUSTER, SELECTOR("\"a\",\"a\"", KEEP("\"a\"")),
+	       "fallback_keys_subset: must have fewer than the selector's keys");
+	refuse(WEFT_XDS_CLUSTER, SELECTOR("\"a\",\"b\"", KEEP("\"c\"")),
+	       "fallback_keys_subset[0]: is none of the selector's keys");
+	refuse(WEFT_XDS_CLUSTER,
+	       SELECTOR("\"a\",\"b\"", ",\"fallback_policy\":\"ANY_ENDPOINT\",\"fallback_keys_subset\":[\"a\"]"),
+	       "fallback_keys_subset: is for fallback_policy KEYS_SUBSET only");
 }
 
 /* Of every field, also of those without rules of their own. */
@@ -410,7 +445,7 @@ int main(void)
 		cmocka_unit_test(listener_rules),
 		cmocka_unit_test(path_segments),
 		cmocka_unit_test(cluster_rules),
-		cmocka_unit_test(durations),
+		cmocka_unit_test(selectors), cmocka_unit_test(durations),
 		cmocka_unit_test(endpoint_rules),
 		cmocka_unit_test(unknown_fields),
 	};
