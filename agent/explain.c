@@ -360,9 +360,12 @@ static void set_where(struct explain *x)
 	if (d->route) {
 		const struct weft_img_route *r = weft_img_at(d->route);
 
-		set(x, "route",
-		    json_pack("{s:I, s:o}", "index", (json_int_t)r->index, "name",
-			      img_text(&r->name)));
+		if (r->index == WEFT_NO_ROUTE)
+			set(x, "require_tls", json_true());
+		else
+			set(x, "route",
+			    json_pack("{s:I, s:o}", "index", (json_int_t)r->index, "name",
+				      img_text(&r->name)));
 	}
 	if (d->forward) {
 		const struct weft_img_forward *f = weft_img_at(d->forward);

@@ -340,8 +340,9 @@ static json_t *vhost_json(uint32_t off)
 		json_array_append_new(list, all.v[i] ? all.v[i] : json_null());
 	free(all.v);
 	free(path);
-	return json_pack("{s:o, s:o, s:o}", "name", weft_image_text(v->name), "routes", list, "overrides",
-			 overrides_json(v->override, v->n_override));
+	return json_pack("{s:o, s:o, s:o, s:o*}", "name", weft_image_text(v->name), "routes", list, "overrides",
+			 overrides_json(v->override, v->n_override), "require_tls",
+			 v->tls_route ? json_true() : NULL);
 }
 
 static int compare_domains(const void *a, const void *b)

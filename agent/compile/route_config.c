@@ -7,6 +7,7 @@
 
 #include "agent/compile/filter.h"
 #include "agent/compile/parts.h"
+#include "agent/compile/reply.h"
 #include "agent/regex/regex.h"
 #include "bpf/engine/engine.h"
 
@@ -35,6 +36,22 @@ static void changes_fill(struct weft_build *b, const virtual_host *v, const char
 		ret->vhost[i] = weft_build_change(b, WEFT_LEVEL_VHOST, &lists[i], field);
 }
 
+/*
+ * Envoy's own redirect: to https, all else as it came; no filter configuration and no header rule of the table is for
+ * it. No address counts as internal (internal_address_config with ranges is refused), so EXTERNAL_ONLY means all.
+ */
+static uint32_t tls_route_build(struct weft_build *b)
+{
+	const struct weft_reply_text text = {.status = 301, .details = "direct_response"};
+	const struct weft_img_redirect redirect = {.reply = weft_build_reply(b, &text),
+						   .flags = WEFT_REDIRECT_HTTPS | WEFT_REDIRECT_SAME_HOST};
+	const struct weft_img_route route = {.index = WEFT_NO_ROUTE,
+					     .action_kind = WEFT_ACTION_REDIRECT,
+					     .action = weft_build_put(b, &redirect, sizeof(redirect))};
+
+	return weft_build_put(b, &route, sizeof(route));
+}
+
 static uint32_t vhost_build(struct weft_build *b, const virtual_host *v,
 			    struct weft_names_local *names, const struct weft_change_scope *table,
 			    const char *field)
@@ -43,6 +60,7 @@ static uint32_t vhost_build(struct weft_build *b, const virtual_host *v,
 					    "domains",
 					    "routes",
 					    "retry_policy",
+					    "require_tls",
 					    "typed_per_filter_config",
 					    "include_request_attempt_count",
 					    "include_attempt_count_in_response",
@@ -72,6 +90,8 @@ static uint32_t vhost_build(struct weft_build *b, const virtual_host *v,
 		scope.mirrors = weft_build_mirrors(b, v->n_request_mirror_policies,
 						   v->request_mirror_policies, field);
 	out.name = weft_build_str(b, v->name);
+	if (v->require_tls != ENVOY__CONFIG__ROUTE__V3__VIRTUAL_HOST__TLS_REQUIREMENT_TYPE__NONE)
+		out.tls_route = tls_route_build(b);
 	if (v->include_request_attempt_count)
 		out.flags |= WEFT_VHOST_ATTEMPT_COUNT;
 	if (v->include_attempt_count_in_response)

@@ -501,7 +501,7 @@ struct weft_img_vhost {
 	__u32 flags;
 	__u32 trie_lower; /* weft_img_node of paths without regard to case, labels in lower case; 0: none */
 	__u32 connect;	  /* weft_img_accept of routes with connect_matcher, 0: none */
-	__u32 pad;
+	__u32 tls_route;  /* require_tls: weft_img_route of requests that did not come by https, 0: none */
 };
 #define WEFT_VHOST_ATTEMPT_COUNT (1u << 0) /* include_request_attempt_count */
 #define WEFT_VHOST_ATTEMPT_COUNT_RESPONSE (1u << 1)
@@ -637,7 +637,7 @@ enum weft_action {
 
 struct weft_img_route {
 	struct weft_img_str name;
-	__u32 index; /* in its virtual host */
+	__u32 index; /* in its virtual host; WEFT_NO_ROUTE: of require_tls, no level of the table says anything of it */
 	__u32 action_kind;
 	__u32 action;
 	__u32 n_cond;
@@ -736,6 +736,7 @@ struct weft_img_upgrade {
 #define WEFT_REDIRECT_PATH (1u << 1)	   /* path_redirect */
 #define WEFT_REDIRECT_PREFIX (1u << 2)	   /* prefix_rewrite of the matched prefix */
 #define WEFT_REDIRECT_HTTPS (1u << 3)
+#define WEFT_REDIRECT_SAME_HOST (1u << 5) /* with its port, whatever the scheme */
 #define WEFT_REDIRECT_REGEX (1u << 4) /* regex_rewrite: the agent adds the path */
 
 struct weft_img_redirect {

@@ -145,6 +145,13 @@ WEFT_INLINE int weft_decide_route(struct weft_req *req, struct weft_ctx *ctx, __
 	WEFT_TRACE(req, "virtual_host", "%.*s", (int)WEFT_IMG(struct weft_img_vhost, vhost)->name.len,
 		   (const char *)WEFT_IMG(char, WEFT_IMG(struct weft_img_vhost, vhost)->name.off));
 	req->dec.vhost = vhost;
+	__u32 tls = WEFT_IMG(struct weft_img_vhost, vhost)->tls_route;
+
+	if (tls && !weft_came_by_https(req)) {
+		WEFT_TRACE(req, "route", "require_tls");
+		req->dec.route = tls;
+		return 0;
+	}
 	__u32 route = weft_route_find(req, vhost);
 
 #ifndef __bpf__

@@ -44,6 +44,8 @@ WEFT_GLOBAL __u32 weft_override_specific(struct weft_req *req, __u32 rc, __u32 k
 	}
 	struct weft_img_route *r = WEFT_IMG(struct weft_img_route, req->dec.route);
 
+	if (r->index == WEFT_NO_ROUTE)
+		return 0;
 	if (!o && r->n_override)
 		o = weft_override_find(r->override, r->n_override, key);
 	struct weft_img_vhost *v = WEFT_IMG(struct weft_img_vhost, req->dec.vhost);

@@ -215,6 +215,22 @@ WEFT_INLINE __u32 weft_prefix_find(struct weft_req *req, __u32 rc, __u32 tab, __
 	return a.best;
 }
 
+/* 1: the request came with scheme https. */
+WEFT_INLINE __u32 weft_is_https(struct weft_req *req)
+{
+	return req->present >> WEFT_VALUE_SCHEME & 1 &&
+	       WEFT_VALUE(req, WEFT_VALUE_SCHEME)->len == 5;
+}
+
+/* 1: x-forwarded-proto says "https", to the letter (require_tls looks at nothing else). */
+WEFT_INLINE int weft_came_by_https(struct weft_req *req)
+{
+	__u64 w = weft_load64(weft_head_at(req, WEFT_VALUE(req, WEFT_VALUE_SCHEME)->off));
+
+	return weft_is_https(req) &&
+	       (w & weft_word_keep(5)) == WEFT_WORD('h', 't', 't', 'p', 's', 0, 0, 0);
+}
+
 /* Virtual host for the request's host: exact, suffixes, prefixes, "*". 0: none (404). */
 WEFT_GLOBAL __u32 weft_vhost_find(struct weft_req *req, __u32 rc)
 {

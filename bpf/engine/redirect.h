@@ -82,13 +82,6 @@ WEFT_GLOBAL int weft_location_port(struct weft_req *req, __u32 port)
 	return 0;
 }
 
-/* 1: the request came with scheme https. */
-WEFT_INLINE __u32 weft_is_https(struct weft_req *req)
-{
-	return req->present >> WEFT_VALUE_SCHEME & 1 &&
-	       WEFT_VALUE(req, WEFT_VALUE_SCHEME)->len == 5;
-}
-
 /* What stays of the request's host: no port when the rule sets one; no default port when the scheme changes. */
 WEFT_GLOBAL __u32 weft_location_host(struct weft_req *req, __u32 redirect, __u32 change)
 {
@@ -183,7 +176,7 @@ WEFT_GLOBAL int weft_location_put(struct weft_req *req, struct weft_reply_plan *
 		host = r->host;
 		port = r->port;
 		if (r->flags & WEFT_REDIRECT_HTTPS) {
-			change = !https;
+			change = !https && !(r->flags & WEFT_REDIRECT_SAME_HOST);
 			https = 1;
 		} else if (r->scheme.len) {
 			scheme = r->scheme.off;

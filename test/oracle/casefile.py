@@ -15,11 +15,13 @@ HCM = T + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConne
 ROUTER = T + "envoy.extensions.filters.http.router.v3.Router"
 HTTP_FILTERS = {
     "rbac": T + "envoy.extensions.filters.http.rbac.v3.RBAC",
+    "cors": T + "envoy.extensions.filters.http.cors.v3.Cors",
     "local_ratelimit": T + "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit",
     "fault": T + "envoy.extensions.filters.http.fault.v3.HTTPFault",
     "router": ROUTER,
 }
-PER_ROUTE = dict(HTTP_FILTERS, rbac=T + "envoy.extensions.filters.http.rbac.v3.RBACPerRoute")
+PER_ROUTE = dict(HTTP_FILTERS, rbac=T + "envoy.extensions.filters.http.rbac.v3.RBACPerRoute",
+                 cors=T + "envoy.extensions.filters.http.cors.v3.CorsPolicy")
 NETWORK_FILTERS = {
     "rbac": T + "envoy.extensions.filters.network.rbac.v3.RBAC",
     "local_ratelimit": T + "envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit",

@@ -100,8 +100,6 @@ static void test_refused(void **state)
 	REFUSED("response_headers_to_remove: [content-length]", "response_headers_to_remove[0]");
 	REFUSED("vhost_header: a", "vhost_header");
 	REFUSED("vhds: {config_source: {ads: {}}}", "vhds");
-	HOST_REFUSED("require_tls: ALL", "require_tls");
-	HOST_REFUSED("require_tls: EXTERNAL_ONLY", "require_tls");
 	HOST_REFUSED("cors: {}", "cors");
 	HOST_REFUSED("typed_per_filter_config: {cors: {" T(
 			     "extensions.filters.http.cors.v3.CorsPolicy") "}}",
@@ -140,12 +138,42 @@ static void test_without_effect(void **state)
 		   "RouteConfiguration/r", "virtual_hosts[0].virtual_clusters");
 }
 
+static void test_require_tls(void **state)
+{
+	static const char *const kinds[] = {"ALL", "EXTERNAL_ONLY", "NONE"};
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		char yaml[2048], *reply;
+		struct conf c;
+
+		snprintf(yaml, sizeof(yaml),
+			 LISTENER_80 RC("response_headers_to_add: [{header: {key: x-t, value: t}}],",
+					"{name: v, domains: ['*'], require_tls: %s, routes: [{match: "
+					"{prefix: /}, " OK_200 "}]}"),
+			 kinds[i]);
+		conf_open(&c);
+		conf_ok(&c, yaml);
+		reply = conf_reply(&c, "GET", "/a?b", "");
+		if (i == 2)
+			assert_non_null(strstr(reply, "HTTP/1.1 200 "));
+		else
+			assert_non_null(strstr(reply, "\r\nlocation: https://h/a?b\r\n"));
+		assert_true(!strstr(reply, "x-t: t") == (i != 2));
+		free(reply);
+		reply = conf_reply(&c, "GET", "/a?b", "x-forwarded-proto: https\r\n");
+		assert_non_null(strstr(reply, "HTTP/1.1 200 "));
+		free(reply);
+		conf_close(&c);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_domains),	       cmocka_unit_test(test_many_domains),
 		cmocka_unit_test(test_refused),	       cmocka_unit_test(test_long_domain),
-		cmocka_unit_test(test_without_effect),
+		cmocka_unit_test(test_without_effect), cmocka_unit_test(test_require_tls),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
