@@ -47,12 +47,11 @@ static const struct weft_img_cond *conds_of(const struct scope *s, uint32_t i, u
 
 /* ---- by the value of a header ---- */
 
-/* Only one value of the header's lines can make it hold. */
+/* Only one value of the header's lines, in whatever case, can make it hold. The scheme's stands nowhere in the head. */
 static bool is_value(const struct scope *s, const struct weft_img_cond *c)
 {
-	return c->kind == WEFT_COND_EXACT && c->from == WEFT_FROM_VALUE && !c->flags && c->len &&
-	       c->len < WEFT_HOST_LEN_MAX &&
-	       (c->slot == WEFT_VALUE_METHOD || c->slot >= WEFT_VALUE__HEADERS) && !(s->slots >> c->slot & 1);
+	return c->kind == WEFT_COND_EXACT && c->from == WEFT_FROM_VALUE && !(c->flags & ~WEFT_COND_IGNORE_CASE) &&
+	       c->len && c->len < WEFT_HOST_LEN_MAX && c->slot != WEFT_VALUE_SCHEME && !(s->slots >> c->slot & 1);
 }
 
 static const struct weft_img_cond *value_of(const struct scope *s, uint32_t i, uint32_t slot)

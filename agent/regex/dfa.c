@@ -374,7 +374,7 @@ static int table_make(const struct build *b, size_t max, void **ret, size_t *ret
 	struct weft_img_dfa *out;
 	size_t len = sizeof(*out) + (size_t)n * stride * sizeof(*next);
 
-	if (!n || len > max || (size_t)n * stride > 65536) {
+	if (!n || len > max || (size_t)n * stride * sizeof(*next) > 65536) {
 		free(part);
 		return n ? -E2BIG : -ENOMEM;
 	}
@@ -385,7 +385,7 @@ static int table_make(const struct build *b, size_t max, void **ret, size_t *ret
 	}
 	out->n_state = (uint16_t)n;
 	out->stride = (uint16_t)stride;
-	out->start = (uint16_t)(b->n_state > 1 ? part[1] * stride : 0);
+	out->start = (uint16_t)(b->n_state > 1 ? part[1] * stride * sizeof(*next) : 0);
 	for (uint32_t c = 0; c < 256; c++)
 		out->class_of[c] = (uint8_t)(b->class_of[c] + 1);
 	next = (uint16_t *)(out + 1);
@@ -394,7 +394,7 @@ static int table_make(const struct build *b, size_t max, void **ret, size_t *ret
 
 		row[0] = b->state[i].next[0];
 		for (uint32_t c = 1; c < stride; c++)
-			row[c] = (uint16_t)(part[b->state[i].next[c]] * stride);
+			row[c] = (uint16_t)(part[b->state[i].next[c]] * stride * sizeof(*next));
 	}
 	free(part);
 	*ret = out;

@@ -549,9 +549,9 @@ struct weft_img_candidate {
 #define WEFT_NO_ROUTE 0xffffffffu
 
 /*
- * A regular expression over a whole text, as a table of states, each named by where its row begins. State 0: it fits no
- * more. next[state + class] is the state behind a byte of that class (1 and up); next[state] says whether the text may
- * end there: 0 no. For several expressions at once it is a number for the set of those that fit.
+ * A regular expression over a whole text, as a table of states, each named by its row: how many bytes lie before it.
+ * State 0: it fits no more. A row has a cell for each class of bytes (1 and up), the state behind such a byte; cell 0 says
+ * whether the text may end there: 0 no. For several expressions at once it is a number for the set of those that fit.
  */
 struct weft_img_dfa {
 	__u16 n_state;
@@ -559,8 +559,9 @@ struct weft_img_dfa {
 	__u16 start;
 	__u16 pad;
 	__u8 class_of[256];
-	/* __u16 next[n_state * stride], at most 65,536 */
+	/* __u16 next[n_state * stride], at most 64 KiB */
 };
+#define WEFT_DFA_SPAN (sizeof(struct weft_img_dfa) + 65536 + 512) /* what 16 bits and a class can reach */
 /* The same as instructions, for tables that would be too large; only the agent runs them. */
 enum weft_inst_op {
 	WEFT_INST_FAIL,

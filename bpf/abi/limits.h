@@ -44,8 +44,8 @@
 #define WEFT_SELECTS_MAX 16u
 /* Routes for which a selection is worth its step. */
 #define WEFT_SELECT_LEAST 4u
-/* Bytes of a table of several expressions: what a core's cache holds. More expressions are several tables. */
-#define WEFT_SCAN_SIZE_MAX 131072u
+/* Bytes of a table of several expressions, whose rows have numbers of 16 bits. More expressions are several tables. */
+#define WEFT_SCAN_SIZE_MAX 65536u
 /*
  * Steps that joining the expressions of one resource may take (a few ns each), and one attempt at it; those that are left
  * then stay one by one.

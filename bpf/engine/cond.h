@@ -55,28 +55,31 @@ WEFT_GLOBAL int weft_cond_range(struct weft_req *req, __u32 cond, __u32 off, __u
 }
 
 /*
- * head[off..+len) as a whole fits the table. A plain loop: what a callback needs of stack no longer fits below conditions
- * of routes and of RBAC on kernel 6.1.
+ * Number of the set of expressions that head[off..+len) as a whole fits, 0 none; 1 for one expression. A plain loop: what
+ * a callback needs of stack no longer fits below conditions of routes and of RBAC on kernel 6.1. The whole table is in
+ * the image, which is seen to once: a mask for each byte would be half of what a byte costs.
  */
 WEFT_GLOBAL int weft_dfa_match(struct weft_req *req, __u32 dfa, __u32 off, __u32 len)
 {
 	if (!req)
 		return 0;
 	WEFT_IMG_BASE(0);
-	__u32 next = dfa + (__u32)sizeof(struct weft_img_dfa), class_of = dfa + (__u32)offsetof(struct weft_img_dfa, class_of);
-	__u32 state = WEFT_IMG(struct weft_img_dfa, dfa)->start;
+	if (WEFT_KERNEL && (len > WEFT_DFA_TEXT_MAX || WEFT_IMG_OUTSIDE(dfa, WEFT_DFA_SPAN))) {
+		weft_hand(req, WEFT_HANDED_REGEX);
+		return 0;
+	}
+	const __u8 *table = img_base + dfa, *next = table + sizeof(struct weft_img_dfa);
+	__u32 row = ((const struct weft_img_dfa *)table)->start;
 
 	/* the dead state leads to itself */
-	if (WEFT_KERNEL && len > WEFT_DFA_TEXT_MAX)
-		weft_hand(req, WEFT_HANDED_REGEX);
 	WEFT_FOR(i, WEFT_DFA_TEXT_MAX) {
-		if (i >= len || !state)
+		if (i >= len || !row)
 			break;
-		__u32 column = *WEFT_IMG(__u8, class_of + *weft_head_at(req, off + i));
+		__u32 class_id = ((const struct weft_img_dfa *)table)->class_of[*weft_head_at(req, off + i)];
 
-		state = *WEFT_IMG(__u16, next + (state + column) * 2);
+		row = *(const __u16 *)(next + class_id * 2 + row);
 	}
-	return *WEFT_IMG(__u16, next + state * 2);
+	return *(const __u16 *)(next + row);
 }
 
 /* head[off..+len) fits, without regard to inversion. */

@@ -254,8 +254,8 @@ WEFT_GLOBAL __u32 weft_route_find(struct weft_req *req, __u32 vhost)
 
 		t.best = a->best;
 		t.route = a->best_route;
-		if (!(a->n | a->n_select | a->up))
-			t.accept = 0;
+		if (!(a->n | a->n_select))
+			t.accept = a->up;
 	}
 	if (second) {
 		struct weft_img_accept *a = WEFT_IMG(struct weft_img_accept, second);
@@ -264,8 +264,8 @@ WEFT_GLOBAL __u32 weft_route_find(struct weft_req *req, __u32 vhost)
 			t.best = a->best;
 			t.route = a->best_route;
 		}
-		if (!(a->n | a->n_select | a->up))
-			second = 0;
+		if (!(a->n | a->n_select))
+			second = a->up;
 	}
 	if (t.best == WEFT_NO_ROUTE)
 		t.route = 0;

@@ -51,6 +51,8 @@ const volatile __u32 state_mask = WEFT_STATE_SLACK - 1;
 	if (!state_base)                                                                           \
 	return fail
 #define WEFT_IMG(type, off) ((type *)(img_base + ((__u32)(off) & img_mask)))
+/* An object of so many bytes would end behind the mask. The verifier learns from it that off is below. */
+#define WEFT_IMG_OUTSIDE(off, size) ((off) > img_mask - (size))
 /* Atomics must be seen to be aligned: objects and 64-bit words, and 32-bit words. */
 #define WEFT_STATE(type, off) ((type *)(state_base + ((__u32)(off) & (state_mask & ~7u))))
 #define WEFT_STATE32(off) ((__u32 *)(state_base + ((__u32)(off) & (state_mask & ~3u))))
@@ -61,8 +63,10 @@ const volatile __u32 state_mask = WEFT_STATE_SLACK - 1;
  */
 WEFT_INLINE __u8 *weft_head_at(struct weft_req *req, __u32 off)
 {
-	asm volatile("%0 &= 4095" : "+r"(off));
-	return req->head + off;
+	__u64 at = off;
+
+	asm volatile("%0 &= 4095" : "+r"(at));
+	return req->head + at;
 }
 static_assert(WEFT_HEAD_MAX == 4096, "mask of weft_head_at");
 #define WEFT_INDEX(i, mask)                                                                        \
@@ -119,6 +123,7 @@ extern struct weft_bound weft_bound;
 #define WEFT_IMG_BASE(fail) __u8 *img_base = weft_bound.img
 #define WEFT_STATE_BASE(fail) __u8 *state_base = weft_bound.state
 #define WEFT_IMG(type, off) ((type *)(void *)(img_base + ((__u32)(off) & weft_bound.img_mask)))
+#define WEFT_IMG_OUTSIDE(off, size) 0
 #define WEFT_STATE(type, off) ((type *)(void *)(state_base + ((__u32)(off) & weft_bound.state_mask)))
 #define WEFT_STATE32(off) WEFT_STATE(__u32, off)
 

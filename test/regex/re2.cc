@@ -106,8 +106,8 @@ static bool by_table(const void *bytes, const std::string &text)
 	unsigned s = t->start;
 
 	for (unsigned char c : text)
-		s = next[s + t->class_of[c]];
-	return next[s];
+		s = next[s / 2 + t->class_of[c]];
+	return next[s / 2];
 }
 
 static void compare_groups(const RE2 &re, const weft_regex *w, const std::string &p, const std::string &t)

@@ -18,7 +18,7 @@
 
 enum { ROUTES = 140, REQUESTS = 40, CONDS = 3, LINES = 5, NAMES = 3 };
 enum path_kind { PREFIX, EXACT, SEPARATED, REGEX };
-enum form { IS, BEGINS, HOLDS, IS_ANY_CASE, PRESENT, METHOD };
+enum form { IS, BEGINS, HOLDS, IS_ANY_CASE, PRESENT, METHOD, AUTHORITY };
 
 struct cond {
 	enum form form;
@@ -38,6 +38,7 @@ struct route {
 struct request {
 	char path[64];
 	bool post;
+	char host[8];
 	uint32_t n;
 	struct {
 		uint32_t name;
@@ -93,9 +94,9 @@ static void value_make(char *out, uint32_t many)
 static void cond_make(struct cond *c, uint32_t many)
 {
 	*c = (struct cond){.name = pick(NAMES)};
-	c->form = pick(3) ? IS : (enum form)pick(6);
-	c->invert = c->form != METHOD && pick(12) == 0;
-	c->empty = c->form != METHOD && c->form != PRESENT && pick(12) == 0;
+	c->form = pick(3) ? IS : (enum form)pick(7);
+	c->invert = c->form < METHOD && pick(12) == 0;
+	c->empty = c->form < PRESENT && pick(12) == 0;
 	value_make(c->value, many);
 	if (c->form == BEGINS || c->form == HOLDS)
 		c->value[1 + pick(2)] = '\0';
@@ -136,6 +137,7 @@ static void route_make(struct route *r, uint32_t many, uint32_t regexes)
 static void request_make(struct request *q, uint32_t many)
 {
 	*q = (struct request){.post = pick(3) == 0, .n = pick(LINES + 1)};
+	value_make(q->host, many);
 	if (pick(3))
 		path_make(q->path, 9);
 	else
@@ -175,6 +177,10 @@ static void cond_put(FILE *f, const struct cond *c)
 
 	if (c->form == METHOD) {
 		fputs("{name: ':method', string_match: {exact: POST}}, ", f);
+		return;
+	}
+	if (c->form == AUTHORITY) {
+		fprintf(f, "{name: ':authority', string_match: {exact: '%s'}}, ", c->value);
 		return;
 	}
 	fprintf(f, "{name: x-h%u, invert_match: %s, treat_missing_header_as_empty: %s, ", c->name,
@@ -240,6 +246,8 @@ static bool cond_holds(const struct cond *c, const struct request *q)
 
 	if (c->form == METHOD)
 		return q->post;
+	if (c->form == AUTHORITY)
+		return !strcmp(q->host, c->value);
 	for (uint32_t i = 0; i < q->n; i++) {
 		if (q->line[i].name != c->name)
 			continue;
@@ -317,8 +325,8 @@ static int in_kernel(const struct request *q, const char *lines)
 	io.ctx.now_ns = c->ctx.now_ns;
 	io.ctx.flags = WEFT_CTX_KERNEL;
 	free(c);
-	o.data_size_in = (__u32)snprintf(head, sizeof(head), "%s %s HTTP/1.1\r\nHost: h\r\n%s\r\n",
-					 q->post ? "POST" : "GET", q->path, lines);
+	o.data_size_in = (__u32)snprintf(head, sizeof(head), "%s %s HTTP/1.1\r\nHost: %s\r\n%s\r\n",
+					 q->post ? "POST" : "GET", q->path, q->host, lines);
 	assert_int_equal(bpf_map__update_elem(twin->maps.twin_io, &zero, 4, &io, sizeof(io), 0), 0);
 	assert_int_equal(bpf_prog_test_run_opts(bpf_program__fd(twin->progs.twin_decide), &o), 0);
 	assert_int_equal(bpf_map__lookup_elem(twin->maps.twin_io, &zero, 4, &io, sizeof(io), 0), 0);
@@ -348,7 +356,7 @@ static int wrong(struct conf *c, bool known)
 		int want = expected(&request[i]), got;
 
 		lines_make(&request[i], lines);
-		got = conf_route(c, request[i].post ? "POST" : "GET", "h", request[i].path, lines);
+		got = conf_route(c, request[i].post ? "POST" : "GET", request[i].host, request[i].path, lines);
 		if (got == want && twin) {
 			got = in_kernel(&request[i], lines);
 			got = got == -2 ? want : got;
@@ -373,9 +381,9 @@ static void shrink(struct conf *c, uint64_t from)
 	assert_true(at < REQUESTS);
 	lines_make(&request[at], lines);
 	yaml = yaml_make();
-	fail_msg("WEFT_SEED=%llu, cut down:\n%s%s %s\n%swant %d, natively %d, in the kernel %d", (unsigned long long)from,
-		 yaml, request[at].post ? "POST" : "GET", request[at].path, lines, expected(&request[at]),
-		 conf_route(c, request[at].post ? "POST" : "GET", "h", request[at].path, lines),
+	fail_msg("WEFT_SEED=%llu, cut down:\n%s%s %s of %s\n%swant %d, natively %d, in the kernel %d", (unsigned long long)from,
+		 yaml, request[at].post ? "POST" : "GET", request[at].path, request[at].host, lines, expected(&request[at]),
+		 conf_route(c, request[at].post ? "POST" : "GET", request[at].host, request[at].path, lines),
 		 twin ? in_kernel(&request[at], lines) : -2);
 }
 

@@ -96,8 +96,8 @@ static bool fits(const char *pattern, const char *text, size_t len)
 	next = (const uint16_t *)(t + 1);
 	s = t->start;
 	for (size_t i = 0; i < len; i++)
-		s = next[s + t->class_of[(uint8_t)text[i]]];
-	s = next[s];
+		s = next[s / 2 + t->class_of[(uint8_t)text[i]]];
+	s = next[s / 2];
 	free(bytes);
 	return s;
 }

@@ -122,8 +122,8 @@ static uint32_t by_table(const struct weft_img_dfa *t, const char *text, uint32_
 	uint32_t s = t->start;
 
 	for (uint32_t i = 0; i < len; i++)
-		s = next[s + t->class_of[(uint8_t)text[i]]];
-	return next[s];
+		s = next[s / 2 + t->class_of[(uint8_t)text[i]]];
+	return next[s / 2];
 }
 
 static uint32_t seed = 7;
