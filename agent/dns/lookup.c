@@ -3,11 +3,13 @@
 
 #include <ares.h>
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -290,6 +292,23 @@ static void addresses_take(struct weft_lookup *l, const struct ares_addrinfo *ai
 
 static void queue_run(struct weft_channel *c);
 
+/* Of both families, asked for at once: IPv4 first, whichever came first. */
+static void families_order(struct weft_lookup *l)
+{
+	struct weft_addr *v = l->n ? calloc(l->n, sizeof(*v)) : NULL;
+	size_t n = 0;
+
+	for (int six = 0; v && six < 2; six++) {
+		for (size_t i = 0; i < l->n; i++) {
+			if (weft_addr_is_v4(&l->addr[i]) == !six)
+				v[n++] = l->addr[i];
+		}
+	}
+	if (v)
+		memcpy(l->addr, v, l->n * sizeof(*v));
+	free(v);
+}
+
 static void finish(struct weft_lookup *l)
 {
 	struct weft_channel *c = l->channel;
@@ -301,6 +320,8 @@ static void finish(struct weft_lookup *l)
 	};
 
 	c->active--;
+	if (l->family == WEFT_DNS_ALL)
+		families_order(l);
 	if (l->fn && !c->closing)
 		l->fn(l->ctx, &answer);
 	l->finished = true;
@@ -384,11 +405,68 @@ static void queue_run(struct weft_channel *c)
 		timer_renew(c);
 }
 
-/* A literal is its own answer; an IPv6 one is none where only IPv4 is wanted. */
-static bool is_literal(const char *name, enum weft_dns_family family, struct weft_addr *ret)
+/*
+ * Loopback, as RFC 6761 6.3 and Envoy have it, names below too. c-ares 1.18 asks a server for those, and loses some bytes each
+ * time it is asked for the ::1 of localhost.
+ */
+static bool is_localhost(const char *name)
 {
-	return weft_addr_parse(name, ret) == 0 &&
-	       (!strchr(name, ':') || family != WEFT_DNS_V4_ONLY);
+	static const char top[] = ".localhost";
+	size_t len = strlen(name), n = sizeof(top) - 1;
+
+	return !strcasecmp(name, top + 1) || (len > n && !strcasecmp(name + len - n, top));
+}
+
+static size_t localhost_of(enum weft_dns_family family, struct weft_addr ret[2])
+{
+	const struct weft_addr v4 = {.w = {0, 0, htonl(0xffff), htonl(INADDR_LOOPBACK)}};
+	const struct weft_addr v6 = {.w = {0, 0, 0, htonl(1)}};
+
+	ret[0] = family == WEFT_DNS_AUTO || family == WEFT_DNS_V6_ONLY ? v6 : v4;
+	ret[1] = v6;
+	return family == WEFT_DNS_ALL ? 2 : 1;
+}
+
+/* Four decimal numbers, leading zeros and all: c-ares' inet_pton takes what libc's does not. */
+static bool is_quad(const char *name, struct weft_addr *ret)
+{
+	uint32_t addr = 0;
+
+	for (int i = 0; i < 4; i++) {
+		unsigned int part = 0;
+
+		if (!isdigit((unsigned char)*name))
+			return false;
+		for (; isdigit((unsigned char)*name); name++) {
+			part = part * 10 + (unsigned int)(*name - '0');
+			if (part > 255)
+				return false;
+		}
+		addr = addr << 8 | part;
+		if (i < 3 && *name++ != '.')
+			return false;
+	}
+	*ret = (struct weft_addr){.w = {0, 0, htonl(0xffff), htonl(addr)}};
+	return !*name;
+}
+
+/* Addresses of a name that nobody is asked for, 0: it is none. An IPv6 literal is none where only IPv4 is wanted. */
+static size_t known_of(const char *name, enum weft_dns_family family, struct weft_addr ret[2])
+{
+	if (is_localhost(name))
+		return localhost_of(family, ret);
+	return is_quad(name, ret) ||
+	       (family != WEFT_DNS_V4_ONLY && strchr(name, ':') && !weft_addr_parse(name, ret));
+}
+
+/* The characters that Envoy's c-ares asks for; 1.18 would ask for any. */
+static bool is_host_name(const char *name)
+{
+	for (; *name; name++) {
+		if (!isalnum((unsigned char)*name) && !strchr("-._/*", *name))
+			return false;
+	}
+	return true;
 }
 
 /* Not while c-ares is on the stack, nor with questions open: those would fail. */
@@ -404,13 +482,18 @@ static int channel_renew(struct weft_channel *c)
 int weft_lookup_start(struct weft_channel *c, const char *name, enum weft_dns_family family,
 		      weft_lookup_fn fn, void *ctx, struct weft_lookup **ret)
 {
-	struct weft_addr literal;
+	struct weft_addr known[2];
+	size_t n = known_of(name, family, known);
 	struct weft_lookup *l;
 	int r;
 
 	*ret = NULL;
-	if (is_literal(name, family, &literal)) {
-		fn(ctx, &(struct weft_answer){.addr = &literal, .n = 1});
+	if (n) {
+		fn(ctx, &(struct weft_answer){.addr = known, .n = n});
+		return 0;
+	}
+	if (!is_host_name(name)) {
+		fn(ctx, &(struct weft_answer){.error = ares_strerror(ARES_EBADNAME)});
 		return 0;
 	}
 	r = channel_renew(c);

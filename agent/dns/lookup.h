@@ -36,7 +36,7 @@ typedef void (*weft_lookup_fn)(void *ctx, const struct weft_answer *answer);
 struct weft_lookup;
 /*
  * Asks for a name. fn is called once, unless cancelled: later, or before this returns (literals,
- * names of /etc/hosts); then *ret is NULL. -ENOMEM.
+ * localhost, names of /etc/hosts); then *ret is NULL. -ENOMEM.
  */
 int weft_lookup_start(struct weft_channel *c, const char *name, enum weft_dns_family family,
 		      weft_lookup_fn fn, void *ctx, struct weft_lookup **ret);

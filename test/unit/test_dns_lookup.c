@@ -89,6 +89,76 @@ static void test_literals(void **state)
 	teardown(&f);
 }
 
+static void test_localhost(void **state)
+{
+	static const struct {
+		enum weft_dns_family family;
+		const char *first, *second;
+	} v[] = {{WEFT_DNS_AUTO, "::1", NULL},
+		 {WEFT_DNS_V6_ONLY, "::1", NULL},
+		 {WEFT_DNS_V4_ONLY, "127.0.0.1", NULL},
+		 {WEFT_DNS_V4_PREFERRED, "127.0.0.1", NULL},
+		 {WEFT_DNS_ALL, "127.0.0.1", "::1"}};
+	struct weft_lookup *l;
+	struct fix f;
+
+	(void)state;
+	setup(&f);
+	for (size_t i = 0; i < sizeof(v) / sizeof(*v); i++) {
+		struct got g = {0};
+
+		assert_int_equal(weft_lookup_start(f.channel, i % 2 ? "localHost" : "a.LocalHost",
+						   v[i].family, on_answer, &g, &l),
+				 0);
+		assert_null(l);
+		assert_int_equal(g.calls, 1);
+		assert_int_equal(g.n, v[i].second ? 2 : 1);
+		assert_addr(&g, 0, v[i].first);
+		if (v[i].second)
+			assert_addr(&g, 1, v[i].second);
+	}
+	assert_int_equal(ns_asked(&f.ns), 0);
+	teardown(&f);
+}
+
+/* As Envoy: four decimal numbers are an address however they are written, and not every text is asked for. */
+static void test_odd_names(void **state)
+{
+	static const char *const never[] = {"a b.test", "[::1]", "fe80::1%lo", "a\ttest", "::1::"};
+	struct weft_lookup *l;
+	struct got g = {0};
+	struct fix f;
+
+	(void)state;
+	setup(&f);
+	assert_int_equal(
+		weft_lookup_start(f.channel, "010.0.0.001", WEFT_DNS_AUTO, on_answer, &g, &l), 0);
+	assert_addr(&g, 0, "10.0.0.1");
+	for (size_t i = 0; i < sizeof(never) / sizeof(*never); i++) {
+		g = (struct got){0};
+		assert_int_equal(
+			weft_lookup_start(f.channel, never[i], WEFT_DNS_AUTO, on_answer, &g, &l), 0);
+		assert_null(l);
+		assert_true(g.failed);
+	}
+	assert_int_equal(weft_lookup_start(f.channel, "::1", WEFT_DNS_V4_ONLY, on_answer, &g, &l), 0);
+	assert_true(g.failed);
+	assert_int_equal(ns_asked(&f.ns), 0);
+	/* near an address, near localhost: names */
+	ns_rule_set(&f.ns, 0, (struct ns_rule){"", {"10.0.0.9"}, 1, 0});
+	g.calls = 0;
+	for (unsigned int i = 0; i < 4; i++) {
+		static const char *const v[] = {"notlocalhost.test", "1.2.3", "256.1.1.1", "*.a_b.test"};
+
+		assert_int_equal(
+			weft_lookup_start(f.channel, v[i], WEFT_DNS_V4_ONLY, on_answer, &g, &l), 0);
+		wait_calls(&f, &g, i + 1);
+		assert_addr(&g, 0, "10.0.0.9");
+	}
+	assert_int_equal(ns_asked(&f.ns), 4);
+	teardown(&f);
+}
+
 static void test_answers(void **state)
 {
 	struct weft_lookup *l;
@@ -236,7 +306,8 @@ static void test_fits(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_literals),	 cmocka_unit_test(test_answers),
+		cmocka_unit_test(test_literals),	 cmocka_unit_test(test_localhost),
+		cmocka_unit_test(test_odd_names),	 cmocka_unit_test(test_answers),
 		cmocka_unit_test(test_edns),		 cmocka_unit_test(test_cancel_and_limit),
 		cmocka_unit_test(test_free_under_way), cmocka_unit_test(test_fits),
 	};
