@@ -40,6 +40,9 @@
 #include "envoy/extensions/load_balancing_policies/random/v3/random.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/ring_hash/v3/ring_hash.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/round_robin/v3/round_robin.pb-c.h"
+#include "envoy/extensions/internal_redirect/allow_listed_routes/v3/allow_listed_routes_config.pb-c.h"
+#include "envoy/extensions/internal_redirect/previous_routes/v3/previous_routes_config.pb-c.h"
+#include "envoy/extensions/internal_redirect/safe_cross_scheme/v3/safe_cross_scheme_config.pb-c.h"
 #include "envoy/extensions/network/dns_resolver/cares/v3/cares_dns_resolver.pb-c.h"
 #include "envoy/extensions/path/match/uri_template/v3/uri_template_match.pb-c.h"
 #include "envoy/extensions/path/rewrite/uri_template/v3/uri_template_rewrite.pb-c.h"
@@ -96,6 +99,9 @@ static const ProtobufCMessageDescriptor *const weft_descriptor_roots[] = {
 	&envoy__extensions__load_balancing_policies__random__v3__random__descriptor,
 	&envoy__extensions__load_balancing_policies__ring_hash__v3__ring_hash__descriptor,
 	&envoy__extensions__load_balancing_policies__round_robin__v3__round_robin__descriptor,
+	&envoy__extensions__internal_redirect__allow_listed_routes__v3__allow_listed_routes_config__descriptor,
+	&envoy__extensions__internal_redirect__previous_routes__v3__previous_routes_config__descriptor,
+	&envoy__extensions__internal_redirect__safe_cross_scheme__v3__safe_cross_scheme_config__descriptor,
 	&envoy__extensions__network__dns_resolver__cares__v3__cares_dns_resolver_config__descriptor,
 	&envoy__extensions__path__match__uri_template__v3__uri_template_match_config__descriptor,
 	&envoy__extensions__path__rewrite__uri_template__v3__uri_template_rewrite_config__descriptor,

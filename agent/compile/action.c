@@ -388,6 +388,7 @@ uint32_t weft_build_forward(struct weft_build *b, const route_action *a,
 					    "hash_policy",
 					    "request_mirror_policies",
 					    "metadata_match",
+					    "internal_redirect_policy",
 					    NULL};
 	static const char *const quiet[] = {"grpc_timeout_offset", "flush_timeout",
 					    "early_data_policy", "include_vh_rate_limits", NULL};
@@ -400,6 +401,9 @@ uint32_t weft_build_forward(struct weft_build *b, const route_action *a,
 	out.targets = targets_build(b, a, scope, field);
 	rewrites_fill(b, a, matched_len, field, &out);
 	weft_build_hash_policy(b, a, scope, field, &out);
+	if (a->internal_redirect_policy)
+		out.follow = weft_build_follow(b, a->internal_redirect_policy,
+					       weft_field(at, field, "internal_redirect_policy"));
 	mirrors = scope->mirrors;
 	if (a->n_request_mirror_policies)
 		mirrors = weft_build_mirrors(b, a->n_request_mirror_policies,

@@ -201,12 +201,14 @@ json_t *weft_image_mirrors(const struct weft_img_forward *f)
 static json_t *forward_json(const struct weft_img_forward *f)
 {
 	const struct weft_img_targets *t = weft_img_at(f->targets);
+	const struct weft_img_follow *follow = f->follow ? weft_img_at(f->follow) : NULL;
 
 	return json_pack(
-		"{s:o, s:o*, s:o*, s:o*, s:o*, s:I, s:I, s:i, s:I, s:I, s:b}", "clusters",
+		"{s:o, s:o*, s:o*, s:o*, s:o*, s:o*, s:I, s:I, s:i, s:I, s:I, s:b}", "clusters",
 		targets_json(f->targets), "header_slot", t->slot ? json_integer(t->slot - 1) : NULL,
 		"rewrite", rewrite_json(f), "hash_policy", hash_policy_json(f),
-		"mirrors", weft_image_mirrors(f),
+		"mirrors", weft_image_mirrors(f), "internal_redirects",
+		follow ? json_integer(follow->max) : NULL,
 		"timeout_ms", (json_int_t)f->timeout_ms, "idle_timeout_ms",
 		f->idle_timeout_ms == WEFT_TIMEOUT_INHERIT ? -1 : (json_int_t)f->idle_timeout_ms,
 		"retry_on", (int)f->retry_on, "num_retries", (json_int_t)f->num_retries,

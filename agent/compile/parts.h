@@ -84,6 +84,10 @@ void weft_build_hash_policy(struct weft_build *b, const Envoy__Config__Route__V3
 struct weft_mirrors weft_build_mirrors(
 	struct weft_build *b, size_t n,
 	Envoy__Config__Route__V3__RouteAction__RequestMirrorPolicy *const *list, const char *field);
+/* weft_img_follow. */
+uint32_t weft_build_follow(struct weft_build *b,
+			   const Envoy__Config__Route__V3__InternalRedirectPolicy *p,
+			   const char *field);
 /* weft_img_forward of non_forwarding_action: Envoy's connection manager finds no cluster for it. */
 uint32_t weft_build_no_forward(struct weft_build *b, const struct weft_route_scope *scope);
 

@@ -193,6 +193,7 @@ bool weft_build_prepared(const struct weft_build *b, const struct weft_names_loc
 		{"x-forwarded-port", b->hcm_flags & WEFT_HCM_APPEND_PORT},
 		{"x-envoy-external-address", edge},
 		{"x-request-id", b->hcm_flags & WEFT_HCM_GENERATE_REQUEST_ID},
+		{"x-envoy-original-url", true}, /* a client's counts for nothing, an internal redirect's does */
 		{"via", b->own_lines && !strncmp(b->own_lines, "via: ", strlen("via: "))},
 	};
 

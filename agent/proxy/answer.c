@@ -91,7 +91,8 @@ static int head_take(struct exchange *x, bool eof)
 		return 0;
 	}
 	status_count(x, r->status);
-	if (r->status != 101 && exchange_retry(x, FAIL_TERMINATION, r))
+	if (r->status != 101 &&
+	    (exchange_retry(x, FAIL_TERMINATION, r) || follow(x, buf_at(&u->in), r)))
 		return 0;
 	timer_clear(&x->per_try); /* the one of silence goes on: it counts in the body too */
 	framing_set(x, r);

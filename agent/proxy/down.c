@@ -248,6 +248,8 @@ void down_next(struct down *d, bool close)
 	if (d->dead)
 		return;
 	hold_end(d);
+	free(d->again);
+	d->again = NULL;
 	d->state = close || d->drain ? DOWN_CLOSING : DOWN_HEAD;
 	if (d->state == DOWN_CLOSING)
 		timer_clear(&d->timer); /* no deadline of a head any more */
@@ -414,9 +416,11 @@ void down_advance(struct down *d)
 		while (!d->dead && d->state == DOWN_HEAD && buf_len(&d->in) &&
 		       buf_len(&d->out) < PROXY_HIGH_WATER) {
 			size_t before = buf_len(&d->in);
+			uint32_t number = d->exchanges;
 
 			exchange_start(d);
-			if (!d->dead && d->state == DOWN_HEAD && buf_len(&d->in) == before)
+			if (!d->dead && d->state == DOWN_HEAD && buf_len(&d->in) == before &&
+			    d->exchanges == number)
 				break;
 		}
 		d->advancing = false;

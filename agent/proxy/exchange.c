@@ -312,7 +312,7 @@ void exchange_decision_set(struct exchange *x, const struct weft_decision *dec)
 	if (!x->forward->timeout_ms || x->forward->per_try_ms < x->forward->timeout_ms)
 		x->per_try_ms = x->forward->per_try_ms;
 	x->retries_left = x->forward->flags & WEFT_FORWARD_HAS_RETRY ? x->forward->num_retries : 0;
-	x->keep_body = x->retries_left != 0;
+	x->keep_body = x->retries_left || x->forward->follow;
 }
 
 static void forward(struct exchange *x, struct weft_req *req)
@@ -352,8 +352,12 @@ static void judge(struct down *d, struct weft_req *req, struct weft_ctx *ctx, ui
 	}
 	x->pinned = true;
 	x->epoch = epoch;
-	request_prepare(d->worker, x, req, ctx);
+	if (d->again)
+		follow_prepare(d->worker, d->again, req);
+	else
+		request_prepare(d->worker, x, req, ctx);
 	exchange_request_set(x, req);
+	x->client_close |= d->again && d->again->close;
 	x->resp_close = x->client_close || d->drain;
 	hold_resume(d, ctx);
 	decided = decide(d, req, ctx, &kernel);

@@ -183,6 +183,16 @@ struct down_hold {
 	uint64_t random;
 };
 
+/* The request at hand is one that an internal redirect made (follow.c). */
+struct down_again {
+	uint32_t n;	/* redirects so far */
+	bool close;	/* the client asked for the end of its connection */
+	char scheme[24];
+	struct weft_sockaddr remote; /* as for the first request */
+	uint32_t n_seen;
+	uint64_t seen[WEFT_FOLLOW_MAX]; /* previous_routes: hashes of pairs of names */
+};
+
 struct down {
 	struct watch watch;
 	enum down_state state;
@@ -217,6 +227,7 @@ struct down {
 	bool advancing; /* down_advance() is on the stack: it goes on with what waits */
 	bool mirror;	/* nobody is there: what would be sent is thrown away (mirror.c) */
 	struct down_hold hold;
+	struct down_again *again;
 	struct weft_conn_limits *limits; /* of this connection; made on first use */
 };
 
@@ -366,6 +377,13 @@ int response_interim(struct worker *w, struct buf *out, const uint8_t *head, con
 int line_add(struct worker *w, struct buf *b, const void *name, size_t n, const void *value, size_t len);
 /* The same with a decimal number. */
 int line_add_number(struct worker *w, struct buf *b, const void *name, size_t n, uint64_t value);
+
+/* ---- internal redirects (follow.c) ---- */
+
+/* The answer r, whose head is at `head`, is a redirect that is followed: x is gone, and the new request under way. */
+bool follow(struct exchange *x, const uint8_t *head, const struct response *r);
+/* In place of request_prepare() for such a request. */
+void follow_prepare(struct worker *w, const struct down_again *a, struct weft_req *req);
 
 /* ---- mirrors (mirror.c) ---- */
 

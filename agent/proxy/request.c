@@ -164,12 +164,15 @@ static int own_add(struct worker *w, struct exchange *x, const struct weft_req *
 	uint32_t whole = x->forward ? x->forward->timeout_ms : 0;
 	uint32_t timeout = x->per_try_ms ? x->per_try_ms : whole;
 	struct buf *b = &x->head;
+	struct lines l = {w, b, 0}; /* no request line begins as a header line does */
 	int r = 0;
 
 	if (req->flags & WEFT_REQ_TE_TRAILERS)
 		r = buf_printf(w, b, "te: trailers\r\n");
 	if (!r && req->flags & WEFT_REQ_UPGRADE)
 		r = buf_printf(w, b, "connection: Upgrade\r\n");
+	if (!r && timeout && !(h->flags & WEFT_HCM_SUPPRESS_ENVOY_HEADERS) && x->down->again)
+		lines_remove(&l, "x-envoy-expected-rq-timeout-ms", 30); /* of the request before */
 	if (!r && timeout && !(h->flags & WEFT_HCM_SUPPRESS_ENVOY_HEADERS))
 		r = line_add_number(w, b, "x-envoy-expected-rq-timeout-ms", 30, timeout);
 	if (!r && x->attempt_count)

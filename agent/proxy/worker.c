@@ -137,6 +137,7 @@ static void graves_clear(struct worker *w)
 	while ((d = TAILQ_FIRST(&w->graves))) {
 		TAILQ_REMOVE(&w->graves, d, link);
 		free(d->limits);
+		free(d->again);
 		free(d);
 	}
 	while ((u = TAILQ_FIRST(&w->up_graves))) {

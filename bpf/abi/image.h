@@ -684,8 +684,23 @@ struct weft_img_forward {
 	__u32 path_regex; /* weft_img_rewrite of the path without query (regex_rewrite) */
 	__u32 n_hash;	       /* hash_policy */
 	__u32 hash;	       /* struct weft_img_hash[n] */
+	__u32 follow;	       /* weft_img_follow (internal_redirect_policy), 0: none */
 	__u32 n_mirror;	       /* request_mirror_policies of the route, else virtual host, else table */
 	__u32 mirror;	       /* struct weft_img_mirror[n] */
+};
+#define WEFT_FOLLOW_CROSS (1u << 0)    /* allow_cross_scheme_redirect */
+#define WEFT_FOLLOW_PREVIOUS (1u << 1) /* predicates, by their names */
+#define WEFT_FOLLOW_SAFE (1u << 2)
+#define WEFT_FOLLOW_LISTED (1u << 3)
+struct weft_img_follow {
+	__u32 flags;
+	__u32 max;   /* redirects of one request */
+	__u32 codes; /* bit per status - 300 */
+	__u32 n_listed;
+	__u32 listed; /* struct weft_img_str[n]: names of routes */
+	__u32 n_copy;
+	__u32 copy; /* struct weft_img_str[n]: response_headers_to_copy, lower case */
+	__u32 pad;
 };
 #define WEFT_MIRROR_SUFFIX (1u << 0) /* "-shadow" at the host */
 struct weft_img_mirror {

@@ -18,6 +18,8 @@
 #define WEFT_HEAD_MAX 4096u
 /* Header fields that sk_msg judges: 99 % of requests have fewer; more are the agent's. */
 #define WEFT_HEADERS_MAX 64u
+/* Redirects followed for one request: each is an exchange that its client waits for. */
+#define WEFT_FOLLOW_MAX 16u
 /* Mirrors of one route: each request makes as many more. */
 #define WEFT_MIRRORS_MAX 8u
 /* The agent's own engine: Envoy's max_request_headers_kb (60) and max_headers_count (100) fit. */

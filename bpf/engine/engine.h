@@ -284,7 +284,7 @@ void weft_req_prepare(struct weft_req *req, const struct weft_ctx *ctx, const ch
 #define WEFT_N_REMOVED_EDGE 5
 extern const char *const weft_removed[WEFT_N_REMOVED];
 extern const char *const weft_removed_edge[WEFT_N_REMOVED_EDGE]; /* with use_remote_address */
-/* Is it one of these? */
+/* Is it one of these that no rule ever sees? Not x-envoy-original-url: internal redirects set it. */
 bool weft_header_removed(const char *lower, bool edge);
 /* The app's end of the connection, on loopback where it connected to loopback. */
 void weft_ctx_source(const struct weft_ctx *ctx, struct weft_sockaddr *ret);

@@ -38,8 +38,25 @@ static struct weft_field *weft_prepare_find(struct weft_req *req, const char *na
 	return NULL;
 }
 
+/* Its slot's place in value[], 0: no rule looks at it. */
+static __u32 weft_prepare_slot(struct weft_req *req, const char *name)
+{
+	__u32 n = (__u32)strlen(name), hash = weft_hash_name(name, n), slot = 0;
+
+	if (req->bloom >> (hash & 63) & 1)
+		slot = weft_tab_find_known(req->headers, hash, (__u32)WEFT_KIND_HEADER << 16 | n);
+	return slot > WEFT_VALUE__HEADERS ? (slot - 1) & (WEFT_NAMES_MAX - 1) : 0;
+}
+
 static void weft_prepare_drop(struct weft_req *req, const char *name)
 {
+	__u32 slot;
+
+	if (!weft_prepare_find(req, name))
+		return;
+	slot = weft_prepare_slot(req, name);
+	if (slot)
+		req->present &= ~(1ull << slot);
 	for (__u32 i = 0; i < req->n_field;) {
 		if (weft_span_is(req, req->field[i].name, name))
 			weft_field_drop(req, i);
@@ -52,7 +69,7 @@ static void weft_prepare_drop(struct weft_req *req, const char *name)
 static void weft_prepare_set(struct weft_prepare *p, const char *name, struct weft_span value)
 {
 	struct weft_req *req = p->req;
-	__u32 n = (__u32)strlen(name), hash = weft_hash_name(name, n), slot = 0;
+	__u32 n = (__u32)strlen(name), slot = weft_prepare_slot(req, name);
 	struct weft_field *f = weft_prepare_find(req, name);
 	struct weft_span text = f ? f->name : weft_prepare_text(p, name, n);
 
@@ -60,11 +77,8 @@ static void weft_prepare_set(struct weft_prepare *p, const char *name, struct we
 		return;
 	weft_prepare_drop(req, name);
 	req->field[req->n_field++] = (struct weft_field){ text, value };
-	if (req->bloom >> (hash & 63) & 1)
-		slot = weft_tab_find_known(req->headers, hash, (__u32)WEFT_KIND_HEADER << 16 | n);
-	if (slot <= WEFT_VALUE__HEADERS)
+	if (!slot)
 		return;
-	slot = (slot - 1) & (WEFT_NAMES_MAX - 1);
 	req->present |= 1ull << slot;
 	req->repeated &= ~(1ull << slot);
 	req->value[slot] = value;

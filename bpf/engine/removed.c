@@ -31,7 +31,7 @@ const char *const weft_removed_edge[WEFT_N_REMOVED_EDGE] = {
 bool weft_header_removed(const char *lower, bool edge)
 {
 	for (size_t i = 0; i < WEFT_N_REMOVED; i++)
-		if (!strcmp(lower, weft_removed[i]))
+		if (!strcmp(lower, weft_removed[i]) && strcmp(lower, "x-envoy-original-url"))
 			return true;
 	for (size_t i = 0; edge && i < WEFT_N_REMOVED_EDGE; i++)
 		if (!strcmp(lower, weft_removed_edge[i]))

@@ -96,8 +96,8 @@ def explain_case(c, args):
 
 
 def _depends_on_before(want):
-    """Limits: explain takes neither tokens nor places."""
-    return want.get("status") == 429 or "rate_limited" in want.get("details", "") or "overflow" in want.get("details", "")
+    """Limits: explain takes neither tokens nor places. Internal redirects: nor does it know what an endpoint answers."""
+    return want.get("details") == "internal_redirect" or want.get("status") == 429 or "rate_limited" in want.get("details", "") or "overflow" in want.get("details", "")
 
 
 def _explain_one(c, req, want, world, config):
