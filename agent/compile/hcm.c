@@ -31,6 +31,7 @@ static const char *const handled[] = {"codec_type",
 				      "request_timeout",
 				      "request_headers_timeout",
 				      "delayed_close_timeout",
+				      "drain_timeout",
 				      "via",
 				      "generate_request_id",
 				      "preserve_external_request_id",
@@ -61,7 +62,6 @@ static const char *const noted[] = {"tracing",
 				    "access_log_options",
 				    "http2_protocol_options",
 				    "http3_protocol_options",
-				    "drain_timeout",
 				    "drain_timeout_jitter",
 				    "http1_safe_max_connection_duration",
 				    "stream_flush_timeout",
@@ -487,6 +487,7 @@ uint32_t weft_build_hcm(struct weft_build *b, const manager *m, const char *fiel
 					       weft_field(at, field, "request_headers_timeout"));
 	out.delayed_close_ms = weft_build_ms(b, m->delayed_close_timeout, 1000,
 					     weft_field(at, field, "delayed_close_timeout"));
+	out.drain_ms = weft_build_ms(b, m->drain_timeout, 5000, weft_field(at, field, "drain_timeout"));
 	upgrades_fill(b, m, field, &out);
 	filters_fill(b, m, field, &names, &out);
 	weft_build_std_replies(b, out.flags & WEFT_HCM_SUPPRESS_ENVOY_HEADERS, out.reply);

@@ -72,15 +72,19 @@ static void linger_over(struct worker *w, struct timer *t)
 	down_close(of_timer(t));
 }
 
-static uint32_t delayed_close_ms(struct down *d)
+/* delayed_close_timeout or drain_timeout as they are now, 0: its listener is not there. */
+static uint32_t end_ms(struct down *d, bool drain)
 {
 	const struct weft_img_chain *chain;
+	const struct weft_img_hcm *h;
 	uint32_t ms = 0;
 
 	image_enter(d);
 	chain = down_chain(d);
-	if (chain && chain->kind == WEFT_CHAIN_HTTP)
-		ms = ((const struct weft_img_hcm *)weft_img_at(chain->target))->delayed_close_ms;
+	if (chain && chain->kind == WEFT_CHAIN_HTTP) {
+		h = weft_img_at(chain->target);
+		ms = drain ? h->drain_ms : h->delayed_close_ms;
+	}
 	image_leave(d);
 	return ms;
 }
@@ -91,7 +95,7 @@ static uint32_t delayed_close_ms(struct down *d)
  */
 static void linger(struct down *d)
 {
-	uint32_t ms = delayed_close_ms(d);
+	uint32_t ms = end_ms(d, false);
 
 	if (d->eof || !ms) {
 		down_close(d);
@@ -126,7 +130,7 @@ void down_flush(struct down *d)
 	}
 	if (r && d->state == DOWN_CLOSING && (d->sent != sent || !d->timer.at)) {
 		/* a client that takes nothing of the last reply is not waited for much longer */
-		uint32_t ms = delayed_close_ms(d);
+		uint32_t ms = end_ms(d, false);
 
 		d->timer.fire = linger_over;
 		if (ms)
@@ -170,6 +174,46 @@ void down_watch(struct down *d)
 
 /* ---- reading ---- */
 
+static struct down *of_life(struct timer *t)
+{
+	return (struct down *)((char *)t - offsetof(struct down, life));
+}
+
+static bool quiet(const struct down *d)
+{
+	return d->state == DOWN_HEAD && !buf_len(&d->in);
+}
+
+static void drain_over(struct worker *w, struct timer *t)
+{
+	struct down *d = of_life(t);
+
+	(void)w;
+	if (quiet(d))
+		down_close(d); /* else after the exchange at hand */
+}
+
+/*
+ * Idle, or old enough: a request that is on its way meanwhile is answered still, with the word that it was the last
+ * (Envoy's drain sequence). Where nobody has said anything there is none. `said`: the kernel knows of a request.
+ */
+static void drain_begin(struct down *d, bool said)
+{
+	uint32_t ms = d->received || said ? end_ms(d, true) : 0;
+
+	if (d->drain)
+		return;
+	if (!ms && quiet(d)) {
+		down_close(d);
+		return;
+	}
+	d->drain = true;
+	if (d->x && !d->x->resp_started)
+		d->x->resp_close = true;
+	d->life.fire = drain_over;
+	timer_set(d->worker, &d->life, d->worker->now_ms + ms);
+}
+
 /* Requests that the kernel answers never come here: its sign of life counts too. */
 static void idle_over(struct worker *w, struct timer *t)
 {
@@ -180,20 +224,15 @@ static void idle_over(struct worker *w, struct timer *t)
 	if (active && d->idle_ms && age_ms < d->idle_ms)
 		timer_set(w, &d->timer, w->now_ms + d->idle_ms - age_ms);
 	else
-		down_close(d);
+		drain_begin(d, active);
 }
 
 static void life_over(struct worker *w, struct timer *t)
 {
-	struct down *d = (struct down *)((char *)t - offsetof(struct down, life));
+	struct down *d = of_life(t);
 
 	(void)w;
-	if (d->state == DOWN_HEAD && !buf_len(&d->in))
-		down_close(d);
-	else
-		d->drain = true; /* after the exchange at hand, which says so if it still can */
-	if (d->drain && d->x && !d->x->resp_started)
-		d->x->resp_close = true;
+	drain_begin(d, d->slot && __atomic_load_n(&weft_slot_at(d->slot)->active, __ATOMIC_RELAXED));
 }
 
 /* Which deadline of an incomplete head comes first; all count from its first byte. 0: none. */

@@ -245,6 +245,7 @@ struct weft_img_hcm {
 	__u32 idle_ms;		/* downstream idle_timeout, 3600000, 0 off */
 	__u32 max_connection_ms;
 	__u32 delayed_close_ms; /* 1000 */
+	__u32 drain_ms;		/* 5000 */
 	__u32 max_stream_ms;
 	__u32 underscores;	/* 0 allow, 1 reject request, 2 drop header */
 	__u32 max_requests;	/* per downstream connection, 0: no limit */

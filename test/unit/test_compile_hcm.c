@@ -36,6 +36,7 @@ static void test_defaults(void **state)
 	assert_int_equal(h->request_ms, 0);
 	assert_int_equal(h->idle_ms, 3600000);
 	assert_int_equal(h->delayed_close_ms, 1000);
+	assert_int_equal(h->drain_ms, 5000);
 	assert_int_equal(h->n_filter, 0);
 	for (int i = 0; i < WEFT_REPLY__MAX; i++)
 		assert_int_not_equal(h->reply[i], 0);
@@ -98,7 +99,7 @@ static void test_times_and_limits(void **state)
 	(void)state;
 	conf_open(&c);
 	h = hcm(&c, CONF("stream_idle_timeout: 0s, request_timeout: 2s, request_headers_timeout: "
-			 "3s, delayed_close_timeout: 0s, via: v, max_request_headers_kb: 1, "
+			 "3s, delayed_close_timeout: 0s, drain_timeout: 9s, via: v, max_request_headers_kb: 1, "
 			 "common_http_protocol_options: {idle_timeout: 4s, "
 			 "max_connection_duration: 5s, max_stream_duration: 6s, max_headers_count: "
 			 "7, max_requests_per_connection: 8, headers_with_underscores_action: "
@@ -107,6 +108,7 @@ static void test_times_and_limits(void **state)
 	assert_int_equal(h->request_ms, 2000);
 	assert_int_equal(h->request_headers_ms, 3000);
 	assert_int_equal(h->delayed_close_ms, 0);
+	assert_int_equal(h->drain_ms, 9000);
 	assert_int_equal(h->via.len, 1);
 	assert_int_equal(h->max_head, 1024);
 	assert_int_equal(h->idle_ms, 4000);

@@ -167,7 +167,7 @@ static void test_idle(void **state)
 
 	(void)state;
 	fix_server(zero);
-	fix_open_http("common_http_protocol_options: {idle_timeout: 0.2s},", FIX_ROUTE, "", 1, 1);
+	fix_open_http("common_http_protocol_options: {idle_timeout: 0.2s}, drain_timeout: 0.1s,", FIX_ROUTE, "", 1, 1);
 	fd = fix_dial();
 	get(fd, "/");
 	start = fix_now_ms();
@@ -200,12 +200,39 @@ static void test_max_duration(void **state)
 
 	(void)state;
 	fix_server(zero);
-	fix_open_http("common_http_protocol_options: {max_connection_duration: 0.2s},", FIX_ROUTE, "", 1, 1);
+	fix_open_http("common_http_protocol_options: {max_connection_duration: 0.2s}, drain_timeout: 0.1s,", FIX_ROUTE, "", 1, 1);
 	fd = fix_dial();
 	get(fd, "/");
 	assert_true(fix_ended(fd));
 	close(fd);
 	fix_close();
+}
+
+/* What is asked while it drains is answered still; who never said anything is not waited for. */
+static void drains(const char *hcm)
+{
+	int fd, silent;
+
+	fix_server(zero);
+	fix_open_http(hcm, FIX_ROUTE, "", 1, 1);
+	fd = fix_dial();
+	get(fd, "/");
+	assert_null(fix_header(a.head, "connection"));
+	silent = fix_dial(); /* its time is over after the other's */
+	assert_true(fix_ended(silent));
+	get(fd, "/");
+	assert_string_equal(fix_header(a.head, "connection"), "close");
+	assert_true(fix_ended(fd));
+	close(fd);
+	close(silent);
+	fix_close();
+}
+
+static void test_drains(void **state)
+{
+	(void)state;
+	drains("common_http_protocol_options: {idle_timeout: 0.2s}, drain_timeout: 60s,");
+	drains("common_http_protocol_options: {max_connection_duration: 0.2s},");
 }
 
 /* The agent's share of an idle captured connection. */
@@ -220,7 +247,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		FIX_TEST(test_flips),	     FIX_TEST(test_endpoint_leaves), FIX_TEST(test_listener_leaves),
 		FIX_TEST(test_idle),	     FIX_TEST(test_max_requests),    FIX_TEST(test_max_duration),
-		cmocka_unit_test(test_memory),
+		FIX_TEST(test_drains),	     cmocka_unit_test(test_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

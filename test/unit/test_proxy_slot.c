@@ -288,7 +288,7 @@ static void test_idle_counts_the_kernel(void **state)
 	int fd;
 
 	(void)state;
-	start("common_http_protocol_options: {idle_timeout: 0.3s},");
+	start("common_http_protocol_options: {idle_timeout: 0.3s}, drain_timeout: 0.1s,");
 	fd = fix_dial();
 	pass(strlen(ONE));
 	ask(fd, "one");
