@@ -248,9 +248,28 @@ static void hosts_fill(struct weft_build *b, const cluster *c, const assignment 
 	}
 }
 
+/* drop_overloads in parts per million; of more than one Envoy says no. */
+static uint32_t drop_of(const assignment *a)
+{
+	const Envoy__Type__V3__FractionalPercent *p =
+		a->policy && a->policy->n_drop_overloads ? a->policy->drop_overloads[0]->drop_percentage
+							 : NULL;
+
+	if (!p)
+		return 0;
+	switch (p->denominator) {
+	case ENVOY__TYPE__V3__FRACTIONAL_PERCENT__DENOMINATOR_TYPE__TEN_THOUSAND:
+		return p->numerator * 100;
+	case ENVOY__TYPE__V3__FRACTIONAL_PERCENT__DENOMINATOR_TYPE__MILLION:
+		return p->numerator;
+	default:
+		return p->numerator * 10000;
+	}
+}
+
 static void policy_check(struct weft_build *b, const assignment *a, const char *field)
 {
-	static const char *const known[] = {"overprovisioning_factor", NULL};
+	static const char *const known[] = {"overprovisioning_factor", "drop_overloads", NULL};
 	char at[WEFT_FIELD_MAX];
 
 	if (a->n_named_endpoints)
@@ -426,6 +445,7 @@ uint32_t weft_build_endpoints(struct weft_build *b, const cluster *c, const assi
 		policy_check(b, a, field);
 		hosts_fill(b, c, a, field, &p);
 		out.n = (uint32_t)h.n;
+		out.drop = drop_of(a);
 		if (h.n)
 			out.endpoint = weft_build_put(b, h.v, h.n * sizeof(*h.v));
 		if (h.key)

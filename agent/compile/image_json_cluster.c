@@ -124,10 +124,11 @@ static json_t *endpoints_json(const struct weft_img_cluster_ref *ref)
 						      endpoint_address(&v[i]), "weight",
 						      (json_int_t)v[i].weight, "health",
 						      (int)v[i].health));
-	return json_pack("{s:o, s:o, s:o, s:o*}", "name",
+	return json_pack("{s:o, s:o, s:o, s:o*, s:o*}", "name",
 			 weft_image_text(((const struct weft_img_cluster *)weft_img_at(ref->cluster))->name),
 			 "endpoints", list, "sets", sets_json(e), "subsets",
-			 subsets_json(e));
+			 subsets_json(e), "drop_per_million",
+			 e->drop ? json_integer((json_int_t)e->drop) : NULL);
 }
 
 json_t *weft_image_clusters(const struct weft_img_view *view, bool endpoints)

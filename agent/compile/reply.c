@@ -307,6 +307,7 @@ void weft_build_std_replies(struct weft_build *b, bool suppress_envoy_headers,
 	static const char unhealthy[] = "no healthy upstream";
 	static const char overflow[] =
 		"upstream connect error or disconnect/reset before headers. reset reason: overflow";
+	static const char dropped[] = "unconditional drop overload";
 	const struct weft_reply_text text[WEFT_REPLY__MAX] = {
 		[WEFT_REPLY_NOT_FOUND] = {.status = 404, .details = "route_not_found"},
 		[WEFT_REPLY_NO_CLUSTER_503] = {.status = 503, .details = "cluster_not_found"},
@@ -322,6 +323,19 @@ void weft_build_std_replies(struct weft_build *b, bool suppress_envoy_headers,
 			 .body_len = sizeof(overflow) - 1,
 			 .extra = suppress_envoy_headers ? NULL : "x-envoy-overloaded: true\r\n",
 			 .details = "upstream_reset_before_response_started{overflow}"},
+		[WEFT_REPLY_DROPPED] =
+			{.status = 503,
+			 .body = dropped + 14,
+			 .body_len = sizeof(dropped) - 15,
+			 .extra = suppress_envoy_headers ? NULL : "x-envoy-drop-overload: true\r\n",
+			 .details = "drop_overload"},
+		[WEFT_REPLY_DROPPED_ALL] =
+			{.status = 503,
+			 .body = dropped,
+			 .body_len = sizeof(dropped) - 1,
+			 .extra = suppress_envoy_headers ? NULL
+							 : "x-envoy-unconditional-drop-overload: true\r\n",
+			 .details = "unconditional_drop_overload"},
 	};
 
 	for (int i = 0; i < WEFT_REPLY__MAX; i++)

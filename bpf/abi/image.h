@@ -224,6 +224,8 @@ enum weft_std_reply {
 	WEFT_REPLY_NO_CLUSTER_500,
 	WEFT_REPLY_NO_UPSTREAM,	   /* 503 "no healthy upstream" */
 	WEFT_REPLY_OVERFLOW,	   /* 503 "... reset reason: overflow", x-envoy-overloaded: true */
+	WEFT_REPLY_DROPPED,	   /* 503 "drop overload", x-envoy-drop-overload: true */
+	WEFT_REPLY_DROPPED_ALL,	   /* 503 "unconditional drop overload", x-envoy-unconditional-drop-overload: true */
 	WEFT_REPLY__MAX,
 };
 
@@ -814,6 +816,7 @@ struct weft_img_endpoints {
 	__u32 n_set;	/* priorities with load, 0: no healthy upstream */
 	__u32 set;	/* struct weft_img_host_set[n] */
 	__u32 cursor;	/* state id of the weft_cell_cluster whose cursor counts the turns, 0: the cluster's own */
+	__u32 drop;	/* drop_overloads in parts per million: of the requests, before a host is chosen */
 	__u32 subsets;	/* weft_img_subsets, 0 none: then the sets are for requests that ask for none, or find none */
 };
 

@@ -16,6 +16,7 @@
 	X(NO_CLUSTER, "cluster_not_found", "503 (or as configured): the route's cluster is unknown")\
 	X(NO_HEALTHY_UPSTREAM, "no_healthy_upstream", "503: the cluster has no usable endpoint")   \
 	X(OVERFLOW, "overflow", "503: a circuit breaker's threshold is reached")                   \
+	X(DROPPED, "drop_overload", "503: the share that drop_overloads takes off")                \
 	X(RATE_LIMITED, "rate_limited", "429: a local rate limit has no token")                    \
 	X(BAD_REQUEST, "bad_request", "400: malformed")                                            \
 	X(HEADERS_TOO_LARGE, "headers_too_large", "431: head or header count over the limit")      \

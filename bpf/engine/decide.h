@@ -282,6 +282,24 @@ WEFT_INLINE int weft_settle_endpoints(struct weft_req *req)
 }
 #endif
 
+#define WEFT_WHOLE_DROP 1000000u
+/* drop_overloads: the reply (enum weft_std_reply) of a request that is dropped, 0: it is not. */
+WEFT_INLINE __u32 weft_drop_draw(__u32 endpoints, __u64 random)
+{
+	if (!endpoints)
+		return 0;
+	WEFT_IMG_BASE(0);
+	__u32 drop = WEFT_IMG(struct weft_img_endpoints, endpoints)->drop;
+
+	if (!drop)
+		return 0;
+	if (drop >= WEFT_WHOLE_DROP)
+		return WEFT_REPLY_DROPPED_ALL;
+	/* of the request's number, but independent of what else that decides */
+	random = weft_random_next(random ^ 0xA0761D6478BD642Full);
+	return (__u32)(random >> 32) % WEFT_WHOLE_DROP < drop ? WEFT_REPLY_DROPPED : 0;
+}
+
 /* The router's part for a route that forwards. */
 WEFT_GLOBAL int weft_decide_forward(struct weft_req *req, struct weft_ctx *ctx)
 {
@@ -312,6 +330,13 @@ WEFT_GLOBAL int weft_decide_forward(struct weft_req *req, struct weft_ctx *ctx)
 	if (!cluster) {
 		WEFT_TRACE(req, "cluster", "unknown");
 		weft_decide_std(req, WEFT_OUTCOME_NO_CLUSTER, f->no_cluster);
+		return 0;
+	}
+	__u32 dropped = weft_drop_draw(endpoints, req->random);
+
+	if (dropped) {
+		WEFT_TRACE(req, "drop_overloads", "dropped");
+		weft_decide_std(req, WEFT_OUTCOME_DROPPED, dropped);
 		return 0;
 	}
 	if (weft_settle_endpoints(req))

@@ -193,9 +193,8 @@ static void test_transport_matches(void **state)
 static void test_refused(void **state)
 {
 	(void)state;
-	conf_refused(EDS("") CLA("policy: {drop_overloads: [{category: a, drop_percentage: "
-				 "{numerator: 1}}]}"),
-		     "ClusterLoadAssignment/c", "policy.drop_overloads", "unsupported");
+	conf_refused(EDS("") CLA("policy: {endpoint_stale_after: 5s}"), "ClusterLoadAssignment/c",
+		     "policy.endpoint_stale_after", "unsupported");
 	conf_refused(EDS("") CLA("policy: {weighted_priority_health: true}"),
 		     "ClusterLoadAssignment/c", "policy.weighted_priority_health", "unsupported");
 	conf_refused(EDS("") CLA("endpoints: [{lb_endpoints: [{endpoint_name: x}]}]"),
@@ -214,6 +213,52 @@ static void test_refused(void **state)
 	/* also without a cluster that uses it */
 	conf_refused(CLA("endpoints: [{lb_endpoints: [" AT("a.b", "") "]}]"),
 		     "ClusterLoadAssignment/c", "endpoints[0].lb_endpoints[0]", "IP address");
+}
+
+/* Of 4000 requests; denominators as in Envoy. */
+static int dropped_of(const char *percentage, uint32_t *ret_status, uint32_t outcome)
+{
+	struct conf_req *q = calloc(1, sizeof(*q));
+	char *yaml = NULL;
+	struct conf c;
+	int n = 0;
+
+	assert_non_null(q);
+	assert_true(asprintf(&yaml, LISTENER_80 ROUTES("{match: {prefix: /}, route: {cluster: c}}") EDS("")
+			     CLA("policy: {drop_overloads: [{category: a%s}]}, endpoints: [{lb_endpoints: ["
+				 AT("10.0.0.1", "") "]}]"), percentage) > 0);
+	conf_open(&c);
+	conf_ok(&c, yaml);
+	for (int i = 0; i < 4000; i++) {
+		conf_connect(q, "10.0.0.1", 80);
+		q->ctx.random = (__u64)(i + 1) * 0x9E3779B97F4A7C15ull;
+		conf_request(&c, q, "GET", "h", "/", "");
+		n += q->req.dec.outcome == outcome;
+		if (q->req.dec.outcome == WEFT_OUTCOME_DROPPED)
+			*ret_status = ((const struct weft_img_reply *)weft_img_at(q->req.dec.reply))->status;
+	}
+	conf_close(&c);
+	free(yaml);
+	free(q);
+	return n;
+}
+
+static void test_drop(void **state)
+{
+	uint32_t status = 0;
+
+	(void)state;
+	assert_int_equal(dropped_of("", &status, WEFT_OUTCOME_FORWARD), 4000);
+	assert_int_equal(dropped_of(", drop_percentage: {numerator: 0}", &status, WEFT_OUTCOME_FORWARD), 4000);
+	assert_int_equal(status, 0);
+	assert_int_equal(dropped_of(", drop_percentage: {numerator: 100}", &status, WEFT_OUTCOME_DROPPED), 4000);
+	assert_int_equal(status, 503);
+	/* four standard deviations */
+	assert_in_range(dropped_of(", drop_percentage: {numerator: 50}", &status, WEFT_OUTCOME_DROPPED), 1874, 2126);
+	assert_in_range(dropped_of(", drop_percentage: {numerator: 2500, denominator: TEN_THOUSAND}", &status,
+				   WEFT_OUTCOME_DROPPED), 890, 1110);
+	assert_in_range(dropped_of(", drop_percentage: {numerator: 250000, denominator: MILLION}", &status,
+				   WEFT_OUTCOME_DROPPED), 890, 1110);
 }
 
 #define MORE(more)                                                                                 \
@@ -335,6 +380,7 @@ int main(void)
 		cmocka_unit_test(test_weights),
 		cmocka_unit_test(test_transport_matches),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_drop),
 		cmocka_unit_test(test_additional_addresses),
 		cmocka_unit_test(test_refused_sockets),
 		cmocka_unit_test(test_rest_of_rounding),
