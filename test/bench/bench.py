@@ -101,13 +101,13 @@ def print_table(sides):
 
 # ---- routes and memory ----
 
-def program_cost(world, pod, routes, seconds):
+def program_cost(world, pod, host, seconds):
     """Nanoseconds of one run of the sk_msg program, from the kernel's own statistics."""
     def counted():
         programs = json.loads(lab.run("bpftool", "-j", "prog", "show"))
         mine = [p for p in programs if p.get("type") == "sk_msg"]
         return sum(p.get("run_time_ns", 0) for p in mine), sum(p.get("run_cnt", 0) for p in mine)
-    side = Side(f"{routes} routes", pod, VIP, PORT, "/last", "429", f"routes-{routes}.test")
+    side = Side(host, pod, VIP, PORT, "/last", "429", f"{host}.test")
     slice_of(world, side, 16, 1)
     t0, n0 = counted()
     slice_of(world, side, 16, seconds)
@@ -124,14 +124,15 @@ def set_statistics(value):
     return before
 
 
-def routes_ratio(world, pod, slices):
+def routes_ratio(world, pod, slices, kind, number):
+    """To 10 routes; asks for the last of them."""
     before = set_statistics("1")
     try:
-        pairs = [(program_cost(world, pod, config.FEW, 1), program_cost(world, pod, config.MANY, 1)) for _ in range(slices)]
+        pairs = [tuple(program_cost(world, pod, f"{kind}-{n}", 1) for n in (config.FEW, number)) for _ in range(slices)]
     finally:
         set_statistics(before)
     few, many = (statistics.median(p[i] for p in pairs) for i in (0, 1))
-    print(f"sk_msg program: {few:.0f} ns with {config.FEW} routes, {many:.0f} ns with {config.MANY}")
+    print(f"sk_msg program: {few:.0f} ns with {config.FEW} routes, {many:.0f} ns with {number} ({kind})")
     return statistics.median(b / a for a, b in pairs)
 
 
@@ -236,7 +237,8 @@ def bench(world, args):
         measure(world, sides, args.slices, args.seconds)
         print_table(sides)
         return results
-    boot = casefile.write_yaml(os.path.join(world.dir, "weft.yaml"), config.envoy(VIP, PORT, server.address, WEB, TCP_VIP))
+    tables = os.path.join(os.path.dirname(lab.find_agent()), "test", "bench", "bench_flat")
+    boot = casefile.write_yaml(os.path.join(world.dir, "weft.yaml"), config.envoy(VIP, PORT, server.address, WEB, TCP_VIP, tables))
     least = Floor(world, os.path.join(os.path.dirname(lab.find_agent()), "bpf", "bench_floor.bpf.o"))
     with least, lab.Agent(world, boot, pods=[client]) as agent:
         sides["floor 429"] = Side("floor 429", plain, server.address, WEB, config.LIMITED, "429", cgroup=least.cgroup)
@@ -255,7 +257,8 @@ def bench(world, args):
         results["kernel_429_vs_envoy_429_cpu"] = cpu_ratio(sides, "weft 429", "Envoy 429")
         results["l4_vs_nomesh_rps"] = ratio(sides, "weft l4", "no mesh")
         results["bypass_vs_nomesh_rps"] = ratio(sides, "weft bypass", "no mesh")
-        results["routes_1000_vs_10"] = routes_ratio(world, client, args.slices)
+        results["routes_1000_vs_10"] = routes_ratio(world, client, args.slices, "routes", config.MANY)
+        results["routes_10000_vs_10"] = routes_ratio(world, client, args.slices, "flat", config.VERY_MANY)
         results["memory_per_idle_connection_bytes"] = memory(world, plain, client, agent, nginx)
     return results
 

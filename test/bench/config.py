@@ -3,7 +3,9 @@
 
 As Envoy resources (weft and Envoy read the same file but for the listeners' addresses) and as HAProxy's equivalent.
 """
+import json
 import os
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "e2e"))
@@ -11,7 +13,7 @@ import resources as r  # noqa: E402  (the path is set above)
 
 HOSTS = 50
 HOST, PATH, LIMITED = "svc-25.test", "/api/v1/items/42", "/limited/x"
-FEW, MANY = 10, 1000
+FEW, MANY, VERY_MANY = 10, 1000, 10000
 BREAKER = {"max_connections": 4096, "max_pending_requests": 4096, "max_requests": 4096}
 
 
@@ -26,8 +28,18 @@ def _long_host(n):
     return r.host(f"routes-{n}", [f"routes-{n}.test"], *routes, r.limited(r.route("/last", "web"), 1))
 
 
-def envoy(address, port, backend, backend_port, tcp_address=None):
+def _flat_host(n, tables):
+    """A table of `tables` (bench_flat), expressions and header conditions in it; its last route refuses."""
+    table = json.loads(subprocess.check_output([tables, "routes", str(n)]))
+    host = next(x for x in table if "virtual_hosts" in x)["virtual_hosts"][0]
+    routes = [dict(x, route={"cluster": "web"}) for x in host["routes"][:-1]]
+    return r.host(f"flat-{n}", [f"flat-{n}.test"], *routes, r.limited(r.route("/last", "web"), 1))
+
+
+def envoy(address, port, backend, backend_port, tcp_address=None, tables=None):
     hosts = [_host(i) for i in range(HOSTS)] + [_long_host(FEW), _long_host(MANY)]
+    if tables:
+        hosts += [_flat_host(n, tables) for n in (FEW, VERY_MANY)]
     listeners = [r.http("main", address, port, hosts, r.rate_limit(1000000000, "1s"))]
     if tcp_address:
         listeners.append(r.tcp("tcp", tcp_address, port, "web"))

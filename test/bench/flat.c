@@ -47,6 +47,8 @@ static struct table tables[] = {
 	{.name = "10,000 routes, no expressions", .kind = TABLE_PLAIN, .n = 10000},
 	{.name = "10 virtual hosts", .kind = TABLE_HOSTS, .n = 10},
 	{.name = "10,000 virtual hosts", .kind = TABLE_HOSTS, .n = 10000},
+	{.name = "10 wildcard domains", .kind = TABLE_WILD, .n = 10},
+	{.name = "10,000 wildcard domains", .kind = TABLE_WILD, .n = 10000},
 	{.name = "1,000 routes by one header", .kind = TABLE_HEADER, .n = 1000},
 };
 #define N_TABLE (sizeof(tables) / sizeof(tables[0]))
@@ -380,7 +382,7 @@ static int costs_print(bool quick)
 
 static int table_print(const char *kind, const char *n)
 {
-	static const char *const name[] = {"routes", "plain", "hosts", "header"};
+	static const char *const name[] = {"routes", "plain", "hosts", "wild", "header"};
 
 	for (size_t i = 0; i < sizeof(name) / sizeof(name[0]); i++) {
 		_auto_free_ char *json = NULL;
@@ -390,7 +392,7 @@ static int table_print(const char *kind, const char *n)
 		json = table_json((enum table_kind)i, (uint32_t)strtoul(n, NULL, 10));
 		return json && fputs(json, stdout) >= 0 ? 0 : 1;
 	}
-	fputs("bench_flat [--quick] | bench_flat routes|plain|hosts|header N\n", stderr);
+	fputs("bench_flat [--quick] | bench_flat routes|plain|hosts|wild|header N\n", stderr);
 	return 2;
 }
 

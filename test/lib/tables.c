@@ -113,12 +113,18 @@ static void routes_put(FILE *f, enum table_kind kind, uint32_t n)
 	fputs("]}", f);
 }
 
-static void hosts_put(FILE *f, uint32_t n)
+static void hosts_put(FILE *f, enum table_kind kind, uint32_t n)
 {
-	for (uint32_t i = 0; i < n; i++)
+	for (uint32_t i = 0; i < n; i++) {
+		if (kind == TABLE_WILD) {
+			fprintf(f, "{\"name\": \"v%05u\", \"domains\": [\"*.t%u.example\"], \"routes\": ["
+				   "{\"match\": {\"prefix\": \"/\"}, %s}]}%s\n", i, i, TO_C, i + 1 < n ? "," : "");
+			continue;
+		}
 		fprintf(f, "{\"name\": \"v%05u\", \"domains\": [\"svc%05u.ns.svc.cluster.local\", \"svc%05u.ns\"], \"routes\": ["
 			   "{\"match\": {\"prefix\": \"/svc%02u/v%u/part\"}, %s}, {\"match\": {\"prefix\": \"/\"}, %s}]}%s\n",
 			i, i, i, i / 7 % 40, i % 3, TO_C, TO_C, i + 1 < n ? "," : "");
+	}
 }
 
 char *table_json(enum table_kind kind, uint32_t n)
@@ -130,8 +136,8 @@ char *table_json(enum table_kind kind, uint32_t n)
 	if (!f)
 		return NULL;
 	fputs(around, f);
-	if (kind == TABLE_HOSTS)
-		hosts_put(f, n);
+	if (kind == TABLE_HOSTS || kind == TABLE_WILD)
+		hosts_put(f, kind, n);
 	else
 		routes_put(f, kind, n);
 	fputs("]}]\n", f);
@@ -195,6 +201,14 @@ int table_request(enum table_kind kind, uint32_t n, enum table_sort sort, uint32
 		strcpy(ret->path, "/the/one/path");
 		ret->route = from;
 		snprintf(ret->lines, sizeof(ret->lines), "X-Tenant: tenant-%05u\r\n", from);
+		return 1;
+	}
+	if (kind == TABLE_WILD) {
+		if (sort != SORT_PREFIX)
+			return 0;
+		snprintf(ret->host, sizeof(ret->host), "shop-%05u.t%u.example", 99999 - from, from);
+		snprintf(ret->vhost, sizeof(ret->vhost), "v%05u", from);
+		strcpy(ret->path, "/some/path/of/it");
 		return 1;
 	}
 	if (kind == TABLE_HOSTS) {

@@ -13,10 +13,11 @@ enum table_kind {
 	TABLE_ROUTES, /* one virtual host: prefixes, exact paths, header conditions, a regular expression in 50 */
 	TABLE_PLAIN,  /* the same without regular expressions */
 	TABLE_HOSTS,  /* n virtual hosts of two domains and two routes */
+	TABLE_WILD,   /* n virtual hosts of a wildcard domain each, of lengths that differ */
 	TABLE_HEADER, /* one path, n routes that differ in the exact value of one header */
 };
 
-/* What a request of a table comes to; TABLE_HOSTS and TABLE_HEADER have requests of one sort only. */
+/* What a request of a table comes to; tables of hosts and TABLE_HEADER have requests of one sort only. */
 enum table_sort { SORT_PREFIX, SORT_EXACT, SORT_HEADER, SORT_REGEX, SORT_LAST, SORT__MAX };
 
 struct table_request {
