@@ -56,6 +56,26 @@ void exchange_unlink_upstream(struct exchange *x, bool reusable)
 	pool_return(u, reusable);
 }
 
+void exchange_keep(struct exchange *x)
+{
+	if (!x->pinned)
+		return;
+	x->kept = weft_reader_keep(x->down->worker->reader, x->epoch, x->ctx.epoch);
+	x->pinned = false;
+	x->keeps = true;
+}
+
+void exchange_unpin(struct exchange *x)
+{
+	struct weft_reader *r = x->down->worker->reader;
+
+	if (x->pinned)
+		weft_reader_leave(r, x->epoch);
+	if (x->keeps)
+		weft_reader_unkeep(r, x->kept);
+	x->pinned = x->keeps = false;
+}
+
 void exchange_end(struct exchange *x)
 {
 	struct down *d = x->down;
@@ -73,8 +93,7 @@ void exchange_end(struct exchange *x)
 	timer_remove(&x->life);
 	buf_free(w, &x->head);
 	buf_free(w, &x->body);
-	if (x->pinned)
-		weft_reader_leave(w->reader, x->epoch);
+	exchange_unpin(x);
 	d->x = NULL;
 	if (!PROXY_KEEPS_SPARES || w->n_exchange_spare == PROXY_EXCHANGE_SPARE) {
 		free(x);
@@ -378,6 +397,7 @@ static void judge(struct down *d, struct weft_req *req, struct weft_ctx *ctx, ui
 		if (!kernel)
 			local_count(WEFT_OUTCOME_FORWARD);
 		d->state = DOWN_EXCHANGE;
+		exchange_keep(x);
 		forward(x, req);
 		return;
 	}

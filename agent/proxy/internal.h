@@ -268,8 +268,9 @@ struct exchange {
 	uint32_t cell_cluster, cell_endpoint; /* offsets */
 	uint32_t priority;
 	uint32_t epoch; /* pinned */
+	unsigned int kept; /* of the image, instead of the pin */
 	uint32_t req_flags;
-	bool head_method, upgrade, pinned;
+	bool head_method, upgrade, pinned, keeps;
 	bool has_active, has_pending, has_retry; /* places held */
 	bool req_done;	   /* all of the request was read */
 	bool req_sent;	   /* and written to the upstream connection's buffer */
@@ -349,6 +350,13 @@ enum fail_why {
 void exchange_failed(struct exchange *x, enum fail_why why);
 /* The client is gone, or the connection must go: everything is given back. */
 void exchange_abort(struct exchange *x);
+/*
+ * Its decision is made: of the image it uses what that was made by and nothing newer, however long it takes. Updates do not
+ * wait for it.
+ */
+void exchange_keep(struct exchange *x);
+/* Uses nothing of the image any more. */
+void exchange_unpin(struct exchange *x);
 /* Gives everything back and forgets the exchange; the connection is left as it is. */
 void exchange_end(struct exchange *x);
 /* Ends it and goes on with the connection. */

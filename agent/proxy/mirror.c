@@ -130,7 +130,10 @@ static bool mirror_fill(struct mirror *m, const struct exchange *of, const struc
 	if (weft_ctx_begin(&x->ctx))
 		return false;
 	id = cluster_id(&x->ctx, of, p);
-	return id && cluster_find(x, id) && !head_make(m, of, p);
+	if (!id || !cluster_find(x, id) || head_make(m, of, p))
+		return false;
+	exchange_keep(x);
+	return true;
 }
 
 static void mirror_new(struct exchange *of, const struct weft_img_mirror *p)

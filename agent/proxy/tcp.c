@@ -142,8 +142,7 @@ void tunnel_start(struct exchange *x)
 	timer_clear(&x->idle);
 	timer_clear(&x->try_idle);
 	/* it may live for days: it holds no epoch of the image, only its places */
-	weft_reader_leave(w->reader, x->epoch);
-	x->pinned = false;
+	exchange_unpin(x);
 	if (buf_add(w, &d->out, buf_at(&u->in), buf_len(&u->in))) {
 		down_close(d);
 		return;

@@ -251,6 +251,8 @@ static void commit_one(struct weft_store *s, struct weft_object *o, void *arg)
 {
 	const uint32_t *epoch = arg;
 
+	if (o->born == s->tx)
+		o->since = *epoch;
 	if (o->mark == s->tx) {
 		o->replaced = 0;
 		o->synchronized = false;
@@ -301,7 +303,7 @@ uint32_t weft_store_epoch(const struct weft_store *s)
 }
 
 struct reclaim {
-	uint32_t oldest;
+	struct weft_held held;
 	bool any;
 };
 
@@ -324,7 +326,7 @@ static void reclaim_one(struct weft_store *s, struct weft_object *o, void *arg)
 {
 	const struct reclaim *c = arg;
 
-	if (o->replaced && o->synchronized && o->replaced <= c->oldest &&
+	if (o->replaced && o->synchronized && !weft_held_has(&c->held, o->since, o->replaced) &&
 	    (!s->tx || o->mark != s->tx)) {
 		object_free(s, o);
 		s->n_replaced--;
@@ -345,10 +347,11 @@ void weft_store_reclaim(struct weft_store *s)
 			each(s, synchronized_one, NULL);
 		weft_cells_synchronized(s);
 	}
-	c.oldest = weft_readers_oldest(s);
+	weft_readers_look(s, &c.held);
 	if (s->n_replaced)
 		each(s, reclaim_one, &c);
-	weft_cells_reclaim(s, c.oldest);
+	weft_cells_reclaim(s, c.held.oldest);
+	weft_held_clear(&c.held);
 }
 
 uint32_t weft_store_settled(struct weft_store *s)

@@ -84,6 +84,12 @@ void weft_reader_free(struct weft_reader *r);
  */
 uint32_t weft_reader_enter(struct weft_reader *r);
 void weft_reader_leave(struct weft_reader *r, uint32_t epoch);
+/*
+ * Instead of leave, for what stays long: from here on only offsets of epochs from the pin's to `last` are used, and what
+ * is published later does not wait for it (cells and state ids do). Its number, for the matching unkeep.
+ */
+unsigned int weft_reader_keep(struct weft_reader *r, uint32_t epoch, uint32_t last);
+void weft_reader_unkeep(struct weft_reader *r, unsigned int kept);
 
 /* ---- cells ---- */
 

@@ -15,6 +15,7 @@ struct weft_object {
 	uint32_t len;
 	uint32_t mark;			      /* last transaction that put or touched it */
 	uint32_t born;			      /* transaction that made it */
+	uint32_t since;			      /* first epoch that had it */
 	uint32_t replaced;		      /* epoch that no longer has it, 0: in force */
 	bool synchronized;		      /* replaced, and a grace period has passed since */
 	struct weft_object *by_hash, *by_off; /* chains */
@@ -53,6 +54,18 @@ struct weft_store {
 };
 
 struct weft_img_head *weft_store_head(const struct weft_store *s);
+
+/* What readers may still use, as of one look. */
+struct weft_held {
+	uint32_t pinned; /* from this epoch on, everything; UINT32_MAX: nothing */
+	uint32_t oldest; /* the lowest epoch of all; UINT32_MAX: none */
+	uint64_t *range; /* kept: first << 32 | last */
+	size_t n;
+};
+void weft_readers_look(struct weft_store *s, struct weft_held *ret);
+void weft_held_clear(struct weft_held *held);
+/* May a reader use what epochs from `since` on had, and `replaced` no longer has? */
+bool weft_held_has(const struct weft_held *held, uint32_t since, uint32_t replaced);
 /* The lowest epoch that a reader may still use; UINT32_MAX: none does. */
 uint32_t weft_readers_oldest(struct weft_store *s);
 int weft_cells_init(struct weft_store *s);

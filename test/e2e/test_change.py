@@ -135,5 +135,34 @@ class Change(Mesh):
         self.assertEqual(self.get(host="flip.test")["status"], 200)
 
 
+class Slow(Mesh):
+    """A request that takes long goes on with the configuration it began with, and holds up no update."""
+    UPDATES, SLOW_MS = 12, 9000
+    options = ("--image-size", str(1 << 20))  # a hundred kilobytes each: all of them at once do not fit
+
+    @classmethod
+    def resources(cls, n=0):
+        cluster = f"v{1 + n % 2}"
+        again = {"retry_on": "reset", "num_retries": 2}
+        answers = [r.answer(f"/{n}/{i}", 200, f"{n}-{i}" * 20) for i in range(300)]
+        return r.bootstrap([r.http("main", VIP, 80, [r.host("all", ["*"], *answers, r.route("/", cluster, timeout="0s", retry_policy=again))])],
+                           [r.cluster(cluster, cls.endpoint(cluster))])
+
+    def test_updates_during_a_request(self):
+        # The endpoint ends the connection when updates are there; the retry goes where the request was to go.
+        slow = self.begin("once", path=f"/flaky?n=1&key=slow&ms={self.SLOW_MS}")
+        end = time.monotonic() + 20
+        while not self.agent.stats()["proxy"]["exchanges_total"] and time.monotonic() < end:
+            time.sleep(0.02)
+        for n in range(1, self.UPDATES):
+            epoch = self.agent.call("dump")["epoch"]
+            self.write(self.resources(n))
+            self.agent.wait_epoch(epoch)
+            self.assertEqual(self.get(f"/{n}/7")["body"], f"{n}-7" * 20)
+        self.assertEqual(self.agent.stats()["store"]["full"], 0)
+        got = self.finish(slow)
+        self.assertEqual((got["status"], got["headers"]["x-backend"]), (200, "v1"))
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -113,6 +113,92 @@ static void test_more_epochs_than_places(void **state)
 	weft_store_free(s);
 }
 
+/* What is kept is what it was used with: later epochs come and go, also those that were published meanwhile. */
+static void test_kept_holds_nothing_newer(void **state)
+{
+	struct weft_store *s = *state;
+	struct weft_reader *r;
+	uint32_t old, other;
+	unsigned int kept, more;
+	uint64_t one;
+
+	assert_int_equal(weft_reader_new(s, &r), 0);
+	publish(s, 1);
+	publish(s, 2);
+	assert_int_equal(waiting(s), 0);
+	old = weft_reader_enter(r);
+	publish(s, 3);
+	other = weft_reader_enter(r);
+	one = waiting(s);
+	assert_true(one > 0);
+	kept = weft_reader_keep(r, old, old);
+	more = weft_reader_keep(r, other, other);
+	publish(s, 4);
+	assert_int_equal(waiting(s), 2 * one);
+	for (uint32_t i = 5; i < 100; i++)
+		publish(s, i); /* the image has room for some only */
+	assert_int_equal(waiting(s), 2 * one);
+	weft_reader_unkeep(r, kept);
+	assert_int_equal(waiting(s), one);
+	weft_reader_unkeep(r, more);
+	assert_int_equal(waiting(s), 0);
+	weft_reader_free(r);
+}
+
+/* An exchange that read a newer root than the one it had pinned. */
+static void test_kept_up_to(void **state)
+{
+	struct weft_store *s = *state;
+	struct weft_reader *r;
+	unsigned int kept[2];
+	uint32_t old;
+	uint64_t one;
+
+	assert_int_equal(weft_reader_new(s, &r), 0);
+	publish(s, 1);
+	old = weft_reader_enter(r);
+	assert_int_equal(weft_reader_enter(r), old);
+	publish(s, 2);
+	kept[0] = weft_reader_keep(r, old, old);
+	publish(s, 3);
+	/* the other one still has its pin */
+	one = waiting(s) / 2;
+	kept[1] = weft_reader_keep(r, old, old + 1);
+	publish(s, 4);
+	assert_int_equal(waiting(s), 2 * one);
+	weft_reader_unkeep(r, kept[0]);
+	assert_int_equal(waiting(s), 2 * one);
+	weft_reader_unkeep(r, kept[1]);
+	assert_int_equal(waiting(s), 0);
+	weft_reader_free(r);
+}
+
+/* More ranges than places: the youngest is widened, and each ends with its last. */
+static void test_more_kept_than_places(void **state)
+{
+	unsigned int kept[200];
+	struct weft_store *s;
+	struct weft_reader *r;
+
+	(void)state;
+	assert_int_equal(weft_store_new_heap(4u << 20, 1u << 20, &s), 0);
+	assert_int_equal(weft_reader_new(s, &r), 0);
+	for (uint32_t i = 0; i < 200; i++) {
+		publish(s, i);
+		uint32_t epoch = weft_reader_enter(r);
+
+		kept[i] = weft_reader_keep(r, epoch, epoch);
+	}
+	publish(s, 1000);
+	for (uint32_t i = 0; i < 200; i++) {
+		assert_true(waiting(s) >= (200 - i) * WORDS * sizeof(uint32_t));
+		weft_reader_unkeep(r, kept[i]);
+	}
+	assert_int_equal(waiting(s), 0);
+	weft_reader_free(r);
+	weft_store_free(s);
+}
+
 static void test_nothing_published(void **state)
 {
 	struct weft_reader *r;
@@ -200,6 +286,9 @@ int main(void)
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 		TEST(test_pins_nest_and_end_in_any_order),
 		cmocka_unit_test(test_more_epochs_than_places),
+		TEST(test_kept_holds_nothing_newer),
+		TEST(test_kept_up_to),
+		cmocka_unit_test(test_more_kept_than_places),
 		TEST(test_nothing_published),
 		TEST(test_never_half_written),
 	};
