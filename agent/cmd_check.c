@@ -3,6 +3,7 @@
 
 #include "agent/cleanup.h"
 #include "agent/compile/dns.h"
+#include "agent/compile/fields.h"
 #include "agent/json_out.h"
 #include "agent/offline.h"
 #include "agent/options.h"
@@ -53,7 +54,66 @@ static json_t *unresolved(const struct weft_snapshot *s)
 	return list;
 }
 
-static void accepted(bool json, const struct weft_offline *o)
+/* fields: class -> message -> field -> how often. */
+static void field_count(void *ctx, const ProtobufCMessageDescriptor *d,
+			const ProtobufCFieldDescriptor *f, enum weft_field_class c)
+{
+	json_t *messages = json_object_get(ctx, weft_field_class_name(c)), *fields;
+	json_int_t n;
+
+	fields = json_object_get(messages, d->name);
+	if (!fields) {
+		fields = json_object();
+		json_object_set_new(messages, d->name, fields);
+	}
+	n = json_integer_value(json_object_get(fields, f->name));
+	json_object_set_new(fields, f->name, json_integer(n + 1));
+}
+
+static json_t *fields_json(const struct weft_snapshot *s)
+{
+	json_t *classes = json_object();
+
+	for (int c = 0; c < WEFT_FIELD__MAX; c++)
+		json_object_set_new(classes, weft_field_class_name((enum weft_field_class)c),
+				    json_object());
+	weft_fields_walk_all(s, &(struct weft_field_visitor){field_count, classes});
+	/* what is accepted has none */
+	json_object_del(classes, weft_field_class_name(WEFT_FIELD_REFUSED));
+	return classes;
+}
+
+/* A line: how many fields of each class; with `all` each of them, by message. */
+static void fields_print(json_t *classes, bool all)
+{
+	const char *class, *message, *field;
+	json_t *messages, *fields, *n;
+
+	printf("fields:");
+	json_object_foreach(classes, class, messages)
+	{
+		json_int_t sum = 0;
+
+		json_object_foreach(messages, message, fields) json_object_foreach(fields, field, n)
+			sum += json_integer_value(n);
+		printf(" %s %lld", class, (long long)sum);
+	}
+	putchar('\n');
+	if (!all)
+		return;
+	json_object_foreach(classes, class, messages)
+	{
+		json_object_foreach(messages, message, fields)
+		{
+			printf("%s: %s:", class, message);
+			json_object_foreach(fields, field, n)
+				printf(" %s %lld", field, (long long)json_integer_value(n));
+			putchar('\n');
+		}
+	}
+}
+
+static void accepted(bool json, bool fields, const struct weft_offline *o)
 {
 	static const char *const keys[WEFT_XDS__MAX] = {"clusters", "endpoints", "listeners",
 							"routes"};
@@ -71,6 +131,7 @@ static void accepted(bool json, const struct weft_offline *o)
 		if (!json)
 			printf("%s%s %zu", t ? ", " : "accepted: ", keys[t], n);
 	}
+	json_object_set_new(j, "fields", fields_json(o->snapshot));
 	json_object_set_new(j, "not_applied", notes ? weft_json_diag(notes) : json_array());
 	json_object_set_new(j, "unresolved", names);
 	if (json) {
@@ -78,6 +139,7 @@ static void accepted(bool json, const struct weft_offline *o)
 		return;
 	}
 	putchar('\n');
+	fields_print(json_object_get(j, "fields"), fields);
 	for (size_t i = 0; notes && i < notes->n; i++)
 		printf("not applied: %s: %s: %s\n", notes->entries[i].resource,
 		       notes->entries[i].field, notes->entries[i].reason);
@@ -99,7 +161,7 @@ int weft_cmd_check(const struct weft_args *args)
 				      "check: --image-size is not a power of two");
 	r = weft_offline_open(weft_args_operand(args, 0), (uint32_t)image, false, &diag, &o);
 	if (r == 0)
-		accepted(args->json, &o);
+		accepted(args->json, weft_args_flag(args, "fields"), &o);
 	else
 		r = refused(args->json, &diag, r);
 	weft_offline_close(&o);

@@ -73,7 +73,9 @@ static const struct weft_option pod_remove_options[] = {
 };
 
 static const struct weft_option admin_options[] = {ADMIN};
-static const struct weft_option check_options[] = {IMAGE_SIZE};
+static const struct weft_option check_options[] = {
+	FLAG("fields", "each field with what becomes of it, by message, and how often it is set"),
+	IMAGE_SIZE};
 static const struct weft_option explain_options[] = {
 	STRING("config", "PATH", "file or folder of resources to decide with", NULL),
 	STRING("pod", "NAME",
@@ -111,11 +113,13 @@ const struct weft_command weft_commands[] = {
 	 .min_operands = 1,
 	 .max_operands = 1,
 	 .help = "Validates a configuration without a kernel: prints resource: field: reason and "
-		 "exits 1 if it is refused.",
+		 "exits 1 if it is refused; else how many fields the kernel applies, the agent "
+		 "applies, and are without effect.",
 	 OPTIONS(check_options),
 	 .run = weft_cmd_check},
 	{.name = "explain",
-	 .help = "Decides one request and shows the steps and what would be sent; takes no token, needs "
+	 .help = "Decides one request and shows the steps and what would be sent; takes no token, "
+		 "needs "
 		 "no kernel.",
 	 OPTIONS(explain_options),
 	 .run = weft_cmd_explain},

@@ -48,17 +48,6 @@ static void weight_fill(struct weft_build *b,
 			const struct weft_route_scope *scope, const route_action *a, const char *field,
 			struct weft_img_target *ret)
 {
-	static const char *const known[] = {"name",
-					    "cluster_header",
-					    "weight",
-					    "typed_per_filter_config",
-					    "request_headers_to_add",
-					    "request_headers_to_remove",
-					    "response_headers_to_add",
-					    "response_headers_to_remove",
-					    "host_rewrite_literal",
-					    "metadata_match",
-					    NULL};
 	const struct weft_change_lists lists[2] = {
 		{.n_add = w->n_request_headers_to_add,
 		 .add = w->request_headers_to_add,
@@ -71,7 +60,7 @@ static void weight_fill(struct weft_build *b,
 		 .response = true}};
 	struct weft_img_change own[2];
 
-	weft_build_fields(b, &w->base, field, known, NULL);
+	weft_build_fields(b, &w->base, field);
 	target_cluster(b, w->name, w->cluster_header, scope, field, ret);
 	for (int i = 0; i < 2; i++)
 		own[i] = weft_build_change(b, WEFT_LEVEL_CLUSTER, &lists[i], field);
@@ -89,17 +78,15 @@ static uint32_t weighted_build(struct weft_build *b, const route_action *a,
 			       const struct weft_route_scope *scope, const char *field)
 {
 	const weighted_cluster *w = a->weighted_clusters;
-	static const char *const known[] = {"clusters", "header_name", NULL};
 	/* total_weight is ignored by Envoy; runtime_key_prefix acts only with a runtime that has
 	 * such keys */
-	static const char *const quiet[] = {"total_weight", "runtime_key_prefix", NULL};
 	struct {
 		struct weft_img_targets head;
 		struct weft_img_target target[WEFT_TARGETS_MAX];
 	} out = {0};
 	char at[WEFT_FIELD_MAX];
 
-	weft_build_fields(b, &w->base, field, known, quiet);
+	weft_build_fields(b, &w->base, field);
 	if (w->n_clusters > WEFT_TARGETS_MAX) {
 		weft_build_fail(b, weft_field(at, field, "clusters"), "more than %u",
 				WEFT_TARGETS_MAX);
@@ -207,18 +194,9 @@ static void predicates_fill(struct weft_build *b, const retry_policy *p, const c
 static void retry_fill(struct weft_build *b, const retry_policy *p, const char *field,
 		       struct weft_img_forward *ret)
 {
-	static const char *const known[] = {"retry_on",
-					    "num_retries",
-					    "per_try_timeout",
-					    "per_try_idle_timeout",
-					    "retry_host_predicate",
-					    "host_selection_retry_max_attempts",
-					    "retriable_status_codes",
-					    "retry_back_off",
-					    NULL};
 	char at[WEFT_FIELD_MAX];
 
-	weft_build_fields(b, &p->base, field, known, NULL);
+	weft_build_fields(b, &p->base, field);
 	ret->flags |= WEFT_FORWARD_HAS_RETRY;
 	ret->retry_on = retry_on(p->retry_on);
 	ret->num_retries = weft_u32(p->num_retries, 1);
@@ -365,38 +343,11 @@ uint32_t weft_build_forward(struct weft_build *b, const route_action *a,
 			    const struct weft_route_scope *scope, uint32_t matched_len,
 			    const char *field)
 {
-	static const char *const known[] = {"cluster",
-					    "cluster_header",
-					    "weighted_clusters",
-					    "prefix_rewrite",
-					    "regex_rewrite",
-					    "host_rewrite_literal",
-					    "host_rewrite_header",
-					    "auto_host_rewrite",
-					    "host_rewrite",
-					    "host_rewrite_path_regex",
-					    "path_rewrite",
-					    "append_x_forwarded_host",
-					    "cluster_not_found_response_code",
-					    "timeout",
-					    "idle_timeout",
-					    "retry_policy",
-					    "priority",
-					    "upgrade_configs",
-					    "max_grpc_timeout",
-					    "max_stream_duration",
-					    "hash_policy",
-					    "request_mirror_policies",
-					    "metadata_match",
-					    "internal_redirect_policy",
-					    NULL};
-	static const char *const quiet[] = {"grpc_timeout_offset", "flush_timeout",
-					    "early_data_policy", "include_vh_rate_limits", NULL};
 	struct weft_img_forward out = {0};
 	struct weft_mirrors mirrors;
 	char at[WEFT_FIELD_MAX];
 
-	weft_build_fields(b, &a->base, field, known, quiet);
+	weft_build_fields(b, &a->base, field);
 	duration_check(b, a, field);
 	out.targets = targets_build(b, a, scope, field);
 	rewrites_fill(b, a, matched_len, field, &out);
@@ -442,17 +393,13 @@ uint32_t weft_build_redirect(struct weft_build *b,
 			     const Envoy__Config__Route__V3__RedirectAction *r,
 			     uint32_t matched_len, const char *field)
 {
-	static const char *const known[] = {"https_redirect", "scheme_redirect", "host_redirect",
-					    "port_redirect",  "path_redirect",	 "prefix_rewrite",
-					    "regex_rewrite",  "response_code",	 "strip_query",
-					    NULL};
 	static const uint32_t codes[] = {301, 302, 303, 307, 308};
 	struct weft_reply_text text = {.status = codes[r->response_code],
 				       .details = "direct_response"};
 	struct weft_img_redirect out = {.port = r->port_redirect, .matched_len = matched_len};
 	char at[WEFT_FIELD_MAX];
 
-	weft_build_fields(b, &r->base, field, known, NULL);
+	weft_build_fields(b, &r->base, field);
 	/* Envoy takes any number; the engine writes five digits */
 	if (r->port_redirect > 99999)
 		weft_build_fail(b, weft_field(at, field, "port_redirect"), "not a port");

@@ -8,6 +8,9 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "agent/compile/fields.h"
+#include "xds/descriptor.h"
+
 /* Envoy's timers are milliseconds in 32 bits and more; 49 days is for ever for a request. */
 #define MS_MAX 4233600000ll
 
@@ -137,62 +140,23 @@ uint32_t weft_build_cluster_id(struct weft_build *b, const char *name)
 	return id;
 }
 
-/* proto3: a field is set when it is not its default (messages and oneofs: when present). */
-static bool field_set(const ProtobufCMessage *msg, const ProtobufCFieldDescriptor *f)
-{
-	const uint8_t *p = (const uint8_t *)msg + f->offset;
-	const uint8_t *q = (const uint8_t *)msg + f->quantifier_offset;
-
-	if (f->label == PROTOBUF_C_LABEL_REPEATED)
-		return *(const size_t *)(const void *)q != 0;
-	if (f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF)
-		return *(const uint32_t *)(const void *)q == f->id;
-	switch (f->type) {
-	case PROTOBUF_C_TYPE_MESSAGE:
-		return *(ProtobufCMessage *const *)(const void *)p != NULL;
-	case PROTOBUF_C_TYPE_STRING: {
-		const char *s = *(char *const *)(const void *)p;
-
-		return s && *s;
-	}
-	case PROTOBUF_C_TYPE_BYTES:
-		return ((const ProtobufCBinaryData *)(const void *)p)->len != 0;
-	case PROTOBUF_C_TYPE_INT64:
-	case PROTOBUF_C_TYPE_SINT64:
-	case PROTOBUF_C_TYPE_SFIXED64:
-	case PROTOBUF_C_TYPE_UINT64:
-	case PROTOBUF_C_TYPE_FIXED64:
-	case PROTOBUF_C_TYPE_DOUBLE:
-		return *(const uint64_t *)(const void *)p != 0;
-	default:
-		return *(const uint32_t *)(const void *)p != 0;
-	}
-}
-
-static bool listed(const char *const *list, const char *name)
-{
-	for (; list && *list; list++) {
-		if (!strcmp(*list, name))
-			return true;
-	}
-	return false;
-}
-
-void weft_build_fields(struct weft_build *b, const ProtobufCMessage *msg, const char *field,
-		       const char *const *handled, const char *const *noted)
+void weft_build_fields(struct weft_build *b, const ProtobufCMessage *msg, const char *field)
 {
 	const ProtobufCMessageDescriptor *d = msg->descriptor;
 	char buf[WEFT_FIELD_MAX];
 
 	for (unsigned int i = 0; i < d->n_fields; i++) {
 		const ProtobufCFieldDescriptor *f = &d->fields[i];
+		enum weft_field_class c;
+		const char *why;
 
-		if (!field_set(msg, f) || listed(handled, f->name))
+		if (!weft_field_is_set(msg, f))
 			continue;
+		c = weft_field_class(d, b->upstream, f, &why);
 		weft_field(buf, field, "%s", f->name);
-		if (listed(noted, f->name))
-			weft_build_note(b, buf, "not applied");
-		else
+		if (c == WEFT_FIELD_QUIET)
+			weft_build_note(b, buf, why);
+		else if (c == WEFT_FIELD_REFUSED)
 			weft_build_fail(b, buf, "unsupported");
 	}
 }
@@ -215,11 +179,14 @@ uint32_t weft_build_ms(struct weft_build *b, const Google__Protobuf__Duration *d
 bool weft_build_socket(struct weft_build *b, const Envoy__Config__Core__V3__SocketAddress *s,
 		       const char *field)
 {
-	static const char *const known[] = {"address", "port_value", "ipv4_compat", NULL};
 	int before = b->err, now;
+	char at[WEFT_FIELD_MAX];
 
 	b->err = 0;
-	weft_build_fields(b, &s->base, field, known, NULL);
+	weft_build_fields(b, &s->base, field);
+	/* UDP is for resolvers */
+	if (s->protocol != ENVOY__CONFIG__CORE__V3__SOCKET_ADDRESS__PROTOCOL__TCP)
+		weft_build_fail(b, weft_field(at, field, "protocol"), "unsupported");
 	now = b->err;
 	b->err = before ? before : now;
 	return !now;

@@ -70,6 +70,7 @@ struct weft_build {
 	uint64_t hash;			  /* of the resource: part of state keys */
 	int err;			  /* first error, 0 none */
 	bool names_stand; /* nobody resolves: a DNS cluster's name stands for one host without address */
+	bool upstream;	  /* a Cluster is built: other fields of some messages count */
 	struct weft_words objects;	/* offsets put: kept alive while the resource is in force */
 	struct weft_words cluster_refs; /* ids of clusters that must exist (validate_clusters) */
 	struct weft_words live;		/* state ids in use */
@@ -107,12 +108,10 @@ uint32_t weft_build_state(struct weft_build *b, enum weft_cell_kind kind, uint64
 uint32_t weft_build_cluster_id(struct weft_build *b, const char *name);
 
 /*
- * Every field of msg that is set must be in `handled` (the code below acts on it) or in `noted`
- * (without effect, and listed so); any other is refused as unsupported. Both are lists of names,
- * NULL-terminated; noted may be NULL.
+ * Refuses each field of msg that is set and that fields_table.h does not have, and notes those
+ * without effect. Sub-messages are the caller's.
  */
-void weft_build_fields(struct weft_build *b, const ProtobufCMessage *msg, const char *field,
-		       const char *const *handled, const char *const *noted);
+void weft_build_fields(struct weft_build *b, const ProtobufCMessage *msg, const char *field);
 
 /* Durations in milliseconds, rounded up; refuses negative and over 49 days. unset: value when NULL.
  */

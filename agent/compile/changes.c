@@ -56,17 +56,14 @@ static uint32_t append_action(const Envoy__Config__Core__V3__HeaderValueOption *
 static bool header_fill(struct weft_build *b, const Envoy__Config__Core__V3__HeaderValueOption *o,
 			bool response, const char *field, struct weft_img_header *ret)
 {
-	static const char *const of_option[] = {"header", "append", "append_action",
-						"keep_empty_value", NULL};
-	static const char *const of_header[] = {"key", "value", NULL};
 	char at[WEFT_FIELD_MAX];
 	char *name;
 
-	weft_build_fields(b, &o->base, field, of_option, NULL);
+	weft_build_fields(b, &o->base, field);
 	if (!o->header)
 		return false; /* refused before: required */
 	weft_field(at, field, "header");
-	weft_build_fields(b, &o->header->base, at, of_header, NULL);
+	weft_build_fields(b, &o->header->base, at);
 	name = name_lower(b, o->header->key);
 	if (!name)
 		return false;

@@ -14,6 +14,7 @@
 #include "envoy/extensions/load_balancing_policies/round_robin/v3/round_robin.pb-c.h"
 #include "envoy/extensions/upstreams/http/v3/http_protocol_options.pb-c.h"
 #include "xds/any.h"
+#include "xds/descriptor.h"
 
 #define POLICIES "envoy.extensions.load_balancing_policies."
 #define HTTP_OPTIONS "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -27,47 +28,34 @@ typedef Envoy__Extensions__LoadBalancingPolicies__Random__V3__Random random_poli
 typedef Envoy__Extensions__LoadBalancingPolicies__RingHash__V3__RingHash ring_hash;
 typedef Envoy__Extensions__LoadBalancingPolicies__Maglev__V3__Maglev maglev;
 
-#define HANDLED                                                                                    \
-	"name", "type", "eds_cluster_config", "connect_timeout",                                   \
-		"per_connection_buffer_limit_bytes", "lb_policy", "load_assignment",               \
-		"max_requests_per_connection", "circuit_breakers", "common_http_protocol_options", \
-		"http_protocol_options", "typed_extension_protocol_options", "common_lb_config",   \
-		"transport_socket", "transport_socket_matches", "least_request_lb_config",         \
-		"round_robin_lb_config", "original_dst_lb_config", "ring_hash_lb_config",          \
-		"maglev_lb_config", "load_balancing_policy", "upstream_http_protocol_options",     \
-		"filters", "cluster_type", "lb_subset_config"
-/* Names, statistics and checks: what they would do to traffic is listed in the README. */
-#define NOTED                                                                                      \
-	"alt_stat_name", "metadata", "outlier_detection", "health_checks", "cleanup_interval",     \
-		"upstream_bind_config", "upstream_connection_options",                             \
-		"close_connections_on_host_health_failure", "ignore_health_on_host_removal",       \
-		"lrs_server", "lrs_report_endpoint_metrics", "track_timeout_budgets",              \
-		"track_cluster_stats", "preconnect_policy",                                        \
-		"per_connection_buffer_high_watermark_timeout"
-/* Of STRICT_DNS and LOGICAL_DNS; what they mean: dns.c. */
-#define DNS                                                                                        \
-	"dns_refresh_rate", "dns_jitter", "dns_failure_refresh_rate", "respect_dns_ttl",           \
-		"dns_lookup_family", "dns_resolvers", "use_tcp_for_dns_lookups",                   \
-		"dns_resolution_config", "typed_dns_resolver_config"
-
 /* Settings of DNS have an effect in DNS clusters only, the extension has its own. */
 static void fields_check(struct weft_build *b, const cluster *c)
 {
-	static const char *const handled[] = {HANDLED, NULL}, *const noted[] = {NOTED, DNS,
-										"wait_for_warm_on_init",
-										NULL};
-	static const char *const dns_handled[] = {HANDLED, DNS, "wait_for_warm_on_init", NULL},
-				 *const dns_noted[] = {NOTED, NULL};
-	static const char *const own_handled[] = {HANDLED, "wait_for_warm_on_init", NULL},
-				 *const own_noted[] = {NOTED, DNS, NULL};
+	static const char *const dns[] = {"dns_refresh_rate",
+					  "dns_jitter",
+					  "dns_failure_refresh_rate",
+					  "respect_dns_ttl",
+					  "dns_lookup_family",
+					  "dns_resolvers",
+					  "use_tcp_for_dns_lookups",
+					  "dns_resolution_config",
+					  "typed_dns_resolver_config",
+					  "wait_for_warm_on_init",
+					  NULL};
+	bool is = weft_dns_is(c);
+	bool own = c->cluster_discovery_type_case ==
+		   ENVOY__CONFIG__CLUSTER__V3__CLUSTER__CLUSTER_DISCOVERY_TYPE_CLUSTER_TYPE;
 
-	if (!weft_dns_is(c))
-		weft_build_fields(b, &c->base, "", handled, noted);
-	else if (c->cluster_discovery_type_case ==
-		 ENVOY__CONFIG__CLUSTER__V3__CLUSTER__CLUSTER_DISCOVERY_TYPE_CLUSTER_TYPE)
-		weft_build_fields(b, &c->base, "", own_handled, own_noted);
-	else
-		weft_build_fields(b, &c->base, "", dns_handled, dns_noted);
+	weft_build_fields(b, &c->base, "");
+	for (const char *const *name = dns; *name && (!is || own); name++) {
+		const ProtobufCFieldDescriptor *f =
+			protobuf_c_message_descriptor_get_field_by_name(c->base.descriptor, *name);
+
+		if (weft_field_is_set(&c->base, f) &&
+		    (!is || strcmp(*name, "wait_for_warm_on_init")))
+			weft_build_note(b, *name,
+					is ? "the extension has its own" : "nothing is resolved");
+	}
 }
 
 /* Names of the cluster's hosts are resolved by whoever compiles; here only what cannot be done is told. */
@@ -131,10 +119,9 @@ static void choices_fill(struct weft_build *b, const Google__Protobuf__UInt32Val
 static void least_fill(struct weft_build *b, const ProtobufCMessage *msg, const char *field,
 		       struct weft_img_cluster *ret)
 {
-	static const char *const known[] = {"choice_count", "locality_lb_config", NULL};
 	char at[WEFT_FIELD_MAX];
 
-	weft_build_fields(b, msg, field, known, NULL);
+	weft_build_fields(b, msg, field);
 	choices_fill(b, ((const least_request *)(const void *)msg)->choice_count,
 		     weft_field(at, field, "choice_count"), ret);
 }
@@ -145,22 +132,15 @@ locality_check(struct weft_build *b,
 	       const Envoy__Extensions__LoadBalancingPolicies__Common__V3__LocalityLbConfig *l,
 	       const char *field)
 {
-	static const char *const known[] = {"locality_weighted_lb_config", "zone_aware_lb_config",
-					    NULL};
-	static const char *const fails[] = {"fail_traffic_on_panic", NULL};
-	static const char *const quiet[] = {
-		"routing_enabled",  "min_cluster_size", "force_locality_direct_routing",
-		"force_local_zone", "locality_basis",	NULL};
 	char at[WEFT_FIELD_MAX];
 
 	if (!l)
 		return;
-	weft_build_fields(b, &l->base, weft_field(at, field, "locality_lb_config"), known, NULL);
+	weft_build_fields(b, &l->base, weft_field(at, field, "locality_lb_config"));
 	if (l->locality_config_specifier_case ==
 	    ENVOY__EXTENSIONS__LOAD_BALANCING_POLICIES__COMMON__V3__LOCALITY_LB_CONFIG__LOCALITY_CONFIG_SPECIFIER_ZONE_AWARE_LB_CONFIG)
 		weft_build_fields(b, &l->zone_aware_lb_config->base,
-				  weft_field(at, field, "locality_lb_config.zone_aware_lb_config"), fails,
-				  quiet);
+				  weft_field(at, field, "locality_lb_config.zone_aware_lb_config"));
 }
 
 /* Bounded load and a policy's own hash_policy are not done. */
@@ -169,25 +149,22 @@ consistent_check(struct weft_build *b,
 		 const Envoy__Extensions__LoadBalancingPolicies__Common__V3__ConsistentHashingLbConfig *l,
 		 const char *field)
 {
-	static const char *const known[] = {"use_hostname_for_hashing", NULL};
 	char at[WEFT_FIELD_MAX];
 
 	if (l)
-		weft_build_fields(b, &l->base, weft_field(at, field, "consistent_hashing_lb_config"),
-				  known, NULL);
+		weft_build_fields(b, &l->base,
+				  weft_field(at, field, "consistent_hashing_lb_config"));
 }
 
 static void policy_take(struct weft_build *b, const char *type, const ProtobufCMessage *msg,
 			const char *field, struct weft_img_cluster *ret)
 {
-	static const char *const known[] = {"locality_lb_config", NULL};
-
 	if (!strcmp(type, POLICIES "round_robin.v3.RoundRobin")) {
-		weft_build_fields(b, msg, field, known, NULL);
+		weft_build_fields(b, msg, field);
 		locality_check(b, ((const round_robin *)(const void *)msg)->locality_lb_config,
 			       field);
 	} else if (!strcmp(type, POLICIES "random.v3.Random")) {
-		weft_build_fields(b, msg, field, known, NULL);
+		weft_build_fields(b, msg, field);
 		locality_check(b, ((const random_policy *)(const void *)msg)->locality_lb_config,
 			       field);
 		ret->lb = WEFT_LB_RANDOM;
@@ -196,24 +173,12 @@ static void policy_take(struct weft_build *b, const char *type, const ProtobufCM
 		locality_check(b, ((const least_request *)(const void *)msg)->locality_lb_config,
 			       field);
 	} else if (!strcmp(type, POLICIES "ring_hash.v3.RingHash")) {
-		static const char *const ring[] = {"hash_function",
-						   "minimum_ring_size",
-						   "maximum_ring_size",
-						   "use_hostname_for_hashing",
-						   "consistent_hashing_lb_config",
-						   "locality_weighted_lb_config",
-						   NULL};
-
-		weft_build_fields(b, msg, field, ring, NULL);
+		weft_build_fields(b, msg, field);
 		consistent_check(b, ((const ring_hash *)(const void *)msg)->consistent_hashing_lb_config,
 				 field);
 		ret->lb = WEFT_LB_RING_HASH;
 	} else if (!strcmp(type, POLICIES "maglev.v3.Maglev")) {
-		static const char *const maglev_known[] = {"table_size",
-							   "consistent_hashing_lb_config",
-							   "locality_weighted_lb_config", NULL};
-
-		weft_build_fields(b, msg, field, maglev_known, NULL);
+		weft_build_fields(b, msg, field);
 		consistent_check(b, ((const maglev *)(const void *)msg)->consistent_hashing_lb_config,
 				 field);
 		ret->lb = WEFT_LB_MAGLEV;
@@ -283,16 +248,14 @@ static void policy_fill(struct weft_build *b, const cluster *c, struct weft_img_
 		if (c->lb_config_case ==
 		    ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_CONFIG_ROUND_ROBIN_LB_CONFIG)
 			weft_build_fields(b, &c->round_robin_lb_config->base,
-					  "round_robin_lb_config", NULL, NULL);
+					  "round_robin_lb_config");
 		break;
 	case ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_POLICY__LEAST_REQUEST:
 		ret->lb = WEFT_LB_LEAST_REQUEST;
 		if (c->lb_config_case ==
 		    ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_CONFIG_LEAST_REQUEST_LB_CONFIG) {
-			static const char *const known[] = {"choice_count", NULL};
-
 			weft_build_fields(b, &c->least_request_lb_config->base,
-					  "least_request_lb_config", known, NULL);
+					  "least_request_lb_config");
 			choices_fill(b, c->least_request_lb_config->choice_count,
 				     "least_request_lb_config.choice_count", ret);
 		}
@@ -320,10 +283,6 @@ static void thresholds_fill(struct weft_build *b,
 			    const Envoy__Config__Cluster__V3__CircuitBreakers *cb,
 			    struct weft_img_cluster *ret)
 {
-	static const char *const known[] = {
-		"priority",	"max_connections", "max_pending_requests",
-		"max_requests", "max_retries",	   NULL};
-	static const char *const quiet[] = {"track_remaining", NULL};
 	bool seen[WEFT_PRIORITY__MAX] = {false};
 	char at[WEFT_FIELD_MAX];
 
@@ -339,8 +298,7 @@ static void thresholds_fill(struct weft_build *b,
 		int p = t->priority == ENVOY__CONFIG__CORE__V3__ROUTING_PRIORITY__HIGH;
 
 		weft_build_fields(b, &t->base,
-				  weft_field(at, "circuit_breakers", "thresholds[%zu]", i), known,
-				  quiet);
+				  weft_field(at, "circuit_breakers", "thresholds[%zu]", i));
 		if (seen[p])
 			continue; /* the first of a priority counts */
 		seen[p] = true;
@@ -356,15 +314,12 @@ static void thresholds_fill(struct weft_build *b,
 static void common_http(struct weft_build *b, const Envoy__Config__Core__V3__HttpProtocolOptions *o,
 			const char *field, struct weft_img_cluster *ret)
 {
-	static const char *const known[] = {"idle_timeout", "max_connection_duration",
-					    "max_requests_per_connection", NULL};
 	/* limits of responses that the agent has anyhow */
-	static const char *const quiet[] = {"max_headers_count", "max_response_headers_kb", NULL};
 	char at[WEFT_FIELD_MAX];
 
 	if (!o)
 		return;
-	weft_build_fields(b, &o->base, field, known, quiet);
+	weft_build_fields(b, &o->base, field);
 	ret->idle_timeout_ms = weft_build_ms(b, o->idle_timeout, ret->idle_timeout_ms,
 					     weft_field(at, field, "idle_timeout"));
 	ret->max_connection_ms = weft_build_ms(b, o->max_connection_duration, 0,
@@ -378,11 +333,8 @@ static void common_http(struct weft_build *b, const Envoy__Config__Core__V3__Htt
 static void codec_check(struct weft_build *b,
 			const Envoy__Config__Core__V3__Http1ProtocolOptions *o, const char *field)
 {
-	static const char *const quiet[] = {"allow_absolute_url", "accept_http_10",
-					    "default_host_for_http_10", "use_balsa_parser", NULL};
-
 	if (o)
-		weft_build_fields(b, &o->base, field, NULL, quiet);
+		weft_build_fields(b, &o->base, field);
 }
 
 static void codecs_check(struct weft_build *b,
@@ -418,12 +370,9 @@ static void protocol_fill(struct weft_build *b,
 			  const Envoy__Extensions__Upstreams__Http__V3__HttpProtocolOptions *o,
 			  const char *field, struct weft_img_cluster *ret)
 {
-	static const char *const known[] = {"common_http_protocol_options", "explicit_http_config",
-					    "use_downstream_protocol_config", "auto_config", NULL};
-	static const char *const quiet[] = {"upstream_http_protocol_options", NULL};
 	char at[WEFT_FIELD_MAX];
 
-	weft_build_fields(b, &o->base, field, known, quiet);
+	weft_build_fields(b, &o->base, field);
 	common_http(b, o->common_http_protocol_options,
 		    weft_field(at, field, "common_http_protocol_options"), ret);
 	codecs_check(b, o, field);
@@ -465,24 +414,14 @@ static void lb_common_check(struct weft_build *b,
 			    const Envoy__Config__Cluster__V3__Cluster__CommonLbConfig *l)
 {
 	/* zone-aware routing needs the bootstrap's local cluster, which there is none of */
-	static const char *const known[] = {"healthy_panic_threshold", "zone_aware_lb_config",
-					    "locality_weighted_lb_config", NULL};
-	static const char *const quiet[] = {"update_merge_window",
-					    "ignore_new_hosts_until_first_hc",
-					    "close_connections_on_host_set_change",
-					    "consistent_hashing_lb_config",
-					    "override_host_status",
-					    NULL};
-	static const char *const zone_known[] = {"fail_traffic_on_panic", NULL};
-	static const char *const zone_quiet[] = {"routing_enabled", "min_cluster_size", NULL};
 
 	if (!l)
 		return;
-	weft_build_fields(b, &l->base, "common_lb_config", known, quiet);
+	weft_build_fields(b, &l->base, "common_lb_config");
 	if (l->locality_config_specifier_case ==
 	    ENVOY__CONFIG__CLUSTER__V3__CLUSTER__COMMON_LB_CONFIG__LOCALITY_CONFIG_SPECIFIER_ZONE_AWARE_LB_CONFIG)
 		weft_build_fields(b, &l->zone_aware_lb_config->base,
-				  "common_lb_config.zone_aware_lb_config", zone_known, zone_quiet);
+				  "common_lb_config.zone_aware_lb_config");
 }
 
 /* The same for lb_policy; without hashing it has no effect in Envoy either. */
@@ -490,11 +429,8 @@ static void consistent_legacy_check(
 	struct weft_build *b,
 	const Envoy__Config__Cluster__V3__Cluster__CommonLbConfig__ConsistentHashingLbConfig *l)
 {
-	static const char *const known[] = {"use_hostname_for_hashing", NULL};
-
 	if (l)
-		weft_build_fields(b, &l->base, "common_lb_config.consistent_hashing_lb_config", known,
-				  NULL);
+		weft_build_fields(b, &l->base, "common_lb_config.consistent_hashing_lb_config");
 }
 
 static void filters_check(struct weft_build *b, const cluster *c)
@@ -518,13 +454,10 @@ static void filters_check(struct weft_build *b, const cluster *c)
 
 static void original_dst_fill(struct weft_build *b, const cluster *c, struct weft_img_cluster *ret)
 {
-	static const char *const known[] = {"upstream_port_override", NULL};
-
 	if (c->lb_config_case !=
 	    ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_CONFIG_ORIGINAL_DST_LB_CONFIG)
 		return;
-	weft_build_fields(b, &c->original_dst_lb_config->base, "original_dst_lb_config", known,
-			  NULL);
+	weft_build_fields(b, &c->original_dst_lb_config->base, "original_dst_lb_config");
 	ret->port_override = weft_u32(c->original_dst_lb_config->upstream_port_override, 0);
 }
 

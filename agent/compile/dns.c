@@ -74,7 +74,6 @@ static dns_cluster *extension_unpack(struct weft_build *b, const cluster *c)
 static void server_add(struct weft_build *b, const Envoy__Config__Core__V3__Address *a,
 		       const char *field, struct weft_dns_servers *ret)
 {
-	static const char *const known[] = {"protocol", "address", "port_value", NULL};
 	const Envoy__Config__Core__V3__SocketAddress *s;
 	struct weft_sockaddr addr;
 	char *list;
@@ -84,7 +83,7 @@ static void server_add(struct weft_build *b, const Envoy__Config__Core__V3__Addr
 		return;
 	}
 	s = a->socket_address;
-	weft_build_fields(b, &s->base, field, known, NULL);
+	weft_build_fields(b, &s->base, field);
 	if (!weft_ip_parse(s->address, s->port_value, &addr)) {
 		weft_build_fail(b, field, "\"%s\" is not an IP address", s->address);
 		return;
@@ -120,20 +119,11 @@ static void options_take(const Envoy__Config__Core__V3__DnsResolverOptions *o,
 static void cares_take(struct weft_build *b, const cares_config *m, const char *field,
 		       struct weft_dns_servers *ret)
 {
-	/* after a silence the channel is always made anew: reinit_channel_on_timeout */
-	static const char *const known[] = {"resolvers",
-					    "dns_resolver_options",
-					    "use_resolvers_as_fallback",
-					    "query_timeout_seconds",
-					    "query_tries",
-					    "rotate_nameservers",
-					    "edns0_max_payload_size",
-					    "reinit_channel_on_timeout",
-					    NULL};
 	uint64_t timeout = m->query_timeout_seconds ? m->query_timeout_seconds->value : TIMEOUT_S;
 	char at[WEFT_FIELD_MAX];
 
-	weft_build_fields(b, &m->base, field, known, NULL);
+	/* after a silence the channel is always made anew: reinit_channel_on_timeout */
+	weft_build_fields(b, &m->base, field);
 	servers_add(b, m->resolvers, m->n_resolvers, weft_field(at, field, "resolvers"), ret);
 	options_take(m->dns_resolver_options, ret);
 	ret->fallback = m->use_resolvers_as_fallback;

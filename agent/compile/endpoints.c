@@ -185,14 +185,12 @@ static bool address_take(struct weft_build *b, const Envoy__Config__Core__V3__So
 static void host_add(struct weft_build *b, const cluster *c, const lb_endpoint *e,
 		     uint32_t priority, uint32_t locality, const char *field, struct parse *p)
 {
-	static const char *const known[] = {"endpoint", "health_status", "metadata",
-					    "load_balancing_weight", NULL};
 	const Envoy__Config__Core__V3__SocketAddress *a;
 	struct weft_hosts *h = p->h;
 	struct weft_img_endpoint *out = &h->v[h->n];
 	char at[WEFT_FIELD_MAX];
 
-	weft_build_fields(b, &e->base, field, known, NULL);
+	weft_build_fields(b, &e->base, field);
 	if (e->host_identifier_case !=
 		    ENVOY__CONFIG__ENDPOINT__V3__LB_ENDPOINT__HOST_IDENTIFIER_ENDPOINT ||
 	    !e->endpoint->address ||
@@ -269,14 +267,12 @@ static uint32_t drop_of(const assignment *a)
 
 static void policy_check(struct weft_build *b, const assignment *a, const char *field)
 {
-	static const char *const known[] = {"overprovisioning_factor", "drop_overloads", NULL};
 	char at[WEFT_FIELD_MAX];
 
 	if (a->n_named_endpoints)
 		weft_build_fail(b, weft_field(at, field, "named_endpoints"), "unsupported");
 	if (a->policy)
-		weft_build_fields(b, &a->policy->base, weft_field(at, field, "policy"), known,
-				  NULL);
+		weft_build_fields(b, &a->policy->base, weft_field(at, field, "policy"));
 }
 
 /* What Envoy checks for rings and tables: sums of one priority that do not fit 32 bits. */

@@ -102,24 +102,12 @@ static void conds_fill(struct weft_build *b, const fault *f, const char *field,
 
 uint32_t weft_build_fault(struct weft_build *b, const fault *f, const char *field)
 {
-	static const char *const known[] = {
-		"delay", "abort", "upstream_cluster", "headers", "max_active_faults", NULL};
 	/* a runtime that has such a key is refused (xds/runtime.h): without it the values stay */
-	static const char *const quiet[] = {"disable_downstream_cluster_stats",
-					    "filter_metadata",
-					    "abort_percent_runtime",
-					    "delay_percent_runtime",
-					    "delay_duration_runtime",
-					    "abort_http_status_runtime",
-					    "abort_grpc_status_runtime",
-					    "max_active_faults_runtime",
-					    "response_rate_limit_percent_runtime",
-					    NULL};
 	struct weft_img_fault out = {.max_active = WEFT_FAULT_NO_MAX};
 	bool validate = b->validate_clusters;
 	char at[WEFT_FIELD_MAX];
 
-	weft_build_fields(b, &f->base, field, known, quiet);
+	weft_build_fields(b, &f->base, field);
 	if (f->abort)
 		abort_fill(b, f->abort, weft_field(at, field, "abort"), &out);
 	if (f->delay)

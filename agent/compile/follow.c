@@ -101,16 +101,10 @@ static void copied_fill(struct weft_build *b, const policy *p, const char *field
 
 uint32_t weft_build_follow(struct weft_build *b, const policy *p, const char *field)
 {
-	static const char *const known[] = {"max_internal_redirects",
-					    "redirect_response_codes",
-					    "predicates",
-					    "allow_cross_scheme_redirect",
-					    "response_headers_to_copy",
-					    NULL};
 	struct weft_img_follow out = {0};
 	char at[WEFT_FIELD_MAX];
 
-	weft_build_fields(b, &p->base, field, known, NULL);
+	weft_build_fields(b, &p->base, field);
 	out.max = weft_u32(p->max_internal_redirects, 1);
 	if (out.max > WEFT_FOLLOW_MAX)
 		weft_build_fail(b, weft_field(at, field, "max_internal_redirects"), "more than %u",

@@ -70,24 +70,19 @@ static void key_fill(struct weft_build *b, const char *name, uint32_t kind,
 static void one_fill(struct weft_build *b, const hash_policy *p, const char *field,
 		     struct weft_img_hash *ret)
 {
-	static const char *const known[] = {"header", "cookie", "connection_properties",
-					    "query_parameter", "terminal", NULL};
-	static const char *const name[] = {"name", NULL}, *const header_name[] = {"header_name", NULL};
 	/* they are of the cookie that is made when ttl is set */
-	static const char *const quiet[] = {"path", "attributes", NULL};
 	char at[WEFT_FIELD_MAX];
 
-	weft_build_fields(b, &p->base, field, known, NULL);
+	weft_build_fields(b, &p->base, field);
 	ret->terminal = p->terminal != 0;
 	switch (p->policy_specifier_case) {
 	case CASE(HEADER):
 		weft_field(at, field, "header");
-		weft_build_fields(b, &p->header->base, at, header_name, NULL);
+		weft_build_fields(b, &p->header->base, at);
 		header_fill(b, p->header->header_name, at, ret);
 		break;
 	case CASE(COOKIE):
-		weft_build_fields(b, &p->cookie->base, weft_field(at, field, "cookie"), name,
-				  quiet);
+		weft_build_fields(b, &p->cookie->base, weft_field(at, field, "cookie"));
 		key_fill(b, p->cookie->name, WEFT_HASH_COOKIE, ret);
 		break;
 	case CASE(QUERY_PARAMETER):

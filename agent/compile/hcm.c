@@ -18,59 +18,6 @@ typedef Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConn
 	manager;
 typedef Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpFilter http_filter;
 
-/* Fields that the code below turns into the object. */
-static const char *const handled[] = {"codec_type",
-				      "stat_prefix",
-				      "http_filters",
-				      "common_http_protocol_options",
-				      "http_protocol_options",
-				      "server_name",
-				      "server_header_transformation",
-				      "max_request_headers_kb",
-				      "stream_idle_timeout",
-				      "request_timeout",
-				      "request_headers_timeout",
-				      "delayed_close_timeout",
-				      "drain_timeout",
-				      "via",
-				      "generate_request_id",
-				      "preserve_external_request_id",
-				      "always_set_request_id_in_response",
-				      "proxy_100_continue",
-				      "upgrade_configs",
-				      "normalize_path",
-				      "merge_slashes",
-				      "path_with_escaped_slashes_action",
-				      "strip_matching_host_port",
-				      "strip_any_host_port",
-				      "strip_trailing_host_dot",
-				      "stream_error_on_invalid_http_message",
-				      "rds",
-				      "route_config",
-				      "use_remote_address",
-				      "xff_num_trusted_hops",
-				      "skip_xff_append",
-				      "append_x_forwarded_port",
-				      "internal_address_config",
-				      "add_user_agent",
-				      NULL};
-/* What does not change what a client or an upstream sees of an HTTP/1.1 exchange. */
-static const char *const noted[] = {"tracing",
-				    "access_log",
-				    "access_log_flush_interval",
-				    "flush_access_log_on_new_request",
-				    "access_log_options",
-				    "http2_protocol_options",
-				    "http3_protocol_options",
-				    "drain_timeout_jitter",
-				    "http1_safe_max_connection_duration",
-				    "stream_flush_timeout",
-				    "request_id_extension",
-				    "append_local_overload",
-				    "add_proxy_protocol_connection_state",
-				    "set_current_client_cert_details",
-				    NULL};
-
 static void flag(uint32_t *flags, uint32_t bit, bool on)
 {
 	if (on)
@@ -130,19 +77,11 @@ static uint32_t http1_flags(struct weft_build *b,
 			    const Envoy__Config__Core__V3__Http1ProtocolOptions *o, uint32_t f,
 			    const char *field)
 {
-	static const char *const known[] = {"allow_absolute_url",
-					    "accept_http_10",
-					    "enable_trailers",
-					    "allow_chunked_length",
-					    "allow_custom_methods",
-					    "override_stream_error_on_invalid_http_message",
-					    NULL};
-	static const char *const quiet[] = {"use_balsa_parser", NULL};
 	char at[WEFT_FIELD_MAX];
 
 	if (!o)
 		return f;
-	weft_build_fields(b, &o->base, field, known, quiet);
+	weft_build_fields(b, &o->base, field);
 	if (o->accept_http_10)
 		weft_build_fail(b, weft_field(at, field, "accept_http_10"), "unsupported");
 	flag(&f, WEFT_HCM_NO_ABSOLUTE_URL, !weft_bool(o->allow_absolute_url, true));
@@ -172,20 +111,13 @@ static void flags_check(struct weft_build *b, uint32_t flags, const char *field)
 static void common_fill(struct weft_build *b, const Envoy__Config__Core__V3__HttpProtocolOptions *o,
 			const char *field, struct weft_img_hcm *ret)
 {
-	static const char *const known[] = {"idle_timeout",
-					    "max_connection_duration",
-					    "max_headers_count",
-					    "max_stream_duration",
-					    "headers_with_underscores_action",
-					    "max_requests_per_connection",
-					    NULL};
 	char at[WEFT_FIELD_MAX];
 
 	ret->idle_ms = 3600000;
 	ret->max_headers = 100;
 	if (!o)
 		return;
-	weft_build_fields(b, &o->base, field, known, NULL);
+	weft_build_fields(b, &o->base, field);
 	ret->idle_ms =
 		weft_build_ms(b, o->idle_timeout, 3600000, weft_field(at, field, "idle_timeout"));
 	ret->max_connection_ms = weft_build_ms(b, o->max_connection_duration, 0,
@@ -244,17 +176,9 @@ static bool filter_idle(struct weft_build *b, const char *type, const char *fiel
 static void router_fill(struct weft_build *b, const ProtobufCMessage *msg, const char *field,
 			struct weft_img_hcm *ret)
 {
-	static const char *const known[] = {"suppress_envoy_headers", NULL};
-	static const char *const quiet[] = {"dynamic_stats",
-					    "start_child_span",
-					    "upstream_log",
-					    "upstream_log_options",
-					    "suppress_grpc_request_failure_code_stats",
-					    "reject_connect_request_early_data",
-					    NULL};
 	const Envoy__Extensions__Filters__Http__Router__V3__Router *r = (const void *)msg;
 
-	weft_build_fields(b, msg, field, known, quiet);
+	weft_build_fields(b, msg, field);
 	flag(&ret->flags, WEFT_HCM_SUPPRESS_ENVOY_HEADERS, r->suppress_envoy_headers);
 	ret->flags &= ~WEFT_HCM_NO_ROUTER;
 }
@@ -456,7 +380,7 @@ uint32_t weft_build_hcm(struct weft_build *b, const manager *m, const char *fiel
 	struct weft_names_local names = {0};
 	char at[WEFT_FIELD_MAX], *lines = own_lines(b, m, server_name), *text;
 
-	weft_build_fields(b, &m->base, field, handled, noted);
+	weft_build_fields(b, &m->base, field);
 	codec_check(b, m, field);
 	if (!lines)
 		return 0;

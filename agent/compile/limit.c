@@ -48,20 +48,7 @@ static void bucket_fill(struct weft_build *b, const Envoy__Type__V3__TokenBucket
 
 uint32_t weft_build_rate_limit(struct weft_build *b, const http_limit *l, const char *field)
 {
-	static const char *const handled[] = {"stat_prefix",
-					      "status",
-					      "token_bucket",
-					      "filter_enabled",
-					      "filter_enforced",
-					      "request_headers_to_add_when_not_enforced",
-					      "response_headers_to_add",
-					      "local_rate_limit_per_downstream_connection",
-					      "always_consume_default_token_bucket",
-					      "rate_limited_as_resource_exhausted",
-					      NULL};
 	/* These act on descriptors only, and without descriptors there are none. */
-	static const char *const noted[] = {"stage", "vh_rate_limits", "max_dynamic_descriptors",
-					    NULL};
 	static const char body[] = "local_rate_limited";
 	struct weft_img_rate_limit out = {.enabled = ppm(l->filter_enabled),
 					  .enforced = ppm(l->filter_enforced)};
@@ -74,7 +61,7 @@ uint32_t weft_build_rate_limit(struct weft_build *b, const http_limit *l, const 
 				       .add = l->response_headers_to_add};
 	char add_field[WEFT_FIELD_MAX];
 
-	weft_build_fields(b, &l->base, field, handled, noted);
+	weft_build_fields(b, &l->base, field);
 	if (l->rate_limited_as_resource_exhausted)
 		weft_build_fail(b, weft_field(at, field, "rate_limited_as_resource_exhausted"),
 				"unsupported");
@@ -101,11 +88,9 @@ uint32_t weft_build_rate_limit(struct weft_build *b, const http_limit *l, const 
 
 uint32_t weft_build_conn_limit(struct weft_build *b, const network_limit *l, const char *field)
 {
-	static const char *const handled[] = {"stat_prefix", "token_bucket", "runtime_enabled",
-					      "share_key", NULL};
 	struct weft_img_bucket out = {0};
 
-	weft_build_fields(b, &l->base, field, handled, NULL);
+	weft_build_fields(b, &l->base, field);
 	if (l->runtime_enabled && !weft_bool(l->runtime_enabled->default_value, true))
 		return 0;
 	out.stat_prefix = weft_build_str(b, l->stat_prefix);

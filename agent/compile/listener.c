@@ -42,7 +42,6 @@ bool weft_listener_inbound(const listener *l)
 static uint32_t targets_build(struct weft_build *b, const tcp_proxy *t, const char *field,
 			      bool *ret_criteria)
 {
-	static const char *const known[] = {"name", "weight", "metadata_match", NULL};
 	struct {
 		struct weft_img_targets head;
 		struct weft_img_target target[WEFT_TARGETS_MAX];
@@ -66,8 +65,7 @@ static uint32_t targets_build(struct weft_build *b, const tcp_proxy *t, const ch
 
 			weft_build_fields(
 				b, &t->weighted_clusters->clusters[i]->base,
-				weft_field(at, field, "weighted_clusters.clusters[%zu]", i), known,
-				NULL);
+				weft_field(at, field, "weighted_clusters.clusters[%zu]", i));
 			out.head.total += t->weighted_clusters->clusters[i]->weight;
 			out.target[i].name = weft_build_str(b, name);
 			out.target[i].cluster = weft_build_cluster_id(b, name);
@@ -86,18 +84,11 @@ static uint32_t targets_build(struct weft_build *b, const tcp_proxy *t, const ch
 static void tcp_proxy_fill(struct weft_build *b, const tcp_proxy *t, const char *field,
 			   struct weft_img_chain *ret)
 {
-	static const char *const known[] = {"stat_prefix",	    "cluster",
-					    "weighted_clusters",    "idle_timeout",
-					    "max_connect_attempts", "metadata_match",
-					    NULL};
-	static const char *const quiet[] = {
-		"access_log",	      "access_log_flush_interval", "flush_access_log_on_connected",
-		"access_log_options", "check_drain_close",	   NULL};
 	char at[WEFT_FIELD_MAX];
 	struct weft_img_str prefix = weft_build_str(b, t->stat_prefix);
 	bool criteria = false;
 
-	weft_build_fields(b, &t->base, field, known, quiet);
+	weft_build_fields(b, &t->base, field);
 	if (t->cluster_specifier_case ==
 		    ENVOY__EXTENSIONS__FILTERS__NETWORK__TCP_PROXY__V3__TCP_PROXY__CLUSTER_SPECIFIER_WEIGHTED_CLUSTERS &&
 	    t->weighted_clusters->n_clusters > WEFT_TARGETS_MAX)
@@ -197,13 +188,10 @@ static void transport_check(struct weft_build *b, const Envoy__Config__Core__V3_
 
 static uint32_t chain_build(struct weft_build *b, const filter_chain *c, const char *field)
 {
-	static const char *const known[] = {"filter_chain_match", "filters", "transport_socket",
-					    "name", NULL};
-	static const char *const quiet[] = {"metadata", "transport_socket_connect_timeout", NULL};
 	struct weft_img_chain out = {0};
 	char at[WEFT_FIELD_MAX];
 
-	weft_build_fields(b, &c->base, field, known, quiet);
+	weft_build_fields(b, &c->base, field);
 	transport_check(b, c->transport_socket, weft_field(at, field, "transport_socket"));
 	out.name = weft_build_str(b, c->name);
 	for (size_t i = 0; i < c->n_filters; i++)
@@ -233,13 +221,11 @@ static void alpn_fill(const Envoy__Config__Listener__V3__FilterChainMatch *m, st
 static void match_fill(struct weft_build *b, const Envoy__Config__Listener__V3__FilterChainMatch *m,
 		       const char *field, struct spec *ret)
 {
-	static const char *const known[] = {"destination_port", "transport_protocol",
-					    "application_protocols", NULL};
 	char at[WEFT_FIELD_MAX];
 
 	if (!m)
 		return;
-	weft_build_fields(b, &m->base, field, known, NULL);
+	weft_build_fields(b, &m->base, field);
 	ret->port = weft_u32(m->destination_port, 0);
 	if (!strcmp(m->transport_protocol, "raw_buffer"))
 		ret->transport = RAW;
@@ -388,42 +374,10 @@ static void addresses_check(struct weft_build *b, const listener *l)
 
 uint32_t weft_build_listener(struct weft_build *b, const listener *l)
 {
-	static const char *const known[] = {"name",
-					    "address",
-					    "additional_addresses",
-					    "filter_chains",
-					    "use_original_dst",
-					    "default_filter_chain",
-					    "per_connection_buffer_limit_bytes",
-					    "listener_filters",
-					    "listener_filters_timeout",
-					    "continue_on_listener_filters_timeout",
-					    "traffic_direction",
-					    NULL};
 	/* How Envoy's own socket is opened: there is none. */
-	static const char *const quiet[] = {"stat_prefix",
-					    "metadata",
-					    "deprecated_v1",
-					    "drain_type",
-					    "transparent",
-					    "freebind",
-					    "socket_options",
-					    "tcp_fast_open_queue_length",
-					    "connection_balance_config",
-					    "reuse_port",
-					    "enable_reuse_port",
-					    "access_log",
-					    "tcp_backlog_size",
-					    "max_connections_to_accept_per_socket_event",
-					    "bind_to_port",
-					    "enable_mptcp",
-					    "ignore_global_conn_limit",
-					    "bypass_overload_manager",
-					    "tcp_keepalive",
-					    NULL};
 	struct weft_img_listener out = {0};
 
-	weft_build_fields(b, &l->base, "", known, quiet);
+	weft_build_fields(b, &l->base, "");
 	addresses_check(b, l);
 	out.name = weft_build_str(b, l->name);
 	out.buffer_limit = weft_u32(l->per_connection_buffer_limit_bytes, 1u << 20);

@@ -23,16 +23,9 @@ static void share_fill(const Envoy__Config__Core__V3__RuntimeFractionalPercent *
 static void policy_fill(struct weft_build *b, const policy *p, const char *field,
 			struct weft_img_mirror *ret)
 {
-	static const char *const known[] = {"cluster",
-					    "cluster_header",
-					    "runtime_fraction",
-					    "disable_shadow_host_suffix_append",
-					    "host_rewrite_literal",
-					    NULL};
-	static const char *const quiet[] = {"trace_sampled", NULL};
 	char *header;
 
-	weft_build_fields(b, &p->base, field, known, quiet);
+	weft_build_fields(b, &p->base, field);
 	if (!*p->cluster == !*p->cluster_header)
 		weft_build_fail(b, field, "exactly one of cluster and cluster_header is needed");
 	if (*p->cluster) {

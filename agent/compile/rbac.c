@@ -332,11 +332,10 @@ static uint32_t principal_emit(struct program *p, const principal *m, const char
 /* A policy matches when one of its permissions and one of its principals do. */
 static uint32_t policy_emit(struct program *p, const policy *m, const char *field, struct way w)
 {
-	static const char *const known[] = {"permissions", "principals", NULL};
 	char at[WEFT_FIELD_MAX];
 	uint32_t who;
 
-	weft_build_fields(p->b, &m->base, field, known, NULL);
+	weft_build_fields(p->b, &m->base, field);
 	who = principals_emit(p, m->n_principals, m->principals, false,
 			      weft_field(at, field, "principals"), w);
 	return permissions_emit(p, m->n_permissions, m->permissions, false,
@@ -426,15 +425,13 @@ static uint32_t policies_emit(struct program *p, const rbac *r, entry **sorted, 
 /* weft_img_rules. */
 static uint32_t rules_build(struct program *p, const rbac *r, const char *field)
 {
-	static const char *const known[] = {"action", "policies", NULL};
-	static const char *const quiet[] = {"audit_logging_options", NULL};
 	entry **sorted = calloc(r->n_policies + 1, sizeof(*sorted));
 	struct weft_img_policy *named = calloc(r->n_policies + 1, sizeof(*named));
 	struct weft_img_rules out = {.action = (uint32_t)r->action,
 				     .n_policy = (uint32_t)r->n_policies};
 	uint32_t off = 0;
 
-	weft_build_fields(p->b, &r->base, field, known, quiet);
+	weft_build_fields(p->b, &r->base, field);
 	if (sorted && named) {
 		p->n = 0;
 		out.start = policies_emit(p, r, sorted, field, named);
@@ -458,14 +455,11 @@ uint32_t weft_build_rbac(struct weft_build *b,
 			 const Envoy__Extensions__Filters__Http__Rbac__V3__RBAC *r,
 			 const char *field)
 {
-	static const char *const known[] = {"rules", "rules_stat_prefix", "shadow_rules",
-					    "shadow_rules_stat_prefix", NULL};
-	static const char *const quiet[] = {"track_per_rule_stats", NULL};
 	struct program p = {.b = b};
 	struct weft_img_rbac out = {0};
 	char at[WEFT_FIELD_MAX];
 
-	weft_build_fields(b, &r->base, field, known, quiet);
+	weft_build_fields(b, &r->base, field);
 	if (r->rules)
 		out.rules = rules_build(&p, r->rules, weft_field(at, field, "rules"));
 	if (r->shadow_rules)
@@ -485,15 +479,12 @@ uint32_t weft_build_conn_rbac(struct weft_build *b,
 {
 	/* the answer is the same for every byte of a connection: enforcement_type changes nothing
 	 */
-	static const char *const known[] = {"rules", "shadow_rules", "stat_prefix",
-					    "enforcement_type", NULL};
-	static const char *const quiet[] = {"shadow_rules_stat_prefix", NULL};
 	struct program p = {.b = b, .network = true};
 	struct weft_img_rbac out = {0};
 	char at[WEFT_FIELD_MAX];
 	uint32_t n = 0;
 
-	weft_build_fields(b, &r->base, field, known, quiet);
+	weft_build_fields(b, &r->base, field);
 	if (r->rules) {
 		out.rules = rules_build(&p, r->rules, weft_field(at, field, "rules"));
 		n = p.n;

@@ -128,15 +128,11 @@ static void name_lower(char *s)
 static void option_check(struct weft_build *b, const Envoy__Config__Core__V3__HeaderValueOption *o,
 			 const char *field)
 {
-	static const char *const of_option[] = {"header", "append", "append_action",
-						"keep_empty_value", NULL};
-	static const char *const of_header[] = {"key", "value", NULL};
 	char at[WEFT_FIELD_MAX];
 
-	weft_build_fields(b, &o->base, field, of_option, NULL);
+	weft_build_fields(b, &o->base, field);
 	if (o->header)
-		weft_build_fields(b, &o->header->base, weft_field(at, field, "header"), of_header,
-				  NULL);
+		weft_build_fields(b, &o->header->base, weft_field(at, field, "header"));
 }
 
 struct line {

@@ -13,21 +13,7 @@ typedef Envoy__Config__Route__V3__RouteMatch route_match;
 
 static void match_check(struct weft_build *b, const route_match *m, const char *field)
 {
-	static const char *const known[] = {"prefix",
-					    "path",
-					    "path_separated_prefix",
-					    "safe_regex",
-					    "case_sensitive",
-					    "runtime_fraction",
-					    "headers",
-					    "query_parameters",
-					    "cookies",
-					    "grpc",
-					    "tls_context",
-					    "connect_matcher",
-					    NULL};
-
-	weft_build_fields(b, &m->base, field, known, NULL);
+	weft_build_fields(b, &m->base, field);
 }
 
 /*
@@ -78,11 +64,10 @@ static uint32_t direct_build(struct weft_build *b,
 			     const Envoy__Config__Route__V3__DirectResponseAction *d,
 			     const char *field)
 {
-	static const char *const known[] = {"status", "body", NULL};
 	struct weft_reply_text text = {.status = d->status, .details = "direct_response"};
 	char at[WEFT_FIELD_MAX];
 
-	weft_build_fields(b, &d->base, field, known, NULL);
+	weft_build_fields(b, &d->base, field);
 	if (d->body) {
 		switch (d->body->specifier_case) {
 		case ENVOY__CONFIG__CORE__V3__DATA_SOURCE__SPECIFIER_INLINE_STRING:
@@ -162,30 +147,11 @@ void weft_build_route(struct weft_build *b, const route *r, uint32_t index,
 		      struct weft_route_scope *scope, const char *field,
 		      struct weft_route_built *ret)
 {
-	static const char *const known[] = {"name",
-					    "match",
-					    "route",
-					    "redirect",
-					    "direct_response",
-					    "non_forwarding_action",
-					    "typed_per_filter_config",
-					    "request_headers_to_add",
-					    "request_headers_to_remove",
-					    "response_headers_to_add",
-					    "response_headers_to_remove",
-					    NULL};
-	static const char *const quiet[] = {"metadata",
-					    "decorator",
-					    "tracing",
-					    "stat_prefix",
-					    "per_request_buffer_limit_bytes",
-					    "request_body_buffer_limit",
-					    NULL};
 	struct weft_regex *re = NULL;
 	struct weft_img_route out = {.index = index};
 	char at[WEFT_FIELD_MAX], sub[WEFT_FIELD_MAX];
 
-	weft_build_fields(b, &r->base, field, known, quiet);
+	weft_build_fields(b, &r->base, field);
 	weft_field(at, field, "match");
 	match_check(b, r->match, at);
 	if (r->match->path_specifier_case ==

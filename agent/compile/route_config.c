@@ -56,23 +56,6 @@ static uint32_t vhost_build(struct weft_build *b, const virtual_host *v,
 			    struct weft_names_local *names, const struct weft_change_scope *table,
 			    const char *field)
 {
-	static const char *const known[] = {"name",
-					    "domains",
-					    "routes",
-					    "retry_policy",
-					    "require_tls",
-					    "typed_per_filter_config",
-					    "include_request_attempt_count",
-					    "include_attempt_count_in_response",
-					    "request_mirror_policies",
-					    "request_headers_to_add",
-					    "request_headers_to_remove",
-					    "response_headers_to_add",
-					    "response_headers_to_remove",
-					    NULL};
-	static const char *const quiet[] = {"virtual_clusters", "metadata",
-					    "per_request_buffer_limit_bytes",
-					    "request_body_buffer_limit", NULL};
 	struct weft_route_built *routes = calloc(v->n_routes + 1, sizeof(*routes));
 	struct weft_route_scope scope = {
 		.headers = names, .vhost = v, .field = field, .changes = *table};
@@ -83,7 +66,7 @@ static uint32_t vhost_build(struct weft_build *b, const virtual_host *v,
 		b->err = b->err ? b->err : -ENOMEM;
 		return 0;
 	}
-	weft_build_fields(b, &v->base, field, known, quiet);
+	weft_build_fields(b, &v->base, field);
 	changes_fill(b, v, field, &scope.changes);
 	scope.mirrors = b->mirrors;
 	if (v->n_request_mirror_policies)
@@ -270,25 +253,10 @@ static void hosts_fill(struct weft_build *b, const route_config *rc, struct weft
 
 uint32_t weft_build_route_config(struct weft_build *b, const route_config *rc, const char *field)
 {
-	static const char *const known[] = {"name",
-					    "virtual_hosts",
-					    "validate_clusters",
-					    "max_direct_response_body_size_bytes",
-					    "ignore_port_in_host_matching",
-					    "ignore_path_parameters_in_path_matching",
-					    "typed_per_filter_config",
-					    "request_headers_to_add",
-					    "request_headers_to_remove",
-					    "response_headers_to_add",
-					    "response_headers_to_remove",
-					    "most_specific_header_mutations_wins",
-					    "request_mirror_policies",
-					    NULL};
-	static const char *const quiet[] = {"metadata", NULL};
 	struct weft_names_local names = {0};
 	struct weft_img_route_config out = {0};
 
-	weft_build_fields(b, &rc->base, field, known, quiet);
+	weft_build_fields(b, &rc->base, field);
 	names_begin(b, &names);
 	b->names = &names;
 	if (!*field) /* RDS: off unless asked for; inline: hcm.c */

@@ -55,16 +55,12 @@ bool weft_subsets_used(const cluster *c)
 
 void weft_subsets_check(struct weft_build *b, const cluster *c)
 {
-	static const char *const known[] = {"fallback_policy",	     "default_subset",
-					    "subset_selectors",	     "locality_weight_aware",
-					    "scale_locality_weight", "panic_mode_any",
-					    "list_as_any",	     NULL};
 	const subset_config *s = c->lb_subset_config;
 	char at[WEFT_FIELD_MAX];
 
 	if (!s)
 		return;
-	weft_build_fields(b, &s->base, "lb_subset_config", known, NULL);
+	weft_build_fields(b, &s->base, "lb_subset_config");
 	for (size_t i = 0; i < s->n_subset_selectors; i++) {
 		if (s->subset_selectors[i]->n_keys > KEYS_MAX)
 			weft_build_fail(b, weft_field(at, "lb_subset_config", "subset_selectors[%zu].keys", i),

@@ -59,6 +59,7 @@ static void build_init(struct view *v, struct weft_build *b, const char *type, c
 		.diag = v->diag,
 		.hash = hash,
 		.names_stand = !v->resolved,
+		.upstream = !strcmp(type, weft_xds_type_name(WEFT_XDS_CLUSTER)),
 	};
 	if (asprintf(&b->resource, "%s/%s", type, name) < 0) {
 		b->resource = NULL;

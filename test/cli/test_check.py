@@ -31,6 +31,26 @@ class Check(unittest.TestCase):
         self.assertTrue(answer["accepted"])
         self.assertEqual(answer["resources"]["listeners"], 3)
         self.assertEqual(answer["resources"]["clusters"], 3)
+        self.assertEqual(sorted(answer["fields"]), ["agent", "kernel", "without_effect"])
+
+    def test_fields(self):
+        """What of a configuration is applied where, as a line, by message, and as JSON."""
+        text = """{resources: [
+          {"@type": type.googleapis.com/envoy.config.cluster.v3.Cluster, name: a, connect_timeout: 1s, alt_stat_name: x},
+          {"@type": type.googleapis.com/envoy.config.cluster.v3.Cluster, name: b, connect_timeout: 2s}]}"""
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as f:
+            f.write(text)
+            f.flush()
+            status, answer = run_json("check", f.name)
+            self.assertEqual(status, 0, answer)
+            cluster = "envoy.config.cluster.v3.Cluster"
+            self.assertEqual(answer["fields"], {"kernel": {cluster: {"name": 2}}, "agent": {cluster: {"connect_timeout": 2}},
+                                                "without_effect": {cluster: {"alt_stat_name": 1}}})
+            self.assertEqual([(n["resource"], n["field"]) for n in answer["not_applied"]], [("Cluster/a", "alt_stat_name")])
+            out = run("check", f.name)[1]
+            self.assertIn("fields: kernel 2 agent 2 without_effect 1\n", out)
+            self.assertNotIn("connect_timeout", out)
+            self.assertIn(f"agent: {cluster}: connect_timeout 2\n", run("check", "--fields", f.name)[1])
 
     def test_unknown_condition(self):
         cause = self.refused("bad_match.yaml")[0]

@@ -107,12 +107,21 @@ class DnsServer:
     def __init__(self, answers, host="127.0.0.1", port=0):
         self.answers = answers
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._udp = socket.socket(family, socket.SOCK_DGRAM)
-        self._udp.bind((host, port))
-        self.port = self._udp.getsockname()[1]
-        self._tcp = socket.socket(family)
-        self._tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._tcp.bind((host, self.port))
+        for left in range(100, -1, -1):
+            self._udp = socket.socket(family, socket.SOCK_DGRAM)
+            self._udp.bind((host, port))
+            self.port = self._udp.getsockname()[1]
+            self._tcp = socket.socket(family)
+            self._tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                self._tcp.bind((host, self.port))
+                break
+            except OSError:
+                # A free port of UDP's may be taken in TCP's: another one, if any will do.
+                self._udp.close()
+                self._tcp.close()
+                if port or not left:
+                    raise
         self._tcp.listen(64)
         for serve in (self._serve_udp, self._serve_tcp):
             threading.Thread(target=serve, daemon=True).start()

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "agent/compile/compile.h"
+#include "agent/compile/fields.h"
 #include "xds/file.h"
 
 #define IMAGE_SIZE (8u << 20)
@@ -28,6 +29,15 @@ static json_t *causes_json(const struct weft_diag *diag)
 				      json_sprintf("%s: %s: %s", e->resource, e->field, e->reason));
 	}
 	return list;
+}
+
+static void field_seen(void *ctx, const ProtobufCMessageDescriptor *d,
+		       const ProtobufCFieldDescriptor *f, enum weft_field_class c)
+{
+	json_t *refused = ctx;
+
+	if (c == WEFT_FIELD_REFUSED)
+		json_array_append_new(refused, json_sprintf("%s.%s", d->name, f->name));
 }
 
 /* {"refused": [...]} or {"not_applied": [...], "image": {...}}. */
@@ -54,6 +64,15 @@ static json_t *compile(const char *config)
 		out = json_pack("{s:o, s:o}", "not_applied",
 				causes_json(weft_compiler_not_applied(compiler)), "image",
 				weft_image_json(store));
+	if (!r) {
+		json_t *refused = json_array();
+
+		/* none: what is accepted has no field that the table refuses */
+		weft_fields_walk_all(snapshot, &(struct weft_field_visitor){field_seen, refused});
+		if (json_array_size(refused))
+			json_object_set(out, "refused_by_the_table", refused);
+		json_decref(refused);
+	}
 	weft_snapshot_free(snapshot);
 	weft_compiler_free(compiler);
 	weft_store_free(store);

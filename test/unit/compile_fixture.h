@@ -18,6 +18,7 @@
 
 #include "agent/compile/build.h"
 #include "agent/compile/compile.h"
+#include "agent/compile/fields.h"
 #include "bpf/engine/engine.h"
 #include "xds/file.h"
 
@@ -90,6 +91,14 @@ static inline int conf_load(const char *yaml, struct weft_diag *diag, struct wef
 }
 
 /* Publishes view 0 anew; causes of a refusal, by validation or by the compiler, in c->diag. */
+static inline void conf_field_seen(void *ctx, const ProtobufCMessageDescriptor *d,
+				   const ProtobufCFieldDescriptor *f, enum weft_field_class class)
+{
+	(void)ctx;
+	if (class == WEFT_FIELD_REFUSED)
+		fail_msg("accepted, but by the table of fields refused: %s.%s", d->name, f->name);
+}
+
 static inline int conf_set(struct conf *c, const char *yaml)
 {
 	struct weft_snapshot *s = NULL;
@@ -105,6 +114,7 @@ static inline int conf_set(struct conf *c, const char *yaml)
 		weft_snapshot_free(s);
 		return r;
 	}
+	weft_fields_walk_all(s, &(struct weft_field_visitor){conf_field_seen, NULL});
 	weft_snapshot_free(c->snapshot);
 	c->snapshot = s;
 	return 0;

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "test/unit/compile_fixture.h"
 
+#include "envoy/config/core/v3/protocol.pb-c.h"
+#include "envoy/config/route/v3/route_components.pb-c.h"
+
 #include <arpa/inet.h>
 #include <sys/socket.h>
 
@@ -98,32 +101,62 @@ static void test_socket_keeps_the_first_error(void **state)
 static void test_fields(void **state)
 {
 	_cleanup_diag_ struct weft_diag diag = WEFT_DIAG_INIT, notes = WEFT_DIAG_INIT;
-	static const char *const handled[] = {"seconds", NULL};
-	static const char *const noted[] = {"nanos", NULL};
-	Google__Protobuf__Duration d = GOOGLE__PROTOBUF__DURATION__INIT;
+	Envoy__Config__Route__V3__WeightedCluster w =
+		ENVOY__CONFIG__ROUTE__V3__WEIGHTED_CLUSTER__INIT;
+	Envoy__Config__Route__V3__RouteAction a = ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__INIT;
+	Envoy__Config__Route__V3__HedgePolicy hedge = ENVOY__CONFIG__ROUTE__V3__HEDGE_POLICY__INIT;
+	char header[] = "x", prefix[] = "rt";
 	struct weft_build b = {.resource = "T/t", .diag = &diag, .notes = &notes};
 
 	(void)state;
-	weft_build_fields(&b, &d.base, "f", NULL, NULL);
-	assert_int_equal(b.err, 0);
-	d.seconds = 1;
-	d.nanos = 1;
-	weft_build_fields(&b, &d.base, "f", handled, noted);
+	weft_build_fields(&b, &w.base, "f");
+	assert_int_equal(notes.n, 0);
+	w.random_value_specifier_case =
+		ENVOY__CONFIG__ROUTE__V3__WEIGHTED_CLUSTER__RANDOM_VALUE_SPECIFIER_HEADER_NAME;
+	w.header_name = header;
+	w.runtime_key_prefix = prefix;
+	weft_build_fields(&b, &w.base, "f");
 	assert_int_equal(b.err, 0);
 	assert_int_equal(notes.n, 1);
-	assert_string_equal(notes.entries[0].field, "f.nanos");
-	weft_build_fields(&b, &d.base, "f", noted, NULL);
+	assert_string_equal(notes.entries[0].field, "f.runtime_key_prefix");
+	assert_non_null(strstr(notes.entries[0].reason, "no runtime"));
+	a.hedge_policy = &hedge;
+	weft_build_fields(&b, &a.base, "f");
 	assert_int_equal(b.err, -EINVAL);
-	assert_string_equal(diag.entries[0].field, "f.seconds");
+	assert_string_equal(diag.entries[0].field, "f.hedge_policy");
 	assert_string_equal(diag.entries[0].reason, "unsupported");
+}
+
+/* Some messages are read otherwise in a cluster. */
+static void test_fields_upstream(void **state)
+{
+	_cleanup_diag_ struct weft_diag diag = WEFT_DIAG_INIT, notes = WEFT_DIAG_INIT;
+	Envoy__Config__Core__V3__Http1ProtocolOptions o =
+		ENVOY__CONFIG__CORE__V3__HTTP1_PROTOCOL_OPTIONS__INIT;
+	struct weft_build b = {.resource = "T/t", .diag = &diag, .notes = &notes};
+
+	(void)state;
+	o.accept_http_10 = true;
+	weft_build_fields(&b, &o.base, "f");
+	assert_int_equal(notes.n, 0);
+	b.upstream = true;
+	weft_build_fields(&b, &o.base, "f");
+	assert_int_equal(notes.n, 1);
+	o.enable_trailers = true;
+	weft_build_fields(&b, &o.base, "f");
+	assert_string_equal(diag.entries[0].field, "f.enable_trailers");
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_addresses),   cmocka_unit_test(test_durations),
-		cmocka_unit_test(test_field_paths), cmocka_unit_test(test_first_error_stays),
-		cmocka_unit_test(test_fields),	    cmocka_unit_test(test_socket_keeps_the_first_error),
+		cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_durations),
+		cmocka_unit_test(test_field_paths),
+		cmocka_unit_test(test_first_error_stays),
+		cmocka_unit_test(test_fields),
+		cmocka_unit_test(test_fields_upstream),
+		cmocka_unit_test(test_socket_keeps_the_first_error),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

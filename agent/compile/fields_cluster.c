@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Clusters, endpoints, load balancing. See fields_table.h. */
+
+#include "agent/compile/fields_table.h"
+
+const struct weft_field_row weft_fields_cluster[] = {
+	MESSAGE("envoy.config.cluster.v3.CircuitBreakers"),
+	KERNEL("thresholds"),
+	MESSAGE("envoy.config.cluster.v3.CircuitBreakers.Thresholds"),
+	KERNEL("priority max_connections max_requests"),
+	AGENT("max_pending_requests max_retries"),
+	QUIET("track_remaining", "observes, changes no traffic"),
+	MESSAGE("envoy.config.cluster.v3.Cluster"),
+	KERNEL("lb_subset_config transport_socket_matches name type eds_cluster_config lb_policy "
+	       "load_assignment circuit_breakers original_dst_lb_config "
+	       "least_request_lb_config round_robin_lb_config common_lb_config "
+	       "transport_socket load_balancing_policy"),
+	AGENT("cluster_type dns_refresh_rate dns_jitter dns_failure_refresh_rate respect_dns_ttl "
+	      "dns_lookup_family dns_resolvers use_tcp_for_dns_lookups dns_resolution_config "
+	      "typed_dns_resolver_config wait_for_warm_on_init connect_timeout "
+	      "per_connection_buffer_limit_bytes max_requests_per_connection "
+	      "common_http_protocol_options "
+	      "http_protocol_options typed_extension_protocol_options ring_hash_lb_config "
+	      "maglev_lb_config filters"),
+	QUIET("upstream_http_protocol_options", "of TLS"),
+	QUIET("alt_stat_name metadata", "a name or data that nothing here reads"),
+	QUIET("per_connection_buffer_high_watermark_timeout cleanup_interval "
+	      "upstream_connection_options preconnect_policy",
+	      "tunes connections, changes no answer"),
+	QUIET("health_checks outlier_detection close_connections_on_host_health_failure "
+	      "ignore_health_on_host_removal",
+	      "health comes from EDS alone"),
+	QUIET("upstream_bind_config", "refused where requests go to the cluster"),
+	QUIET("lrs_server lrs_report_endpoint_metrics track_timeout_budgets "
+	      "track_cluster_stats",
+	      "observes, changes no traffic"),
+	MESSAGE("envoy.config.cluster.v3.Cluster.CommonLbConfig"),
+	KERNEL("healthy_panic_threshold zone_aware_lb_config locality_weighted_lb_config"),
+	QUIET("update_merge_window", "tunes connections, changes no answer"),
+	QUIET("ignore_new_hosts_until_first_hc override_host_status",
+	      "health comes from EDS alone"),
+	QUIET("close_connections_on_host_set_change",
+	      "connections to an endpoint that left end by themselves"),
+	QUIET("consistent_hashing_lb_config", "of another lb_policy"),
+	MESSAGE("envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig"),
+	AGENT("use_hostname_for_hashing"),
+	MESSAGE("envoy.config.cluster.v3.Cluster.EdsClusterConfig"),
+	KERNEL("eds_config service_name"),
+	MESSAGE("envoy.config.cluster.v3.Cluster.LbSubsetConfig"),
+	KERNEL("fallback_policy default_subset subset_selectors locality_weight_aware "
+	       "scale_locality_weight panic_mode_any list_as_any"),
+	MESSAGE("envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetSelector"),
+	KERNEL("keys single_host_per_subset fallback_policy fallback_keys_subset"),
+	MESSAGE("envoy.config.cluster.v3.Cluster.LeastRequestLbConfig"),
+	KERNEL("choice_count"),
+	MESSAGE("envoy.config.cluster.v3.Cluster.MaglevLbConfig"),
+	AGENT("table_size"),
+	MESSAGE("envoy.config.cluster.v3.Cluster.OriginalDstLbConfig"),
+	AGENT("upstream_port_override"),
+	MESSAGE("envoy.config.cluster.v3.Cluster.RingHashLbConfig"),
+	AGENT("minimum_ring_size hash_function maximum_ring_size"),
+	MESSAGE("envoy.config.cluster.v3.Cluster.RoundRobinLbConfig"),
+	MESSAGE("envoy.config.cluster.v3.Cluster.TransportSocketMatch"),
+	KERNEL("name match"),
+	QUIET("transport_socket", "TLS is refused where an endpoint selects it"),
+	MESSAGE("envoy.config.cluster.v3.Filter"),
+	AGENT("name typed_config"),
+	MESSAGE("envoy.config.cluster.v3.LoadBalancingPolicy"),
+	KERNEL("policies"),
+	MESSAGE("envoy.config.cluster.v3.LoadBalancingPolicy.Policy"),
+	KERNEL("typed_extension_config"),
+	MESSAGE("envoy.config.endpoint.v3.ClusterLoadAssignment"),
+	KERNEL("cluster_name endpoints policy"),
+	MESSAGE("envoy.config.endpoint.v3.ClusterLoadAssignment.Policy"),
+	KERNEL("drop_overloads overprovisioning_factor"),
+	MESSAGE("envoy.config.endpoint.v3.ClusterLoadAssignment.Policy.DropOverload"),
+	KERNEL("category drop_percentage"),
+	MESSAGE("envoy.config.endpoint.v3.Endpoint"),
+	KERNEL("address hostname"),
+	QUIET("health_check_config", "health comes from EDS alone"),
+	QUIET("additional_addresses", "the first address is used"),
+	MESSAGE("envoy.config.endpoint.v3.LbEndpoint"),
+	KERNEL("endpoint health_status metadata load_balancing_weight"),
+	MESSAGE("envoy.config.endpoint.v3.LocalityLbEndpoints"),
+	KERNEL("locality lb_endpoints load_balancing_weight priority"),
+	MESSAGE("envoy.extensions.load_balancing_policies.common.v3.ConsistentHashingLbConfig"),
+	AGENT("use_hostname_for_hashing"),
+	MESSAGE("envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig"),
+	KERNEL("locality_weighted_lb_config zone_aware_lb_config"),
+	MESSAGE("envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest"),
+	KERNEL("choice_count locality_lb_config"),
+	MESSAGE("envoy.extensions.load_balancing_policies.maglev.v3.Maglev"),
+	AGENT("locality_weighted_lb_config table_size consistent_hashing_lb_config"),
+	MESSAGE("envoy.extensions.load_balancing_policies.random.v3.Random"),
+	KERNEL("locality_lb_config"),
+	MESSAGE("envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash"),
+	AGENT("locality_weighted_lb_config hash_function minimum_ring_size maximum_ring_size "
+	      "use_hostname_for_hashing "
+	      "consistent_hashing_lb_config"),
+	MESSAGE("envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin"),
+	KERNEL("locality_lb_config"),
+	MESSAGE("envoy.extensions.upstreams.http.v3.HttpProtocolOptions"),
+	AGENT("common_http_protocol_options explicit_http_config "
+	      "use_downstream_protocol_config auto_config"),
+	QUIET("upstream_http_protocol_options", "of TLS"),
+	MESSAGE("envoy.extensions.upstreams.http.v3.HttpProtocolOptions.AutoHttpConfig"),
+	AGENT("http_protocol_options"),
+	MESSAGE("envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig"),
+	AGENT("http_protocol_options"),
+	MESSAGE("envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig"),
+	AGENT("http_protocol_options"),
+	QUIET("http2_protocol_options", "HTTP/1.1 is spoken, as downstream"),
+	MESSAGE("envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig"),
+	KERNEL("fail_traffic_on_panic"),
+	QUIET("routing_enabled min_cluster_size", "the node has no zone of its own"),
+	MESSAGE("envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig"),
+	MESSAGE("envoy.config.cluster.v3.Cluster.RefreshRate"),
+	AGENT("base_interval max_interval"),
+	MESSAGE("envoy.config.cluster.v3.Cluster.CustomClusterType"),
+	AGENT("name typed_config"),
+	MESSAGE("envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig."
+		"LocalityWeightedLbConfig"),
+	MESSAGE("envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig."
+		"ZoneAwareLbConfig"),
+	KERNEL("fail_traffic_on_panic"),
+	QUIET("routing_enabled min_cluster_size force_locality_direct_routing force_local_zone "
+	      "locality_basis",
+	      "the node has no zone of its own"),
+	MESSAGE("envoy.extensions.clusters.dns.v3.DnsCluster"),
+	AGENT("dns_refresh_rate dns_failure_refresh_rate respect_dns_ttl dns_jitter "
+	      "typed_dns_resolver_config dns_lookup_family all_addresses_in_single_endpoint "
+	      "dns_min_refresh_rate"),
+	MESSAGE("envoy.extensions.clusters.dns.v3.DnsCluster.RefreshRate"),
+	AGENT("base_interval max_interval"),
+	MESSAGE("envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig"),
+	AGENT("resolvers dns_resolver_options use_resolvers_as_fallback query_timeout_seconds "
+	      "query_tries rotate_nameservers edns0_max_payload_size reinit_channel_on_timeout"),
+	MESSAGE("envoy.config.core.v3.DnsResolutionConfig"),
+	AGENT("resolvers dns_resolver_options"),
+	MESSAGE("envoy.config.core.v3.DnsResolverOptions"),
+	AGENT("use_tcp_for_dns_lookups no_default_search_domain"),
+	END,
+};
