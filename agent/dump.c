@@ -331,6 +331,8 @@ static void filter_set(json_t *j, const struct weft_cell_filter *f)
 	set_u64(j, "delays_injected", f->delays);
 	set_u64(j, "faults_overflow", f->overflow);
 	set_u64(j, "active_faults", f->active);
+	set_u64(j, "origin_valid", f->origin_valid);
+	set_u64(j, "origin_invalid", f->origin_invalid);
 }
 
 static void cell_append(void *ctx, uint32_t pod, uint32_t id, uint32_t cell)

@@ -275,6 +275,8 @@ static void set_reply(struct explain *x)
 
 	if (x->req->dec.reply)
 		set(x, "details", img_text(&reply->details));
+	else if (x->req->dec.outcome == WEFT_OUTCOME_CORS)
+		set(x, "details", json_string("cors_response"));
 	else /* worded by a header */
 		set(x, "details", json_string("fault_filter_abort"));
 	if (weft_proxy_preview(x->req, &x->ctx, &text, &len) < 0) {
@@ -429,7 +431,7 @@ static void explain_decision(struct explain *x)
 		set(x, "action", json_string("local_reply"));
 		break;
 	}
-	if (d->reply || d->outcome == WEFT_OUTCOME_FAULT)
+	if (d->reply || d->outcome == WEFT_OUTCOME_FAULT || d->outcome == WEFT_OUTCOME_CORS)
 		set_reply(x);
 }
 

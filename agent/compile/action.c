@@ -70,8 +70,9 @@ static void weight_fill(struct weft_build *b,
 		ret->host = weft_build_str(b, w->host_rewrite_literal);
 	ret->criteria = weft_build_criteria(b, a->metadata_match, w->metadata_match, field);
 	ret->weight = weft_u32(w->weight, 0);
-	ret->override = weft_build_overrides(b, w->n_typed_per_filter_config,
-					     w->typed_per_filter_config, field, &ret->n_override);
+	ret->override =
+		weft_build_overrides(b, WEFT_LEVEL_CLUSTER, w->n_typed_per_filter_config,
+				     w->typed_per_filter_config, NULL, field, &ret->n_override);
 }
 
 static uint32_t weighted_build(struct weft_build *b, const route_action *a,

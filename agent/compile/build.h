@@ -87,6 +87,7 @@ struct weft_build {
 	uint32_t hcm_flags, trusted_hops; /* as weft_rds_ref */
 	struct weft_names_local *names; /* of the filters or routes that are built */
 	struct weft_mirrors mirrors;	/* request_mirror_policies of the route configuration */
+	struct weft_cors_level *cors; /* policies of the levels at hand, the most specific first */
 };
 
 /* Records a cause and the first error. Field path as printf arguments of `where`. */

@@ -49,6 +49,11 @@ const struct weft_field_row weft_fields_listener[] = {
 	MESSAGE("envoy.extensions.filters.common.fault.v3.FaultDelay"),
 	AGENT("fixed_delay header_delay percentage"),
 	MESSAGE("envoy.extensions.filters.common.fault.v3.FaultDelay.HeaderDelay"),
+	MESSAGE("envoy.extensions.filters.http.cors.v3.Cors"),
+	MESSAGE("envoy.extensions.filters.http.cors.v3.CorsPolicy"),
+	AGENT("allow_origin_string_match allow_methods allow_headers expose_headers max_age "
+	      "allow_credentials filter_enabled shadow_enabled allow_private_network_access "
+	      "forward_not_matching_preflights"),
 	MESSAGE("envoy.extensions.filters.http.fault.v3.FaultAbort"),
 	KERNEL("http_status grpc_status percentage"),
 	AGENT("header_abort"),

@@ -6,6 +6,10 @@
 const struct weft_field_row weft_fields_route[] = {
 	MESSAGE("envoy.config.route.v3.CookieMatcher"),
 	KERNEL("name string_match invert_match"),
+	MESSAGE("envoy.config.route.v3.CorsPolicy"),
+	AGENT("allow_origin_string_match allow_methods allow_headers expose_headers max_age "
+	      "allow_credentials filter_enabled shadow_enabled allow_private_network_access "
+	      "forward_not_matching_preflights"),
 	MESSAGE("envoy.config.route.v3.DirectResponseAction"),
 	KERNEL("status body"),
 	MESSAGE("envoy.config.route.v3.FilterConfig"),
@@ -40,7 +44,7 @@ const struct weft_field_row weft_fields_route[] = {
 	      "bodies of retried requests have weft's own limit"),
 	MESSAGE("envoy.config.route.v3.RouteAction"),
 	KERNEL("metadata_match cluster weighted_clusters cluster_not_found_response_code priority"),
-	AGENT("internal_redirect_policy request_mirror_policies cluster_header prefix_rewrite "
+	AGENT("cors internal_redirect_policy request_mirror_policies cluster_header prefix_rewrite "
 	      "regex_rewrite "
 	      "host_rewrite_path_regex "
 	      "path_rewrite host_rewrite_literal "
@@ -87,7 +91,7 @@ const struct weft_field_row weft_fields_route[] = {
 	MESSAGE("envoy.config.route.v3.VirtualHost"),
 	KERNEL("require_tls name domains routes response_headers_to_add response_headers_to_remove "
 	       "typed_per_filter_config"),
-	AGENT("request_mirror_policies request_headers_to_add request_headers_to_remove "
+	AGENT("cors request_mirror_policies request_headers_to_add request_headers_to_remove "
 	      "include_request_attempt_count "
 	      "include_attempt_count_in_response retry_policy"),
 	QUIET("virtual_clusters", "observes, changes no traffic"),

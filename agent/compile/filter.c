@@ -28,6 +28,8 @@ uint32_t weft_build_filter(struct weft_build *b, enum weft_filter_kind kind,
 {
 	if (kind == WEFT_FILTER_RBAC)
 		return weft_build_rbac(b, (const void *)msg, field);
+	if (kind == WEFT_FILTER_CORS)
+		return 0; /* its policies are those of routes */
 	if (kind == WEFT_FILTER_FAULT)
 		return weft_build_fault(b, (const void *)msg, field);
 	return weft_build_rate_limit(b, (const void *)msg, field);
@@ -36,12 +38,14 @@ uint32_t weft_build_filter(struct weft_build *b, enum weft_filter_kind kind,
 /* Any map entry: protobuf-c gives each map its own entry type of this one shape. */
 typedef Envoy__Config__Route__V3__Route__TypedPerFilterConfigEntry map_entry;
 
-static bool override_fill(struct weft_build *b, const Google__Protobuf__Any *any, const char *field,
-			  bool optional, struct weft_img_override *ret);
+static bool override_fill(struct weft_build *b, enum weft_level level,
+			  const Google__Protobuf__Any *any, const char *field, bool optional,
+			  struct weft_img_override *ret);
 
 /* FilterConfig: disabled, then its config is ignored; else it must have one. As Envoy, both. */
-static bool wrapped_fill(struct weft_build *b, const Envoy__Config__Route__V3__FilterConfig *c,
-			 const char *field, struct weft_img_override *ret)
+static bool wrapped_fill(struct weft_build *b, enum weft_level level,
+			 const Envoy__Config__Route__V3__FilterConfig *c, const char *field,
+			 struct weft_img_override *ret)
 {
 	char at[WEFT_FIELD_MAX];
 
@@ -53,7 +57,7 @@ static bool wrapped_fill(struct weft_build *b, const Envoy__Config__Route__V3__F
 		weft_build_fail(b, at, "missing");
 		return false;
 	}
-	return override_fill(b, c->config, at, c->is_optional, ret);
+	return override_fill(b, level, c->config, at, c->is_optional, ret);
 }
 
 /* An override of a filter without effect has none itself. */
@@ -78,6 +82,8 @@ static uint32_t override_kind(const char *type)
 		return WEFT_FILTER_RBAC;
 	if (type && !strcmp(type, FILTERS "fault.v3.HTTPFault"))
 		return WEFT_FILTER_FAULT;
+	if (type && !strcmp(type, FILTERS "cors.v3.CorsPolicy"))
+		return WEFT_FILTER_CORS;
 	return 0;
 }
 
@@ -94,8 +100,9 @@ static void rbac_fill(struct weft_build *b,
 }
 
 /* true: the override has an effect. */
-static bool override_fill(struct weft_build *b, const Google__Protobuf__Any *any, const char *field,
-			  bool optional, struct weft_img_override *ret)
+static bool override_fill(struct weft_build *b, enum weft_level level,
+			  const Google__Protobuf__Any *any, const char *field, bool optional,
+			  struct weft_img_override *ret)
 {
 	ProtobufCMessage *msg = NULL;
 	char *type = weft_any_type(any);
@@ -109,12 +116,15 @@ static bool override_fill(struct weft_build *b, const Google__Protobuf__Any *any
 	} else if (weft_any_unpack(any, b->resource, field, b->diag, &msg)) {
 		b->err = b->err ? b->err : -EINVAL;
 	} else if (!kind) {
-		effect = wrapped_fill(b, (void *)msg, field, ret);
+		effect = wrapped_fill(b, level, (void *)msg, field, ret);
 	} else {
 		ret->kind = kind;
 		if (kind == WEFT_FILTER_RBAC)
 			rbac_fill(b, (void *)msg, field, ret);
-		else
+		else if (kind == WEFT_FILTER_CORS) {
+			ret->config = weft_build_cors(b, level, ret->key, msg, field);
+			msg = NULL;
+		} else
 			ret->config = weft_build_filter(b, kind, msg, field);
 		effect = true;
 	}
@@ -124,7 +134,8 @@ static bool override_fill(struct weft_build *b, const Google__Protobuf__Any *any
 	return effect;
 }
 
-uint32_t weft_build_overrides(struct weft_build *b, size_t n, void *entries, const char *field,
+uint32_t weft_build_overrides(struct weft_build *b, enum weft_level level, size_t n, void *entries,
+			      const Envoy__Config__Route__V3__CorsPolicy *cors, const char *field,
 			      uint32_t *ret_n)
 {
 	struct weft_img_override out[WEFT_FILTERS_MAX] = {0};
@@ -133,18 +144,29 @@ uint32_t weft_build_overrides(struct weft_build *b, size_t n, void *entries, con
 	uint32_t k = 0;
 
 	*ret_n = 0;
-	for (size_t i = 0; i < n; i++) {
-		weft_field(at, field, "typed_per_filter_config[\"%s\"]", entry[i]->key);
+	weft_cors_enter(b, level);
+	for (size_t i = 0; i < n + (cors != NULL); i++) {
+		if (i < n)
+			weft_field(at, field, "typed_per_filter_config[\"%s\"]", entry[i]->key);
+		else
+			weft_field(at, field, "cors");
 		if (k == WEFT_FILTERS_MAX) {
 			weft_build_fail(b, at, "more than %u filters", WEFT_FILTERS_MAX);
 			return 0;
+		}
+		if (i == n) {
+			out[k++] = (struct weft_img_override){
+				.key = WEFT_CORS_KEY,
+				.kind = WEFT_FILTER_CORS,
+				.config = weft_build_cors_old(b, level, cors, at)};
+			break;
 		}
 		if (!entry[i]->value) {
 			weft_build_fail(b, at, "missing");
 			continue;
 		}
 		out[k] = (struct weft_img_override){.key = weft_filter_key(entry[i]->key)};
-		if (override_fill(b, entry[i]->value, at, false, &out[k]))
+		if (override_fill(b, level, entry[i]->value, at, false, &out[k]))
 			k++;
 	}
 	*ret_n = k;

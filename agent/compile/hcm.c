@@ -165,8 +165,7 @@ static void upgrades_fill(struct weft_build *b, const manager *m, const char *fi
 /* Filters of Envoy that do nothing as configured here. */
 static bool filter_idle(struct weft_build *b, const char *type, const char *field)
 {
-	if (!strcmp(type, FILTERS "cors.v3.Cors") ||
-	    !strcmp(type, FILTERS "grpc_stats.v3.FilterConfig")) {
+	if (!strcmp(type, FILTERS "grpc_stats.v3.FilterConfig")) {
 		weft_build_note(b, field, "filter without effect");
 		return true;
 	}
@@ -240,6 +239,8 @@ static void filter_build(struct weft_build *b, const http_filter *f, const char 
 		filter_add(b, f, WEFT_FILTER_RBAC, msg, at, list, ret);
 	else if (!strcmp(type, FILTERS "fault.v3.HTTPFault"))
 		filter_add(b, f, WEFT_FILTER_FAULT, msg, at, list, ret);
+	else if (!strcmp(type, FILTERS "cors.v3.Cors"))
+		filter_add(b, f, WEFT_FILTER_CORS, msg, at, list, ret);
 	else if (filter_idle(b, type, at))
 		;	      /* noted */
 	else if (f->disabled) /* only an override could enable it, and that is refused */

@@ -60,6 +60,23 @@ static json_t *limit_json(uint32_t off)
 			 weft_image_reply(l->reply));
 }
 
+static json_t *cors_json(uint32_t off)
+{
+	const struct weft_img_cors *c = weft_img_at(off);
+	const struct weft_img_cond *cond = c->n_origin ? weft_img_at(c->origin) : NULL;
+	json_t *origins = json_array();
+
+	for (uint32_t i = 0; i < c->n_origin; i++)
+		json_array_append_new(origins, weft_image_cond(&cond[i]));
+	return json_pack("{s:o, s:i, s:i, s:b, s:b, s:b, s:o, s:o, s:o, s:o}", "origins", origins,
+			 "enabled_ppm", (int)c->enabled, "shadow_ppm", (int)c->shadow,
+			 "credentials", c->flags & WEFT_CORS_CREDENTIALS, "private_network",
+			 c->flags & WEFT_CORS_PRIVATE_NETWORK, "answer_all",
+			 c->flags & WEFT_CORS_ANSWER_ALL, "methods", weft_image_text(c->methods),
+			 "headers", weft_image_text(c->headers), "expose",
+			 weft_image_text(c->expose), "max_age", weft_image_text(c->max_age));
+}
+
 static json_t *filter_json(uint32_t kind, uint32_t config, uint32_t disabled)
 {
 	json_t *j = json_pack("{s:b}", "disabled", disabled);
@@ -68,6 +85,8 @@ static json_t *filter_json(uint32_t kind, uint32_t config, uint32_t disabled)
 		json_object_set_new(j, "rbac", weft_image_rbac(config));
 	else if (config && kind == WEFT_FILTER_FAULT)
 		json_object_set_new(j, "fault", weft_image_fault(config));
+	else if (config && kind == WEFT_FILTER_CORS)
+		json_object_set_new(j, "cors", cors_json(config));
 	else if (config)
 		json_object_set_new(j, "rate_limit", limit_json(config));
 	return j;

@@ -11,8 +11,7 @@
 typedef Envoy__Extensions__Filters__Http__LocalRatelimit__V3__LocalRateLimit http_limit;
 typedef Envoy__Extensions__Filters__Network__LocalRatelimit__V3__LocalRateLimit network_limit;
 
-/* FractionalPercent in parts per million. NULL: 0 %, the filters' default. */
-static uint32_t ppm(const Envoy__Config__Core__V3__RuntimeFractionalPercent *p)
+uint32_t weft_ppm(const Envoy__Config__Core__V3__RuntimeFractionalPercent *p)
 {
 	static const uint32_t scale[] = {10000, 100, 1};
 	uint64_t n;
@@ -20,7 +19,7 @@ static uint32_t ppm(const Envoy__Config__Core__V3__RuntimeFractionalPercent *p)
 	if (!p || !p->default_value)
 		return 0;
 	n = (uint64_t)p->default_value->numerator * scale[p->default_value->denominator];
-	return n > 1000000 ? 1000000 : (uint32_t)n;
+	return n > WEFT_PPM_ALL ? WEFT_PPM_ALL : (uint32_t)n;
 }
 
 /* Cost of a token in 1/16 ns, rounded to nearest: weft_img_bucket. */
@@ -50,8 +49,8 @@ uint32_t weft_build_rate_limit(struct weft_build *b, const http_limit *l, const 
 {
 	/* These act on descriptors only, and without descriptors there are none. */
 	static const char body[] = "local_rate_limited";
-	struct weft_img_rate_limit out = {.enabled = ppm(l->filter_enabled),
-					  .enforced = ppm(l->filter_enforced)};
+	struct weft_img_rate_limit out = {.enabled = weft_ppm(l->filter_enabled),
+					  .enforced = weft_ppm(l->filter_enforced)};
 	char at[WEFT_FIELD_MAX];
 	struct weft_reply_text text = {.status = l->status ? (uint32_t)l->status->code : 429,
 				       .body = body,

@@ -7,6 +7,9 @@
 #include "envoy/extensions/filters/http/local_ratelimit/v3/local_rate_limit.pb-c.h"
 #include "envoy/extensions/filters/network/local_ratelimit/v3/local_rate_limit.pb-c.h"
 
+/* FractionalPercent in parts per million. NULL: 0 %, the filters' default. */
+#define WEFT_PPM_ALL 1000000u
+uint32_t weft_ppm(const Envoy__Config__Core__V3__RuntimeFractionalPercent *p);
 /* weft_img_rate_limit. */
 uint32_t
 weft_build_rate_limit(struct weft_build *b,

@@ -162,8 +162,11 @@ void weft_build_route(struct weft_build *b, const route *r, uint32_t index,
 	path_fill(b, r->match, re, ret);
 	out.name = weft_build_str(b, r->name);
 	out.cond = weft_build_conds(b, r->match, re, scope->headers, at, &out.n_cond);
-	out.override = weft_build_overrides(b, r->n_typed_per_filter_config,
-					    r->typed_per_filter_config, field, &out.n_override);
+	out.override = weft_build_overrides(
+		b, WEFT_LEVEL_ROUTE, r->n_typed_per_filter_config, r->typed_per_filter_config,
+		r->action_case == ENVOY__CONFIG__ROUTE__V3__ROUTE__ACTION_ROUTE ? r->route->cors
+										: NULL,
+		field, &out.n_override);
 	changes_fill(b, r, field, &scope->changes);
 	action_fill(b, r, scope, ret, field, &out);
 	if (out.action_kind != WEFT_ACTION_FORWARD)

@@ -79,8 +79,9 @@ static uint32_t vhost_build(struct weft_build *b, const virtual_host *v,
 		out.flags |= WEFT_VHOST_ATTEMPT_COUNT;
 	if (v->include_attempt_count_in_response)
 		out.flags |= WEFT_VHOST_ATTEMPT_COUNT_RESPONSE;
-	out.override = weft_build_overrides(b, v->n_typed_per_filter_config,
-					    v->typed_per_filter_config, field, &out.n_override);
+	out.override =
+		weft_build_overrides(b, WEFT_LEVEL_VHOST, v->n_typed_per_filter_config,
+				     v->typed_per_filter_config, v->cors, field, &out.n_override);
 	for (size_t i = 0; i < v->n_routes && b->err != -ENOMEM && b->err != -ENOSPC; i++)
 		weft_build_route(b, v->routes[i], (uint32_t)i, &scope,
 				 weft_field(at, field, "routes[%zu]", i), &routes[i]);
@@ -268,14 +269,16 @@ uint32_t weft_build_route_config(struct weft_build *b, const route_config *rc, c
 		out.flags |= WEFT_RC_IGNORE_PORT;
 	if (rc->ignore_path_parameters_in_path_matching)
 		out.flags |= WEFT_RC_IGNORE_PARAMETERS;
-	out.override = weft_build_overrides(b, rc->n_typed_per_filter_config,
-					    rc->typed_per_filter_config, field, &out.n_override);
+	out.override =
+		weft_build_overrides(b, WEFT_LEVEL_TABLE, rc->n_typed_per_filter_config,
+				     rc->typed_per_filter_config, NULL, field, &out.n_override);
 	b->mirrors = weft_build_mirrors(b, rc->n_request_mirror_policies,
 					rc->request_mirror_policies, field);
 	hosts_fill(b, rc, &names, field, &out);
 	out.headers = weft_build_names(b, &names, &out.bloom);
 	if (weft_build_prepared(b, &names))
 		out.flags |= WEFT_RC_PREPARED;
+	weft_cors_leave(b);
 	b->names = NULL;
 	for (uint32_t i = 0; i < names.n; i++)
 		free(names.name[i]);

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "agent/cleanup.h"
-#include "agent/proxy/internal.h"
+#include "agent/proxy/mutate.h"
 
 /* ---- beginning and end ---- */
 
@@ -92,6 +92,7 @@ void exchange_end(struct exchange *x)
 	timer_remove(&x->backoff);
 	timer_remove(&x->life);
 	buf_free(w, &x->head);
+	buf_free(w, &x->cors);
 	buf_free(w, &x->body);
 	exchange_unpin(x);
 	d->x = NULL;
@@ -266,7 +267,8 @@ static void answer(struct down *d, struct weft_req *req, struct weft_ctx *ctx, b
 	enum weft_outcome outcome = req->dec.outcome;
 	const struct weft_img_hcm *h = weft_img_at(req->dec.hcm);
 
-	if (decided && outcome != WEFT_OUTCOME_UPGRADE_FAILED && outcome != WEFT_OUTCOME_FAULT && !req->dec.reply)
+	if (decided && outcome != WEFT_OUTCOME_UPGRADE_FAILED && outcome != WEFT_OUTCOME_FAULT &&
+	    outcome != WEFT_OUTCOME_CORS && !req->dec.reply)
 		decided = false; /* no reply for it: an image of another make */
 	if (decided &&
 	    (weft_reply_is_formed(req) || outcome == WEFT_OUTCOME_UPGRADE_FAILED || outcome == WEFT_OUTCOME_FAULT) &&
@@ -386,8 +388,13 @@ static void judge(struct down *d, struct weft_req *req, struct weft_ctx *ctx, ui
 		return;
 	}
 	x->ctx = *ctx;
-	if (decided)
+	if (decided) {
 		exchange_decision_set(x, &req->dec);
+		if (cors_prepare(d->worker, x, req)) {
+			down_close(d);
+			return;
+		}
+	}
 	consume(d, req->head_len);
 	timer_clear(&d->timer);
 	d->exchanges++;

@@ -284,6 +284,7 @@ struct exchange {
 	uint32_t retries_left, attempts;
 	struct body req_body, resp_body;
 	struct buf head; /* the request head for upstream, without its blank line */
+	struct buf cors; /* lines of the response that a CORS policy says */
 	struct buf body; /* what was read of the body while it may be needed again, as it goes on the wire */
 	size_t body_sent; /* of `body`, in this attempt */
 	uint32_t n_tried;

@@ -183,6 +183,8 @@ static int text_write(struct down *d, const struct reply *a, const char *extra)
 		r = buf_add(w, &text, extra, strlen(extra));
 	}
 	if (!r)
+		r = cors_apply(d->x, &l);
+	if (!r)
 		r = reply_write(d, a, buf_at(&text), buf_len(&text));
 	buf_free(w, &text);
 	return r;
@@ -357,6 +359,8 @@ static int formed_write(struct down *d, const struct weft_req *req, const struct
 		e = line_add_number(d->worker, &text, "x-envoy-attempt-count", 21, x->attempts ? x->attempts : 1);
 	}
 	if (!e)
+		e = cors_apply(x, &l);
+	if (!e)
 		e = reply_write(d, &a, buf_at(&text), buf_len(&text));
 	buf_free(d->worker, &text);
 	return e;
@@ -391,7 +395,8 @@ bool local_image(struct down *d, uint32_t reply, bool close)
 	close = ends_after(d, close, r->flags & WEFT_REPLY_CLOSES);
 	e = weft_reply_plan_std(reply, x && x->head_method, &plan);
 	if (!e && x &&
-	    (changes_of(x) || x->attempt_count_back || x->hcm->flags & WEFT_HCM_REQUEST_ID_IN_RESPONSE))
+	    (changes_of(x) || x->attempt_count_back || buf_len(&x->cors) ||
+	     x->hcm->flags & WEFT_HCM_REQUEST_ID_IN_RESPONSE))
 		e = formed_write(d, NULL, &plan, reply, close);
 	else if (!e && x && x->req_flags & WEFT_REQ_GRPC)
 		e = grpc_plan(d, NULL, &plan, r, x->head_method, close);
@@ -417,12 +422,26 @@ static int fault_write(struct down *d, const struct weft_req *req, bool close)
 	return text_write(d, &a, NULL);
 }
 
+/* A preflight's: the policy's lines alone, whatever rules and the client's kind say. */
+static int preflight_write(struct down *d, const struct weft_req *req, bool close)
+{
+	struct reply a = {.status = 200,
+			  .body = "",
+			  .close = close,
+			  .head_method = req->flags & WEFT_REQ_HEAD_METHOD};
+	const struct buf *lines = &d->x->cors;
+
+	return reply_write(d, &a, buf_at(lines), buf_len(lines));
+}
+
 int local_decision_write(struct down *d, const struct weft_req *req, const struct weft_ctx *ctx, bool close)
 {
 	const struct weft_img_reply *r = weft_img_at(req->dec.reply);
 	struct weft_reply_plan plan = {0};
 	int e;
 
+	if (req->dec.outcome == WEFT_OUTCOME_CORS)
+		return preflight_write(d, req, close);
 	if (req->dec.outcome == WEFT_OUTCOME_FAULT && (!req->dec.reply || req->flags & WEFT_REQ_GRPC))
 		return fault_write(d, req, close);
 	e = weft_reply_plan(req, ctx, &plan);

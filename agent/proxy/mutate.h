@@ -47,6 +47,13 @@ struct format {
 /* Appends the value to out. -ENOMEM. */
 int format_value(struct worker *w, const struct format *f, const struct weft_img_header *h, struct buf *out);
 
+/* ---- CORS (cors.c) ---- */
+
+/* Fills x->cors from the decision. -ENOMEM. */
+int cors_prepare(struct worker *w, struct exchange *x, const struct weft_req *req);
+/* Puts them in place of what the response has of these names; x may be NULL. */
+int cors_apply(const struct exchange *x, struct lines *l);
+
 /* ---- mutations (mutate.c) ---- */
 
 /* Applies weft_img_changes to the lines, level by level; 0 changes nothing. f->resp or f->req are those lines. */

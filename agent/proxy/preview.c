@@ -40,7 +40,8 @@ static int write_text(struct stage *s, struct weft_req *req, const struct weft_c
 			r = buf_add(&s->worker, &x->head, "\r\n", 2);
 		return r ? r : text_take(&x->head, ret, ret_len);
 	}
-	if (!req->dec.reply && req->dec.outcome != WEFT_OUTCOME_FAULT)
+	if (!req->dec.reply && req->dec.outcome != WEFT_OUTCOME_FAULT &&
+	    req->dec.outcome != WEFT_OUTCOME_CORS)
 		return -ENOENT;
 	if (weft_reply_is_formed(req) || req->dec.outcome == WEFT_OUTCOME_FAULT)
 		r = request_lines(&s->worker, x, req);
@@ -63,9 +64,12 @@ int weft_proxy_preview(struct weft_req *req, const struct weft_ctx *ctx, char **
 	memcpy(s->x.request_id, "00000000-0000-4000-8000-000000000000", sizeof(s->x.request_id));
 	exchange_request_set(&s->x, req);
 	exchange_decision_set(&s->x, &req->dec);
-	r = write_text(s, req, ctx, ret, ret_len);
+	r = cors_prepare(&s->worker, &s->x, req);
+	if (!r)
+		r = write_text(s, req, ctx, ret, ret_len);
 	buf_free(&s->worker, &s->down.out);
 	buf_free(&s->worker, &s->x.head);
+	buf_free(&s->worker, &s->x.cors);
 	while (s->worker.n_spare)
 		free(s->worker.buf_spare[--s->worker.n_spare]);
 	free(s);

@@ -263,6 +263,7 @@ enum weft_filter_kind {
 	WEFT_FILTER_LOCAL_RATE_LIMIT = 1, /* weft_img_rate_limit */
 	WEFT_FILTER_RBAC,		  /* weft_img_rbac */
 	WEFT_FILTER_FAULT,		  /* weft_img_fault */
+	WEFT_FILTER_CORS,		  /* weft_img_cors; of routes only */
 };
 
 struct weft_img_filter {
@@ -278,6 +279,29 @@ struct weft_img_override {
 	__u32 kind; /* enum weft_filter_kind, 0: any (FilterConfig.disabled). Of another kind than the filter: none */
 	__u32 config;
 	__u32 disabled; /* FilterConfig.disabled */
+};
+
+/* Key of the deprecated cors fields: they are for any CORS filter that no level has an override of. */
+#define WEFT_CORS_KEY 0xffffffffu
+#define WEFT_CORS_CREDENTIALS (1u << 0)
+#define WEFT_CORS_PRIVATE_NETWORK (1u << 1)
+#define WEFT_CORS_ANSWER_ALL (1u << 2) /* preflights of other origins too (forward_not_matching_preflights: false) */
+
+#define WEFT_CORS_ANY (1u << 3) /* a matcher fits "*": then every origin is allowed (Envoy 1.40) */
+
+/* A policy together with what the levels around it say where it says nothing. The agent alone applies it. */
+struct weft_img_cors {
+	__u32 cell; /* state id of its weft_cell_filter */
+	__u32 flags;
+	__u32 enabled; /* millionths of requests */
+	__u32 shadow;  /* only counted */
+	__u32 n_origin;
+	__u32 origin; /* struct weft_img_cond[n] on the header "origin" */
+	__u32 slot_origin, slot_method, slot_headers, slot_network; /* weft_value */
+	struct weft_img_str methods; /* "*": those that are asked for */
+	struct weft_img_str headers; /* the same */
+	struct weft_img_str expose;
+	struct weft_img_str max_age;
 };
 
 #define WEFT_RATE_PER_CONNECTION (1u << 0)

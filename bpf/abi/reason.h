@@ -27,6 +27,7 @@
 	X(MISSING_PATH, "missing_path_rejected", "404: target is not a path")                      \
 	X(RBAC_DENIED, "rbac_denied", "403: RBAC allows the request not, or denies it")           \
 	X(FAULT, "fault_injected", "answered by an injected abort")                               \
+	X(CORS, "cors_response", "a preflight, answered by the CORS policy")                       \
 	X(REFUSED_BLACKHOLE, "refused_blackhole", "connect() refused: cluster without endpoints by design") \
 	X(REFUSED_OVERFLOW, "refused_overflow", "connect() refused: max_connections is reached")   \
 	X(REFUSED_NO_ENDPOINT, "refused_no_endpoint", "connect() refused: no usable endpoint")     \
@@ -65,6 +66,7 @@
 	X(GRPC, "grpc", "a gRPC client is answered: the agent words the reply")                  \
 	X(SHADOW, "shadow_limit", "a limit that is not enforced adds request headers")            \
 	X(FAULT, "fault", "an injected delay, or an abort that headers or a gRPC client word")    \
+	X(CORS, "cors", "a request with an origin that a CORS policy looks at")                     \
 	X(RBAC, "rbac", "network RBAC denies the connection, or only the agent can judge it")     \
 	X(MUTATION, "header_mutation", "the reply's headers are worked out for each request")      \
 	X(CLUSTER_HEADER, "cluster_header", "a request header names the cluster")                  \

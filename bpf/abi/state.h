@@ -136,7 +136,9 @@ struct weft_cell_filter {
 	__u64 overflow; /* max_active_faults was reached */
 	__u32 active;	/* requests that wait, or have waited and are not done */
 	__u32 pad0;
-	__u64 pad[8];
+	__u64 origin_valid; /* CORS */
+	__u64 origin_invalid;
+	__u64 pad[6];
 };
 static_assert(sizeof(struct weft_cell_filter) == WEFT_CELL_SIZE, "filter");
 static_assert(sizeof(struct weft_cell_bucket) == WEFT_CELL_SIZE, "bucket");

@@ -26,6 +26,7 @@ WEFT_INLINE void weft_decision_reset(struct weft_req *req)
 	d->cluster_id = d->cluster = d->endpoints = 0;
 	d->reply = d->redirect = 0;
 	d->n_paid = d->need_cell = d->n_add = 0;
+	d->cors = d->cors_allowed = 0;
 	d->delay_ms = d->delay_cell = d->fault_status = d->fault_grpc = 0;
 }
 

@@ -129,6 +129,8 @@ struct weft_decision {
 	__u32 delay_cell;   /* where the waiting one is counted */
 	__u32 fault_status; /* FAULT: HTTP status */
 	__u32 fault_grpc;   /* gRPC status + 1 of an abort, 0: that of the HTTP status */
+	__u32 cors;	    /* weft_img_cors that the response follows (agent only) */
+	__u32 cors_allowed; /* the origin is one of it */
 	__u32 hashed; /* hash is set: hash_policy found something (agent only) */
 	__u64 hash;
 	__u32 add[WEFT_FILTERS_MAX]; /* weft_img_headers: request headers of limits not enforced */

@@ -4,6 +4,7 @@
 /* HTTP filters of a connection manager, in chain order, each with its most specific configuration. */
 
 #include "bpf/engine/cluster.h"
+#include "bpf/engine/cors.h"
 #include "bpf/engine/fault.h"
 #include "bpf/engine/limit.h"
 #include "bpf/engine/rbac.h"
@@ -69,6 +70,8 @@ WEFT_GLOBAL __u32 weft_filter_config(struct weft_req *req, __u32 rc, __u32 filte
 	__u32 config = f->config, off = f->disabled, kind = f->kind;
 	__u32 o = weft_override_specific(req, rc, f->key);
 
+	if (!o && kind == WEFT_FILTER_CORS)
+		o = weft_override_specific(req, rc, WEFT_CORS_KEY);
 	/* what is meant for another filter changes nothing, and hides what a less specific level says */
 	if (o && (!WEFT_IMG(struct weft_img_override, o)->kind ||
 		  WEFT_IMG(struct weft_img_override, o)->kind == kind)) {
@@ -115,6 +118,8 @@ WEFT_GLOBAL int weft_filter_prepare(struct weft_req *req, struct weft_ctx *ctx, 
 			id = WEFT_IMG(struct weft_img_rbac, config)->cell;
 		else if (kind == WEFT_FILTER_FAULT)
 			id = WEFT_IMG(struct weft_img_fault, config)->cell;
+		else if (kind == WEFT_FILTER_CORS)
+			id = weft_cors_prepare(req, config);
 		else
 			id = weft_rate_prepare(req, config);
 
@@ -303,6 +308,15 @@ WEFT_GLOBAL int weft_filters_run(struct weft_req *req, struct weft_ctx *ctx, __u
 			r = weft_rbac_run(req, ctx, config, cell);
 		else if (kind == WEFT_FILTER_FAULT)
 			r = weft_fault_run(req, ctx, config, cell, random);
+#ifndef __bpf__
+		else if (kind == WEFT_FILTER_CORS)
+			r = weft_cors_run(
+				req, ctx, config, cell,
+				weft_chance(WEFT_IMG(struct weft_img_cors, config)->enabled,
+					    random),
+				weft_chance(WEFT_IMG(struct weft_img_cors, config)->shadow,
+					    weft_random_next(random)));
+#endif
 		else
 			r = weft_rate_run(req, ctx, i, random);
 		if (r)

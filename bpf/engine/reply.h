@@ -74,6 +74,11 @@ WEFT_GLOBAL int weft_reply_formed(struct weft_req *req)
 	WEFT_IMG_BASE(0);
 	__u32 off = weft_reply_response(req), outcome = req->dec.outcome;
 
+#ifndef __bpf__
+	if (req->dec.cors_allowed)
+		return 1;
+#endif
+
 	/* of the router's own: how often it tried to send the request */
 	if ((outcome == WEFT_OUTCOME_OVERFLOW || outcome == WEFT_OUTCOME_NO_HEALTHY_UPSTREAM) &&
 	    WEFT_IMG(struct weft_img_vhost, req->dec.vhost)->flags & WEFT_VHOST_ATTEMPT_COUNT_RESPONSE)

@@ -182,8 +182,6 @@ static void test_noted_fields(void **state)
 static void test_filters_without_effect(void **state)
 {
 	(void)state;
-	conf_noted(WITH(FILTER("envoy.extensions.filters.http.cors.v3.Cors", "")), "Listener/l",
-		   F0);
 	conf_noted(WITH(FILTER("envoy.extensions.filters.http.grpc_stats.v3.FilterConfig", "")),
 		   "Listener/l", F0);
 	conf_noted(WITH(GLOBAL_LIMIT("disabled: true,")), "Listener/l", F0);
