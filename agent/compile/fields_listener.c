@@ -6,6 +6,8 @@
 const struct weft_field_row weft_fields_listener[] = {
 	MESSAGE("envoy.config.listener.v3.AdditionalAddress"),
 	KERNEL("address"),
+	QUIET("socket_options tcp_keepalive",
+	      "of a socket that weft does not open: connections are taken in connect()"),
 	MESSAGE("envoy.config.listener.v3.Filter"),
 	KERNEL("name typed_config"),
 	MESSAGE("envoy.config.listener.v3.FilterChain"),
@@ -116,7 +118,7 @@ const struct weft_field_row weft_fields_listener[] = {
 	QUIET("unix_sockets", "apps connect by TCP"),
 	MESSAGE("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager."
 		"UpgradeConfig"),
-	AGENT("upgrade_type filters enabled"),
+	AGENT("upgrade_type enabled"),
 	MESSAGE("envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter"),
 	KERNEL("name typed_config is_optional disabled"),
 	MESSAGE("envoy.extensions.filters.network.http_connection_manager.v3.Rds"),
