@@ -144,6 +144,29 @@ static int take_list(struct loader *l, const struct document *doc, ProtobufCMess
 	return r;
 }
 
+/*
+ * A listener of the bootstrap need not have a name (Envoy makes one up). Its address is one that
+ * stays the same over reloads, and that its user knows.
+ */
+static int name_listener(Envoy__Config__Listener__V3__Listener *listener)
+{
+	const Envoy__Config__Core__V3__SocketAddress *a;
+	char *name;
+
+	if (*listener->name || !listener->address ||
+	    listener->address->address_case !=
+		    ENVOY__CONFIG__CORE__V3__ADDRESS__ADDRESS_SOCKET_ADDRESS)
+		return 0;
+	a = listener->address->socket_address;
+	if (asprintf(&name, strchr(a->address, ':') ? "[%s]:%u" : "%s:%u", a->address,
+		     a->port_value) < 0)
+		return -ENOMEM;
+	if (listener->name != protobuf_c_empty_string)
+		free(listener->name);
+	listener->name = name;
+	return 0;
+}
+
 /* The path of a source, NULL when it is another kind of source. */
 static const char *source_path(const Envoy__Config__Core__V3__ConfigSource *s)
 {
@@ -214,6 +237,8 @@ static int load_bootstrap(struct loader *l, const struct document *doc, const js
 	if (b->static_resources)
 		r = take_list(l, doc, (ProtobufCMessage **)b->static_resources->clusters,
 			      b->static_resources->n_clusters, WEFT_XDS_CLUSTER);
+	for (size_t i = 0; !r && b->static_resources && i < b->static_resources->n_listeners; i++)
+		r = name_listener(b->static_resources->listeners[i]);
 	if (!r && b->static_resources)
 		r = take_list(l, doc, (ProtobufCMessage **)b->static_resources->listeners,
 			      b->static_resources->n_listeners, WEFT_XDS_LISTENER);

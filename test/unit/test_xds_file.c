@@ -107,6 +107,32 @@ static void documents_lists_and_single_resources(void **state)
 	weft_snapshot_free(s);
 }
 
+#define LISTENER(name, address, port)                                                              \
+	"  - {" name "address: {socket_address: {address: \"" address "\", port_value: " port      \
+	"}}, filter_chains: [{filters: [{name: envoy.filters.network.tcp_proxy, typed_config: "    \
+	"{\"@type\": t/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: t, "   \
+	"cluster: c}}]}]}\n"
+
+static void listeners_of_a_bootstrap_need_no_name(void **state)
+{
+	struct weft_snapshot *s;
+
+	(void)state;
+	s = load(put("a.yaml",
+		     "static_resources:\n  listeners:\n" LISTENER("", "0.0.0.0", "80")
+			     LISTENER("name: \"\", ", "0.0.0.0", "81") LISTENER("", "::1", "80")
+				     LISTENER("name: l, ", "::1", "81")));
+	assert_int_equal(weft_snapshot_count(s, WEFT_XDS_LISTENER), 4);
+	assert_string_equal(weft_snapshot_at(s, WEFT_XDS_LISTENER, 0)->name, "0.0.0.0:80");
+	assert_string_equal(weft_snapshot_at(s, WEFT_XDS_LISTENER, 1)->name, "0.0.0.0:81");
+	assert_string_equal(weft_snapshot_at(s, WEFT_XDS_LISTENER, 2)->name, "[::1]:80");
+	assert_string_equal(weft_snapshot_at(s, WEFT_XDS_LISTENER, 3)->name, "l");
+	weft_snapshot_free(s);
+	refuse(put("a.yaml", "static_resources:\n  listeners:\n" LISTENER("", "0.0.0.0", "80")
+				     LISTENER("", "0.0.0.0", "80")),
+	       "Listener/0.0.0.0:80 is there twice");
+}
+
 static void folders_are_read_in_order_without_others(void **state)
 {
 	struct weft_snapshot *s;
@@ -241,10 +267,16 @@ static void istio_sample(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(documents_lists_and_single_resources, make_folder, remove_folder),
-		cmocka_unit_test_setup_teardown(folders_are_read_in_order_without_others, make_folder, remove_folder),
-		cmocka_unit_test_setup_teardown(bootstrap_with_paths_and_runtime, make_folder, remove_folder),
-		cmocka_unit_test_setup_teardown(errors_name_file_and_line, make_folder, remove_folder),
+		cmocka_unit_test_setup_teardown(documents_lists_and_single_resources, make_folder,
+						remove_folder),
+		cmocka_unit_test_setup_teardown(listeners_of_a_bootstrap_need_no_name, make_folder,
+						remove_folder),
+		cmocka_unit_test_setup_teardown(folders_are_read_in_order_without_others,
+						make_folder, remove_folder),
+		cmocka_unit_test_setup_teardown(bootstrap_with_paths_and_runtime, make_folder,
+						remove_folder),
+		cmocka_unit_test_setup_teardown(errors_name_file_and_line, make_folder,
+						remove_folder),
 		cmocka_unit_test_setup_teardown(all_causes_are_told, make_folder, remove_folder),
 		cmocka_unit_test(istio_sample),
 	};
