@@ -85,8 +85,8 @@ static void regex_set(struct weft_build *b, struct weft_img_cond *c,
 		weft_build_regex_cond(b, re, c);
 }
 
-static void string_set(struct weft_build *b, struct weft_img_cond *c,
-		       const Envoy__Type__Matcher__V3__StringMatcher *m, const char *field)
+void weft_build_string_cond(struct weft_build *b, const Envoy__Type__Matcher__V3__StringMatcher *m,
+			    const char *field, struct weft_img_cond *c)
 {
 	char at[WEFT_FIELD_MAX];
 
@@ -140,7 +140,8 @@ void weft_build_header_cond(struct weft_build *b, const matcher *m, struct weft_
 		text_set(b, c, WEFT_COND_CONTAINS, m->contains_match);
 		break;
 	case ENVOY__CONFIG__ROUTE__V3__HEADER_MATCHER__HEADER_MATCH_SPECIFIER_STRING_MATCH:
-		string_set(b, c, m->string_match, weft_field(at, field, "string_match"));
+		weft_build_string_cond(b, m->string_match, weft_field(at, field, "string_match"),
+				       c);
 		break;
 	case ENVOY__CONFIG__ROUTE__V3__HEADER_MATCHER__HEADER_MATCH_SPECIFIER_RANGE_MATCH:
 		c->kind = WEFT_COND_RANGE;
@@ -164,7 +165,7 @@ void weft_build_path_cond(struct weft_build *b, const Envoy__Type__Matcher__V3__
 			  const char *field, struct weft_img_cond *c)
 {
 	c->from = WEFT_FROM_PATH;
-	string_set(b, c, m, field);
+	weft_build_string_cond(b, m, field, c);
 }
 
 uint8_t weft_build_slot(struct weft_build *b, const char *name, struct weft_names_local *names,
@@ -192,7 +193,8 @@ static void query_fill(struct weft_build *b,
 	c->kind = WEFT_COND_PRESENT;
 	switch (m->query_parameter_match_specifier_case) {
 	case ENVOY__CONFIG__ROUTE__V3__QUERY_PARAMETER_MATCHER__QUERY_PARAMETER_MATCH_SPECIFIER_STRING_MATCH:
-		string_set(b, c, m->string_match, weft_field(at, field, "string_match"));
+		weft_build_string_cond(b, m->string_match, weft_field(at, field, "string_match"),
+				       c);
 		break;
 	case ENVOY__CONFIG__ROUTE__V3__QUERY_PARAMETER_MATCHER__QUERY_PARAMETER_MATCH_SPECIFIER_PRESENT_MATCH:
 		if (!m->present_match)
@@ -218,7 +220,8 @@ static void cookie_fill(struct weft_build *b, const Envoy__Config__Route__V3__Co
 	c->name_len = name.len;
 	c->flags = m->invert_match ? WEFT_COND_INVERT : 0;
 	if (m->string_match)
-		string_set(b, c, m->string_match, weft_field(at, field, "string_match"));
+		weft_build_string_cond(b, m->string_match, weft_field(at, field, "string_match"),
+				       c);
 	else
 		weft_build_fail(b, weft_field(at, field, "string_match"), "value is required");
 }
@@ -251,6 +254,24 @@ static bool tls_fill(const route_match *m, struct weft_img_cond *c)
 	return true;
 }
 
+/* Metadata and filter state that nothing has set: false where all of them hold. */
+static bool unset_fill(struct weft_build *b, const route_match *m, const char *field,
+		       struct weft_img_cond *c)
+{
+	char at[WEFT_FIELD_MAX];
+	bool all = true;
+
+	for (size_t i = 0; i < m->n_dynamic_metadata; i++)
+		all &= weft_build_unset_metadata(b, m->dynamic_metadata[i],
+						 weft_field(at, field, "dynamic_metadata[%zu]", i));
+	for (size_t i = 0; i < m->n_filter_state; i++)
+		all &= weft_build_unset_state(b, m->filter_state[i],
+					      weft_field(at, field, "filter_state[%zu]", i));
+	if (!all)
+		known_set(c, false);
+	return !all;
+}
+
 uint32_t weft_build_conds(struct weft_build *b, const route_match *m, const struct weft_regex *path,
 			  struct weft_names_local *names, const char *field, uint32_t *ret_n)
 {
@@ -261,6 +282,8 @@ uint32_t weft_build_conds(struct weft_build *b, const route_match *m, const stru
 	*ret_n = 0;
 	/* cheap ones first: the first that does not hold ends the route */
 	if (tls_fill(m, &out[n]))
+		n++;
+	if (unset_fill(b, m, field, &out[n]))
 		n++;
 	if (fraction_fill(m, &out[n]))
 		n++;

@@ -83,7 +83,9 @@ const struct weft_field_row weft_fields_route[] = {
 	QUIET("metadata", "a name or data that nothing here reads"),
 	MESSAGE("envoy.config.route.v3.RouteMatch"),
 	KERNEL("prefix path safe_regex connect_matcher path_separated_prefix case_sensitive "
-	       "runtime_fraction headers query_parameters cookies grpc tls_context"),
+	       "runtime_fraction headers query_parameters cookies grpc tls_context "
+	       "dynamic_metadata "
+	       "filter_state"),
 	MESSAGE("envoy.config.route.v3.RouteMatch.ConnectMatcher"),
 	MESSAGE("envoy.config.route.v3.RouteMatch.GrpcRouteMatchOptions"),
 	MESSAGE("envoy.config.route.v3.RouteMatch.TlsContextMatchOptions"),

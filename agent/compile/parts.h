@@ -100,6 +100,24 @@ void weft_build_header_cond(struct weft_build *b, const Envoy__Config__Route__V3
 			    struct weft_img_cond *c);
 void weft_build_path_cond(struct weft_build *b, const Envoy__Type__Matcher__V3__StringMatcher *m,
 			  const char *field, struct weft_img_cond *c);
+/* The text of a condition whose place is set: kind, value and case. */
+void weft_build_string_cond(struct weft_build *b, const Envoy__Type__Matcher__V3__StringMatcher *m,
+			    const char *field, struct weft_img_cond *c);
+/*
+ * What an outbound connection in clear text never has: dynamic metadata that no filter writes,
+ * filter state that nothing sets, a server name. Whether such a matcher fits, as Envoy takes a
+ * value that is not there: any value matcher fails, then invert. What Envoy refuses is refused.
+ */
+bool weft_build_unset_metadata(struct weft_build *b,
+			       const Envoy__Type__Matcher__V3__MetadataMatcher *m,
+			       const char *field);
+bool weft_build_unset_state(struct weft_build *b,
+			    const Envoy__Type__Matcher__V3__FilterStateMatcher *m,
+			    const char *field);
+/* A condition on an empty text. */
+void weft_build_empty_cond(struct weft_build *b, const Envoy__Type__Matcher__V3__StringMatcher *m,
+			   struct weft_names_local *names, const char *field,
+			   struct weft_img_cond *c);
 /* Is a name among these that the connection manager at hand sets or changes? */
 bool weft_build_prepared(const struct weft_build *b, const struct weft_names_local *names);
 /* The table of a list of names (weft_img_tab), and its bloom word. */

@@ -169,6 +169,40 @@ static bool too_deep(struct program *p, const char *field)
 	return true;
 }
 
+/* The server name that a client's TLS would say: here there is none. */
+static uint32_t emit_server_name(struct program *p,
+				 const Envoy__Type__Matcher__V3__StringMatcher *m,
+				 const char *field, struct way w)
+{
+	struct weft_img_cond c = {0};
+
+	if (p->network) { /* a listener filter may have seen TLS go by */
+		weft_build_fail(p->b, field, "unsupported in a network filter");
+		return w.no;
+	}
+	weft_build_empty_cond(p->b, m, p->b->names, field, &c);
+	return emit_cond(p, &c, w);
+}
+
+static uint32_t emit_metadata(struct program *p, const Envoy__Type__Matcher__V3__MetadataMatcher *m,
+			      const char *field, struct way w)
+{
+	return weft_build_unset_metadata(p->b, m, field) ? w.yes : w.no;
+}
+
+static uint32_t emit_sourced(struct program *p, const Envoy__Config__Rbac__V3__SourcedMetadata *m,
+			     const char *field, struct way w)
+{
+	char at[WEFT_FIELD_MAX];
+
+	if (m->metadata_source == ENVOY__CONFIG__RBAC__V3__METADATA_SOURCE__DYNAMIC)
+		return emit_metadata(p, m->metadata_matcher,
+				     weft_field(at, field, "metadata_matcher"), w);
+	weft_build_fail(p->b, weft_field(at, field, "metadata_source"),
+			"unsupported: metadata of the route");
+	return w.no;
+}
+
 /* ---- permissions ---- */
 
 static uint32_t permission_emit(struct program *p, const permission *m, const char *field,
@@ -210,15 +244,17 @@ static uint32_t permission_leaf(struct program *p, const permission *m, const ch
 		return emit_range(p, m->destination_port_range,
 				  weft_field(at, field, "destination_port_range"), w);
 	case RULE(METADATA):
-		return refuse(p, field, "metadata", w);
+		return emit_metadata(p, m->metadata, weft_field(at, field, "metadata"), w);
 	case RULE(REQUESTED_SERVER_NAME):
-		return refuse(p, field, "requested_server_name", w);
+		return emit_server_name(p, m->requested_server_name,
+					weft_field(at, field, "requested_server_name"), w);
 	case RULE(MATCHER):
 		return refuse(p, field, "matcher", w);
 	case RULE(URI_TEMPLATE):
 		return refuse(p, field, "uri_template", w);
 	case RULE(SOURCED_METADATA):
-		return refuse(p, field, "sourced_metadata", w);
+		return emit_sourced(p, m->sourced_metadata,
+				    weft_field(at, field, "sourced_metadata"), w);
 	default:
 		return refuse(p, field, "rule", w);
 	}
@@ -291,11 +327,15 @@ static uint32_t principal_leaf(struct program *p, const principal *m, const char
 	case IDENTIFIER(URL_PATH):
 		return emit_path(p, m->url_path, weft_field(at, field, "url_path"), w);
 	case IDENTIFIER(METADATA):
-		return refuse(p, field, "metadata", w);
+		return emit_metadata(p, m->metadata, weft_field(at, field, "metadata"), w);
 	case IDENTIFIER(FILTER_STATE):
-		return refuse(p, field, "filter_state", w);
+		return weft_build_unset_state(p->b, m->filter_state,
+					      weft_field(at, field, "filter_state"))
+			       ? w.yes
+			       : w.no;
 	case IDENTIFIER(SOURCED_METADATA):
-		return refuse(p, field, "sourced_metadata", w);
+		return emit_sourced(p, m->sourced_metadata,
+				    weft_field(at, field, "sourced_metadata"), w);
 	case IDENTIFIER(CUSTOM):
 		return refuse(p, field, "custom", w);
 	default:

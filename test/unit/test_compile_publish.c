@@ -74,12 +74,12 @@ static void test_refusal_leaves_the_old(void **state)
 	rc = route_config();
 	weft_store_stats(c.store, &before);
 	assert_int_equal(
-		conf_set(&c, LISTENER_80 R("/b, filter_state: [{key: a, string_match: {exact: b}}]") C("http2_protocol_options: {}, ")),
+		conf_set(&c, LISTENER_80 R("/b, filter_state: [{key: io.istio.x, string_match: {exact: b}}]") C("http2_protocol_options: {}, ")),
 		-EINVAL);
 	/* all causes at once */
 	assert_non_null(conf_find(&c.diag, "Cluster/c", "http2_protocol_options"));
 	assert_non_null(conf_find(&c.diag, "RouteConfiguration/r",
-				  "virtual_hosts[0].routes[0].match.filter_state"));
+				  "virtual_hosts[0].routes[0].match.filter_state[0].key"));
 	assert_int_equal(route_config(), rc);
 	weft_store_stats(c.store, &after);
 	assert_int_equal(after.img_used, before.img_used);

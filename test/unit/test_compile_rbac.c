@@ -401,19 +401,21 @@ static void refused(const char *permission, const char *principal, const char *m
 static void test_refused(void **state)
 {
 	(void)state;
-	NO_PERMISSION("requested_server_name: {exact: a}", "requested_server_name");
-	NO_PERMISSION("metadata: {filter: f, path: [{key: k}], value: {present_match: true}}",
-		      "metadata");
-	NO_PERMISSION("sourced_metadata: {metadata_matcher: {filter: f, path: [{key: k}], value: "
-		      "{present_match: true}}}",
-		      "sourced_metadata");
+	NO_PERMISSION("requested_server_name: {custom: " EXT "}", "requested_server_name.custom");
+	NO_PERMISSION("metadata: {filter: envoy.filters.http.rbac, path: [{key: k}], value: "
+		      "{present_match: true}}",
+		      "metadata.filter");
+	NO_PERMISSION("sourced_metadata: {metadata_source: ROUTE, metadata_matcher: {filter: f, "
+		      "path: [{key: k}], value: {present_match: true}}}",
+		      "sourced_metadata.metadata_source");
 	NO_PERMISSION("matcher: " EXT, "matcher");
 	NO_PERMISSION("uri_template: " EXT, "uri_template");
-	NO_PERMISSION("not_rule: {requested_server_name: {exact: a}}",
-		      "not_rule.requested_server_name");
-	NO_PRINCIPAL("metadata: {filter: f, path: [{key: k}], value: {present_match: true}}",
-		     "metadata");
-	NO_PRINCIPAL("filter_state: {key: k, string_match: {exact: a}}", "filter_state");
+	NO_PERMISSION("not_rule: {uri_template: " EXT "}", "not_rule.uri_template");
+	NO_PRINCIPAL("metadata: {filter: istio_authn, path: [{key: k}], value: {present_match: "
+		     "true}}",
+		     "metadata.filter");
+	NO_PRINCIPAL("filter_state: {key: io.istio.peer_principal, string_match: {exact: a}}",
+		     "filter_state.key");
 	NO_PRINCIPAL("and_ids: {ids: [{any: true}, {custom: " EXT "}]}", "and_ids.ids[1].custom");
 	refused("{any: true}", "{any: true}", ", condition: {}", "condition", "unsupported");
 	refused("{any: true}", "{any: true}", ", checked_condition: {}", "checked_condition",
@@ -531,6 +533,13 @@ static void test_connections(void **state)
 	/* where the app's address counts, connect() is too early */
 	conn(FROM("direct_remote_ip"), "10.1.0.1", WEFT_CLASS_CAPTURED, WEFT_OUTCOME_FORWARD);
 	conn(FROM("remote_ip"), "10.2.0.1", WEFT_CLASS_CAPTURED, WEFT_OUTCOME_REFUSED_RBAC);
+	/* nothing has set metadata */
+	conn(ALLOW("metadata: {filter: f, path: [{key: k}], value: {present_match: true}}", ANY),
+	     "10.1.0.1", WEFT_CLASS_L4, WEFT_OUTCOME_REFUSED_RBAC);
+	conn(ALLOW("metadata: {filter: f, path: [{key: k}], value: {present_match: true}, invert: "
+		   "true}",
+		   ANY),
+	     "10.1.0.1", WEFT_CLASS_L4, WEFT_OUTCOME_FORWARD);
 	/* there is no path */
 	conn(ALLOW("url_path: {path: {prefix: /}}", ANY), "10.1.0.1", WEFT_CLASS_L4,
 	     WEFT_OUTCOME_REFUSED_RBAC);
@@ -546,6 +555,9 @@ static void test_connections_refused(void **state)
 	(void)state;
 	conf_refused(CONN(ALLOW("header: {name: a}", ANY)), "Listener/l",
 		     N0 ".rules.policies[\"p\"].permissions[0].header", "no headers");
+	conf_refused(CONN(ALLOW("requested_server_name: {exact: a}", ANY)), "Listener/l",
+		     N0 ".rules.policies[\"p\"].permissions[0].requested_server_name",
+		     "unsupported in a network filter");
 	conf_refused(CONN("delay_deny: 1s"), "Listener/l", N0 ".delay_deny", "unsupported");
 	conf_refused(CONN("matcher: {}"), "Listener/l", N0 ".matcher", "unsupported");
 #define F1 "{name: r, typed_config: {" NET ", stat_prefix: s, rules: {action: DENY}}}, "

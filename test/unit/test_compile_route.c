@@ -182,11 +182,22 @@ static void test_narrowing_fields_are_refused(void **state)
 	(void)state;
 	refused("safe_regex: {regex: '/a('}", "safe_regex", "missing ): /a(");
 	refused("safe_regex: {regex: '/x{0,48}y'}", "safe_regex", "program size of 102 > max program size of 100");
-	refused("prefix: /, dynamic_metadata: [{filter: f, path: [{key: k}], value: "
+	refused("prefix: /, dynamic_metadata: [{filter: istio_authn, path: [{key: k}], value: "
 		"{present_match: true}}]",
-		"dynamic_metadata", "unsupported");
-	refused("prefix: /, filter_state: [{key: k, string_match: {exact: a}}]", "filter_state",
-		"unsupported");
+		"dynamic_metadata[0].filter", "metadata that filters write");
+	refused("prefix: /, dynamic_metadata: [{filter: f, path: [{key: k}], value: {or_match: "
+		"{value_matchers: [{bool_match: true}, {list_match: {one_of: {string_match: "
+		"{safe_regex: {regex: '('}}}}}]}}}]",
+		"dynamic_metadata[0].value.or_match.value_matchers[1].list_match.one_of.string_"
+		"match"
+		".safe_regex",
+		"missing )");
+	refused("prefix: /, filter_state: [{key: io.istio.peer_principal, string_match: {exact: "
+		"a}}]",
+		"filter_state[0].key", "state that Envoy or Istio sets");
+	refused("prefix: /, filter_state: [{key: k, address_match: {ranges: [{address_prefix: "
+		"10.0.0.0}]}}]",
+		"filter_state[0].address_match", "unsupported");
 }
 
 static void test_match_all_forms_are_accepted(void **state)
