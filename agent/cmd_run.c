@@ -18,14 +18,69 @@ static int failed(bool json, const struct weft_diag *diag, int err)
 			      diag->n > 0 ? "the configuration is refused" : strerror(-err));
 }
 
+/* Options that say nothing without another one are mistakes, and better seen now. */
+static const char *xds_misuse(const struct weft_args *args)
+{
+	static const char *const of_xds[] = {"xds-ca", "xds-token-file", "xds-cluster-id"};
+	static const char *const of_ca[] = {"xds-sni", "xds-cert", "xds-key"};
+	bool ca = weft_args_string(args, "xds-ca"), xds = weft_args_string(args, "xds");
+	bool token = weft_args_string(args, "xds-token-file");
+	bool plaintext = weft_args_flag(args, "xds-token-plaintext");
+
+	for (size_t i = 0; !xds && i < sizeof(of_xds) / sizeof(of_xds[0]); i++) {
+		if (weft_args_string(args, of_xds[i]))
+			return "--xds-ca, --xds-token-file and --xds-cluster-id need --xds";
+	}
+	for (size_t i = 0; !ca && i < sizeof(of_ca) / sizeof(of_ca[0]); i++) {
+		if (weft_args_string(args, of_ca[i]))
+			return "--xds-sni, --xds-san, --xds-cert and --xds-key need --xds-ca";
+	}
+	if (!ca && weft_args_list(args, "xds-san", 0))
+		return "--xds-sni, --xds-san, --xds-cert and --xds-key need --xds-ca";
+	if (!weft_args_string(args, "xds-cert") != !weft_args_string(args, "xds-key"))
+		return "--xds-cert and --xds-key need each other";
+	if (plaintext && (!token || ca))
+		return "--xds-token-plaintext is for --xds-token-file without --xds-ca";
+	if (token && !ca && !plaintext)
+		return "--xds-token-file needs --xds-ca: without TLS the token can be read on the "
+		       "way (--xds-token-plaintext sends it all the same)";
+	return NULL;
+}
+
+/* The names are of `sans`, which has WEFT_ARGS_MAX places. */
+static const struct weft_xds_tls *xds_tls(const struct weft_args *args, const char **sans,
+					  struct weft_xds_tls *tls)
+{
+	const char *ca = weft_args_string(args, "xds-ca");
+
+	if (!ca)
+		return NULL;
+	*tls = (struct weft_xds_tls){
+		.ca_file = strcmp(ca, "system") == 0 ? NULL : ca,
+		.sni = weft_args_string(args, "xds-sni"),
+		.sans = sans,
+		.cert_file = weft_args_string(args, "xds-cert"),
+		.key_file = weft_args_string(args, "xds-key"),
+	};
+	while ((sans[tls->n_sans] = weft_args_list(args, "xds-san", tls->n_sans)))
+		tls->n_sans++;
+	return tls;
+}
+
 int weft_cmd_run(const struct weft_args *args)
 {
+	const char *sans[WEFT_ARGS_MAX + 1];
+	struct weft_xds_tls tls;
 	_cleanup_diag_ struct weft_diag diag = WEFT_DIAG_INIT;
 	uint64_t image = weft_args_number(args, "image-size");
 	enum weft_log_level level = weft_log_level_from_name(weft_args_string(args, "log-level"));
 	const struct weft_daemon_config cfg = {
 		.config = weft_args_string(args, "config"),
 		.xds = weft_args_string(args, "xds"),
+		.xds_tls = xds_tls(args, sans, &tls),
+		.xds_token_file = weft_args_string(args, "xds-token-file"),
+		.xds_token_plaintext = weft_args_flag(args, "xds-token-plaintext"),
+		.xds_cluster_id = weft_args_string(args, "xds-cluster-id"),
 		.cgroup = weft_args_string(args, "cgroup"),
 		.admin = weft_args_string(args, "admin"),
 		.node_id = weft_args_string(args, "node-id"),
@@ -37,8 +92,11 @@ int weft_cmd_run(const struct weft_args *args)
 		.workers = (unsigned int)weft_args_number(args, "workers"),
 		.no_kernel = weft_args_flag(args, "no-kernel"),
 	};
+	const char *misuse = xds_misuse(args);
 	int r;
 
+	if (misuse)
+		return weft_out_error(args->json, WEFT_EXIT_USAGE, NULL, "run: %s", misuse);
 	if (!cfg.config && !cfg.xds)
 		return weft_out_error(args->json, WEFT_EXIT_USAGE, NULL,
 				      "run: --config or --xds is required");

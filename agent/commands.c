@@ -34,6 +34,20 @@
 static const struct weft_option run_options[] = {
 	STRING("config", "PATH", "file or folder of resources, reloaded when it changes", NULL),
 	STRING("xds", "ADDRESS", "xDS server (delta ADS), host:port or unix:///PATH", NULL),
+	STRING("xds-ca", "FILE|system",
+	       "TLS to the xDS server: authorities its certificate may come from (PEM), or the "
+	       "system's",
+	       NULL),
+	STRING("xds-sni", "NAME", "server name for TLS; else the host of --xds", NULL),
+	LIST("xds-san", "NAME",
+	     "name that the server's certificate may carry, DNS, IP or URI; else --xds-sni; may be "
+	     "repeated"),
+	STRING("xds-cert", "FILE", "client certificate and chain (PEM) for the xDS server", NULL),
+	STRING("xds-key", "FILE", "its key (PEM)", NULL),
+	STRING("xds-token-file", "FILE", "bearer token for the xDS server, read for each stream",
+	       NULL),
+	FLAG("xds-token-plaintext", "send the token without TLS too"),
+	STRING("xds-cluster-id", "ID", "header ClusterID for the xDS server (Istio)", NULL),
 	STRING("cgroup", "PATH",
 	       "cgroup v2 folder whose sockets are governed; else the whole hierarchy", NULL),
 	ADMIN,
@@ -46,7 +60,8 @@ static const struct weft_option run_options[] = {
 	       "captured connections of one pod with kernel help; the agent alone judges more",
 	       "16384", 1, WEFT_SLOTS_DEFAULT),
 	NUMBER("pod-files", "N",
-	       "descriptors of one pod's connections, to apps and endpoints; 0: a quarter of the agent's",
+	       "descriptors of one pod's connections, to apps and endpoints; 0: a quarter of the "
+	       "agent's",
 	       "0", 0, 1u << 20),
 	STRING("log-level", "LEVEL", "error, warn, info or debug", "info"),
 	FLAG("no-kernel",

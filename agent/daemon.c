@@ -221,7 +221,13 @@ static int sources_start(struct weft_daemon *d, struct weft_diag *diag)
 {
 	const struct weft_source_ops file_ops = {.publish = publish_file, .ctx = d};
 	const struct weft_source_ops xds_ops = {.publish = publish_xds, .ctx = d};
-	struct weft_source_xds_config xds = {.address = d->cfg->xds};
+	struct weft_source_xds_config xds = {
+		.address = d->cfg->xds,
+		.tls = d->cfg->xds_tls,
+		.token_file = d->cfg->xds_token_file,
+		.token_plaintext = d->cfg->xds_token_plaintext,
+		.cluster_id = d->cfg->xds_cluster_id,
+	};
 	char host[256] = "";
 	int r;
 

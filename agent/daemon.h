@@ -19,6 +19,9 @@
 
 struct weft_daemon_config {
 	const char *config, *xds; /* one of them at least */
+	const struct weft_xds_tls *xds_tls;	     /* NULL: plaintext */
+	const char *xds_token_file, *xds_cluster_id; /* or NULL */
+	bool xds_token_plaintext;
 	const char *cgroup;	  /* NULL: the whole hierarchy */
 	const char *admin;
 	const char *node_id, *node_cluster, *node_metadata; /* or NULL */

@@ -7,6 +7,7 @@
 
 #include "agent/loop.h"
 #include "xds/delta.h"
+#include "xds/grpc.h"
 #include "xds/resource.h"
 
 /* Takes a complete snapshot of the source: 0, or refused with causes in diag and the old one stays.
@@ -44,10 +45,17 @@ struct weft_source_xds;
 
 struct weft_source_xds_config {
 	const char *address;
-	struct weft_delta_node node; /* borrowed for the call */
+	struct weft_delta_node node;
+	const struct weft_xds_tls *tls; /* NULL: plaintext */
+	const char *token_file;		/* or NULL */
+	bool token_plaintext;
+	const char *cluster_id; /* header ClusterID, or NULL */
 };
 
-/* -EINVAL with a cause: the address is none, the metadata is no JSON object. */
+/*
+ * The configuration is borrowed for the call. -EINVAL with a cause: the address is none, the
+ * metadata is no JSON object, the cluster id is no header's value; and as weft_xds_stream_new().
+ */
 int weft_source_xds_new(struct weft_loop *loop, const struct weft_source_xds_config *cfg,
 			const struct weft_source_ops *ops, struct weft_diag *diag,
 			struct weft_source_xds **ret);

@@ -32,7 +32,8 @@ struct offer {
 struct weft_source_xds {
 	struct weft_loop *loop;
 	struct weft_source_ops ops;
-	char *address;
+	char *address, *cluster_id;
+	bool tls;
 	struct weft_delta *delta;
 	struct weft_xds_stream *stream;
 	int offer_fd; /* eventfd: an offer waits */
@@ -114,6 +115,25 @@ static void on_disconnected(void *ctx, const char *why, int64_t retry_ms)
 		 WEFT_KV_I("retry_ms", retry_ms));
 }
 
+/* On the stream's thread. istiod looks for the cluster whose API server can check the token there.
+ */
+static int on_metadata(void *ctx, struct weft_xds_metadata *md)
+{
+	const struct weft_source_xds *x = ctx;
+
+	return x->cluster_id ? weft_xds_metadata_add(md, "clusterid", x->cluster_id) : 0;
+}
+
+static int cluster_id_check(const char *id, struct weft_diag *diag)
+{
+	for (; id && *id; id++) {
+		if (*id < ' ' || *id > '~')
+			return weft_diag_add(diag, -EINVAL, "xds", "cluster id",
+					     "has a character that no header takes");
+	}
+	return 0;
+}
+
 static int metadata_check(const char *text, struct weft_diag *diag)
 {
 	_auto_json_ json_t *j = NULL;
@@ -134,11 +154,20 @@ int weft_source_xds_new(struct weft_loop *loop, const struct weft_source_xds_con
 			struct weft_source_xds **ret)
 {
 	const struct weft_delta_ops delta_ops = {.publish = on_publish};
-	struct weft_xds_stream_conf conf = {.connected = on_connected,
-					    .disconnected = on_disconnected};
+	struct weft_xds_stream_conf conf = {
+		.address = cfg->address,
+		.tls = cfg->tls,
+		.token_file = cfg->token_file,
+		.token_plaintext = cfg->token_plaintext,
+		.metadata = on_metadata,
+		.connected = on_connected,
+		.disconnected = on_disconnected,
+	};
 	struct weft_source_xds *x;
 	int r = metadata_check(cfg->node.metadata_json, diag);
 
+	if (r == 0)
+		r = cluster_id_check(cfg->cluster_id, diag);
 	if (r < 0)
 		return r;
 	x = calloc(1, sizeof(*x));
@@ -152,11 +181,12 @@ int weft_source_xds_new(struct weft_loop *loop, const struct weft_source_xds_con
 	r = x->offer_fd < 0 ? -errno : 0;
 	if (r == 0) {
 		x->address = strdup(cfg->address);
-		r = x->address ? 0 : -ENOMEM;
+		x->cluster_id = cfg->cluster_id ? strdup(cfg->cluster_id) : NULL;
+		x->tls = cfg->tls;
+		r = x->address && !x->cluster_id == !cfg->cluster_id ? 0 : -ENOMEM;
 	}
 	if (r == 0)
 		r = weft_delta_new(&cfg->node, &delta_ops, x, &x->delta);
-	conf.address = x->address;
 	conf.delta = x->delta;
 	conf.ctx = x;
 	if (r == 0)
@@ -200,6 +230,7 @@ void weft_source_xds_free(struct weft_source_xds *x)
 	pthread_cond_destroy(&x->answered);
 	pthread_mutex_destroy(&x->lock);
 	free(x->address);
+	free(x->cluster_id);
 	free(x);
 }
 
@@ -274,14 +305,14 @@ json_t *weft_source_xds_json(struct weft_source_xds *x)
 	weft_xds_stream_stats(x->stream, &stream);
 	if (weft_source_xds_call(x, copy_stats, &delta) < 0)
 		memset(&delta, 0, sizeof(delta));
-	j = json_pack("{s:s, s:b, s:I, s:s, s:s?, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "address",
-		      x->address, "connected", stream.connected ? 1 : 0, "since_ms",
-		      (json_int_t)stream.since_ms, "last_error", stream.last_error, "control_plane",
-		      delta.control_plane, "attempts", (json_int_t)stream.attempts, "received",
-		      (json_int_t)stream.received, "responses", (json_int_t)delta.responses, "acks",
-		      (json_int_t)delta.acks, "nacks", (json_int_t)delta.nacks, "requests",
-		      (json_int_t)delta.requests, "init_fetch_timeout",
-		      (json_int_t)delta.init_fetch_timeout);
+	j = json_pack("{s:s, s:b, s:b, s:I, s:s, s:s?, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+		      "address", x->address, "tls", x->tls, "connected", stream.connected ? 1 : 0,
+		      "since_ms", (json_int_t)stream.since_ms, "last_error", stream.last_error,
+		      "control_plane", delta.control_plane, "attempts", (json_int_t)stream.attempts,
+		      "received", (json_int_t)stream.received, "responses",
+		      (json_int_t)delta.responses, "acks", (json_int_t)delta.acks, "nacks",
+		      (json_int_t)delta.nacks, "requests", (json_int_t)delta.requests,
+		      "init_fetch_timeout", (json_int_t)delta.init_fetch_timeout);
 	free((char *)(uintptr_t)delta.control_plane);
 	return j;
 }

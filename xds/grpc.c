@@ -268,7 +268,16 @@ static grpc_arg int_arg(const char *key, int value)
 	return arg;
 }
 
-static void stream_open_channel(struct weft_xds_stream *s)
+static grpc_arg string_arg(const char *key, const char *value)
+{
+	grpc_arg arg = {.type = GRPC_ARG_STRING, .key = (char *)key};
+
+	arg.value.string = (char *)(uintptr_t)value;
+	return arg;
+}
+
+void stream_open_channel(struct weft_xds_stream *s, grpc_channel_credentials *credentials,
+			 const char *sni)
 {
 	grpc_arg list[] = {
 		int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, (int)WEFT_XDS_MESSAGE_MAX),
@@ -281,12 +290,19 @@ static void stream_open_channel(struct weft_xds_stream *s)
 		int_arg(GRPC_ARG_ENABLE_HTTP_PROXY, 0),
 		int_arg(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1),
 		int_arg(GRPC_ARG_ENABLE_RETRIES, 0),
+		string_arg(GRPC_SSL_TARGET_NAME_OVERRIDE_ARG, sni),
 	};
 	grpc_channel_args args = {.num_args = sizeof(list) / sizeof(list[0]), .args = list};
-	grpc_channel_credentials *credentials = grpc_insecure_credentials_create();
 
+	if (!sni)
+		args.num_args--;
+	if (s->channel)
+		grpc_channel_destroy(s->channel);
 	s->channel = grpc_channel_create(s->target, credentials, &args);
-	grpc_channel_credentials_release(credentials);
+}
+
+static void stream_open_queue(struct weft_xds_stream *s)
+{
 	s->cq = grpc_completion_queue_create_for_next(NULL);
 	s->bell_channel = grpc_lame_client_channel_create("bell", GRPC_STATUS_UNAVAILABLE, "bell");
 	s->bell = grpc_channel_create_call(s->bell_channel, NULL, GRPC_PROPAGATE_DEFAULTS, s->cq,
@@ -298,6 +314,7 @@ int weft_xds_stream_new(const struct weft_xds_stream_conf *conf, struct weft_dia
 			struct weft_xds_stream **ret)
 {
 	struct weft_xds_stream *s;
+	int err = 0;
 
 	if (!address_is_valid(conf->address))
 		return weft_diag_add(diag, -EINVAL, conf->address, NULL,
@@ -307,11 +324,8 @@ int weft_xds_stream_new(const struct weft_xds_stream_conf *conf, struct weft_dia
 		return -ENOMEM;
 	s->conf = *conf;
 	s->conf.address = NULL;
-	if (asprintf(&s->target, "%s%s", strncmp(conf->address, "unix:", 5) ? "dns:///" : "",
-		     conf->address) < 0) {
-		free(s);
-		return -ENOMEM;
-	}
+	s->conf.tls = NULL;
+	s->conf.token_file = NULL;
 	if (!s->conf.backoff_base_ms)
 		s->conf.backoff_base_ms = WEFT_XDS_BACKOFF_BASE_MS;
 	if (!s->conf.backoff_max_ms)
@@ -321,7 +335,20 @@ int weft_xds_stream_new(const struct weft_xds_stream_conf *conf, struct weft_dia
 	pthread_cond_init(&s->done, NULL);
 	gpr_set_log_function(grpc_log);
 	grpc_init();
-	stream_open_channel(s);
+	stream_open_queue(s);
+	if (asprintf(&s->target, "%s%s", strncmp(conf->address, "unix:", 5) ? "dns:///" : "",
+		     conf->address) < 0) {
+		s->target = NULL;
+		err = -ENOMEM;
+	}
+	if (!err)
+		err = stream_auth_new(conf, diag, &s->auth);
+	if (!err)
+		err = stream_auth_channel(s, diag);
+	if (err) {
+		weft_xds_stream_free(s);
+		return err;
+	}
 	*ret = s;
 	return 0;
 }
@@ -332,7 +359,9 @@ void weft_xds_stream_free(struct weft_xds_stream *s)
 		return;
 	grpc_call_unref(s->bell);
 	grpc_channel_destroy(s->bell_channel);
-	grpc_channel_destroy(s->channel);
+	if (s->channel)
+		grpc_channel_destroy(s->channel);
+	stream_auth_free(s->auth);
 	grpc_completion_queue_shutdown(s->cq);
 	while (grpc_completion_queue_next(s->cq, gpr_inf_future(GPR_CLOCK_REALTIME), NULL).type !=
 	       GRPC_QUEUE_SHUTDOWN)

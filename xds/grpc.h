@@ -33,9 +33,27 @@
 struct weft_xds_stream;
 struct weft_xds_metadata;
 
+/* How the server proves who it is, and we to it. Files are read anew for each attempt. Copied. */
+struct weft_xds_tls {
+	const char *ca_file; /* PEM; NULL: the system's */
+	/* Server name the client asks for; NULL: the host of the address. */
+	const char *sni;
+	/* Names of which the server's certificate must carry one; none: the sni. */
+	const char *const *sans;
+	size_t n_sans;
+	const char *cert_file, *key_file; /* PEM, of the client; both or none */
+};
+
 struct weft_xds_stream_conf {
-	/* "host:port", "10.0.0.1:15010", "[::1]:15010" or "unix:///path"; plaintext. Copied. */
+	/* "host:port", "10.0.0.1:15010", "[::1]:15010" or "unix:///path". Copied. */
 	const char *address;
+	const struct weft_xds_tls *tls; /* NULL: plaintext */
+	/*
+	 * Sent as "authorization: Bearer" with each RPC, so that a token that was renewed counts
+	 * from the next RPC on. NULL: none. Copied.
+	 */
+	const char *token_file;
+	bool token_plaintext;	  /* also without TLS, for all on the way to read */
 	struct weft_delta *delta; /* borrowed; outlives the stream */
 	/*
 	 * Called for each new RPC; adds headers with weft_xds_metadata_add(). Not 0: this attempt
@@ -51,6 +69,9 @@ struct weft_xds_stream_conf {
 	uint32_t backoff_base_ms, backoff_max_ms;
 };
 
+/* gRPC's own words come around the cause. */
+#define WEFT_XDS_ERROR_MAX 768
+
 struct weft_xds_stream_stats {
 	uint64_t attempts; /* RPCs begun */
 	uint64_t failures; /* of them, ended without a single response */
@@ -58,10 +79,14 @@ struct weft_xds_stream_stats {
 	uint64_t resets; /* RPCs ended by us: undecodable response, out of memory */
 	bool connected;
 	int64_t since_ms;     /* of the last change of `connected`, ms since the epoch */
-	char last_error[256]; /* "" when never */
+	char last_error[WEFT_XDS_ERROR_MAX]; /* "" when never */
 };
 
-/* -EINVAL: the address is none (cause in diag); -ENOMEM. */
+/*
+ * The causes are in diag. -EINVAL: the address is none, a token would go in plaintext, TLS without
+ * a name to check; of the credentials' files (xds/credential.h, xds/grpc_verify.h), which must be
+ * there and in order at the start; later, a file that is not fails the attempt. -ENOMEM.
+ */
 int weft_xds_stream_new(const struct weft_xds_stream_conf *conf, struct weft_diag *diag,
 			struct weft_xds_stream **ret);
 /* -EALREADY, or of pthread_create. May be started again after a stop. */

@@ -86,6 +86,28 @@ static void backoff_next(struct weft_xds_stream *s, const char *why)
 		s->conf.disconnected(s->conf.ctx, why, delay);
 }
 
+/* The channel and the headers of the attempt. Else the attempt ends here, with the reason. */
+static int rpc_prepare(struct weft_xds_stream *s)
+{
+	_cleanup_diag_ struct weft_diag diag = WEFT_DIAG_INIT;
+	struct rpc *r = &s->rpc;
+	char *text;
+	int err = stream_auth_channel(s, &diag);
+
+	if (!err)
+		err = stream_auth_headers(s->auth, &r->metadata, &diag);
+	if (!err && s->conf.metadata)
+		err = s->conf.metadata(s->conf.ctx, &r->metadata);
+	if (!err)
+		return 0;
+	text = weft_diag_text(&diag);
+	snprintf(r->reason, sizeof(r->reason), "no credentials%s%s", text ? ": " : "",
+		 text ? text : "");
+	free(text);
+	r->reset_reason = r->reason;
+	return err;
+}
+
 void rpc_begin(struct weft_xds_stream *s)
 {
 	struct rpc *r = &s->rpc;
@@ -95,8 +117,7 @@ void rpc_begin(struct weft_xds_stream *s)
 	pthread_mutex_lock(&s->lock);
 	s->stats.attempts++;
 	pthread_mutex_unlock(&s->lock);
-	if (s->conf.metadata && s->conf.metadata(s->conf.ctx, &r->metadata)) {
-		r->reset_reason = "no credentials";
+	if (rpc_prepare(s)) {
 		r->ended = true;
 		return;
 	}
@@ -117,11 +138,12 @@ static void rpc_describe(const struct rpc *r, char *text, size_t size)
 
 	if (r->reset_reason) {
 		snprintf(text, size, "%s", r->reset_reason);
-		return;
+	} else {
+		details = grpc_slice_to_c_string(r->details);
+		snprintf(text, size, "status %d%s%.700s", (int)r->status, *details ? ": " : "",
+			 details);
+		gpr_free(details);
 	}
-	details = grpc_slice_to_c_string(r->details);
-	snprintf(text, size, "status %d%s%.200s", (int)r->status, *details ? ": " : "", details);
-	gpr_free(details);
 	for (char *c = text; *c; c++) {
 		if ((unsigned char)*c < ' ')
 			*c = ' ';

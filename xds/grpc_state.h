@@ -46,11 +46,15 @@ struct rpc {
 	grpc_status_code status;
 	grpc_slice details;
 	const char *reset_reason; /* we ended it */
+	char reason[WEFT_XDS_ERROR_MAX]; /* what reset_reason points to when it is no constant */
 };
+
+struct stream_auth;
 
 struct weft_xds_stream {
 	struct weft_xds_stream_conf conf;
 	char *target;
+	struct stream_auth *auth;
 	grpc_completion_queue *cq;
 	grpc_channel *channel, *bell_channel;
 	grpc_call *bell;
@@ -70,6 +74,20 @@ struct weft_xds_stream {
 };
 
 int64_t stream_now(const struct weft_xds_stream *s);
+
+/* The channel of these credentials (not owned); replaces the one before. */
+void stream_open_channel(struct weft_xds_stream *s, grpc_channel_credentials *credentials,
+			 const char *sni);
+
+/* grpc_auth.c, all on the stream's thread or before it */
+int stream_auth_new(const struct weft_xds_stream_conf *conf, struct weft_diag *diag,
+		    struct stream_auth **ret);
+void stream_auth_free(struct stream_auth *a);
+/* Opens the stream's channel, anew when a file has changed since. Not while there is a call. */
+int stream_auth_channel(struct weft_xds_stream *s, struct weft_diag *diag);
+/* The headers that say who we are. */
+int stream_auth_headers(const struct stream_auth *a, struct weft_xds_metadata *md,
+			struct weft_diag *diag);
 
 /* grpc_rpc.c, all on the stream's thread */
 void rpc_begin(struct weft_xds_stream *s);

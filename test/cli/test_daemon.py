@@ -206,6 +206,37 @@ class Start(unittest.TestCase):
         self.assertEqual(status, 1)
         self.assertEqual(answer["error"]["code"], "failed")
 
+    def test_credentials_of_xds(self):
+        """Options that say nothing alone, and a token that would go in the open, are mistakes of the command line."""
+        xds = ("--xds", "127.0.0.1:1")
+        for args, text in (
+                (("--config", GOOD, "--xds-ca", "system"), "need --xds"),
+                (("--config", GOOD, "--xds-cluster-id", "c"), "need --xds"),
+                ((*xds, "--xds-sni", "n"), "need --xds-ca"),
+                ((*xds, "--xds-san", "n"), "need --xds-ca"),
+                ((*xds, "--xds-cert", "c", "--xds-key", "k"), "need --xds-ca"),
+                ((*xds, "--xds-ca", "system", "--xds-key", "k"), "need each other"),
+                ((*xds, "--xds-token-file", "t"), "--xds-token-file needs --xds-ca"),
+                ((*xds, "--xds-token-plaintext"), "is for --xds-token-file without --xds-ca"),
+                ((*xds, "--xds-ca", "system", "--xds-token-file", "t", "--xds-token-plaintext"), "without --xds-ca")):
+            status, _, err = run("run", "--no-kernel", "--admin", self.admin, *args)
+            self.assertEqual(status, 2, err)
+            self.assertIn(text, err)
+
+    def test_files_of_credentials(self):
+        """They are read at the start: what is wrong with them is seen at once."""
+        empty = os.path.join(self.folder.name, "empty")
+        open(empty, "w", encoding="utf-8").close()
+        xds = ("--no-kernel", "--admin", self.admin, "--xds", "127.0.0.1:1")
+        self.assertIn("/none.pem: No such file or directory", self.one_line(*xds, "--xds-ca", "/none.pem"))
+        self.assertIn(empty + ": is empty", self.one_line(*xds, "--xds-ca", empty))
+        self.assertIn(GOOD + ": has no certificate", self.one_line(*xds, "--xds-ca", GOOD))
+        self.assertIn(empty + ": is empty", self.one_line(*xds, "--xds-token-plaintext", "--xds-token-file", empty))
+        self.assertIn("is no bearer token", self.one_line(*xds, "--xds-token-plaintext", "--xds-token-file", GOOD))
+        self.assertIn("cluster id: has a character", self.one_line(*xds, "--xds-cluster-id", "a\nb"))
+        self.assertIn("is required for TLS on a unix socket", self.one_line(
+            "--no-kernel", "--admin", self.admin, "--xds", "unix:///x", "--xds-ca", "system"))
+
     @unittest.skipIf(os.geteuid() != 0, "needs root")
     def test_not_a_cgroup(self):
         err = self.one_line("--admin", self.admin, "--config", GOOD, "--cgroup", "/tmp")

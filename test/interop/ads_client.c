@@ -4,7 +4,8 @@
  * JSON object per line: connected, disconnected, publish, and dump on request.
  *
  *   ads_client ADDRESS [--node ID] [--metadata JSON] [--refuse TYPE/NAME]
- *              [--header KEY=VALUE] [--backoff BASE,MAX]
+ *              [--header KEY=VALUE] [--backoff BASE,MAX] [--ca FILE] [--sni NAME] [--san NAME]
+ *              [--cert FILE] [--key FILE] [--token FILE] [--token-plaintext FILE]
  *
  * Reads commands from standard input: "dump", "quit" (as end of file).
  */
@@ -26,6 +27,8 @@
 struct client {
 	const char *refuse; /* "Cluster/x" */
 	const char *header; /* "key=value" */
+	struct weft_xds_tls tls; /* used when it names authorities */
+	const char *san;
 	unsigned int publishes;
 };
 
@@ -163,6 +166,32 @@ static void dump(struct weft_delta *d, void *ctx)
 			      "control_plane", st.control_plane));
 }
 
+/* One option about credentials. False: it is none. */
+static bool parse_credential(const char *name, const char *value, struct client *c,
+			     struct weft_xds_stream_conf *conf)
+{
+	if (!strcmp(name, "--ca")) {
+		c->tls.ca_file = value;
+		conf->tls = &c->tls;
+	} else if (!strcmp(name, "--sni")) {
+		c->tls.sni = value;
+	} else if (!strcmp(name, "--san")) {
+		c->san = value;
+		c->tls.sans = &c->san;
+		c->tls.n_sans = 1;
+	} else if (!strcmp(name, "--cert")) {
+		c->tls.cert_file = value;
+	} else if (!strcmp(name, "--key")) {
+		c->tls.key_file = value;
+	} else if (!strcmp(name, "--token") || !strcmp(name, "--token-plaintext")) {
+		conf->token_file = value;
+		conf->token_plaintext = !strcmp(name, "--token-plaintext");
+	} else {
+		return false;
+	}
+	return true;
+}
+
 static int parse_arguments(int argc, char **argv, struct client *c, struct weft_delta_node *node,
 			   struct weft_xds_stream_conf *conf)
 {
@@ -170,6 +199,8 @@ static int parse_arguments(int argc, char **argv, struct client *c, struct weft_
 		return -EINVAL;
 	conf->address = argv[1];
 	for (int i = 2; i < argc; i += 2) {
+		if (parse_credential(argv[i], argv[i + 1], c, conf))
+			continue;
 		if (!strcmp(argv[i], "--node"))
 			node->id = argv[i + 1];
 		else if (!strcmp(argv[i], "--metadata"))
@@ -218,7 +249,10 @@ int main(int argc, char **argv)
 	if (err) {
 		fprintf(stderr,
 			"usage: %s ADDRESS [--node ID] [--metadata JSON] "
-			"[--refuse TYPE/NAME] [--header KEY=VALUE] [--backoff BASE,MAX]\n",
+			"[--refuse TYPE/NAME] [--header KEY=VALUE] [--backoff BASE,MAX] [--ca "
+			"FILE] "
+			"[--sni NAME] [--san NAME] [--cert FILE] [--key FILE] [--token FILE] "
+			"[--token-plaintext FILE]\n",
 			argv[0]);
 		return 2;
 	}
@@ -228,8 +262,12 @@ int main(int argc, char **argv)
 		err = weft_xds_stream_new(&conf, &diag, &stream);
 	if (!err)
 		err = run(stream);
-	if (err)
-		fprintf(stderr, "%s\n", diag.n ? diag.entries[0].reason : strerror(-err));
+	if (err) {
+		char *text = weft_diag_text(&diag);
+
+		fprintf(stderr, "%s\n", text ? text : strerror(-err));
+		free(text);
+	}
 	if (err == -ETIMEDOUT)
 		return 1; /* its thread still uses the rest */
 	weft_xds_stream_free(stream);

@@ -137,6 +137,7 @@ class Session:
     def __init__(self, context):
         self.context = context
         self.metadata = dict(context.invocation_metadata())
+        self.peer = context.auth_context()
         self.requests = queue.Queue()
         self.responses = queue.Queue()
 
@@ -175,7 +176,7 @@ class Session:
 
 
 class Server:
-    def __init__(self, target="127.0.0.1:0"):
+    def __init__(self, target="127.0.0.1:0", credentials=None):
         self.sessions = queue.Queue()
         self.server = grpc.server(futures.ThreadPoolExecutor(max_workers=8), options=[
             ("grpc.so_reuseport", 0),
@@ -184,7 +185,10 @@ class Server:
         self.server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(METHOD, {
             "DeltaAggregatedResources": grpc.stream_stream_rpc_method_handler(self._serve),
         }),))
-        self.port = self.server.add_insecure_port(target)
+        if credentials:
+            self.port = self.server.add_secure_port(target, credentials)
+        else:
+            self.port = self.server.add_insecure_port(target)
         assert self.port, "cannot listen on " + target
         self.server.start()
 
