@@ -21,7 +21,8 @@ static int failed(bool json, const struct weft_diag *diag, int err)
 /* Options that say nothing without another one are mistakes, and better seen now. */
 static const char *xds_misuse(const struct weft_args *args)
 {
-	static const char *const of_xds[] = {"xds-ca", "xds-token-file", "xds-cluster-id"};
+	static const char *const of_xds[] = {"xds-ca", "xds-token-file", "xds-cluster-id",
+					     "xds-cache"};
 	static const char *const of_ca[] = {"xds-sni", "xds-cert", "xds-key"};
 	bool ca = weft_args_string(args, "xds-ca"), xds = weft_args_string(args, "xds");
 	bool token = weft_args_string(args, "xds-token-file");
@@ -29,7 +30,8 @@ static const char *xds_misuse(const struct weft_args *args)
 
 	for (size_t i = 0; !xds && i < sizeof(of_xds) / sizeof(of_xds[0]); i++) {
 		if (weft_args_string(args, of_xds[i]))
-			return "--xds-ca, --xds-token-file and --xds-cluster-id need --xds";
+			return "--xds-ca, --xds-token-file, --xds-cluster-id and --xds-cache need "
+			       "--xds";
 	}
 	for (size_t i = 0; !ca && i < sizeof(of_ca) / sizeof(of_ca[0]); i++) {
 		if (weft_args_string(args, of_ca[i]))
@@ -81,6 +83,7 @@ int weft_cmd_run(const struct weft_args *args)
 		.xds_token_file = weft_args_string(args, "xds-token-file"),
 		.xds_token_plaintext = weft_args_flag(args, "xds-token-plaintext"),
 		.xds_cluster_id = weft_args_string(args, "xds-cluster-id"),
+		.xds_cache = weft_args_string(args, "xds-cache"),
 		.cgroup = weft_args_string(args, "cgroup"),
 		.admin = weft_args_string(args, "admin"),
 		.node_id = weft_args_string(args, "node-id"),

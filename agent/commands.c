@@ -48,6 +48,8 @@ static const struct weft_option run_options[] = {
 	       NULL),
 	FLAG("xds-token-plaintext", "send the token without TLS too"),
 	STRING("xds-cluster-id", "ID", "header ClusterID for the xDS server (Istio)", NULL),
+	STRING("xds-cache", "FILE",
+	       "keep the last good configuration there; it serves while no server does", NULL),
 	STRING("cgroup", "PATH",
 	       "cgroup v2 folder whose sockets are governed; else the whole hierarchy", NULL),
 	ADMIN,

@@ -139,6 +139,13 @@ static int publish_xds(void *ctx, const struct weft_snapshot *next, struct weft_
 	return weft_views_set(d->views, WEFT_VIEW_DEFAULT, WEFT_SOURCE_XDS, next, diag);
 }
 
+static int check_xds(void *ctx, const struct weft_snapshot *next, struct weft_diag *diag)
+{
+	struct weft_daemon *d = ctx;
+
+	return weft_views_check(d->views, WEFT_VIEW_DEFAULT, WEFT_SOURCE_XDS, next, diag);
+}
+
 /* ---- pods ---- */
 
 static int pod_listen(void *ctx, const struct weft_proxy_pod *pod,
@@ -220,13 +227,15 @@ static int proxy_start(struct weft_daemon *d)
 static int sources_start(struct weft_daemon *d, struct weft_diag *diag)
 {
 	const struct weft_source_ops file_ops = {.publish = publish_file, .ctx = d};
-	const struct weft_source_ops xds_ops = {.publish = publish_xds, .ctx = d};
+	const struct weft_source_ops xds_ops = {
+		.publish = publish_xds, .check = check_xds, .ctx = d};
 	struct weft_source_xds_config xds = {
 		.address = d->cfg->xds,
 		.tls = d->cfg->xds_tls,
 		.token_file = d->cfg->xds_token_file,
 		.token_plaintext = d->cfg->xds_token_plaintext,
 		.cluster_id = d->cfg->xds_cluster_id,
+		.saved = d->cfg->xds_cache,
 	};
 	char host[256] = "";
 	int r;

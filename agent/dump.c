@@ -28,7 +28,10 @@ static const struct kind kinds[] = {
 
 /* ---- what was accepted ---- */
 
-/* status: name -> {status, error, failed_version} of the xDS client. */
+/*
+ * status: name -> {status, error, failed_version} of the xDS client. NULL: it does not speak of
+ * these, they were saved.
+ */
 static void resources_append(json_t *list, const struct weft_snapshot *s, enum weft_xds_type type,
 			     enum weft_source source, const json_t *status)
 {
@@ -42,7 +45,8 @@ static void resources_append(json_t *list, const struct weft_snapshot *s, enum w
 				      weft_json_bytes(r->version ? r->version : "",
 						      r->version ? strlen(r->version) : 0),
 				      "updated_ms", (json_int_t)r->updated_ms, "unknown_fields",
-				      (int)r->unknown, "status", "acked");
+				      (int)r->unknown, "status",
+				      source == WEFT_SOURCE_XDS && !status ? "stale" : "acked");
 		json_t *known = source == WEFT_SOURCE_XDS ? json_object_get(status, r->name) : NULL;
 
 		if (known)
@@ -231,7 +235,8 @@ static json_t *dump_kind(struct weft_daemon *d, const struct kind *kind)
 	merged = weft_views_merged(d->views, WEFT_VIEW_DEFAULT);
 	resources_append(resources, weft_views_get(d->views, WEFT_VIEW_DEFAULT, WEFT_SOURCE_FILE),
 			 kind->type, WEFT_SOURCE_FILE, NULL);
-	resources_append(resources, xds, kind->type, WEFT_SOURCE_XDS, items.status);
+	resources_append(resources, xds, kind->type, WEFT_SOURCE_XDS,
+			 d->xds && weft_source_xds_stale(d->xds) ? NULL : items.status);
 	missing_append(resources, xds, kind->type, items.status);
 	json_decref(items.status);
 	kernel = weft_image_json_view(d->store, WEFT_VIEW_DEFAULT, kind->what);

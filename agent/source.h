@@ -14,6 +14,8 @@
  */
 struct weft_source_ops {
 	int (*publish)(void *ctx, const struct weft_snapshot *next, struct weft_diag *diag);
+	/* What publish would say, without effect. Only a source with a saved configuration asks. */
+	int (*check)(void *ctx, const struct weft_snapshot *next, struct weft_diag *diag);
 	void *ctx;
 };
 
@@ -50,7 +52,16 @@ struct weft_source_xds_config {
 	const char *token_file;		/* or NULL */
 	bool token_plaintext;
 	const char *cluster_id; /* header ClusterID, or NULL */
+	/*
+	 * File of the last good configuration, or NULL. It serves from the moment the first attempt
+	 * fails, or WEFT_XDS_SAVED_WAIT_MS after the start without a server that has served, until
+	 * one has (struct weft_delta_ops.served); what comes meanwhile is checked and answered.
+	 */
+	const char *saved;
 };
+
+/* A server that says nothing for so long is as good as none. */
+#define WEFT_XDS_SAVED_WAIT_MS 5000
 
 /*
  * The configuration is borrowed for the call. -EINVAL with a cause: the address is none, the
@@ -66,5 +77,7 @@ void weft_source_xds_free(struct weft_source_xds *x);
 /* Calls fn with the client's state, on the stream's thread, while publishes go on being served. */
 int weft_source_xds_call(struct weft_source_xds *x, void (*fn)(struct weft_delta *d, void *ctx),
 			 void *ctx);
+/* What is in force of this source is the saved configuration. */
+bool weft_source_xds_stale(const struct weft_source_xds *x);
 /* {address, connected, ...} */
 json_t *weft_source_xds_json(struct weft_source_xds *x);

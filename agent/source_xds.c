@@ -8,14 +8,17 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <time.h>
 
 #include "agent/cleanup.h"
+#include "agent/keeper.h"
 #include "agent/log.h"
 #include "xds/grpc.h"
 
 /* A stream thread inside a callback leaves it at once when the source closes; this only bounds a
  * bug. */
 #define STOP_TIMEOUT_MS 5000
+#define TICK_MS 1000
 
 /*
  * The stream's thread offers a snapshot and waits; the main thread compiles and publishes it and
@@ -27,6 +30,20 @@ struct offer {
 	struct weft_diag *diag;
 	int verdict;
 	bool waiting, closed;
+	bool failed; /* an attempt ended without anything served before */
+	bool served;
+};
+
+/* The saved configuration. Main thread. */
+struct saved {
+	struct weft_keeper *keeper; /* NULL: no file */
+	int timer_fd;
+	int64_t started_ms;	 /* CLOCK_MONOTONIC */
+	bool tried, stale, live; /* live: served, and that is in force */
+	bool told;		 /* why it is not */
+	int64_t saved_ms;	 /* of what is in force while stale, wall clock */
+	/* What the client accepted last, until it is live. */
+	struct weft_snapshot *latest;
 };
 
 struct weft_source_xds {
@@ -40,7 +57,16 @@ struct weft_source_xds {
 	pthread_mutex_t lock;
 	pthread_cond_t answered;
 	struct offer offer; /* under lock; next and diag are the waiting thread's */
+	struct saved saved;
 };
+
+static int64_t clock_ms(clockid_t id)
+{
+	struct timespec ts;
+
+	clock_gettime(id, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
 
 /* On the stream's thread. */
 static int on_publish(void *ctx, const struct weft_snapshot *next, struct weft_diag *diag)
@@ -67,6 +93,174 @@ static int on_publish(void *ctx, const struct weft_snapshot *next, struct weft_d
 	return verdict;
 }
 
+/* ---- the saved configuration, main thread ---- */
+
+static void saved_use(struct weft_source_xds *x)
+{
+	_cleanup_diag_ struct weft_diag diag = WEFT_DIAG_INIT;
+	struct weft_snapshot *s = NULL;
+	_auto_free_ char *text = NULL;
+	int r;
+
+	x->saved.tried = true;
+	r = weft_keeper_load(x->saved.keeper, &diag, &x->saved.saved_ms, &s);
+	if (r == -ENOENT) {
+		WEFT_LOG(WEFT_LOG_INFO, "no xds server has served yet, and nothing is saved",
+			 WEFT_KV_S("address", x->address));
+		return;
+	}
+	if (r == 0)
+		r = x->ops.publish(x->ops.ctx, s, &diag);
+	weft_snapshot_free(s);
+	if (r == 0) {
+		x->saved.stale = true;
+		WEFT_LOG(
+			WEFT_LOG_WARN, "no xds server has served yet: saved configuration in force",
+			WEFT_KV_S("address", x->address), WEFT_KV_I("saved_ms", x->saved.saved_ms));
+		return;
+	}
+	text = weft_diag_text(&diag);
+	WEFT_LOG(WEFT_LOG_ERROR, "saved configuration is refused",
+		 WEFT_KV_S("reason", text ? text : strerror(-r)));
+}
+
+static void latest_set(struct weft_source_xds *x, const struct weft_snapshot *next)
+{
+	struct weft_snapshot *copy;
+
+	if (weft_snapshot_clone(next, &copy) < 0)
+		return; /* the one before is older, not wrong */
+	weft_snapshot_free(x->saved.latest);
+	x->saved.latest = copy;
+}
+
+static void saved_keep(struct weft_source_xds *x, const struct weft_snapshot *s)
+{
+	if (weft_keeper_put(x->saved.keeper, s) < 0)
+		WEFT_LOG(WEFT_LOG_ERROR, "configuration is not saved: out of memory");
+}
+
+/* A server has served: what it said takes the place of what was saved, and is what to save. */
+static void saved_leave(struct weft_source_xds *x)
+{
+	_cleanup_diag_ struct weft_diag diag = WEFT_DIAG_INIT;
+	int r = 0;
+
+	if (!x->saved.latest)
+		r = weft_snapshot_new(&x->saved.latest); /* it has nothing for us */
+	if (r == 0 && x->saved.stale)
+		r = x->ops.publish(x->ops.ctx, x->saved.latest, &diag);
+	if (r < 0) {
+		_auto_free_ char *text = weft_diag_text(&diag);
+
+		if (!x->saved.told)
+			WEFT_LOG(WEFT_LOG_ERROR,
+				 "the saved configuration stays: what the server "
+				 "has served is refused",
+				 WEFT_KV_S("reason", text ? text : strerror(-r)));
+		x->saved.told = true;
+		return;
+	}
+	if (x->saved.stale)
+		WEFT_LOG(WEFT_LOG_INFO,
+			 "xds server has served: the saved configuration is replaced");
+	x->saved.stale = false;
+	x->saved.live = true;
+	saved_keep(x, x->saved.latest);
+	weft_snapshot_free(x->saved.latest);
+	x->saved.latest = NULL;
+}
+
+static void saved_tick(struct weft_source_xds *x)
+{
+	bool failed, served;
+	int64_t now = clock_ms(CLOCK_MONOTONIC);
+
+	if (!x->saved.keeper)
+		return;
+	pthread_mutex_lock(&x->lock);
+	failed = x->offer.failed || now - x->saved.started_ms >= WEFT_XDS_SAVED_WAIT_MS;
+	served = x->offer.served;
+	pthread_mutex_unlock(&x->lock);
+	if (served && !x->saved.live)
+		saved_leave(x);
+	else if (failed && !served && !x->saved.tried)
+		saved_use(x);
+	weft_keeper_tick(x->saved.keeper, now);
+}
+
+static void on_timer(void *ctx, uint32_t events)
+{
+	struct weft_source_xds *x = ctx;
+
+	(void)events;
+	weft_timer_ack(x->saved.timer_fd);
+	saved_tick(x);
+}
+
+static int saved_start(struct weft_source_xds *x, const struct weft_source_xds_config *cfg)
+{
+	_auto_free_ char *identity = NULL;
+	int r;
+
+	if (asprintf(&identity, "%s\n%s", cfg->node.id, cfg->node.cluster) < 0) {
+		identity = NULL;
+		return -ENOMEM;
+	}
+	r = weft_keeper_new(cfg->saved, identity, &x->saved.keeper);
+	if (r == 0)
+		r = weft_timer_new(&x->saved.timer_fd);
+	if (r == 0)
+		r = weft_loop_add(x->loop, x->saved.timer_fd, EPOLLIN, on_timer, x);
+	return r;
+}
+
+static void saved_stop(struct weft_source_xds *x)
+{
+	weft_keeper_free(x->saved.keeper);
+	weft_snapshot_free(x->saved.latest);
+	if (x->saved.timer_fd >= 0) {
+		weft_loop_remove(x->loop, x->saved.timer_fd);
+		close(x->saved.timer_fd);
+	}
+}
+
+bool weft_source_xds_stale(const struct weft_source_xds *x)
+{
+	return x->saved.stale;
+}
+
+/* ---- offers, main thread ---- */
+
+/* While the saved configuration is in force, an update is only judged: it may be half of one. */
+static int judge(struct weft_source_xds *x, const struct weft_snapshot *next,
+		 struct weft_diag *diag)
+{
+	bool served;
+	int verdict;
+
+	if (!x->saved.keeper)
+		return x->ops.publish(x->ops.ctx, next, diag);
+	pthread_mutex_lock(&x->lock);
+	served = x->offer.served;
+	pthread_mutex_unlock(&x->lock);
+	if (x->saved.stale && !served)
+		verdict = x->ops.check(x->ops.ctx, next, diag);
+	else
+		verdict = x->ops.publish(x->ops.ctx, next, diag);
+	if (verdict < 0)
+		return verdict;
+	if (!served) {
+		latest_set(x, next);
+		return verdict;
+	}
+	/* Before the first turn after it was served, or when that turn failed. */
+	x->saved.stale = false;
+	x->saved.live = true;
+	saved_keep(x, next);
+	return verdict;
+}
+
 /* The lock is not held during the publish: the stream's thread waits and nobody else takes it. */
 static void on_offer(void *ctx, uint32_t events)
 {
@@ -78,12 +272,13 @@ static void on_offer(void *ctx, uint32_t events)
 	(void)events;
 	if (read(x->offer_fd, &count, sizeof(count)) < 0)
 		return;
+	saved_tick(x);
 	pthread_mutex_lock(&x->lock);
 	waiting = x->offer.waiting;
 	pthread_mutex_unlock(&x->lock);
 	if (!waiting)
 		return;
-	verdict = x->ops.publish(x->ops.ctx, x->offer.next, x->offer.diag);
+	verdict = judge(x, x->offer.next, x->offer.diag);
 	if (verdict < 0) {
 		_auto_free_ char *text = weft_diag_text(x->offer.diag);
 
@@ -99,6 +294,30 @@ static void on_offer(void *ctx, uint32_t events)
 	pthread_mutex_unlock(&x->lock);
 }
 
+/* ---- the stream's thread ---- */
+
+/* The main thread is to look at `flag`, a part of x->offer. */
+static void tell(struct weft_source_xds *x, bool *flag)
+{
+	const uint64_t one = 1;
+
+	pthread_mutex_lock(&x->lock);
+	if (!*flag) {
+		*flag = true;
+		/* Should it fail, the timer comes by within a second. */
+		if (write(x->offer_fd, &one, sizeof(one)) != sizeof(one))
+			WEFT_LOG(WEFT_LOG_ERROR, "eventfd failed");
+	}
+	pthread_mutex_unlock(&x->lock);
+}
+
+static void on_served(void *ctx)
+{
+	struct weft_source_xds *x = ctx;
+
+	tell(x, &x->offer.served);
+}
+
 static void on_connected(void *ctx)
 {
 	const struct weft_source_xds *x = ctx;
@@ -108,8 +327,9 @@ static void on_connected(void *ctx)
 
 static void on_disconnected(void *ctx, const char *why, int64_t retry_ms)
 {
-	const struct weft_source_xds *x = ctx;
+	struct weft_source_xds *x = ctx;
 
+	tell(x, &x->offer.failed);
 	WEFT_LOG(WEFT_LOG_WARN, "xds stream ended, what was accepted stays in force",
 		 WEFT_KV_S("address", x->address), WEFT_KV_S("reason", why),
 		 WEFT_KV_I("retry_ms", retry_ms));
@@ -153,7 +373,7 @@ int weft_source_xds_new(struct weft_loop *loop, const struct weft_source_xds_con
 			const struct weft_source_ops *ops, struct weft_diag *diag,
 			struct weft_source_xds **ret)
 {
-	const struct weft_delta_ops delta_ops = {.publish = on_publish};
+	const struct weft_delta_ops delta_ops = {.publish = on_publish, .served = on_served};
 	struct weft_xds_stream_conf conf = {
 		.address = cfg->address,
 		.tls = cfg->tls,
@@ -175,6 +395,7 @@ int weft_source_xds_new(struct weft_loop *loop, const struct weft_source_xds_con
 		return -ENOMEM;
 	x->loop = loop;
 	x->ops = *ops;
+	x->saved.timer_fd = -1;
 	pthread_mutex_init(&x->lock, NULL);
 	pthread_cond_init(&x->answered, NULL);
 	x->offer_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -193,6 +414,8 @@ int weft_source_xds_new(struct weft_loop *loop, const struct weft_source_xds_con
 		r = weft_xds_stream_new(&conf, diag, &x->stream);
 	if (r == 0)
 		r = weft_loop_add(loop, x->offer_fd, EPOLLIN, on_offer, x);
+	if (r == 0 && cfg->saved)
+		r = saved_start(x, cfg);
 	if (r < 0) {
 		weft_source_xds_free(x);
 		return r;
@@ -203,7 +426,11 @@ int weft_source_xds_new(struct weft_loop *loop, const struct weft_source_xds_con
 
 int weft_source_xds_start(struct weft_source_xds *x)
 {
-	return weft_xds_stream_start(x->stream);
+	int r;
+
+	x->saved.started_ms = clock_ms(CLOCK_MONOTONIC);
+	r = x->saved.keeper ? weft_timer_set(x->saved.timer_fd, TICK_MS, TICK_MS) : 0;
+	return r < 0 ? r : weft_xds_stream_start(x->stream);
 }
 
 void weft_source_xds_free(struct weft_source_xds *x)
@@ -223,6 +450,7 @@ void weft_source_xds_free(struct weft_source_xds *x)
 		weft_xds_stream_free(x->stream);
 	}
 	weft_delta_free(x->delta);
+	saved_stop(x);
 	if (x->offer_fd >= 0) {
 		weft_loop_remove(x->loop, x->offer_fd);
 		close(x->offer_fd);
@@ -296,6 +524,20 @@ static void copy_stats(struct weft_delta *d, void *ctx)
 	stats->control_plane = stats->control_plane ? strdup(stats->control_plane) : NULL;
 }
 
+/* How long no server has vouched for what is in force; null when nothing is. */
+static json_t *staleness_json(struct weft_source_xds *x, const struct weft_xds_stream_stats *stream)
+{
+	int64_t now = clock_ms(CLOCK_REALTIME), since = stream->since_ms;
+
+	if (x->saved.stale)
+		since = x->saved.saved_ms;
+	else if (!stream->received)
+		return json_null();
+	else if (stream->connected)
+		since = now;
+	return json_integer(now > since ? now - since : 0);
+}
+
 json_t *weft_source_xds_json(struct weft_source_xds *x)
 {
 	struct weft_xds_stream_stats stream;
@@ -314,5 +556,9 @@ json_t *weft_source_xds_json(struct weft_source_xds *x)
 		      (json_int_t)delta.nacks, "requests", (json_int_t)delta.requests,
 		      "init_fetch_timeout", (json_int_t)delta.init_fetch_timeout);
 	free((char *)(uintptr_t)delta.control_plane);
+	json_object_set_new(j, "stale", json_boolean(x->saved.stale));
+	json_object_set_new(j, "staleness_ms", staleness_json(x, &stream));
+	if (x->saved.keeper)
+		json_object_set_new(j, "saved", weft_keeper_json(x->saved.keeper));
 	return j;
 }

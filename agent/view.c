@@ -235,6 +235,20 @@ int weft_views_set(struct weft_views *v, uint32_t view, enum weft_source source,
 	return 0;
 }
 
+int weft_views_check(struct weft_views *v, uint32_t view, enum weft_source source,
+		     const struct weft_snapshot *next, struct weft_diag *diag)
+{
+	struct weft_snapshot *merged = NULL;
+	int r;
+
+	assert(view < WEFT_VIEWS);
+	r = merge(&v->view[view], source, next, diag, &merged);
+	if (r == 0)
+		r = weft_compiler_check(v->compiler, merged, diag);
+	weft_snapshot_free(merged);
+	return r;
+}
+
 const struct weft_snapshot *weft_views_get(const struct weft_views *v, uint32_t view,
 					   enum weft_source source)
 {

@@ -43,6 +43,10 @@ int weft_views_renew(struct weft_views *v, struct weft_diag *diag);
 int weft_views_set(struct weft_views *v, uint32_t view, enum weft_source source,
 		   const struct weft_snapshot *next, struct weft_diag *diag);
 
+/* What weft_views_set() would say, without any effect. */
+int weft_views_check(struct weft_views *v, uint32_t view, enum weft_source source,
+		     const struct weft_snapshot *next, struct weft_diag *diag);
+
 /* What a source contributes at present, NULL: nothing yet. Borrowed until the next set. */
 const struct weft_snapshot *weft_views_get(const struct weft_views *v, uint32_t view,
 					   enum weft_source source);

@@ -167,6 +167,11 @@ int delta_advance(struct weft_delta *d, int64_t now_ms)
 	}
 	if (!d->complete && lds->fetched && all_warm(cds) && all_warm(lds))
 		d->complete = true;
+	if (!d->served && cds->answered && lds->answered && all_warm(cds) && all_warm(lds)) {
+		d->served = true;
+		if (d->ops.served)
+			d->ops.served(d->ctx);
+	}
 	return err;
 }
 

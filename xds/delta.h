@@ -35,6 +35,13 @@ struct weft_delta_ops {
 	 * weft_delta_each only. Borrowed for the call.
 	 */
 	int (*publish)(void *ctx, const struct weft_snapshot *next, struct weft_diag *diag);
+	/*
+	 * Called once, from weft_delta_receive or weft_delta_tick: a server has answered for
+	 * clusters and listeners, something of each answer (or its being empty) was accepted, and
+	 * nothing of it waits any more. Unlike weft_delta_complete(), timeouts alone do not lead
+	 * here: what an owner has from elsewhere may go now. May be NULL.
+	 */
+	void (*served)(void *ctx);
 };
 
 struct weft_delta_node {

@@ -474,12 +474,23 @@ static int apply_and_publish(struct application *a)
 	return 0;
 }
 
+/* The server's word is in force, in part at least. */
+static bool took_effect(const struct application *a)
+{
+	for (size_t i = 0; i < a->change.n; i++) {
+		if (a->change.undos[i].item->undo == &a->change.undos[i])
+			return true;
+	}
+	return !a->refused;
+}
+
 int delta_apply(struct weft_delta *d, enum weft_xds_type type,
 		const Envoy__Service__Discovery__V3__DeltaDiscoveryResponse *resp, int64_t now_ms)
 {
 	struct application a = {.d = d, .type = type, .resp = resp, .now_ms = now_ms};
 	int err = apply_and_publish(&a);
 
+	d->types[type].answered |= !err && took_effect(&a);
 	change_free(&a.change);
 	d->types[type].fetched = d->types[type].fetched || !err;
 	if (!err && a.refused) {

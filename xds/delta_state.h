@@ -81,6 +81,7 @@ struct delta_type {
 	bool first_sent;  /* on this stream */
 	bool queued;	  /* a subscription request waits in the queue */
 	bool fetched;	  /* wildcard: first answer arrived, failed or timed out */
+	bool answered;	  /* wildcard: an answer was accepted, in part at least */
 	int64_t deadline; /* wildcard: of the first answer */
 };
 
@@ -103,7 +104,7 @@ struct weft_delta {
 	uint64_t generation; /* of compositions */
 	struct weft_delta_stats stats;
 	char *control_plane;
-	bool clock_started, node_sent, complete;
+	bool clock_started, node_sent, complete, served;
 };
 
 /* What a response changed in one item, to take it back. */

@@ -212,6 +212,7 @@ class Start(unittest.TestCase):
         for args, text in (
                 (("--config", GOOD, "--xds-ca", "system"), "need --xds"),
                 (("--config", GOOD, "--xds-cluster-id", "c"), "need --xds"),
+                (("--config", GOOD, "--xds-cache", "c"), "need --xds"),
                 ((*xds, "--xds-sni", "n"), "need --xds-ca"),
                 ((*xds, "--xds-san", "n"), "need --xds-ca"),
                 ((*xds, "--xds-cert", "c", "--xds-key", "k"), "need --xds-ca"),

@@ -9,7 +9,7 @@ import unittest
 import grpc
 
 from certs import Authority, read
-from scripted_ads import CDS, LDS, RDS, Server, listener, route, static_cluster
+from scripted_ads import CDS, EDS, LDS, RDS, Server, cla, eds_cluster, listener, route, static_cluster
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "cli"))
 from agent import Daemon  # noqa: E402
@@ -46,6 +46,41 @@ class WithServer(unittest.TestCase):
         return [r["name"] for r in daemon.call("dump", kind)[1]["resources"]]
 
 
+class Flood(WithServer):
+    """A server that never stops to change its mind."""
+    UPDATES = 10000
+
+    def test_thousands_of_updates(self):
+        self.server = Server()
+        with self.daemon() as daemon:
+            s = self.server.session()
+            clusters = ["c%03d" % i for i in range(300)]
+            s.next(CDS)
+            s.send(CDS, "c", [(c, "1", eds_cluster(c)) for c in clusters])
+            self.assertEqual(s.next(EDS).subscribe, clusters)
+            s.ack(CDS, "c")
+            s.send(EDS, "e", [(c, "1", cla(c, 80)) for c in clusters])
+            s.ack(EDS, "e")
+            s.next(LDS)
+            s.send(LDS, "l")
+            s.ack(LDS, "l")
+            before = self.memory(daemon)
+            for i in range(self.UPDATES):
+                c = clusters[i % 10]
+                s.send(EDS, str(i), [(c, str(i), cla(c, 1 + i % 65535))])
+            for i in range(self.UPDATES):
+                s.ack(EDS, str(i))
+            self.assertLess(self.memory(daemon), before + 16384)
+            last = {r["name"]: r["version"] for r in daemon.call("dump", "endpoints")[1]["resources"]}
+            self.assertEqual([last[c] for c in clusters[:10]], [str(self.UPDATES - 10 + i) for i in range(10)])
+
+    @staticmethod
+    def memory(daemon):
+        """KiB."""
+        with open("/proc/%d/status" % daemon.process.pid, encoding="utf-8") as f:
+            return int(next(line for line in f if line.startswith("VmRSS")).split()[1])
+
+
 @unittest.skipUnless(shutil.which("openssl"), "no openssl command")
 class Authentication(WithServer):
     def test_all_credentials(self):
@@ -76,6 +111,143 @@ class Authentication(WithServer):
             daemon.wait(lambda: text in daemon.log())
             self.assertIn(text, daemon.call("dump")[1]["sources"]["xds"]["last_error"])
         self.assertTrue(self.server.sessions.empty())
+
+
+class Saved(WithServer):
+    """The last good configuration in a file, and its use while no server serves."""
+
+    def setUp(self):
+        super().setUp()
+        self.cache = os.path.join(self.folder, "cache")
+
+    def xds(self, daemon):
+        return daemon.call("dump")[1]["sources"]["xds"]
+
+    def save(self, version="1"):
+        """A server serves once, the agent saves it and stops; then the server is gone."""
+        self.server = Server()
+        with self.daemon("--xds-cache", self.cache) as daemon:
+            serve(self.server.session(), version)
+            daemon.wait(lambda: os.path.exists(self.cache))
+            source = self.xds(daemon)
+            self.assertEqual((source["stale"], source["staleness_ms"]), (False, 0))
+            self.assertEqual((source["saved"]["writes"], source["saved"]["error"]), (1, None))
+        self.assertEqual(os.stat(self.cache).st_mode & 0o7777, 0o600)
+        self.server.stop()
+
+    def states(self, daemon, kind):
+        return {r["name"]: (r["version"], r["status"]) for r in daemon.call("dump", kind)[1]["resources"]}
+
+    def stale(self, *args):
+        return self.daemon("--xds-cache", self.cache, *args)
+
+    def test_server_is_away_and_comes_back(self):
+        self.save()
+        with self.stale() as daemon:
+            daemon.wait(lambda: self.xds(daemon)["stale"])
+            self.assertGreater(self.xds(daemon)["staleness_ms"], 0)
+            for kind, name in (("listeners", "main"), ("clusters", "web"), ("routes", "routes")):
+                self.assertEqual(self.states(daemon, kind)[name], ("1", "stale"))
+            self.assertTrue(daemon.call("dump", "routes")[1]["agree"])
+            # A server comes: nothing of the saved goes before all of the new has come.
+            self.server = Server("127.0.0.1:%d" % self.server.port)
+            s = self.server.session()
+            r = s.next(CDS)
+            self.assertEqual(r.versions, {})
+            s.send(CDS, "c2", [("web", "2", static_cluster("web", "new")), ("more", "2", static_cluster("more"))])
+            s.ack(CDS, "c2")
+            s.next(LDS)
+            self.assertEqual(self.states(daemon, "listeners")["main"], ("1", "stale"))
+            self.assertEqual(self.states(daemon, "clusters")["web"], ("1", "stale"))
+            s.send(LDS, "l2", [("main", "2", listener("main", 8080, "routes"))])
+            s.next(RDS)
+            s.ack(LDS, "l2")
+            self.assertTrue(self.xds(daemon)["stale"])
+            s.send(RDS, "r2", [("routes", "2", route("routes", "more"))])
+            s.ack(RDS, "r2")
+            daemon.wait(lambda: not self.xds(daemon)["stale"])
+            self.assertEqual(self.states(daemon, "clusters"), {"web": ("2", "acked"), "more": ("2", "acked")})
+            self.assertEqual(self.states(daemon, "routes"), {"routes": ("2", "acked")})
+            self.assertEqual(self.xds(daemon)["staleness_ms"], 0)
+            s.send(CDS, "c3", removed=["web"])
+            s.ack(CDS, "c3")
+            self.assertEqual(self.states(daemon, "clusters"), {"more": ("2", "acked")})
+        # What came last was saved at the end.
+        self.server.stop()
+        with self.stale() as daemon:
+            daemon.wait(lambda: self.xds(daemon)["stale"])
+            self.assertEqual(self.states(daemon, "clusters"), {"more": ("2", "stale")})
+
+    def test_server_that_lies_or_stays_silent(self):
+        self.save()
+        self.server = Server("127.0.0.1:%d" % self.server.port)
+        with self.stale() as daemon:
+            s = self.server.session()
+            s.next(CDS)
+            # Nothing comes: after a while what was saved serves, though the server is there.
+            daemon.wait(lambda: self.xds(daemon)["stale"], 20)
+            self.assertTrue(self.xds(daemon)["connected"])
+            # Only rubbish comes: an answer, but nothing to replace the saved with.
+            s.send(CDS, "c1", [("web", "9", b"\x0a\x7f")])
+            s.nack(CDS, "c1", "web")
+            s.next(LDS)
+            s.send(LDS, "l1")
+            s.ack(LDS, "l1")
+            self.assertEqual(self.states(daemon, "clusters")["web"], ("1", "stale"))
+            self.assertTrue(self.xds(daemon)["stale"])
+            s.send(CDS, "c2")
+            s.ack(CDS, "c2")
+            daemon.wait(lambda: not self.xds(daemon)["stale"])
+            self.assertEqual(self.states(daemon, "listeners"), {})
+
+    def test_server_that_is_there_needs_no_saved_one(self):
+        self.save("1")
+        self.server = Server("127.0.0.1:%d" % self.server.port)
+        with self.stale() as daemon:
+            serve(self.server.session(), "2")
+            daemon.wait(lambda: self.states(daemon, "routes") == {"routes": ("2", "acked")})
+            self.assertNotIn("saved configuration in force", daemon.log())
+
+    def refused(self, text, *args):
+        with self.stale(*args) as daemon:
+            daemon.wait(lambda: "saved configuration is refused" in daemon.log())
+            self.assertIn(text, daemon.log())
+            self.assertIn(text, self.xds(daemon)["saved"]["error"])
+            self.assertFalse(self.xds(daemon)["stale"])
+            self.assertEqual(self.names(daemon, "listeners"), [])
+
+    def test_files_that_are_refused(self):
+        self.save()
+        good = read(self.cache)
+        self.refused("was saved for another node", "--node-id", "somebody-else")
+        for data, text in ((good[:-1], "is cut short"), (good[:60] + b"\xff" + good[61:], "is damaged"),
+                           (good[:8] + b"\x09" + good[9:], "is of version 9"), (b"hello", "is none"), (b"", "is none")):
+            with open(self.cache, "wb") as f:
+                f.write(data)
+            self.refused(text)
+        os.truncate(self.cache, (256 << 20) + 1)
+        self.refused("is larger than")
+        os.truncate(self.cache, 0)
+        os.chmod(self.cache, 0o666)
+        self.refused("others may write to it")
+
+    def test_nothing_saved(self):
+        self.server = Server()
+        self.server.stop()
+        with self.stale() as daemon:
+            daemon.wait(lambda: "nothing is saved" in daemon.log())
+            source = self.xds(daemon)
+            self.assertEqual((source["stale"], source["staleness_ms"], source["saved"]["error"]), (False, None, None))
+        self.assertFalse(os.path.exists(self.cache))
+
+    def test_file_that_cannot_be_written(self):
+        self.cache = os.path.join(self.folder, "none", "cache")
+        self.server = Server()
+        with self.stale() as daemon:
+            serve(self.server.session())
+            daemon.wait(lambda: "configuration is not saved" in daemon.log())
+            self.assertIn("No such file or directory", self.xds(daemon)["saved"]["error"])
+            self.assertEqual(self.names(daemon, "listeners"), ["main"])
 
 
 if __name__ == "__main__":

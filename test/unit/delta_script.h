@@ -204,6 +204,7 @@ struct script {
 	int64_t now;
 	struct weft_snapshot *current; /* last accepted by the owner */
 	unsigned int publishes;	       /* calls, refused ones included */
+	unsigned int served;	       /* calls */
 	const char *refuse;	       /* resource to refuse while it is in the snapshot */
 	const char *refuse_with;       /* what the cause names; NULL: the same */
 	bool refuse_all;
@@ -241,9 +242,17 @@ static inline int script_publish(void *ctx, const struct weft_snapshot *next,
 	return 0;
 }
 
+static inline void script_served(void *ctx)
+{
+	struct script *s = ctx;
+
+	s->served++;
+}
+
 static inline struct script *script_new(void)
 {
-	static const struct weft_delta_ops ops = {.publish = script_publish};
+	static const struct weft_delta_ops ops = {.publish = script_publish,
+						  .served = script_served};
 	static const struct weft_delta_node node = {
 		.id = "sidecar~10.1.0.5~web.shop~shop.svc.cluster.local",
 		.cluster = "web",
