@@ -339,15 +339,18 @@ static void set_upstream(struct explain *x)
 	set(x, "upstream_request", request);
 }
 
-/* cluster_header: which one the request named. */
+/* cluster_header, use_hash_policy: which one the request named, or its hash chose. */
 static void set_cluster(struct explain *x)
 {
 	const struct weft_decision *d = &x->req->dec;
+	const struct weft_img_forward *f = weft_img_at(d->forward);
 	const struct weft_img_target *t = d->target ? weft_img_at(d->target) : NULL;
 	const struct weft_img_cluster *c = d->cluster ? weft_img_at(d->cluster) : NULL;
 
-	if (t && t->slot && c)
+	if (t && t->slot && t->slot != WEFT_SLOT_HASHED && c)
 		set(x, "cluster", img_text(&c->name));
+	else if (f->flags & WEFT_FORWARD_BY_HASH && d->hashed)
+		set(x, "cluster", img_text(&t->name));
 }
 
 static void set_where(struct explain *x)

@@ -75,6 +75,21 @@ static void weight_fill(struct weft_build *b,
 				     w->typed_per_filter_config, NULL, field, &ret->n_override);
 }
 
+/* Without a policy nothing is found: then by a random number. */
+static bool by_hash(const route_action *a)
+{
+	const weighted_cluster *w =
+		a->cluster_specifier_case ==
+				ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__CLUSTER_SPECIFIER_WEIGHTED_CLUSTERS
+			? a->weighted_clusters
+			: NULL;
+
+	return w && a->n_hash_policy && w->use_hash_policy &&
+	       w->random_value_specifier_case ==
+		       ENVOY__CONFIG__ROUTE__V3__WEIGHTED_CLUSTER__RANDOM_VALUE_SPECIFIER_USE_HASH_POLICY &&
+	       w->use_hash_policy->value;
+}
+
 static uint32_t weighted_build(struct weft_build *b, const route_action *a,
 			       const struct weft_route_scope *scope, const char *field)
 {
@@ -99,6 +114,10 @@ static uint32_t weighted_build(struct weft_build *b, const route_action *a,
 		out.head.total += out.target[i].weight;
 		out.target[i].end = out.head.total;
 		out.head.n++;
+	}
+	for (uint32_t i = 0; by_hash(a) && i < out.head.n; i++) {
+		if (!out.target[i].slot)
+			out.target[i].slot = WEFT_SLOT_HASHED;
 	}
 	if (w->random_value_specifier_case ==
 		    ENVOY__CONFIG__ROUTE__V3__WEIGHTED_CLUSTER__RANDOM_VALUE_SPECIFIER_HEADER_NAME &&
@@ -352,7 +371,7 @@ uint32_t weft_build_forward(struct weft_build *b, const route_action *a,
 	duration_check(b, a, field);
 	out.targets = targets_build(b, a, scope, field);
 	rewrites_fill(b, a, matched_len, field, &out);
-	weft_build_hash_policy(b, a, scope, field, &out);
+	weft_build_hash_policy(b, a, field, &out);
 	if (a->internal_redirect_policy)
 		out.follow = weft_build_follow(b, a->internal_redirect_policy,
 					       weft_field(at, field, "internal_redirect_policy"));
@@ -366,6 +385,8 @@ uint32_t weft_build_forward(struct weft_build *b, const route_action *a,
 	out.idle_timeout_ms = weft_build_ms(b, a->idle_timeout, WEFT_TIMEOUT_INHERIT,
 					    weft_field(at, field, "idle_timeout"));
 	out.no_cluster = WEFT_REPLY_NO_CLUSTER_503 + (uint32_t)a->cluster_not_found_response_code;
+	if (by_hash(a))
+		out.flags |= WEFT_FORWARD_BY_HASH;
 	if (a->priority == ENVOY__CONFIG__CORE__V3__ROUTING_PRIORITY__HIGH)
 		out.flags |= WEFT_FORWARD_PRIORITY_HIGH;
 	if (a->retry_policy)
@@ -431,9 +452,16 @@ uint32_t weft_build_redirect(struct weft_build *b,
 		out.path = weft_build_str(b, r->prefix_rewrite);
 		break;
 	case ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__PATH_REWRITE_SPECIFIER_REGEX_REWRITE:
-		out.flags |= WEFT_REDIRECT_REGEX;
+		out.flags |= WEFT_REDIRECT_AGENT;
 		out.path_regex = weft_build_rewrite(b, r->regex_rewrite, false,
 						    weft_field(at, field, "regex_rewrite"));
+		break;
+	case ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__PATH_REWRITE_SPECIFIER_PATH_REWRITE:
+		/* an empty one changes nothing */
+		out.path_format = weft_build_format_alone(b, r->path_rewrite, false,
+							  weft_field(at, field, "path_rewrite"));
+		if (out.path_format)
+			out.flags |= WEFT_REDIRECT_AGENT;
 		break;
 	default:
 		break;

@@ -106,13 +106,13 @@ static json_t *overrides_json(uint32_t off, uint32_t n)
 
 static json_t *target_json(const struct weft_img_target *e)
 {
-	return json_pack("{s:o, s:I, s:o, s:o*, s:o*, s:o*, s:o*}", "name", weft_image_text(e->name), "weight",
-			 (json_int_t)e->weight, "overrides",
+	return json_pack("{s:o, s:I, s:o, s:o*, s:o*, s:o*, s:o*}", "name",
+			 weft_image_text(e->name), "weight", (json_int_t)e->weight, "overrides",
 			 overrides_json(e->override, e->n_override), "cluster_header_slot",
-			 e->slot ? json_integer(e->slot - 1) : NULL, "host_rewrite",
-			 e->host.len ? weft_image_text(e->host) : NULL, "request_headers",
-			 e->request ? weft_changes_json(e->request) : NULL, "response_headers",
-			 weft_response_json(&e->response));
+			 e->slot && e->slot != WEFT_SLOT_HASHED ? json_integer(e->slot - 1) : NULL,
+			 "host_rewrite", e->host.len ? weft_image_text(e->host) : NULL,
+			 "request_headers", e->request ? weft_changes_json(e->request) : NULL,
+			 "response_headers", weft_response_json(&e->response));
 }
 
 static json_t *targets_json(uint32_t off)

@@ -78,8 +78,7 @@ uint32_t weft_build_forward(struct weft_build *b, const Envoy__Config__Route__V3
 			    const char *field);
 /* n_hash and hash of the route's hash_policy. */
 void weft_build_hash_policy(struct weft_build *b, const Envoy__Config__Route__V3__RouteAction *a,
-			    const struct weft_route_scope *scope, const char *field,
-			    struct weft_img_forward *ret);
+			    const char *field, struct weft_img_forward *ret);
 /* request_mirror_policies of the message at `field`. */
 struct weft_mirrors weft_build_mirrors(
 	struct weft_build *b, size_t n,

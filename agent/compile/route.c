@@ -93,6 +93,16 @@ static uint32_t direct_build(struct weft_build *b,
 	return weft_build_reply(b, &text);
 }
 
+/* The agent works out its path. */
+static bool redirect_formed(const Envoy__Config__Route__V3__RedirectAction *r)
+{
+	return r->path_rewrite_specifier_case ==
+		       ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__PATH_REWRITE_SPECIFIER_REGEX_REWRITE ||
+	       (r->path_rewrite_specifier_case ==
+			ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__PATH_REWRITE_SPECIFIER_PATH_REWRITE &&
+		*r->path_rewrite);
+}
+
 static void action_fill(struct weft_build *b, const route *r, const struct weft_route_scope *scope,
 			const struct weft_route_built *built, const char *field,
 			struct weft_img_route *out)
@@ -171,7 +181,7 @@ void weft_build_route(struct weft_build *b, const route *r, uint32_t index,
 	action_fill(b, r, scope, ret, field, &out);
 	if (out.action_kind != WEFT_ACTION_FORWARD)
 		out.response = weft_build_response(b, &scope->changes, NULL);
-	if (out.action_kind == WEFT_ACTION_REDIRECT && r->redirect->regex_rewrite)
+	if (out.action_kind == WEFT_ACTION_REDIRECT && redirect_formed(r->redirect))
 		out.response.flags |= WEFT_RESPONSE_FORMED;
 	ret->conditional = out.n_cond != 0;
 	ret->off = weft_build_put(b, &out, sizeof(out));

@@ -245,7 +245,7 @@ static bool decide(struct down *d, struct weft_req *req, struct weft_ctx *ctx, b
 	if (*ret_kernel) {
 		weft_req_strip_host(req, ctx);
 		if (req->dec.outcome == WEFT_OUTCOME_FORWARD)
-			weft_req_settle(req, ctx);
+			weft_req_settle(req);
 		return true;
 	}
 	for (unsigned int i = 0; i <= WEFT_FILTERS_MAX; i++) {

@@ -284,6 +284,7 @@ struct exchange {
 	uint32_t retries_left, attempts;
 	struct body req_body, resp_body;
 	struct buf head; /* the request head for upstream, without its blank line */
+	uint64_t cookies; /* bit per hash policy: the response sets the cookie that was made */
 	struct buf cors; /* lines of the response that a CORS policy says */
 	struct buf body; /* what was read of the body while it may be needed again, as it goes on the wire */
 	size_t body_sent; /* of `body`, in this attempt */
@@ -374,7 +375,10 @@ void exchange_places_put(struct exchange *x);
 
 /* The request as the client sent it and the connection manager completed it, into x->head. -ENOMEM. */
 int request_lines(struct worker *w, struct exchange *x, const struct weft_req *req);
-/* Builds the head for upstream from the parsed request into x->head: as above, changed by the rules. -ENOMEM. */
+/*
+ * Builds the head for upstream from the parsed request into x->head: as above, changed by the
+ * rules; and its hash, for which req is used. -ENOMEM.
+ */
 int request_build(struct worker *w, struct exchange *x, struct weft_req *req);
 /* Before routing: what the connection manager changes in a request. */
 void request_prepare(struct worker *w, struct exchange *x, struct weft_req *req, const struct weft_ctx *ctx);

@@ -331,6 +331,32 @@ static int path_rewrite(struct worker *w, struct exchange *x)
 	return r;
 }
 
+/*
+ * path_rewrite of a redirect, behind what location has: with a query of its own it is whole, else
+ * the request's follows; an empty one is the request's path.
+ */
+static int redirect_format(struct worker *w, struct exchange *x, const struct weft_img_redirect *rd,
+			   const struct target *t, struct lines *location, const struct line *line)
+{
+	const uint8_t *target = buf_at(&x->head) + t->at;
+	struct buf text = {0};
+	int r = head_format(w, x, rd->path_format, &text);
+	bool empty = !buf_len(&text), query;
+
+	if (!r && empty)
+		r = buf_add(w, &text, target, t->path);
+	else if (!r && buf_at(&text)[0] != '/')
+		r = buf_replace(w, &text, 0, 0, "/", 1);
+	query = !r && memchr(buf_at(&text), '?', buf_len(&text));
+	if (!r && !query && !(rd->flags & WEFT_REDIRECT_STRIP_QUERY))
+		r = buf_add(w, &text, target + t->path, t->len - t->path);
+	if (!r)
+		r = buf_replace(w, location->b, line->value + line->value_len, 0, buf_at(&text),
+				buf_len(&text));
+	buf_free(w, &text);
+	return r;
+}
+
 int request_redirect(struct worker *w, struct exchange *x, struct lines *location)
 {
 	const struct weft_img_redirect *rd = weft_img_at(x->dec.redirect);
@@ -343,13 +369,15 @@ int request_redirect(struct worker *w, struct exchange *x, struct lines *locatio
 		return 0;
 	if (rd->flags & WEFT_REDIRECT_PREFIX)
 		return path_set(w, x, &t, at_most(rd->matched_len, t.path), img_chars(rd->path), rd->path.len);
-	if (!(rd->flags & WEFT_REDIRECT_REGEX))
+	if (!(rd->flags & WEFT_REDIRECT_AGENT))
 		return 0;
 	if (rd->path_regex)
 		r = path_regex(w, x, rd->path_regex, &t);
 	if (r || !target_find(x, head_lines(w, x).from, &t) ||
 	    !lines_find(location, NAME("location"), location->from, &line))
 		return r;
+	if (rd->path_format)
+		return redirect_format(w, x, rd, &t, location, &line);
 	return buf_replace(w, location->b, line.value + line.value_len, 0, buf_at(&x->head) + t.at,
 			   rd->flags & WEFT_REDIRECT_STRIP_QUERY ? t.path : t.len);
 }

@@ -73,5 +73,12 @@ int request_redirect(struct worker *w, struct exchange *x, struct lines *locatio
 int request_attempt_set(struct worker *w, struct exchange *x);
 /* always_set_request_id_in_response: the request's x-request-id, as it stands in x->head, in place of the lines' own. */
 int response_id_set(struct worker *w, const struct exchange *x, struct lines *l);
+/*
+ * x->dec.hash of the head in x->head, and which cookies are made. req is used for it, and describes
+ * that head afterwards. -ENOMEM.
+ */
+int request_hash(struct worker *w, struct exchange *x, struct weft_req *req);
+/* The set-cookie lines of those cookies. -ENOMEM. */
+int response_cookies_add(struct exchange *x, struct lines *l);
 /* A host for what is in x->head; keeps the old one as Envoy does. */
 int request_host_set(struct worker *w, struct exchange *x, const void *host, size_t n);

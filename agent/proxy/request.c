@@ -234,5 +234,7 @@ int request_build(struct worker *w, struct exchange *x, struct weft_req *req)
 
 	if (!r)
 		r = request_change(w, x);
+	if (!r)
+		r = request_hash(w, x, req);
 	return r ? r : framing_add(w, x, req);
 }

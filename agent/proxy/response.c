@@ -379,6 +379,8 @@ int response_build(struct worker *w, struct exchange *x, const uint8_t *head, co
 	if (!e && !(x->hcm->flags & WEFT_HCM_SUPPRESS_ENVOY_HEADERS) && x->req_done && !x->upgrade)
 		e = line_add_number(w, b, "x-envoy-upstream-service-time", 29, w->now_ms - x->upstream_ms);
 	if (!e)
+		e = response_cookies_add(x, &l);
+	if (!e)
 		e = rules_apply(x, r, &l);
 	if (!e)
 		e = cors_apply(x, &l);

@@ -150,6 +150,8 @@ struct weft_img_response {
 /* A reply made here is formed by the agent: values depend on the request, or its own lines are changed. */
 #define WEFT_RESPONSE_FORMED (1u << 0)
 
+/* Chosen by the request's hash (WEFT_FORWARD_BY_HASH): programs leave that to the agent. */
+#define WEFT_SLOT_HASHED 0xffffffffu
 /* One or more clusters by weight: pick = random % total, first target with pick < end. */
 struct weft_img_targets {
 	__u32 n; /* 1..WEFT_TARGETS_MAX */
@@ -164,7 +166,9 @@ struct weft_img_target {
 	__u32 override; /* struct weft_img_override[n] of the weighted cluster */
 	__u32 weight;
 	__u64 end;	/* cumulative weight */
-	__u32 slot; /* weft_value + 1 of cluster_header, which names the cluster; 0: `cluster` is it */
+	/* weft_value + 1 of cluster_header, which names the cluster; 0, WEFT_SLOT_HASHED: `cluster`
+	 * is it */
+	__u32 slot;
 	__u32 request; /* weft_img_changes of requests, 0: none */
 	__u32 criteria; /* weft_img_criteria, 0: none */
 	struct weft_img_str host; /* host_rewrite_literal of the weighted cluster */
@@ -681,6 +685,7 @@ struct weft_img_route {
 #define WEFT_FORWARD_UPGRADE_SET (1u << 2) /* the route's upgrade_configs decide, not the HCM's */
 #define WEFT_FORWARD_AUTO_HOST (1u << 3)   /* auto_host_rewrite */
 #define WEFT_FORWARD_APPEND_XFH (1u << 4)  /* append_x_forwarded_host */
+#define WEFT_FORWARD_BY_HASH (1u << 5)	   /* weighted_clusters.use_hash_policy */
 
 struct weft_img_forward {
 	__u32 targets;	       /* weft_img_targets */
@@ -749,9 +754,14 @@ struct weft_img_hash {
 	__u32 kind;	/* enum weft_hash_kind */
 	__u32 terminal; /* what follows counts only when nothing was found so far */
 	__u32 slot;	/* of a header: enum weft_value, or WEFT_HASH_BY_NAME */
-	__u32 pad;
+	__u32 flags;	/* WEFT_HASH_MAKES */
 	struct weft_img_cond key; /* name alone, lower case if it is a header's */
+	struct weft_img_str attributes; /* of a cookie that is made: what stands behind its value */
+	__u32 rewrite;			/* weft_img_rewrite of each of a header's values, 0: none */
+	__u32 pad;
 };
+#define WEFT_HASH_MAKES (1u << 0) /* a cookie that the request has not is made (ttl) */
+#define WEFT_HASHES_MAX 64u	  /* of a route: bits of weft_req.made */
 #define WEFT_MATCHED_WHOLE 0xffffffffu
 #define WEFT_TIMEOUT_INHERIT 0xffffffffu
 #define WEFT_RETRY_5XX (1u << 0)
@@ -780,7 +790,7 @@ struct weft_img_upgrade {
 #define WEFT_REDIRECT_PREFIX (1u << 2)	   /* prefix_rewrite of the matched prefix */
 #define WEFT_REDIRECT_HTTPS (1u << 3)
 #define WEFT_REDIRECT_SAME_HOST (1u << 5) /* with its port, whatever the scheme */
-#define WEFT_REDIRECT_REGEX (1u << 4) /* regex_rewrite: the agent adds the path */
+#define WEFT_REDIRECT_AGENT (1u << 4)	  /* regex_rewrite, path_rewrite: the agent adds the path */
 
 struct weft_img_redirect {
 	__u32 reply; /* weft_img_reply; "location: URL\r\n" goes to its insert_off */
@@ -791,7 +801,7 @@ struct weft_img_redirect {
 	__u32 port;		    /* port_redirect, 0 none */
 	__u32 matched_len;	    /* bytes of the request's path that prefix_rewrite replaces, WEFT_MATCHED_WHOLE: all */
 	__u32 path_regex;	    /* weft_img_rewrite of the path without query, 0: none */
-	__u32 pad;
+	__u32 path_format; /* weft_img_header whose value is the path (path_rewrite), 0: none */
 };
 
 /* ---- clusters ---- */

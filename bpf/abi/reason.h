@@ -52,7 +52,8 @@
 	X(NOT_HTTP, "not_http", "not the start of an HTTP/1 request")                              \
 	X(UPGRADE, "upgrade", "upgrade or CONNECT")                                                \
 	X(EXPECT, "expect", "Expect header")                                                       \
-	X(MUST_CLOSE, "must_close", "the answer closes the connection, or the agent counts up to the one that does") \
+	X(MUST_CLOSE, "must_close",                                                                \
+	  "the answer closes the connection, or the agent counts up to the one that does")         \
 	X(MALFORMED, "malformed", "malformed: the agent answers and closes")                       \
 	X(NORMALIZE, "normalize_path", "the path is not in normal form")                           \
 	X(REPEATED_HEADER, "repeated_header", "a matched header has several lines")                \
@@ -62,20 +63,25 @@
 	X(NO_CELL, "no_cell", "state of this pod and resource is not allocated yet")               \
 	X(NO_SLOT, "no_slot", "no slot was free at connect")                                       \
 	X(NO_HEAD, "no_head_buffer", "no head buffer was free")                                    \
-	X(NO_LISTENER, "no_listener", "the listener of this connection is gone or has changed kind") \
-	X(GRPC, "grpc", "a gRPC client is answered: the agent words the reply")                  \
-	X(SHADOW, "shadow_limit", "a limit that is not enforced adds request headers")            \
-	X(FAULT, "fault", "an injected delay, or an abort that headers or a gRPC client word")    \
-	X(CORS, "cors", "a request with an origin that a CORS policy looks at")                     \
-	X(RBAC, "rbac", "network RBAC denies the connection, or only the agent can judge it")     \
+	X(NO_LISTENER, "no_listener",                                                              \
+	  "the listener of this connection is gone or has changed kind")                           \
+	X(GRPC, "grpc", "a gRPC client is answered: the agent words the reply")                    \
+	X(SHADOW, "shadow_limit", "a limit that is not enforced adds request headers")             \
+	X(FAULT, "fault", "an injected delay, or an abort that headers or a gRPC client word")     \
+	X(CORS, "cors", "a request with an origin that a CORS policy looks at")                    \
+	X(RBAC, "rbac", "network RBAC denies the connection, or only the agent can judge it")      \
 	X(MUTATION, "header_mutation", "the reply's headers are worked out for each request")      \
-	X(CLUSTER_HEADER, "cluster_header", "a request header names the cluster")                  \
-	X(UNUSUAL, "unusual_head", "a form of head that only the agent's parser judges")          \
+	X(CLUSTER_HEADER, "cluster_header",                                                        \
+	  "a request header names the cluster, or its hash chooses")                               \
+	X(UNUSUAL, "unusual_head", "a form of head that only the agent's parser judges")           \
 	X(CONTENDED, "contended", "compare-and-swap gave up")                                      \
 	X(STORE, "store", "message could not be read or rewritten")                                \
-	X(POD_SLOTS, "pod_slots", "the pod has its share of slots: the agent judges this connection") \
-	X(POD_ENTRIES, "pod_entries", "the pod has its share of connections not accepted yet: closed by the agent")                    \
-	X(REGEX, "regex", "a regular expression whose table, or a text for one, is too large for the kernel")
+	X(POD_SLOTS, "pod_slots",                                                                  \
+	  "the pod has its share of slots: the agent judges this connection")                      \
+	X(POD_ENTRIES, "pod_entries",                                                              \
+	  "the pod has its share of connections not accepted yet: closed by the agent")            \
+	X(REGEX, "regex",                                                                          \
+	  "a regular expression whose table, or a text for one, is too large for the kernel")
 
 #define WEFT_ENUM_OUTCOME(n, m, d) WEFT_OUTCOME_##n,
 enum weft_outcome { WEFT_OUTCOMES(WEFT_ENUM_OUTCOME) WEFT_OUTCOME__MAX };

@@ -123,6 +123,19 @@ static void weft_path_plain(struct weft_req *req)
 }
 #endif
 
+#ifndef __bpf__
+/* use_hash_policy: the hash stands for the random number, where a policy found something. */
+static __u64 weft_hash_number(struct weft_req *req, const struct weft_ctx *ctx, __u64 random)
+{
+	const struct weft_img_forward *f = weft_img_at(req->dec.forward);
+
+	if (!(f->flags & WEFT_FORWARD_BY_HASH))
+		return random;
+	weft_req_hash(req, ctx, false);
+	return req->dec.hashed ? req->dec.hash : random;
+}
+#endif
+
 /* Virtual host, route, weighted cluster. Leaves what it finds in dec. */
 WEFT_INLINE int weft_decide_route(struct weft_req *req, struct weft_ctx *ctx, __u32 rc, __u64 random)
 {
@@ -172,6 +185,9 @@ WEFT_INLINE int weft_decide_route(struct weft_req *req, struct weft_ctx *ctx, __
 
 		random = weft_target_number(req, WEFT_IMG(struct weft_img_targets, targets)->slot,
 					    random);
+#ifndef __bpf__
+		random = weft_hash_number(req, ctx, random);
+#endif
 		req->dec.target = weft_target_choose(targets, random);
 		if (req->dec.target && WEFT_IMG(struct weft_img_target, req->dec.target)->slot)
 			weft_hand(req, WEFT_HANDED_CLUSTER_HEADER);
@@ -260,10 +276,9 @@ static int weft_settle_endpoints(struct weft_req *req)
 	return 1;
 }
 
-void weft_req_settle(struct weft_req *req, const struct weft_ctx *ctx)
+void weft_req_settle(struct weft_req *req)
 {
-	if (!weft_settle_endpoints(req))
-		weft_req_hash(req, ctx);
+	weft_settle_endpoints(req);
 }
 #else
 /* Of a subset the agent tells. */
@@ -313,9 +328,10 @@ WEFT_GLOBAL int weft_decide_forward(struct weft_req *req, struct weft_ctx *ctx)
 	struct weft_img_forward *f = WEFT_IMG(struct weft_img_forward, req->dec.forward);
 
 #ifndef __bpf__
-	if (req->dec.target && WEFT_IMG(struct weft_img_target, req->dec.target)->slot) {
-		id = weft_cluster_named(req, v, WEFT_IMG(struct weft_img_target, req->dec.target)->slot,
-					id);
+	__u32 slot = req->dec.target ? WEFT_IMG(struct weft_img_target, req->dec.target)->slot : 0;
+
+	if (slot && slot != WEFT_SLOT_HASHED) {
+		id = weft_cluster_named(req, v, slot, id);
 		WEFT_TRACE(req, "cluster", "named by a request header");
 	}
 #endif
@@ -348,9 +364,6 @@ WEFT_GLOBAL int weft_decide_forward(struct weft_req *req, struct weft_ctx *ctx)
 		weft_decide_std(req, WEFT_OUTCOME_OVERFLOW, WEFT_REPLY_OVERFLOW);
 		return 0;
 	}
-#ifndef __bpf__
-	weft_req_hash(req, ctx);
-#endif
 	WEFT_TRACE(req, "cluster", "has usable endpoints");
 	req->dec.outcome = WEFT_OUTCOME_FORWARD;
 	return 0;

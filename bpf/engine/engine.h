@@ -183,7 +183,9 @@ struct weft_req {
 	struct weft_field field[WEFT_REQ_FIELDS + WEFT_PREPARED_MAX];
 	struct weft_sockaddr remote; /* the client, once it is known (weft_req_prepare()); family 0 before */
 	const char *details; /* response code details of a codec error */
-	/* the path without its parameters, where those do not count; NULL: as it is. Inside weft_decide() only */
+	__u64 made;	     /* bit per hash policy whose cookie was made */
+	/* the path without its parameters, where those do not count; NULL: as it is. Inside
+	 * weft_decide() only */
 	__u8 *plain;
 	struct weft_span plain_path;
 	/*
@@ -364,15 +366,27 @@ int weft_endpoint_hashed(__u32 endpoints, __u32 lb, __u64 hash, __u32 attempt);
  */
 __u32 weft_subset_find(__u32 endpoints, __u32 criteria);
 /*
- * What of a decision to forward only the agent makes: subset and hash. The outcome may become another one. Part of
- * weft_decide(); for decisions of the kernel by itself.
+ * What of a decision to forward only the agent makes: the subset. The outcome may become another
+ * one. Part of weft_decide(); for decisions of the kernel by itself.
  */
-void weft_req_settle(struct weft_req *req, const struct weft_ctx *ctx);
+void weft_req_settle(struct weft_req *req);
 /*
- * dec.hash of a request that dec.forward takes, by the policies in order; dec.hashed 0: none found anything. Part of
- * weft_decide(); for decisions of the kernel by itself.
+ * dec.hash of a request that dec.forward takes, by the policies in order; dec.hashed 0: none found
+ * anything. A weighted cluster is chosen by the request as it came, an endpoint by the head that
+ * goes to it: for that req is made to describe it (fields; value, present and path of the request
+ * line). makes: cookies that are not there are made where policies say so; `made` tells of which.
  */
-void weft_req_hash(struct weft_req *req, const struct weft_ctx *ctx);
+void weft_req_hash(struct weft_req *req, const struct weft_ctx *ctx, bool makes);
+#define WEFT_COOKIE_LEN 16u
+/* Value of a cookie that is made: the same for all requests of a connection (Envoy: of its two
+ * addresses). */
+void weft_cookie_value(const struct weft_ctx *ctx, char out[WEFT_COOKIE_LEN + 1]);
+/*
+ * Replaces all matches, as agent/regex/regex.h: weft_regex_replace_nfa(), which it is. Set by
+ * whoever compiles a policy with a regex_rewrite into an image.
+ */
+extern int (*weft_rewrite)(const struct weft_img_nfa *nfa, const void *text, __u32 len,
+			   const char *substitution, char **ret, __u32 *ret_len);
 /* xxHash64 (XXH64 of the xxHash specification). */
 __u64 weft_hash_xx64(const void *bytes, size_t len, __u64 seed);
 

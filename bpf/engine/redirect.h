@@ -142,7 +142,7 @@ WEFT_GLOBAL int weft_location_path(struct weft_req *req, struct weft_reply_plan 
 		__u32 flags = r->flags, str = r->path.off, n = r->path.len;
 
 #ifndef __bpf__
-		if (flags & WEFT_REDIRECT_REGEX)
+		if (flags & WEFT_REDIRECT_AGENT)
 			return 0;
 #endif
 		if (flags & WEFT_REDIRECT_STRIP_QUERY)

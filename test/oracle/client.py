@@ -154,7 +154,7 @@ def describe(r, single=True):
     cluster = first.get("x-backend-cluster")
     if cluster:
         out["cluster"], out["endpoint"] = cluster, first.get("x-backend-endpoint")
-    out["response_headers"] = [[k, _steady(k, v) if k == "x-request-id" else v] for k, v in r["headers"] if k not in QUIET and not (k == "content-type" and cluster)]
+    out["response_headers"] = [[k, _steady(k, v) if k in ("x-request-id", "set-cookie") else v] for k, v in r["headers"] if k not in QUIET and not (k == "content-type" and cluster)]
     if not cluster:
         if r["body"]:
             out["body"] = r["body"]
@@ -180,6 +180,8 @@ def _echo(body, out):
 def _steady(name, value):
     if re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", value):
         return "<uuid>"
+    if name.lower() == "set-cookie":  # one that is made has the connection's addresses in it
+        return re.sub(r'="[0-9a-f]{16}"', '="<made>"', value)
     return "<ms>" if name.lower() == "x-envoy-upstream-service-time" else value
 
 

@@ -221,6 +221,36 @@ static void test_cluster_by_header(void **state)
 	conf_close(&c);
 }
 
+/* use_hash_policy: the hash of the request as it came is the number. */
+static void test_cluster_by_hash(void **state)
+{
+	struct conf c;
+
+	(void)state;
+	conf_open(&c);
+	conf_ok(&c,
+		LISTENER_80 ROUTES(
+			"{match: {prefix: /hash}, route: {weighted_clusters: {clusters: [{name: a, "
+			"weight: 1}, {name: b, weight: 1}], use_hash_policy: true}, hash_policy: "
+			"[{header: {header_name: x-k}}]}, request_headers_to_remove: [x-k]}, "
+			"{match: "
+			"{prefix: /off}, route: {weighted_clusters: {clusters: [{name: a, weight: "
+			"1}, "
+			"{name: b, weight: 1}], use_hash_policy: false}, hash_policy: [{header: "
+			"{header_name: x-k}}]}}") CLUSTER("a", "load_assignment: {cluster_name: a}")
+			CLUSTER("b", "load_assignment: {cluster_name: b}"));
+	for (int i = 0; i < 8; i++) {
+		char value[] = {(char)('0' + i), 0}, line[16];
+
+		snprintf(line, sizeof(line), "x-k: %s\r\n", value);
+		cluster_is(&c, "/hash", line, weft_hash_xx64(value, 1, 0) % 2 ? "b" : "a");
+		cluster_is(&c, "/off", line, "b");
+	}
+	/* nothing found: random, which is 1 here */
+	cluster_is(&c, "/hash", "", "b");
+	conf_close(&c);
+}
+
 static void test_refused_by_name(void **state)
 {
 	(void)state;
@@ -245,8 +275,6 @@ static void test_refused_by_name(void **state)
 		"upgrade_configs[0].connect_config");
 	refused("cluster: x, retry_policy: {retry_host_predicate: [{name: a.b}]}",
 		"retry_policy.retry_host_predicate[0]");
-	refused("weighted_clusters: {clusters: [{name: x, weight: 1}], use_hash_policy: true}",
-		"weighted_clusters.use_hash_policy");
 }
 
 static void test_bad_expressions(void **state)
@@ -311,6 +339,10 @@ static void test_redirects(void **state)
 	location_is("prefix_rewrite: /n/", "/a/b?q=1", "301", "http://h/n/b?q=1");
 	location_is("prefix_rewrite: /n", "/e?q=1", "301", "http://h/n?q=1");
 	location_is("strip_query: true", "/a/b?q=1", "301", "http://h/a/b");
+	conf_refused(REDIRECT("path_rewrite: '%A%'"), "RouteConfiguration/r",
+		     "virtual_hosts[0].routes[0].redirect.path_rewrite",
+		     "unsupported: command %A%");
+	location_is("path_rewrite: ''", "/a/b?q=1", "301", "http://h/a/b?q=1");
 	location_is("path_redirect: /n, strip_query: true", "/a/b?q=1", "301", "http://h/n");
 	conf_refused(REDIRECT("regex_rewrite: {pattern: {regex: '('}, substitution: b}"),
 		     "RouteConfiguration/r", "virtual_hosts[0].routes[0].redirect.regex_rewrite.pattern",
@@ -328,12 +360,12 @@ static void test_redirects(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults),       cmocka_unit_test(test_weighted),
-		cmocka_unit_test(test_many_targets),   cmocka_unit_test(test_retry),
-		cmocka_unit_test(test_cluster_by_header),
-		cmocka_unit_test(test_upgrades),       cmocka_unit_test(test_refused_by_name),
-		cmocka_unit_test(test_bad_expressions),
-		cmocka_unit_test(test_without_effect), cmocka_unit_test(test_redirects),
+		cmocka_unit_test(test_defaults),	  cmocka_unit_test(test_weighted),
+		cmocka_unit_test(test_many_targets),	  cmocka_unit_test(test_retry),
+		cmocka_unit_test(test_cluster_by_header), cmocka_unit_test(test_cluster_by_hash),
+		cmocka_unit_test(test_upgrades),	  cmocka_unit_test(test_refused_by_name),
+		cmocka_unit_test(test_bad_expressions),	  cmocka_unit_test(test_without_effect),
+		cmocka_unit_test(test_redirects),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

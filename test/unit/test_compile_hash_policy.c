@@ -13,7 +13,8 @@ static uint64_t xx(const char *s, uint64_t seed)
 	return weft_hash_xx64(s, strlen(s), seed);
 }
 
-static void hash_is(struct conf *c, const char *path, const char *headers, bool found, uint64_t want)
+static void hash_of(struct conf *c, const char *path, const char *headers, bool makes, bool found,
+		    uint64_t want)
 {
 	struct conf_req *q = calloc(1, sizeof(*q));
 
@@ -22,9 +23,16 @@ static void hash_is(struct conf *c, const char *path, const char *headers, bool 
 	assert_true(weft_ip_parse("10.9.8.7", 1234, &q->ctx.src));
 	conf_request(c, q, "GET", "h", path, headers);
 	assert_int_equal(q->req.dec.outcome, WEFT_OUTCOME_FORWARD);
+	weft_req_hash(&q->req, &q->ctx, makes);
 	assert_int_equal(q->req.dec.hashed, found);
 	assert_true(q->req.dec.hash == want);
 	free(q);
+}
+
+static void hash_is(struct conf *c, const char *path, const char *headers, bool found,
+		    uint64_t want)
+{
+	hash_of(c, path, headers, false, found, want);
 }
 
 static void test_each(void **state)
@@ -80,30 +88,102 @@ static void test_refused(void **state)
 	(void)state;
 	conf_refused(POLICIES("{filter_state: {key: k}}"), "RouteConfiguration/r",
 		     F "[0].filter_state", "unsupported");
-	conf_refused(POLICIES("{cookie: {name: k, ttl: 0s}}"), "RouteConfiguration/r",
-		     F "[0].cookie.ttl", "unsupported");
-	conf_refused(POLICIES("{header: {header_name: a, regex_rewrite: {pattern: {regex: a}}}}"),
-		     "RouteConfiguration/r", F "[0].header.regex_rewrite", "unsupported");
-	conf_refused(POLICIES("{header: {header_name: ':path'}}"), "RouteConfiguration/r",
-		     F "[0].header", "unsupported: :path");
-	conf_refused(POLICIES("{header: {header_name: Host}}"), "RouteConfiguration/r",
-		     F "[0].header", "unsupported: Host");
-	conf_refused(LISTENER_80 ROUTES("{match: {prefix: /}, request_headers_to_remove: [x], route: "
-					"{cluster: c, hash_policy: [{header: {header_name: a}}]}}"),
-		     "RouteConfiguration/r", F, "where request headers are changed");
-	conf_refused(LISTENER_80 ROUTES(
-			     "{match: {prefix: /}, route: {hash_policy: [{cookie: {name: a}}], "
-			     "weighted_clusters: {clusters: [{name: c, weight: 1, "
-			     "request_headers_to_remove: [x]}]}}}"),
-		     "RouteConfiguration/r", F, "where request headers are changed");
+	conf_refused(
+		POLICIES("{header: {header_name: a, regex_rewrite: {pattern: {regex: 'a('}}}}"),
+		"RouteConfiguration/r", F "[0].header.regex_rewrite.pattern", "missing )");
+}
+
+static void test_many(void **state)
+{
+	char *list = NULL, *yaml = NULL;
+	size_t len;
+	FILE *f = open_memstream(&list, &len);
+
+	(void)state;
+	for (unsigned int i = 0; i <= WEFT_HASHES_MAX; i++)
+		fprintf(f, "{header: {header_name: x-%u}}, ", i);
+	fclose(f);
+	assert_true(asprintf(&yaml, POLICIES("%s"), list) > 0);
+	conf_refused(yaml, "RouteConfiguration/r", F, "more than 64");
+	free(yaml);
+	free(list);
+}
+
+static void test_pseudo(void **state)
+{
+	struct conf c;
+
+	(void)state;
+	conf_open(&c);
+	conf_ok(&c, POLICIES("{header: {header_name: ':path'}}"));
+	hash_is(&c, "/a?b", "", true, xx("/a?b", 0));
+	conf_ok(&c, POLICIES("{header: {header_name: ':authority'}}"));
+	hash_is(&c, "/", "", true, xx("h", 0));
+	conf_ok(&c, POLICIES("{header: {header_name: Host}}"));
+	hash_is(&c, "/", "", true, xx("h", 0));
+	conf_ok(&c, POLICIES("{header: {header_name: ':scheme'}}"));
+	hash_is(&c, "/", "", true, xx("http", 0));
+	hash_is(&c, "/", "x-forwarded-proto: https\r\n", true, xx("https", 0));
+	conf_ok(&c, POLICIES("{header: {header_name: ':status'}}"));
+	hash_is(&c, "/", "", false, 0);
+	conf_close(&c);
+}
+
+static void test_rewritten(void **state)
+{
+	struct conf c;
+
+	(void)state;
+	conf_open(&c);
+	conf_ok(&c,
+		POLICIES("{header: {header_name: x-a, regex_rewrite: {pattern: {regex: '^(.).*'}, "
+			 "substitution: '\\1'}}}"));
+	hash_is(&c, "/", "x-a: one\r\n", true, xx("o", 0));
+	/* sorted as rewritten */
+	hash_is(&c, "/", "x-a: zb\r\nx-b: 0\r\nx-a: aa\r\n", true, xx("z", xx("a", 0)));
+	hash_is(&c, "/", "x-a:\r\n", true, xx("", 0));
+	hash_is(&c, "/", "", false, 0);
+	/* no such group: nothing is replaced */
+	conf_ok(&c, POLICIES("{header: {header_name: x-a, regex_rewrite: {pattern: {regex: o}, "
+			     "substitution: '\\7'}}}"));
+	hash_is(&c, "/", "x-a: one\r\n", true, xx("one", 0));
+	conf_close(&c);
+}
+
+/* The value is Envoy's (1.40) for a connection of these addresses. */
+static void test_made(void **state)
+{
+	struct weft_ctx ctx = {0};
+	char value[WEFT_COOKIE_LEN + 1];
+	struct conf c;
+
+	(void)state;
+	assert_true(weft_ip_parse("127.0.0.1", 59644, &ctx.src));
+	assert_true(weft_ip_parse("127.0.0.1", 38385, &ctx.dst));
+	weft_cookie_value(&ctx, value);
+	assert_string_equal(value, "72be01eee5eea8f3");
+	assert_true(weft_ip_parse("10.9.8.7", 1234, &ctx.src));
+	assert_true(weft_ip_parse("10.0.0.1", 80, &ctx.dst));
+	weft_cookie_value(&ctx, value);
+	conf_open(&c);
+	conf_ok(&c, POLICIES("{cookie: {name: k, ttl: 0s}}"));
+	hash_of(&c, "/", "", true, true, xx(value, 0));
+	hash_of(&c, "/", "cookie: k=\r\n", true, true, xx(value, 0));
+	hash_of(&c, "/", "cookie: k=v\r\n", true, true, xx("v", 0));
+	/* choosing a weighted cluster makes none */
+	hash_of(&c, "/", "", false, false, 0);
+	conf_ok(&c, POLICIES("{cookie: {name: k}}"));
+	hash_of(&c, "/", "", true, false, 0);
+	conf_close(&c);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_each),
-		cmocka_unit_test(test_together),
-		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_each),	cmocka_unit_test(test_together),
+		cmocka_unit_test(test_refused), cmocka_unit_test(test_many),
+		cmocka_unit_test(test_pseudo),	cmocka_unit_test(test_rewritten),
+		cmocka_unit_test(test_made),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,19 +4,34 @@
 
 #include "agent/proxy/preview.h"
 
-#define ROUTES_TEXT                                                                                    \
-	"{match: {prefix: /up}, route: {cluster: c, prefix_rewrite: /new, host_rewrite_literal: b}, "   \
-	"request_headers_to_add: [{header: {key: x-a, value: '%REQ(:path)%'}}]}, {match: {path: /moved}, " \
-	"redirect: {path_redirect: /n}, response_headers_to_add: [{header: {key: x-was, value: "        \
-	"'%RESP(location)%'}}]}, {match: {path: /moved-2}, redirect: {path_redirect: /n}, "              \
-	"response_headers_to_remove: [location]}, {match: {path: /plain}, direct_response: {status: "   \
-	"200, body: {inline_string: hi}}}, {match: {prefix: /re}, route: {cluster: c, regex_rewrite: "   \
-	"{pattern: {regex: '^/re/([a-z]+)'}, substitution: '/\\1'}, host_rewrite_path_regex: {pattern: "  \
-	"{regex: '^/re/([a-z]*).*$'}, substitution: '\\1'}}}, {match: {prefix: /to}, redirect: "          \
-	"{strip_query: true, regex_rewrite: {pattern: {regex: '^/to/(.*)'}, substitution: '/\\1 x?y'}}, " \
-	"response_headers_to_add: [{header: {key: x-now, value: '%REQ(:path)%'}}]}, {match: {prefix: /pre/}, " \
-	"redirect: {prefix_rewrite: /n/}, response_headers_to_add: [{header: {key: x-now, value: "          \
-	"'%REQ(:path)% %REQ(x-envoy-original-path)%'}}]}"
+#define ROUTES_TEXT                                                                                \
+	"{match: {prefix: /up}, route: {cluster: c, prefix_rewrite: /new, host_rewrite_literal: "  \
+	"b}, "                                                                                     \
+	"request_headers_to_add: [{header: {key: x-a, value: '%REQ(:path)%'}}]}, {match: {path: "  \
+	"/moved}, "                                                                                \
+	"redirect: {path_redirect: /n}, response_headers_to_add: [{header: {key: x-was, value: "   \
+	"'%RESP(location)%'}}]}, {match: {path: /moved-2}, redirect: {path_redirect: /n}, "        \
+	"response_headers_to_remove: [location]}, {match: {path: /plain}, direct_response: "       \
+	"{status: "                                                                                \
+	"200, body: {inline_string: hi}}}, {match: {prefix: /re}, route: {cluster: c, "            \
+	"regex_rewrite: "                                                                          \
+	"{pattern: {regex: '^/re/([a-z]+)'}, substitution: '/\\1'}, host_rewrite_path_regex: "     \
+	"{pattern: "                                                                               \
+	"{regex: '^/re/([a-z]*).*$'}, substitution: '\\1'}}}, {match: {prefix: /to}, redirect: "   \
+	"{strip_query: true, regex_rewrite: {pattern: {regex: '^/to/(.*)'}, substitution: '/\\1 "  \
+	"x?y'}}, "                                                                                 \
+	"response_headers_to_add: [{header: {key: x-now, value: '%REQ(:path)%'}}]}, {match: "      \
+	"{prefix: /pre/}, "                                                                        \
+	"redirect: {prefix_rewrite: /n/}, response_headers_to_add: [{header: {key: x-now, value: " \
+	"'%REQ(:path)% %REQ(x-envoy-original-path)%'}}]}, {match: {prefix: /fmt}, redirect: "      \
+	"{path_rewrite: "                                                                          \
+	"'%REQ(x-p)%'}, response_headers_to_add: [{header: {key: x-now, value: "                   \
+	"'%REQ(:path)%'}}]}, {match: "                                                             \
+	"{prefix: /cut}, redirect: {path_rewrite: '%REQ(x-p)%', strip_query: true}}, {match: "     \
+	"{prefix: /hash}, "                                                                        \
+	"route: {cluster: c, hash_policy: [{header: {header_name: x-k}}]}, "                       \
+	"request_headers_to_add: [{header: "                                                       \
+	"{key: x-k, value: '%REQ(x-p)%'}, append_action: OVERWRITE_IF_EXISTS_OR_ADD}]}"
 
 static char *preview(struct conf *c, const char *path, const char *headers)
 {
@@ -72,9 +87,56 @@ static void test_preview(void **state)
 	conf_close(&c);
 }
 
+/* path_rewrite of redirects: rules see the path as it was. */
+static void test_format(void **state)
+{
+	struct conf c;
+
+	(void)state;
+	conf_open(&c);
+	conf_ok(&c, LISTENER_80 ROUTES(ROUTES_TEXT));
+	preview_has(&c, "/fmt/x?q", "x-p: /n\r\n", "\r\nlocation: http://h/n?q\r\n", true);
+	preview_has(&c, "/fmt/x?q", "x-p: /n\r\n", "\r\nx-now: /fmt/x?q\r\n", true);
+	preview_has(&c, "/fmt/x?q", "x-p: n\r\n", "\r\nlocation: http://h/n?q\r\n", true);
+	preview_has(&c, "/fmt/x?q", "x-p: /n?a\r\n", "\r\nlocation: http://h/n?a\r\n", true);
+	preview_has(&c, "/fmt/x?q", "", "\r\nlocation: http://h/fmt/x?q\r\n", true);
+	preview_has(&c, "/cut/x?q", "", "\r\nlocation: http://h/cut/x\r\n", true);
+	preview_has(&c, "/cut/x?q", "x-p: /n?a\r\n", "\r\nlocation: http://h/n?a\r\n", true);
+	preview_has(&c, "/cut/x?q", "x-p: /n\r\n", "\r\nlocation: http://h/n\r\n", true);
+	conf_close(&c);
+}
+
+/* The hash is that of the head that goes upstream, to which req then belongs. */
+static void test_hash(void **state)
+{
+	struct conf_req *q = calloc(1, sizeof(*q));
+	struct conf c;
+	char *text = NULL;
+	size_t len = 0;
+
+	(void)state;
+	assert_non_null(q);
+	conf_open(&c);
+	conf_ok(&c,
+		LISTENER_80 ROUTES(ROUTES_TEXT) CLUSTER(
+			"c",
+			"load_assignment: {cluster_name: c, endpoints: [{lb_endpoints: [" ENDPOINT(
+				"10.1.0.1", 80) "]}]}"));
+	conf_connect(q, "10.0.0.1", 80);
+	conf_request(&c, q, "GET", "h", "/hash", "x-k: was\r\nx-p: now\r\n");
+	assert_int_equal(weft_proxy_preview(&q->req, &q->ctx, &text, &len), 0);
+	assert_true(q->req.dec.hashed);
+	assert_true(q->req.dec.hash == weft_hash_xx64("now", 3, 0));
+	free(text);
+	free(q);
+	conf_close(&c);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_preview)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_preview),
+					   cmocka_unit_test(test_format),
+					   cmocka_unit_test(test_hash)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
