@@ -26,6 +26,7 @@ static const char *xds_misuse(const struct weft_args *args)
 	static const char *const of_ca[] = {"xds-sni", "xds-cert", "xds-key"};
 	bool ca = weft_args_string(args, "xds-ca"), xds = weft_args_string(args, "xds");
 	bool token = weft_args_string(args, "xds-token-file");
+	bool sotw = weft_args_flag(args, "xds-sotw");
 	bool plaintext = weft_args_flag(args, "xds-token-plaintext");
 
 	for (size_t i = 0; !xds && i < sizeof(of_xds) / sizeof(of_xds[0]); i++) {
@@ -33,6 +34,8 @@ static const char *xds_misuse(const struct weft_args *args)
 			return "--xds-ca, --xds-token-file, --xds-cluster-id and --xds-cache need "
 			       "--xds";
 	}
+	if (!xds && sotw)
+		return "--xds-sotw needs --xds";
 	for (size_t i = 0; !ca && i < sizeof(of_ca) / sizeof(of_ca[0]); i++) {
 		if (weft_args_string(args, of_ca[i]))
 			return "--xds-sni, --xds-san, --xds-cert and --xds-key need --xds-ca";
@@ -79,6 +82,7 @@ int weft_cmd_run(const struct weft_args *args)
 	const struct weft_daemon_config cfg = {
 		.config = weft_args_string(args, "config"),
 		.xds = weft_args_string(args, "xds"),
+		.xds_sotw = weft_args_flag(args, "xds-sotw"),
 		.xds_tls = xds_tls(args, sans, &tls),
 		.xds_token_file = weft_args_string(args, "xds-token-file"),
 		.xds_token_plaintext = weft_args_flag(args, "xds-token-plaintext"),

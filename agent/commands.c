@@ -33,7 +33,8 @@
 
 static const struct weft_option run_options[] = {
 	STRING("config", "PATH", "file or folder of resources, reloaded when it changes", NULL),
-	STRING("xds", "ADDRESS", "xDS server (delta ADS), host:port or unix:///PATH", NULL),
+	STRING("xds", "ADDRESS", "xDS server (ADS), host:port or unix:///PATH", NULL),
+	FLAG("xds-sotw", "ask it for state-of-the-world ADS instead of delta"),
 	STRING("xds-ca", "FILE|system",
 	       "TLS to the xDS server: authorities its certificate may come from (PEM), or the "
 	       "system's",

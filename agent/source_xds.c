@@ -408,6 +408,8 @@ int weft_source_xds_new(struct weft_loop *loop, const struct weft_source_xds_con
 	}
 	if (r == 0)
 		r = weft_delta_new(&cfg->node, &delta_ops, x, &x->delta);
+	if (r == 0 && cfg->sotw)
+		r = weft_delta_speak_sotw(x->delta);
 	conf.delta = x->delta;
 	conf.ctx = x;
 	if (r == 0)
@@ -556,6 +558,8 @@ json_t *weft_source_xds_json(struct weft_source_xds *x)
 		      (json_int_t)delta.nacks, "requests", (json_int_t)delta.requests,
 		      "init_fetch_timeout", (json_int_t)delta.init_fetch_timeout);
 	free((char *)(uintptr_t)delta.control_plane);
+	json_object_set_new(j, "variant",
+			    json_string(weft_delta_is_sotw(x->delta) ? "sotw" : "delta"));
 	json_object_set_new(j, "stale", json_boolean(x->saved.stale));
 	json_object_set_new(j, "staleness_ms", staleness_json(x, &stream));
 	if (x->saved.keeper)

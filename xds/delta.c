@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The delta ADS client from outside: its life, its stream, its timers, what it shows. */
+/* The ADS client from outside: its life, its stream, its timers, what it shows. */
 
 #include "xds/delta.h"
 
@@ -70,6 +70,7 @@ static void stream_forget(struct weft_delta *d)
 		struct delta_item *item, *next;
 
 		t->first_sent = false;
+		delta_sotw_forget(t);
 		for (item = TAILQ_FIRST(&t->items); item; item = next) {
 			next = TAILQ_NEXT(item, link);
 			item->sent = false;
@@ -106,7 +107,7 @@ void weft_delta_disconnected(struct weft_delta *d, int64_t now_ms)
 	d->stats.connected = false;
 }
 
-static int note_control_plane(struct weft_delta *d, const char *identifier)
+int delta_note_control_plane(struct weft_delta *d, const char *identifier)
 {
 	char *copy;
 
@@ -128,12 +129,14 @@ int weft_delta_receive(struct weft_delta *d, const uint8_t *data, size_t len, in
 
 	if (!d->stats.connected)
 		return -ENOTCONN;
+	if (d->sotw)
+		return delta_sotw_receive(d, data, len, now_ms);
 	resp = envoy__service__discovery__v3__delta_discovery_response__unpack(NULL, len, data);
 	if (!resp)
 		return -EBADMSG;
 	d->stats.responses++;
 	if (resp->control_plane)
-		err = note_control_plane(d, resp->control_plane->identifier);
+		err = delta_note_control_plane(d, resp->control_plane->identifier);
 	type = weft_xds_type_from_url(resp->type_url);
 	/* A type that was not asked for on this stream is neither used nor answered. */
 	if (!err && type != WEFT_XDS__MAX && d->types[type].first_sent)

@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * Delta ADS client as a state machine without I/O: messages in, messages out, time as an argument.
- * The rules are those of Envoy's delta mux. One instance per view. Not thread safe.
+ * ADS client as a state machine without I/O: messages in, messages out, time as an argument.
+ * It speaks delta, or state of the world when told so. The rules are those of Envoy's muxes. One
+ * instance per view. Not thread safe.
  *
  * Time (now_ms): milliseconds since the epoch that never jump, that is a monotonic clock plus a
  * constant; deadlines and weft_resource.updated_ms are in it.
@@ -56,18 +57,25 @@ int weft_delta_new(const struct weft_delta_node *node, const struct weft_delta_o
 		   struct weft_delta **ret);
 void weft_delta_free(struct weft_delta *d);
 
+/*
+ * From the first stream on: DiscoveryRequest and DiscoveryResponse (StreamAggregatedResources)
+ * instead of their delta forms. -ENOMEM.
+ */
+int weft_delta_speak_sotw(struct weft_delta *d);
+bool weft_delta_is_sotw(const struct weft_delta *d);
+
 /* A stream is up: forget nonces, queue first requests (with initial_resource_versions). */
 /* -ENOMEM: reset the stream. */
 int weft_delta_connected(struct weft_delta *d, int64_t now_ms);
 /* The stream is gone: everything accepted stays. */
 void weft_delta_disconnected(struct weft_delta *d, int64_t now_ms);
 /*
- * One DeltaDiscoveryResponse as bytes; refused ones are answered and 0. -EBADMSG when it cannot be
+ * One response as bytes; refused ones are answered and 0. -EBADMSG when it cannot be
  * decoded, -ENOMEM: the stream is to be reset. -ENOTCONN outside of a stream.
  */
 int weft_delta_receive(struct weft_delta *d, const uint8_t *data, size_t len, int64_t now_ms);
 /*
- * Next DeltaDiscoveryRequest to send, serialised; caller frees *ret. 0, or -EAGAIN when nothing
+ * Next request to send, serialised; caller frees *ret. 0, or -EAGAIN when nothing
  * waits.
  */
 int weft_delta_next_request(struct weft_delta *d, uint8_t **ret, size_t *ret_len);

@@ -200,5 +200,6 @@ void delta_types_clear(struct weft_delta *d)
 		while ((item = TAILQ_FIRST(&t->items)))
 			delta_item_free(d, item);
 		free(t->buckets);
+		delta_sotw_clear(t);
 	}
 }

@@ -83,6 +83,9 @@ struct delta_type {
 	bool fetched;	  /* wildcard: first answer arrived, failed or timed out */
 	bool answered;	  /* wildcard: an answer was accepted, in part at least */
 	int64_t deadline; /* wildcard: of the first answer */
+	/* State of the world: newest nonce of the stream, version accepted last, and of the
+	 * response that is being applied. NULL: none. */
+	char *nonce, *accepted, *offered;
 };
 
 /* A request that waits; a subscription is computed when it leaves, so that changes merge. */
@@ -91,7 +94,8 @@ struct delta_request {
 	enum weft_xds_type type;
 	bool answer; /* ACK or NACK; else a subscription change */
 	char *nonce;
-	char *error; /* NACK */
+	char *error;   /* NACK */
+	char *version; /* state of the world: accepted when the answer was given */
 };
 
 struct weft_delta {
@@ -104,7 +108,7 @@ struct weft_delta {
 	uint64_t generation; /* of compositions */
 	struct weft_delta_stats stats;
 	char *control_plane;
-	bool clock_started, node_sent, complete, served;
+	bool clock_started, node_sent, complete, served, sotw;
 };
 
 /* What a response changed in one item, to take it back. */
@@ -156,6 +160,24 @@ int delta_queue_subscription(struct weft_delta *d, enum weft_xds_type type);
 /* Takes over nonce and error, also on failure. */
 int delta_queue_answer(struct weft_delta *d, enum weft_xds_type type, char *nonce, char *error);
 void delta_queue_clear(struct weft_delta *d);
+
+void delta_subscription_sent(struct weft_delta *d, struct delta_type *t);
+/* Any request; the node was sent with it. */
+int delta_pack(struct weft_delta *d, const ProtobufCMessage *msg, uint8_t **ret, size_t *ret_len);
+
+/* delta_sotw.c */
+int delta_sotw_receive(struct weft_delta *d, const uint8_t *data, size_t len, int64_t now_ms);
+/* Notes the version that the answer confirms. -ENOMEM. */
+int delta_sotw_answer(struct delta_type *t, struct delta_request *r);
+/* -EAGAIN: nothing to say after all. */
+int delta_sotw_pack(struct weft_delta *d, const struct delta_request *r, uint8_t **ret,
+		    size_t *ret_len);
+/* The stream is over; its nonce means nothing any more. */
+void delta_sotw_forget(struct delta_type *t);
+void delta_sotw_clear(struct delta_type *t);
+
+/* delta.c */
+int delta_note_control_plane(struct weft_delta *d, const char *identifier);
 
 /* delta_apply.c: the whole treatment of a response of a known type, its answer included. */
 int delta_apply(struct weft_delta *d, enum weft_xds_type type,

@@ -45,13 +45,14 @@ int delta_queue_answer(struct weft_delta *d, enum weft_xds_type type, char *nonc
 	r->answer = true;
 	r->nonce = nonce;
 	r->error = error;
-	return 0;
+	return d->sotw ? delta_sotw_answer(&d->types[type], r) : 0;
 }
 
 static void request_free(struct delta_request *r)
 {
 	free(r->nonce);
 	free(r->error);
+	free(r->version);
 	free(r);
 }
 
@@ -126,7 +127,7 @@ static void lists_fill(struct lists *l, const struct delta_type *t)
 }
 
 /* The request left: note what the server knows now. */
-static void subscription_sent(struct weft_delta *d, struct delta_type *t)
+void delta_subscription_sent(struct weft_delta *d, struct delta_type *t)
 {
 	struct delta_item *item, *next;
 
@@ -144,28 +145,28 @@ static void subscription_sent(struct weft_delta *d, struct delta_type *t)
 	}
 }
 
-static int pack(struct weft_delta *d, Envoy__Service__Discovery__V3__DeltaDiscoveryRequest *msg,
-		enum weft_xds_type type, uint8_t **ret, size_t *ret_len)
+int delta_pack(struct weft_delta *d, const ProtobufCMessage *msg, uint8_t **ret, size_t *ret_len)
 {
-	char url[128];
-	uint8_t *buf;
-	size_t len;
+	size_t len = protobuf_c_message_get_packed_size(msg);
+	uint8_t *buf = malloc(len + !len);
 
-	strncpy(url, weft_xds_type_url(type), sizeof(url) - 1);
-	url[sizeof(url) - 1] = '\0';
-	msg->type_url = url;
-	if (!d->node_sent)
-		msg->node = d->node;
-	len = protobuf_c_message_get_packed_size(&msg->base);
-	buf = malloc(len + !len);
 	if (!buf)
 		return -ENOMEM;
-	protobuf_c_message_pack(&msg->base, buf);
+	protobuf_c_message_pack(msg, buf);
 	d->node_sent = true;
 	d->stats.requests++;
 	*ret = buf;
 	*ret_len = len;
 	return 0;
+}
+
+static int pack(struct weft_delta *d, Envoy__Service__Discovery__V3__DeltaDiscoveryRequest *msg,
+		enum weft_xds_type type, uint8_t **ret, size_t *ret_len)
+{
+	msg->type_url = (char *)(uintptr_t)weft_xds_type_url(type);
+	if (!d->node_sent)
+		msg->node = d->node;
+	return delta_pack(d, &msg->base, ret, ret_len);
 }
 
 /* -EAGAIN: nothing to say after all. */
@@ -196,7 +197,7 @@ static int pack_subscription(struct weft_delta *d, enum weft_xds_type type, uint
 		err = -EAGAIN;
 	lists_free(&l);
 	if (!err)
-		subscription_sent(d, t);
+		delta_subscription_sent(d, t);
 	return err;
 }
 
@@ -221,8 +222,9 @@ int weft_delta_next_request(struct weft_delta *d, uint8_t **ret, size_t *ret_len
 	struct delta_request *r;
 
 	while ((r = TAILQ_FIRST(&d->queue))) {
-		int err = r->answer ? pack_answer(d, r, ret, ret_len)
-				    : pack_subscription(d, r->type, ret, ret_len);
+		int err = d->sotw     ? delta_sotw_pack(d, r, ret, ret_len)
+			  : r->answer ? pack_answer(d, r, ret, ret_len)
+				      : pack_subscription(d, r->type, ret, ret_len);
 
 		if (err && err != -EAGAIN)
 			return err; /* stays in the queue */

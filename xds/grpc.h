@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * One delta ADS stream over gRPC (C core) for one weft_delta. The only user of gRPC in weft.
+ * One ADS stream over gRPC (C core) for one weft_delta. The only user of gRPC in weft.
  *
  * Threads: each stream runs one thread. Between weft_xds_stream_start() and a successful
  * weft_xds_stream_stop() the delta belongs to that thread: every weft_delta_* call, and so

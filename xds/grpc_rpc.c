@@ -11,7 +11,7 @@
 
 #include "xds/grpc_state.h"
 
-#define METHOD "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
+#define SERVICE "/envoy.service.discovery.v3.AggregatedDiscoveryService/"
 
 int weft_xds_metadata_add(struct weft_xds_metadata *md, const char *key, const char *value)
 {
@@ -110,6 +110,8 @@ static int rpc_prepare(struct weft_xds_stream *s)
 
 void rpc_begin(struct weft_xds_stream *s)
 {
+	const char *method = weft_delta_is_sotw(s->conf.delta) ? SERVICE "StreamAggregatedResources"
+							       : SERVICE "DeltaAggregatedResources";
 	struct rpc *r = &s->rpc;
 
 	memset(r, 0, sizeof(*r));
@@ -126,7 +128,7 @@ void rpc_begin(struct weft_xds_stream *s)
 	/* The delay between attempts is ours alone; the channel must not add its own. */
 	grpc_channel_reset_connect_backoff(s->channel);
 	r->call = grpc_channel_create_call(s->channel, NULL, GRPC_PROPAGATE_DEFAULTS, s->cq,
-					   grpc_slice_from_static_string(METHOD), NULL,
+					   grpc_slice_from_static_string(method), NULL,
 					   gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
 	if (!rpc_start_batches(s))
 		rpc_reset(s, "cannot start the call");

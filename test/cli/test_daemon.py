@@ -213,6 +213,7 @@ class Start(unittest.TestCase):
                 (("--config", GOOD, "--xds-ca", "system"), "need --xds"),
                 (("--config", GOOD, "--xds-cluster-id", "c"), "need --xds"),
                 (("--config", GOOD, "--xds-cache", "c"), "need --xds"),
+                (("--config", GOOD, "--xds-sotw"), "needs --xds"),
                 ((*xds, "--xds-sni", "n"), "need --xds-ca"),
                 ((*xds, "--xds-san", "n"), "need --xds-ca"),
                 ((*xds, "--xds-cert", "c", "--xds-key", "k"), "need --xds-ca"),

@@ -3,7 +3,7 @@
  * A sequence of events for the delta client: each step is one byte that says what happens, two for
  * the length of the response that follows, and the response. The owner refuses what is called
  * "bad". After each step the client must be settled: no time passes, so nothing new may be
- * published.
+ * published. Bit 3 of the first byte: the client speaks state of the world.
  */
 
 #include <stdint.h>
@@ -94,6 +94,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
 	if (weft_delta_new(&node, &ops, &publishes, &d))
 		return 0;
+	if (len && data[0] & 8 && weft_delta_speak_sotw(d)) {
+		weft_delta_free(d);
+		return 0;
+	}
 	weft_delta_connected(d, now);
 	drain(d);
 	for (int i = 0; len && i < STEPS_MAX; i++) {

@@ -6,6 +6,7 @@
  *   ads_client ADDRESS [--node ID] [--metadata JSON] [--refuse TYPE/NAME]
  *              [--header KEY=VALUE] [--backoff BASE,MAX] [--ca FILE] [--sni NAME] [--san NAME]
  *              [--cert FILE] [--key FILE] [--token FILE] [--token-plaintext FILE]
+ *              [--variant sotw]
  *
  * Reads commands from standard input: "dump", "quit" (as end of file).
  */
@@ -29,6 +30,7 @@ struct client {
 	const char *header; /* "key=value" */
 	struct weft_xds_tls tls; /* used when it names authorities */
 	const char *san;
+	bool sotw;
 	unsigned int publishes;
 };
 
@@ -201,6 +203,10 @@ static int parse_arguments(int argc, char **argv, struct client *c, struct weft_
 	for (int i = 2; i < argc; i += 2) {
 		if (parse_credential(argv[i], argv[i + 1], c, conf))
 			continue;
+		if (!strcmp(argv[i], "--variant") && !strcmp(argv[i + 1], "sotw")) {
+			c->sotw = true;
+			continue;
+		}
 		if (!strcmp(argv[i], "--node"))
 			node->id = argv[i + 1];
 		else if (!strcmp(argv[i], "--metadata"))
@@ -252,12 +258,14 @@ int main(int argc, char **argv)
 			"[--refuse TYPE/NAME] [--header KEY=VALUE] [--backoff BASE,MAX] [--ca "
 			"FILE] "
 			"[--sni NAME] [--san NAME] [--cert FILE] [--key FILE] [--token FILE] "
-			"[--token-plaintext FILE]\n",
+			"[--token-plaintext FILE] [--variant sotw]\n",
 			argv[0]);
 		return 2;
 	}
 	weft_xds_log_sink(on_log);
 	err = weft_delta_new(&node, &ops, &c, &conf.delta);
+	if (!err && c.sotw)
+		err = weft_delta_speak_sotw(conf.delta);
 	if (!err)
 		err = weft_xds_stream_new(&conf, &diag, &stream);
 	if (!err)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A delta ADS server that does what a test tells it, message by message.
+"""An ADS server (delta, state of the world) that does what a test tells it, message by message.
 
 Messages are read and written as raw protobuf with the few lines below, so that broken ones can be sent
 and nothing of the client's own schema is shared. Needs only grpcio.
@@ -93,6 +93,22 @@ class Request:
         return str(vars(self))
 
 
+class SotwRequest:
+    """A DiscoveryRequest."""
+
+    def __init__(self, data):
+        f = parse(data)
+        self.version = f.get(1, [b""])[0].decode()
+        self.node = parse(f[2][0]) if 2 in f else None
+        self.names = sorted(x.decode() for x in f.get(3, []))
+        self.type_url = f.get(4, [b""])[0].decode()
+        self.nonce = f.get(5, [b""])[0].decode()
+        self.error = parse(f[6][0]).get(2, [b""])[0].decode() if 6 in f else None
+
+    def __repr__(self):
+        return str(vars(self))
+
+
 # ---- resources ----
 
 def ads_source():
@@ -133,6 +149,7 @@ def route(name, cluster):
 
 class Session:
     """One stream, from the server's side."""
+    REQUEST = Request
 
     def __init__(self, context):
         self.context = context
@@ -175,6 +192,31 @@ class Session:
         self.responses.put(None)
 
 
+class SotwSession(Session):
+    """The same, for state of the world."""
+    REQUEST = SotwRequest
+
+    def send(self, type_url, nonce, version, bodies=(), wrapped=()):
+        """wrapped: (name, ttl in seconds, body or None), as envoy.service.discovery.v3.Resource"""
+        out = [field(1, version), field(4, type_url), field(5, nonce)]
+        out += [field(2, field(1, type_url) + field(2, body)) for body in bodies]
+        for name, ttl, body in wrapped:
+            r = field(3, name) + field(6, field(1, ttl))
+            if body is not None:
+                r += field(2, field(1, type_url) + field(2, body))
+            out.append(field(2, field(1, PREFIX + "envoy.service.discovery.v3.Resource") + field(2, r)))
+        self.responses.put(b"".join(out))
+
+    def ack(self, type_url, nonce, version):
+        r = self.next(type_url)
+        assert (r.nonce, r.version, r.error) == (nonce, version, None), repr(r)
+        return r
+
+    def nack(self, type_url, nonce, version, text):
+        r = self.next(type_url)
+        assert (r.nonce, r.version) == (nonce, version) and r.error and text in r.error, repr(r)
+
+
 class Server:
     def __init__(self, target="127.0.0.1:0", credentials=None):
         self.sessions = queue.Queue()
@@ -183,7 +225,10 @@ class Server:
             ("grpc.max_send_message_length", -1),
         ])
         self.server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(METHOD, {
-            "DeltaAggregatedResources": grpc.stream_stream_rpc_method_handler(self._serve),
+            "DeltaAggregatedResources": grpc.stream_stream_rpc_method_handler(
+                lambda requests, context: self._serve(requests, Session(context))),
+            "StreamAggregatedResources": grpc.stream_stream_rpc_method_handler(
+                lambda requests, context: self._serve(requests, SotwSession(context))),
         }),))
         if credentials:
             self.port = self.server.add_secure_port(target, credentials)
@@ -192,13 +237,11 @@ class Server:
         assert self.port, "cannot listen on " + target
         self.server.start()
 
-    def _serve(self, requests, context):
-        session = Session(context)
-
+    def _serve(self, requests, session):
         def read():
             try:
                 for data in requests:
-                    session.requests.put(Request(data))
+                    session.requests.put(session.REQUEST(data))
             except Exception:  # the stream was cut
                 pass
             session.requests.put(None)

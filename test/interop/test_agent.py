@@ -12,7 +12,7 @@ from certs import Authority, read
 from scripted_ads import CDS, EDS, LDS, RDS, Server, cla, eds_cluster, listener, route, static_cluster
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "cli"))
-from agent import Daemon  # noqa: E402
+from agent import AGENT, Daemon  # noqa: E402
 
 
 def serve(s, version="1"):
@@ -70,7 +70,8 @@ class Flood(WithServer):
                 s.send(EDS, str(i), [(c, str(i), cla(c, 1 + i % 65535))])
             for i in range(self.UPDATES):
                 s.ack(EDS, str(i))
-            self.assertLess(self.memory(daemon), before + 16384)
+            if b"__asan_init" not in read(AGENT):  # which keeps what was freed
+                self.assertLess(self.memory(daemon), before + 16384)
             last = {r["name"]: r["version"] for r in daemon.call("dump", "endpoints")[1]["resources"]}
             self.assertEqual([last[c] for c in clusters[:10]], [str(self.UPDATES - 10 + i) for i in range(10)])
 
@@ -111,6 +112,30 @@ class Authentication(WithServer):
             daemon.wait(lambda: text in daemon.log())
             self.assertIn(text, daemon.call("dump")[1]["sources"]["xds"]["last_error"])
         self.assertTrue(self.server.sessions.empty())
+
+
+class StateOfTheWorld(WithServer):
+    def test_whole_agent(self):
+        self.server = Server()
+        with self.daemon("--xds-sotw") as daemon:
+            s = self.server.session()
+            s.next(CDS)
+            s.send(CDS, "c1", "1", [static_cluster("web"), static_cluster("old")])
+            s.ack(CDS, "c1", "1")
+            s.next(LDS)
+            s.send(LDS, "l1", "1", [listener("main", 8080, "routes")])
+            self.assertEqual(s.next(RDS).names, ["routes"])
+            s.ack(LDS, "l1", "1")
+            s.send(RDS, "r1", "1", [route("routes", "web")])
+            s.ack(RDS, "r1", "1")
+            s.send(CDS, "c2", "2", [static_cluster("web")])
+            s.ack(CDS, "c2", "2")
+            # A field that cannot be represented: the compiler's word, with the version before.
+            s.send(RDS, "r2", "2", [route("routes", "")])
+            s.nack(RDS, "r2", "1", "RouteConfiguration/routes")
+            self.assertEqual(self.names(daemon, "clusters"), ["web"])
+            self.assertEqual(self.names(daemon, "listeners"), ["main"])
+            self.assertEqual(daemon.call("dump")[1]["sources"]["xds"]["variant"], "sotw")
 
 
 class Saved(WithServer):

@@ -86,6 +86,38 @@ static void make_responses(struct script *s, struct pb *out)
 	}
 }
 
+/* The same without delta; what CDS and LDS leave out is removed. */
+static void make_sotw_responses(struct pb *out)
+{
+	static const enum weft_xds_type types[RESPONSES] = {CDS, EDS, LDS, RDS, CDS, CDS, LDS};
+
+	for (int i = 0; i < RESPONSES; i++) {
+		const char *url = weft_xds_type_url(types[i]);
+		struct pb body = {0}, wrap = {0};
+
+		out[i] = (struct pb){0};
+		pb_string(&out[i], 1, "1");
+		if (i == 0 || i == 4 || i == 5)
+			body = eds_cluster(i == 5 ? "" : "a", i == 4 ? "a2" : NULL, 1,
+					   DEFAULT_TIMEOUT);
+		else if (i == 1)
+			body = cla("a", 1);
+		else if (i == 3)
+			body = route("r", "a");
+		else
+			body = listener("l", (unsigned int)i, "r", DEFAULT_TIMEOUT);
+		if (i == 2) {
+			pb_string(&wrap, 3, "l");
+			pb_any(&wrap, 2, url, &body);
+			pb_any(&out[i], 2, "x/envoy.service.discovery.v3.Resource", &wrap);
+		} else {
+			pb_any(&out[i], 2, url, &body);
+		}
+		pb_string(&out[i], 4, url);
+		pb_string(&out[i], 5, "n");
+	}
+}
+
 static int drain(struct script *s)
 {
 	uint8_t *data;
@@ -112,12 +144,19 @@ static int accept_all(void *ctx, const struct weft_snapshot *next, struct weft_d
 }
 
 /* The whole life; on the first failure the stream is reset once, as its owner would. */
-static int life(struct script *s, const struct pb *responses)
+static int life(struct script *s, const struct pb *responses, bool sotw)
 {
 	static const struct weft_delta_ops ops = {.publish = accept_all};
 	static const struct weft_delta_node node = {.id = "x", .metadata_json = "{\"a\": [\"b\"]}"};
 	int err = weft_delta_new(&node, &ops, s, &s->d);
 
+	if (!err && sotw) {
+		err = weft_delta_speak_sotw(s->d);
+		if (err) {
+			weft_delta_free(s->d);
+			s->d = NULL;
+		}
+	}
 	if (err)
 		return err;
 	for (int attempt = 0; attempt < 3; attempt++) {
@@ -154,24 +193,26 @@ static bool is_served_or_refused(const struct script *s)
 	return in_force(s, LDS, "l") || stats.nacks > 1;
 }
 
-static void every_allocation_fails_once(void **state)
+static void check_every_allocation(bool sotw)
 {
 	struct pb responses[RESPONSES];
 	struct script *s = script_new();
 	bool failed = true;
 	long before;
 
-	(void)state;
-	make_responses(s, responses);
+	if (sotw)
+		make_sotw_responses(responses);
+	else
+		make_responses(s, responses);
 	life_end(s);
-	assert_int_equal(life(s, responses), 0); /* tables that libraries keep */
+	assert_int_equal(life(s, responses, sotw), 0); /* tables that libraries keep */
 	life_end(s);
 	before = live;
 	for (long n = 0; failed && n < 20000; n++) {
 		int err;
 
 		fail_at = n;
-		err = life(s, responses);
+		err = life(s, responses, sotw);
 		failed = fail_at < 0;
 		fail_at = -1;
 		/* Only making it may fail for good; jansson does not always say why. */
@@ -187,8 +228,26 @@ static void every_allocation_fails_once(void **state)
 		free(responses[i].data);
 	script_free(s);
 }
+
+static void every_allocation_fails_once(void **state)
+{
+	(void)state;
+	check_every_allocation(false);
+}
+
+static void every_allocation_of_sotw_fails_once(void **state)
+{
+	(void)state;
+	check_every_allocation(true);
+}
 #else
 static void every_allocation_fails_once(void **state)
+{
+	(void)state;
+	skip();
+}
+
+static void every_allocation_of_sotw_fails_once(void **state)
 {
 	(void)state;
 	skip();
@@ -199,6 +258,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_allocation_fails_once),
+		cmocka_unit_test(every_allocation_of_sotw_fails_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
