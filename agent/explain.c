@@ -97,6 +97,26 @@ static void set_targets(struct explain *x, uint32_t off)
 /* ---- TCP ---- */
 
 /* Why connect() is refused, in the words of the counters. */
+/* What hosts of the cluster have to do decides among them: how. */
+static void balancing_tell(struct explain *x)
+{
+	const struct weft_img_cluster *c =
+		x->req->dec.cluster ? weft_img_at(x->req->dec.cluster) : NULL;
+	const struct weft_img_moving *m = c && c->moving ? weft_img_at(c->moving) : NULL;
+
+	if (c && c->balance_factor)
+		step(x, "balancing", "a host above %u %% of its share of active requests gives way",
+		     c->balance_factor);
+	if (m && m->window_ms)
+		step(x, "balancing", "slow start: hosts of less than %u ms weigh less",
+		     m->window_ms);
+	if (c && c->lb == WEFT_LB_LEAST_REQUEST && m->bias != 1)
+		step(x, "balancing", "unequal weights divided by (active requests + 1)^%g",
+		     m->bias);
+	if (c && c->lb == WEFT_LB_LEAST_REQUEST && c->choice_count == WEFT_CHOICES_ALL)
+		step(x, "balancing", "least active requests of all hosts");
+}
+
 static void set_refused(struct explain *x, enum weft_outcome outcome)
 {
 	set(x, "action", json_string("refused"));
@@ -419,6 +439,7 @@ static void explain_decision(struct explain *x)
 		/* What Envoy logs for an answer that came from an endpoint. */
 		set(x, "details", json_string("via_upstream"));
 		unresolved_tell(x);
+		balancing_tell(x);
 		set_upstream(x);
 		return;
 	case WEFT_OUTCOME_REDIRECT:

@@ -11,6 +11,10 @@ struct weft_balancing {
 	bool localities; /* locality_weighted_lb_config */
 	bool fail_on_panic; /* zone_aware_lb_config.fail_traffic_on_panic */
 	uint32_t panic_threshold; /* percent */
+	uint32_t balance_factor;  /* hash_balance_factor, 0: none */
+	uint32_t choices;	  /* least request: choice_count, or WEFT_CHOICES_ALL */
+	bool slow;		  /* moving.window_ms is set */
+	struct weft_img_moving moving; /* of least request and slow start */
 };
 
 /* Of load_balancing_policy's first known policy, else of lb_policy. */

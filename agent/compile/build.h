@@ -158,6 +158,9 @@ int weft_names_retired(const struct weft_names *n, uint32_t settled, struct weft
 void weft_names_release(struct weft_names *n, const uint32_t *id, size_t n_id);
 /* How many are retired and not yet released. */
 size_t weft_names_waiting(const struct weft_names *n);
+/* When this number's name was first said to have begun (CLOCK_MONOTONIC in ns): now, if it was not
+ * before. 0: unknown. */
+uint64_t weft_names_begin(struct weft_names *n, uint32_t id);
 /* The name of an id, NULL unknown. */
 const char *weft_names_text(const struct weft_names *n, uint32_t id);
 /* Highest number ever given + 1. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/compile/balancing.h"
 #include "agent/compile/dns.h"
 #include "agent/compile/parts.h"
 #include "agent/compile/subset.h"
@@ -18,7 +19,7 @@
 
 #define POLICIES "envoy.extensions.load_balancing_policies."
 #define HTTP_OPTIONS "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-/* Hosts that least request may compare: bpf/engine/cluster.h tries no more. */
+/* Hosts that a program compares at most: bpf/engine/cluster.h. Of more the agent chooses. */
 #define CHOICES_MAX 8u
 
 typedef Envoy__Config__Cluster__V3__Cluster cluster;
@@ -107,23 +108,74 @@ static void type_fill(struct weft_build *b, const cluster *c, struct weft_img_cl
 	}
 }
 
-static void choices_fill(struct weft_build *b, const Google__Protobuf__UInt32Value *n,
-			 const char *field, struct weft_img_cluster *ret)
+/* Messages of slow start, of a policy or of lb_policy. */
+static void slow_check(struct weft_build *b, const ProtobufCMessage *slow,
+		       const Google__Protobuf__Duration *window,
+		       const Envoy__Config__Core__V3__RuntimeDouble *aggression,
+		       const Envoy__Type__V3__Percent *least, const char *parent)
 {
-	ret->lb = WEFT_LB_LEAST_REQUEST;
-	ret->choice_count = weft_u32(n, 2);
-	if (ret->choice_count > CHOICES_MAX)
-		weft_build_fail(b, field, "more than %u", CHOICES_MAX);
+	char field[WEFT_FIELD_MAX], at[WEFT_FIELD_MAX];
+
+	weft_build_fields(b, slow, weft_field(field, parent, "slow_start_config"));
+	weft_build_ms(b, window, 0, weft_field(at, field, "slow_start_window"));
+	if (aggression)
+		weft_build_fields(b, &aggression->base, weft_field(at, field, "aggression"));
+	if (least)
+		weft_build_fields(b, &least->base, weft_field(at, field, "min_weight_percent"));
 }
 
-static void least_fill(struct weft_build *b, const ProtobufCMessage *msg, const char *field,
-		       struct weft_img_cluster *ret)
+static void
+slow_policy_check(struct weft_build *b,
+		  const Envoy__Extensions__LoadBalancingPolicies__Common__V3__SlowStartConfig *s,
+		  const char *field)
+{
+	if (s)
+		slow_check(b, &s->base, s->slow_start_window, s->aggression, s->min_weight_percent,
+			   field);
+}
+
+static void slow_legacy_check(struct weft_build *b,
+			      const Envoy__Config__Cluster__V3__Cluster__SlowStartConfig *s,
+			      const char *field)
+{
+	if (s)
+		slow_check(b, &s->base, s->slow_start_window, s->aggression, s->min_weight_percent,
+			   field);
+}
+
+static void bias_check(struct weft_build *b, const Envoy__Config__Core__V3__RuntimeDouble *bias,
+		       const char *field)
 {
 	char at[WEFT_FIELD_MAX];
 
-	weft_build_fields(b, msg, field);
-	choices_fill(b, ((const least_request *)(const void *)msg)->choice_count,
-		     weft_field(at, field, "choice_count"), ret);
+	if (bias)
+		weft_build_fields(b, &bias->base, weft_field(at, field, "active_request_bias"));
+}
+
+static void least_fill(struct weft_build *b, const least_request *p, const char *field,
+		       struct weft_img_cluster *ret)
+{
+	weft_build_fields(b, &p->base, field);
+	bias_check(b, p->active_request_bias, field);
+	slow_policy_check(b, p->slow_start_config, field);
+	ret->lb = WEFT_LB_LEAST_REQUEST;
+}
+
+/* How hosts are chosen among, as far as all policies say it alike; what only the agent can do of
+ * it. */
+static void choice_fill(struct weft_build *b, const cluster *c, struct weft_img_cluster *ret)
+{
+	struct weft_balancing how;
+	bool load = ret->lb == WEFT_LB_LEAST_REQUEST;
+
+	weft_balancing_of(c, &how);
+	ret->choice_count = how.choices;
+	ret->balance_factor = how.balance_factor;
+	if (load || how.slow)
+		ret->moving = weft_build_put(b, &how.moving, sizeof(how.moving));
+	if (how.slow || how.balance_factor ||
+	    (load && (how.choices > CHOICES_MAX || how.moving.bias != 1)))
+		ret->flags |= WEFT_CLUSTER_AGENT;
 }
 
 /* Zone awareness needs the bootstrap's local cluster, which there is none of. */
@@ -143,7 +195,7 @@ locality_check(struct weft_build *b,
 				  weft_field(at, field, "locality_lb_config.zone_aware_lb_config"));
 }
 
-/* Bounded load and a policy's own hash_policy are not done. */
+/* A policy's own hash_policy is not done. */
 static void
 consistent_check(struct weft_build *b,
 		 const Envoy__Extensions__LoadBalancingPolicies__Common__V3__ConsistentHashingLbConfig *l,
@@ -163,13 +215,15 @@ static void policy_take(struct weft_build *b, const char *type, const ProtobufCM
 		weft_build_fields(b, msg, field);
 		locality_check(b, ((const round_robin *)(const void *)msg)->locality_lb_config,
 			       field);
+		slow_policy_check(b, ((const round_robin *)(const void *)msg)->slow_start_config,
+				  field);
 	} else if (!strcmp(type, POLICIES "random.v3.Random")) {
 		weft_build_fields(b, msg, field);
 		locality_check(b, ((const random_policy *)(const void *)msg)->locality_lb_config,
 			       field);
 		ret->lb = WEFT_LB_RANDOM;
 	} else if (!strcmp(type, POLICIES "least_request.v3.LeastRequest")) {
-		least_fill(b, msg, field, ret);
+		least_fill(b, (const least_request *)(const void *)msg, field, ret);
 		locality_check(b, ((const least_request *)(const void *)msg)->locality_lb_config,
 			       field);
 	} else if (!strcmp(type, POLICIES "ring_hash.v3.RingHash")) {
@@ -237,7 +291,6 @@ static void policy_extension(struct weft_build *b, const cluster *c, struct weft
 
 static void policy_fill(struct weft_build *b, const cluster *c, struct weft_img_cluster *ret)
 {
-	ret->choice_count = 2;
 	if (c->load_balancing_policy) {
 		policy_extension(b, c, ret);
 		return;
@@ -246,9 +299,12 @@ static void policy_fill(struct weft_build *b, const cluster *c, struct weft_img_
 	case ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_POLICY__ROUND_ROBIN:
 		ret->lb = WEFT_LB_ROUND_ROBIN;
 		if (c->lb_config_case ==
-		    ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_CONFIG_ROUND_ROBIN_LB_CONFIG)
+		    ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_CONFIG_ROUND_ROBIN_LB_CONFIG) {
 			weft_build_fields(b, &c->round_robin_lb_config->base,
 					  "round_robin_lb_config");
+			slow_legacy_check(b, c->round_robin_lb_config->slow_start_config,
+					  "round_robin_lb_config");
+		}
 		break;
 	case ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_POLICY__LEAST_REQUEST:
 		ret->lb = WEFT_LB_LEAST_REQUEST;
@@ -256,8 +312,10 @@ static void policy_fill(struct weft_build *b, const cluster *c, struct weft_img_
 		    ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_CONFIG_LEAST_REQUEST_LB_CONFIG) {
 			weft_build_fields(b, &c->least_request_lb_config->base,
 					  "least_request_lb_config");
-			choices_fill(b, c->least_request_lb_config->choice_count,
-				     "least_request_lb_config.choice_count", ret);
+			bias_check(b, c->least_request_lb_config->active_request_bias,
+				   "least_request_lb_config");
+			slow_legacy_check(b, c->least_request_lb_config->slow_start_config,
+					  "least_request_lb_config");
 		}
 		break;
 	case ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_POLICY__RANDOM:
@@ -480,6 +538,7 @@ uint32_t weft_build_cluster(struct weft_build *b, const cluster *c)
 	out.name = weft_build_str(b, c->name);
 	type_fill(b, c, &out);
 	policy_fill(b, c, &out);
+	choice_fill(b, c, &out);
 	weft_subsets_check(b, c);
 	original_dst_fill(b, c, &out);
 	thresholds_fill(b, c->circuit_breakers, &out);

@@ -414,6 +414,24 @@ static void dns_settings(const cluster *c, struct parse *p)
 	weft_dns_conf_clear(&conf);
 }
 
+/* When each healthy host's slow start began: as Envoy, when it was first seen healthy. */
+static uint32_t since_put(struct weft_build *b, const struct weft_hosts *h)
+{
+	uint64_t *since = calloc(h->n + 1, sizeof(*since));
+	uint32_t off = 0;
+
+	if (!since)
+		b->err = b->err ? b->err : -ENOMEM;
+	for (size_t i = 0; since && i < h->n; i++)
+		since[i] = h->health[i] == WEFT_HOST_HEALTHY
+				   ? weft_names_begin(b->states, h->v[i].cell)
+				   : 0;
+	if (since && h->n)
+		off = weft_build_put(b, since, h->n * sizeof(*since));
+	free(since);
+	return off;
+}
+
 uint32_t weft_build_endpoints(struct weft_build *b, const cluster *c, const assignment *a)
 {
 	bool dns = weft_dns_is(c);
@@ -444,6 +462,8 @@ uint32_t weft_build_endpoints(struct weft_build *b, const cluster *c, const assi
 		out.drop = drop_of(a);
 		if (h.n)
 			out.endpoint = weft_build_put(b, h.v, h.n * sizeof(*h.v));
+		if (balancing.slow)
+			out.since = since_put(b, &h);
 		if (h.key)
 			sums_check(b, &h, field);
 		if (weft_subsets_used(c))

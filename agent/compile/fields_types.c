@@ -39,6 +39,8 @@ const struct weft_field_row weft_fields_types[] = {
 	KERNEL("filter_metadata typed_filter_metadata"),
 	MESSAGE("envoy.config.core.v3.PathConfigSource"),
 	AGENT("path watched_directory"),
+	MESSAGE("envoy.config.core.v3.RuntimeDouble"),
+	AGENT("default_value runtime_key"),
 	MESSAGE("envoy.config.core.v3.RuntimeFeatureFlag"),
 	KERNEL("default_value runtime_key"),
 	MESSAGE("envoy.config.core.v3.RuntimeFractionalPercent"),

@@ -424,6 +424,8 @@ static void set_fill(struct weft_build *b, const struct choice *c, const struct 
 	if (m.n && !b->err) {
 		ret->n_host = m.n;
 		ret->host = weft_build_put(b, m.host, m.n * sizeof(*m.host));
+		if (how->balance_factor)
+			ret->share = weft_build_put(b, m.share, m.n * sizeof(*m.share));
 		if (c->h->key)
 			table_fill(b, c->h, &m, ret);
 		else if (parts)

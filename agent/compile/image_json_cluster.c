@@ -11,6 +11,18 @@ static json_t *threshold_json(const struct weft_img_thresholds *t)
 			 (json_int_t)t->max_requests, "max_retries", (json_int_t)t->max_retries);
 }
 
+/* Weights that load and age move. */
+static json_t *moving_json(const struct weft_img_cluster *c)
+{
+	const struct weft_img_moving *m = c->moving ? weft_img_at(c->moving) : NULL;
+
+	if (!m || (!m->window_ms && m->bias == 1))
+		return NULL;
+	return json_pack("{s:f, s:I, s:f, s:f}", "active_request_bias", m->bias, "slow_start_ms",
+			 (json_int_t)m->window_ms, "aggression", m->aggression, "min_weight",
+			 m->least);
+}
+
 static json_t *cluster_json(uint32_t off)
 {
 	static const char *const types[] = {"", "endpoints", "original_dst", "blackhole"};
@@ -18,11 +30,14 @@ static json_t *cluster_json(uint32_t off)
 					       "ring_hash", "maglev"};
 	const struct weft_img_cluster *c = weft_img_at(off);
 
-	return json_pack("{s:o, s:s, s:s, s:I, s:o, s:o}", "name", weft_image_text(c->name), "type",
-			 types[c->type & 3], "lb_policy", policies[c->lb % WEFT_LB__MAX], "connect_timeout_ms",
+	return json_pack("{s:o, s:s, s:s, s:I, s:o, s:o, s:o*, s:o*}", "name",
+			 weft_image_text(c->name), "type", types[c->type & 3], "lb_policy",
+			 policies[c->lb % WEFT_LB__MAX], "connect_timeout_ms",
 			 (json_int_t)c->connect_timeout_ms, "default",
 			 threshold_json(&c->threshold[WEFT_PRIORITY_DEFAULT]), "high",
-			 threshold_json(&c->threshold[WEFT_PRIORITY_HIGH]));
+			 threshold_json(&c->threshold[WEFT_PRIORITY_HIGH]), "hash_balance_factor",
+			 c->balance_factor ? json_integer((json_int_t)c->balance_factor) : NULL,
+			 "moving_weights", moving_json(c));
 }
 
 /* Entries that each host has in a table of consistent hashing. */

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <xxhash.h>
 
 #include "agent/compile/build.h"
@@ -18,6 +19,7 @@ struct entry {
 	uint32_t retired; /* first epoch without it; 0: in force, or not yet published */
 	bool published;
 	bool asked;  /* since the last settling */
+	uint64_t begin; /* 0: not yet */
 	size_t next; /* index + 1 in the chain */
 };
 
@@ -160,6 +162,19 @@ const char *weft_names_text(const struct weft_names *n, uint32_t id)
 	const struct entry *e = by_id(n, id);
 
 	return e ? e->name : NULL;
+}
+
+uint64_t weft_names_begin(struct weft_names *n, uint32_t id)
+{
+	struct entry *e = by_id(n, id);
+	struct timespec t;
+
+	if (!e)
+		return 0;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	if (!e->begin)
+		e->begin = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+	return e->begin;
 }
 
 void weft_names_mark(struct weft_names *n, uint32_t id)

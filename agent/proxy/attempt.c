@@ -266,7 +266,9 @@ static int host_index(struct exchange *x, uint64_t by_hash, uint32_t try)
 	int n;
 
 	if (x->cluster->lb >= WEFT_LB_RING_HASH)
-		return weft_endpoint_hashed(x->dec.endpoints, x->cluster->lb, by_hash, try);
+		return weft_endpoint_bounded(&x->ctx, x->dec.cluster, x->dec.endpoints, by_hash,
+					     try);
+	x->ctx.now_ns = w->now_ns;
 	n = weft_endpoint_choose(&x->ctx, x->dec.cluster, x->dec.endpoints, worker_random(w), &need);
 	if (n == -EAGAIN && worker_cell(w, x->ctx.pod, need))
 		n = weft_endpoint_choose(&x->ctx, x->dec.cluster, x->dec.endpoints, worker_random(w), &need);

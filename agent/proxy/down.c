@@ -15,6 +15,7 @@ static struct down *of_timer(struct timer *t)
 static bool ctx_init(struct down *d, struct weft_ctx *ctx)
 {
 	*ctx = (struct weft_ctx){.pod = d->pod->id,
+				 .turns = d->worker->proxy->turns,
 				 .view = d->pod->view,
 				 .dst = d->dst,
 				 .src = d->client,

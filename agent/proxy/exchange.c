@@ -459,7 +459,8 @@ void exchange_start(struct down *d)
 			       .view = d->pod->view,
 			       .dst = d->dst,
 			       .src = d->client,
-			       .now_ns = w->now_ns};
+			       .now_ns = w->now_ns,
+			       .turns = w->proxy->turns};
 	size_t n = buf_len(&d->in);
 	uint32_t epoch;
 	int r = -ENOENT;

@@ -569,6 +569,7 @@ struct worker {
 struct weft_proxy {
 	struct weft_store *store;
 	struct weft_proxy_ops ops;
+	struct weft_turns *turns;
 	unsigned int n;
 	struct worker *worker;
 	uint32_t pod_files;		  /* share of one pod */

@@ -24,6 +24,7 @@ static int attempt_once(struct down *d)
 {
 	struct worker *w = d->worker;
 	struct weft_ctx ctx = {.pod = d->pod->id,
+			       .turns = w->proxy->turns,
 			       .view = d->pod->view,
 			       .dst = d->dst,
 			       .src = d->client,

@@ -286,10 +286,12 @@ int weft_proxy_new(const struct weft_proxy_config *cfg, struct weft_proxy **ret)
 	unsigned int n = cfg->workers ? cfg->workers : (unsigned int)(cpus > 0 ? cpus : 1);
 	int r = 0;
 
-	if (p)
-		p->worker = calloc(n, sizeof(*p->worker));
-	if (!p || !p->worker) {
-		free(p);
+	if (!p)
+		return -ENOMEM;
+	p->worker = calloc(n, sizeof(*p->worker));
+	p->turns = weft_turns_new();
+	if (!p->worker || !p->turns) {
+		weft_proxy_free(p);
 		return -ENOMEM;
 	}
 	p->store = cfg->store;
@@ -311,6 +313,7 @@ void weft_proxy_free(struct weft_proxy *p)
 		return;
 	for (unsigned int i = 0; i < p->n; i++)
 		worker_clear(&p->worker[i]);
+	weft_turns_free(p->turns);
 	free(p->worker);
 	free(p);
 }

@@ -841,6 +841,21 @@ struct weft_img_cluster {
 	__u32 buffer_limit;   /* per_connection_buffer_limit_bytes, 1 MiB */
 	__u32 port_override;  /* ORIGINAL_DST upstream_port_override, 0 none */
 	__u32 max_connection_ms;
+	__u32 flags;	      /* WEFT_CLUSTER_* */
+	__u32 balance_factor; /* hash_balance_factor, percent; 0: a host takes any load */
+	__u32 moving;	      /* weft_img_moving, 0: weights stay what they are */
+	__u32 pad;
+};
+#define WEFT_CLUSTER_AGENT (1u << 0) /* only the agent chooses its hosts */
+#define WEFT_CHOICES_ALL 0xffffffffu /* choice_count: the best of all hosts (FULL_SCAN) */
+/* What weights are multiplied by at each choice: by load (least request) and by a host's age. The
+ * agent alone applies it. */
+struct weft_img_moving {
+	__u32 window_ms; /* slow_start_window, 0: age plays no role */
+	__u32 pad;
+	double aggression; /* 1 */
+	double least;	   /* min_weight_percent / 100 */
+	double bias;	   /* active_request_bias; 0: load plays no role */
 };
 
 /* Endpoints with the eligible ones of each priority worked out (xds-envoy.md 3.8). */
@@ -852,6 +867,8 @@ struct weft_img_endpoints {
 	__u32 cursor;	/* state id of the weft_cell_cluster whose cursor counts the turns, 0: the cluster's own */
 	__u32 drop;	/* drop_overloads in parts per million: of the requests, before a host is chosen */
 	__u32 subsets;	/* weft_img_subsets, 0 none: then the sets are for requests that ask for none, or find none */
+	__u32 since; /* __u64[n]: when a healthy host's slow start began, CLOCK_MONOTONIC in ns, 0:
+			it has none; 0: none has */
 };
 
 /* What a request asks for of endpoints' metadata (metadata_match), in the order of keys. */
@@ -904,6 +921,7 @@ struct weft_img_host_set {
 	__u32 n_part;
 	__u32 part; /* struct weft_img_host_set[n], without parts, table and load */
 	__u32 turns; /* of a part: its turns in a period */
+	__u32 share; /* double[n_host]: of all weights, for hash_balance_factor; else 0 */
 };
 /*
  * A period too long to be stored, as a tree: of the first m turns at a node round(m * weight / period) are the first

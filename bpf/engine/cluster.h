@@ -5,6 +5,7 @@
 
 #include "bpf/engine/cell.h"
 #include "bpf/engine/consistent.h"
+#include "bpf/engine/moving.h"
 #include "bpf/engine/subset.h"
 #include "bpf/engine/text.h"
 
@@ -248,23 +249,46 @@ WEFT_GLOBAL __u32 weft_least_choose(const struct weft_ctx *ctx, __u32 choices, _
 	return best;
 }
 
-/* Index into weft_img_endpoints.endpoint of a hash's attempt-th choice, -ENOENT: none. */
-WEFT_API int weft_endpoint_hashed(__u32 endpoints, __u32 lb, __u64 hash, __u32 attempt)
+/* Index into the set's hosts of a hash's attempt-th choice, -ENOENT: none. */
+WEFT_INLINE int weft_hashed_at(__u32 set, __u32 lb, __u64 hash, __u32 attempt)
 {
-	__u32 set = endpoints ? weft_set_choose(endpoints, hash) : 0;
-
-	if (!set)
-		return -WEFT_ENOENT;
 	WEFT_IMG_BASE(-WEFT_ENOENT);
-	__u32 n = WEFT_IMG(struct weft_img_host_set, set)->n_table;
+	__u32 n = set ? WEFT_IMG(struct weft_img_host_set, set)->n_table : 0;
 
 	if (!n)
 		return -WEFT_ENOENT;
 	__u32 at = weft_table_at(set, n, lb, hash, attempt);
-	__u32 h = *WEFT_IMG(__u16, WEFT_IMG(struct weft_img_host_set, set)->table + at * 2);
 
-	return (int)*WEFT_IMG(__u32, WEFT_IMG(struct weft_img_host_set, set)->host + h * 4);
+	return *WEFT_IMG(__u16, WEFT_IMG(struct weft_img_host_set, set)->table + at * 2);
 }
+
+/* Index into weft_img_endpoints.endpoint of a hash's attempt-th choice, -ENOENT: none. */
+WEFT_API int weft_endpoint_hashed(__u32 endpoints, __u32 lb, __u64 hash, __u32 attempt)
+{
+	__u32 set = endpoints ? weft_set_choose(endpoints, hash) : 0;
+	int h = weft_hashed_at(set, lb, hash, attempt);
+
+	if (h < 0)
+		return h;
+	WEFT_IMG_BASE(-WEFT_ENOENT);
+	return (int)*WEFT_IMG(__u32, WEFT_IMG(struct weft_img_host_set, set)->host + (__u32)h * 4);
+}
+
+#ifndef __bpf__
+int weft_endpoint_bounded(const struct weft_ctx *ctx, __u32 cluster, __u32 endpoints, __u64 hash,
+			  __u32 attempt)
+{
+	const struct weft_img_cluster *c = weft_img_at(cluster);
+	__u32 set = endpoints ? weft_set_choose(endpoints, hash) : 0;
+	int h = weft_hashed_at(set, c->lb, hash, attempt);
+
+	if (h >= 0)
+		h = (int)weft_bounded(ctx, c, endpoints, set, hash, (__u32)h);
+	return h < 0 ? h
+		     : (int)((const __u32 *)weft_img_at(
+			       ((const struct weft_img_host_set *)weft_img_at(set))->host))[h];
+}
+#endif
 
 /*
  * Index into weft_img_endpoints.endpoint; -ENOENT: no healthy upstream; -EAGAIN: *ret_need is a state id without a
@@ -279,6 +303,10 @@ WEFT_API int weft_endpoint_choose(const struct weft_ctx *ctx, __u32 cluster, __u
 	struct weft_img_cluster *c = WEFT_IMG(struct weft_img_cluster, cluster);
 	__u32 lb = c->lb, id = c->cell, own = WEFT_IMG(struct weft_img_endpoints, endpoints)->cursor, cell, h;
 
+#ifndef __bpf__
+	if (lb >= WEFT_LB_RING_HASH)
+		return weft_endpoint_bounded(ctx, cluster, endpoints, random, 0);
+#endif
 	if (lb >= WEFT_LB_RING_HASH)
 		return weft_endpoint_hashed(endpoints, lb, random, 0);
 	__u32 set = weft_set_choose(endpoints, random), explain = ctx->flags & WEFT_CTX_EXPLAIN, turn = 0;
@@ -306,6 +334,16 @@ WEFT_API int weft_endpoint_choose(const struct weft_ctx *ctx, __u32 cluster, __u
 		set = (__u32)(part >> 32);
 		turn = (__u32)part;
 	}
+	__u32 choices = WEFT_IMG(struct weft_img_cluster, cluster)->choice_count;
+#ifndef __bpf__
+	int moving = weft_moving_choose(ctx, cluster, endpoints, set, random);
+
+	if (moving < 0 && lb == WEFT_LB_LEAST_REQUEST && choices > WEFT_CHOICES_MAX)
+		moving = (int)weft_least_of_many(ctx, choices, endpoints, set);
+	if (moving >= 0)
+		return (int)*WEFT_IMG(__u32, WEFT_IMG(struct weft_img_host_set, set)->host +
+						     (__u32)moving * 4);
+#endif
 	if (lb == WEFT_LB_RANDOM) {
 		__u32 n = WEFT_IMG(struct weft_img_host_set, set)->n_host;
 
@@ -313,8 +351,7 @@ WEFT_API int weft_endpoint_choose(const struct weft_ctx *ctx, __u32 cluster, __u
 	} else if (lb == WEFT_LB_LEAST_REQUEST) {
 		if (WEFT_IMG(struct weft_img_host_set, set)->n_schedule)
 			random = (random & ~0xffffffffull) | turn;
-		h = weft_least_choose(ctx, WEFT_IMG(struct weft_img_cluster, cluster)->choice_count,
-				      endpoints, set, random);
+		h = weft_least_choose(ctx, choices, endpoints, set, random);
 	} else {
 		h = weft_set_at(set, turn);
 	}

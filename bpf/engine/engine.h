@@ -104,6 +104,8 @@ struct weft_ctx {
 	__u64 random;	 /* in: random bits of this request; 0: the engine draws them, and leaves them here */
 #ifndef __bpf__
 	struct weft_conn_limits *conn; /* of this connection, one thread at a time; NULL: full buckets */
+	struct weft_turns
+		*turns; /* of hosts whose weights move; NULL: they are drawn by their weights */
 #endif
 };
 
@@ -360,6 +362,19 @@ __u32 weft_target_choose(__u32 targets, __u64 random);
  * of this hash were passed over (retries). -ENOENT: no healthy upstream.
  */
 int weft_endpoint_hashed(__u32 endpoints, __u32 lb, __u64 hash, __u32 attempt);
+/*
+ * The same with the cluster's hash_balance_factor: a host with more active requests than its part
+ * of the cluster's gives way to the next of all hosts in an order shuffled by the hash; to the
+ * least overloaded when all are.
+ */
+int weft_endpoint_bounded(const struct weft_ctx *ctx, __u32 cluster, __u32 endpoints, __u64 hash,
+			  __u32 attempt);
+/*
+ * Whose turn it is among hosts whose weights move (weft_img_moving), for all pods: Envoy's earliest
+ * deadline first scheduler for each set of hosts. Any thread. NULL: no memory.
+ */
+struct weft_turns *weft_turns_new(void);
+void weft_turns_free(struct weft_turns *t);
 /*
  * The weft_img_endpoints for a request that asks for these criteria (0: for nothing), as Envoy's subset load balancer
  * finds them; 0: there are none for it.

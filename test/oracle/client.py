@@ -284,12 +284,19 @@ class Runner:
         counts = collections.Counter()
         if width > 1:
             with concurrent.futures.ThreadPoolExecutor(width) as pool:
-                outs = [o for o, _ in pool.map(lambda _: self._one(req), range(n))]
+                outs = [o for o, _ in pool.map(lambda i: self._staggered(req, i), range(n))]
         else:
             outs = self._in_turn(req, n)
-        for o in outs:
-            counts[" ".join(_key(o, f) for f in by)] += 1
-        return {"name": req["name"], "repeat": n, "counts": dict(sorted(counts.items()))}
+        keys = [" ".join(_key(o, f) for f in by) for o in outs]
+        counts.update(keys)
+        out = {"name": req["name"], "repeat": n, "counts": dict(sorted(counts.items()))}
+        if req.get("sequence"):
+            out["sequence"] = keys
+        return out
+
+    def _staggered(self, req, i):
+        time.sleep(i * req.get("stagger_ms", 0) / 1000)
+        return self._one(req)
 
     def _in_turn(self, req, n):
         """Repetitions share a connection while it lasts, unless the request says `fresh: true`."""

@@ -73,6 +73,8 @@ def _by_name(headers, skip):
 
 def _counts(w, g, req):
     a, b, n = w["counts"], g.get("counts", {}), w["repeat"]
+    if w.get("sequence", g.get("sequence")) != g.get("sequence"):
+        return [f"sequence {w['sequence']} expected, got {g.get('sequence')}"]
     if not req.get("random"):
         return [] if a == b else [f"counts {a} expected, got {b}"]
     out = []

@@ -125,29 +125,10 @@ static void test_policies(void **state)
 			 WEFT_LB_RING_HASH);
 	assert_int_equal(cluster(&c, C(POLICY("maglev.v3.Maglev", "")))->lb, WEFT_LB_MAGLEV);
 	conf_close(&c);
-	conf_refused(C(POLICY("ring_hash.v3.RingHash", ", hash_balance_factor: 150")), "Cluster/c",
-		     "load_balancing_policy.policies[0].hash_balance_factor", "unsupported");
-	conf_refused(C(POLICY("maglev.v3.Maglev",
-			      ", consistent_hashing_lb_config: {hash_balance_factor: 150}")),
-		     "Cluster/c",
-		     "load_balancing_policy.policies[0].consistent_hashing_lb_config."
-		     "hash_balance_factor",
-		     "unsupported");
-	conf_refused(C("lb_policy: MAGLEV, common_lb_config: {consistent_hashing_lb_config: "
-		       "{hash_balance_factor: 150}}, "),
-		     "Cluster/c", "common_lb_config.consistent_hashing_lb_config.hash_balance_factor",
-		     "unsupported");
 	conf_noted(C("ring_hash_lb_config: {minimum_ring_size: 3}, "), "Cluster/c",
 		   "ring_hash_lb_config");
 	conf_noted(C("lb_policy: RING_HASH, maglev_lb_config: {table_size: 3}, "), "Cluster/c",
 		   "maglev_lb_config");
-	conf_refused(C("lb_policy: LEAST_REQUEST, least_request_lb_config: {choice_count: 9}, "),
-		     "Cluster/c", "least_request_lb_config.choice_count", "more than 8");
-	conf_refused(C("lb_policy: LEAST_REQUEST, least_request_lb_config: {active_request_bias: "
-		       "{default_value: 2, runtime_key: x}}, "),
-		     "Cluster/c", "least_request_lb_config.active_request_bias", "unsupported");
-	conf_refused(C("round_robin_lb_config: {slow_start_config: {slow_start_window: 10s}}, "),
-		     "Cluster/c", "round_robin_lb_config.slow_start_config", "unsupported");
 	conf_refused(C(POLICY("cluster_provided.v3.ClusterProvided", "")), "Cluster/c",
 		     "load_balancing_policy.policies[0]", "unsupported");
 	conf_refused(C(POLICY("wrr_locality.v3.WrrLocality", "")), "Cluster/c",
@@ -168,6 +149,115 @@ static void test_policies(void **state)
 	conf_refused(C("lb_subset_config: {subset_selectors: [{keys: [a]}], metadata_fallback_policy: "
 		       "FALLBACK_LIST}, "),
 		     "Cluster/c", "lb_subset_config.metadata_fallback_policy", "unsupported");
+}
+
+#define HASHING(more) "common_lb_config: {consistent_hashing_lb_config: {" more "}}, "
+static void test_bounded_load(void **state)
+{
+	const struct weft_img_cluster *k;
+	struct conf c;
+
+	(void)state;
+	conf_open(&c);
+	k = cluster(&c, C("lb_policy: MAGLEV, " HASHING("hash_balance_factor: 150")));
+	assert_int_equal(k->balance_factor, 150);
+	assert_int_equal(k->flags, WEFT_CLUSTER_AGENT);
+	assert_int_equal(cluster(&c, C("lb_policy: MAGLEV, "))->flags, 0);
+	k = cluster(&c, C(POLICY("maglev.v3.Maglev",
+				 ", consistent_hashing_lb_config: {hash_balance_factor: 120}")));
+	assert_int_equal(k->balance_factor, 120);
+	k = cluster(&c, C(POLICY("ring_hash.v3.RingHash", ", hash_balance_factor: 110")));
+	assert_int_equal(k->balance_factor, 110);
+	/* the newer field's message hides the older one, whatever is in it */
+	k = cluster(&c, C(POLICY("ring_hash.v3.RingHash",
+				 ", hash_balance_factor: 110, consistent_hashing_lb_config: {}")));
+	assert_int_equal(k->balance_factor, 0);
+	/* of a policy that does not hash */
+	assert_int_equal(cluster(&c, C(HASHING("hash_balance_factor: 150")))->balance_factor, 0);
+	conf_close(&c);
+	conf_refused(C("lb_policy: MAGLEV, " HASHING("hash_balance_factor: 99")), "Cluster/c",
+		     "common_lb_config.consistent_hashing_lb_config.hash_balance_factor", "");
+}
+
+#define LEAST "least_request.v3.LeastRequest"
+#define BIAS(n) "active_request_bias: {default_value: " n ", runtime_key: k}"
+static void test_least_request(void **state)
+{
+	const struct weft_img_cluster *k;
+	struct conf c;
+
+	(void)state;
+	conf_open(&c);
+	k = cluster(&c, C("lb_policy: LEAST_REQUEST, "));
+	assert_true(((const struct weft_img_moving *)weft_img_at(k->moving))->bias == 1);
+	assert_int_equal(k->flags, 0);
+	k = cluster(&c,
+		    C("lb_policy: LEAST_REQUEST, least_request_lb_config: {" BIAS("0.5") "}, "));
+	assert_true(((const struct weft_img_moving *)weft_img_at(k->moving))->bias == 0.5);
+	assert_int_equal(k->flags, WEFT_CLUSTER_AGENT);
+	k = cluster(&c, C(POLICY(LEAST, ", " BIAS("0"))));
+	assert_true(((const struct weft_img_moving *)weft_img_at(k->moving))->bias == 0);
+	k = cluster(&c, C(POLICY(LEAST, ", " BIAS("-3"))));
+	assert_true(((const struct weft_img_moving *)weft_img_at(k->moving))->bias == 1);
+	k = cluster(&c,
+		    C("lb_policy: LEAST_REQUEST, least_request_lb_config: {choice_count: 8}, "));
+	assert_int_equal(k->flags, 0);
+	k = cluster(&c,
+		    C("lb_policy: LEAST_REQUEST, least_request_lb_config: {choice_count: 9}, "));
+	assert_int_equal(k->choice_count, 9);
+	assert_int_equal(k->flags, WEFT_CLUSTER_AGENT);
+	k = cluster(&c, C(POLICY(LEAST, ", selection_method: FULL_SCAN")));
+	assert_int_equal(k->choice_count, WEFT_CHOICES_ALL);
+	assert_int_equal(k->flags, WEFT_CLUSTER_AGENT);
+	k = cluster(&c, C(POLICY(LEAST, ", enable_full_scan: true, choice_count: 3")));
+	assert_int_equal(k->choice_count, WEFT_CHOICES_ALL);
+	k = cluster(&c, C(POLICY(LEAST, ", enable_full_scan: false, choice_count: 3")));
+	assert_int_equal(k->choice_count, 3);
+	conf_close(&c);
+	conf_refused(C(POLICY(LEAST, ", selection_method: 7")), "Cluster/c",
+		     "load_balancing_policy.policies[0].typed_extension_config.typed_config."
+		     "selection_method",
+		     "enum");
+}
+
+#define SLOW(more) "slow_start_config: {slow_start_window: 10s" more "}"
+static void test_slow_start(void **state)
+{
+	const struct weft_img_moving *m;
+	const struct weft_img_cluster *k;
+	struct conf c;
+
+	(void)state;
+	conf_open(&c);
+	k = cluster(&c, C("round_robin_lb_config: {" SLOW("") "}, "));
+	m = weft_img_at(k->moving);
+	assert_int_equal(k->lb, WEFT_LB_ROUND_ROBIN);
+	assert_int_equal(k->flags, WEFT_CLUSTER_AGENT);
+	assert_int_equal(m->window_ms, 10000);
+	assert_true(m->aggression == 1 && m->least == 0.1 && m->bias == 0);
+	k = cluster(&c, C("lb_policy: LEAST_REQUEST, least_request_lb_config: {" SLOW(
+				", min_weight_percent: {value: 50}, aggression: {default_value: 2, "
+				"runtime_key: k}") "}, "));
+	m = weft_img_at(k->moving);
+	assert_true(m->aggression == 2 && m->least == 0.5 && m->bias == 1);
+	k = cluster(&c, C(POLICY("round_robin.v3.RoundRobin",
+				 ", " SLOW(", aggression: {default_value: 0, runtime_key: k}"))));
+	m = weft_img_at(k->moving);
+	assert_true(m->window_ms == 10000 && m->aggression == 1);
+	k = cluster(&c, C(POLICY(LEAST, ", " SLOW(""))));
+	assert_int_equal(((const struct weft_img_moving *)weft_img_at(k->moving))->window_ms,
+			 10000);
+	/* no window, and of another policy */
+	k = cluster(&c, C("round_robin_lb_config: {slow_start_config: {}}, "));
+	assert_int_equal(k->moving, 0);
+	assert_int_equal(k->flags, 0);
+	assert_int_equal(
+		cluster(&c, C("lb_policy: RANDOM, round_robin_lb_config: {" SLOW("") "}, "))->flags,
+		0);
+	conf_close(&c);
+	conf_refused(C("round_robin_lb_config: {" SLOW(", min_weight_percent: {value: 101}") "}, "),
+		     "Cluster/c",
+		     "round_robin_lb_config.slow_start_config.min_weight_percent.value", "100");
 }
 
 static void test_breakers(void **state)
@@ -273,10 +363,11 @@ static void test_bound_source(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults),  cmocka_unit_test(test_types),
-		cmocka_unit_test(test_policies),  cmocka_unit_test(test_breakers),
-		cmocka_unit_test(test_protocols), cmocka_unit_test(test_without_effect),
-		cmocka_unit_test(test_bound_source),
+		cmocka_unit_test(test_defaults),       cmocka_unit_test(test_types),
+		cmocka_unit_test(test_policies),       cmocka_unit_test(test_bounded_load),
+		cmocka_unit_test(test_least_request),  cmocka_unit_test(test_slow_start),
+		cmocka_unit_test(test_breakers),       cmocka_unit_test(test_protocols),
+		cmocka_unit_test(test_without_effect), cmocka_unit_test(test_bound_source),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

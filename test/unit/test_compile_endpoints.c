@@ -87,6 +87,56 @@ static void test_priorities(void **state)
 	sets_are("HU/D", EDS("lb_policy: MAGLEV, "), "70:0 100:");
 }
 
+static const uint64_t *since_of(const struct conf *c)
+{
+	const struct weft_img_head *head = weft_img_at(0);
+	const struct weft_img_root *root = weft_img_at((uint32_t)head->root);
+	const struct weft_img_view *v = weft_img_at(((const uint32_t *)(root + 1))[0]);
+	const struct weft_img_cluster_ref *ref = weft_img_at(v->cluster);
+	uint32_t i = 0;
+
+	(void)c;
+	while (!ref[i].endpoints)
+		i++;
+	i = ((const struct weft_img_endpoints *)weft_img_at(ref[i].endpoints))->since;
+	return i ? weft_img_at(i) : NULL;
+}
+
+#define SLOW "round_robin_lb_config: {slow_start_config: {slow_start_window: 10s}}, "
+/* It begins when a host is first seen healthy, and never again while the host stays. */
+static void test_slow_start(void **state)
+{
+	char *yaml[] = {yaml_of("HUD", EDS(SLOW)), yaml_of("HHH", EDS(SLOW)),
+			yaml_of("UHH", EDS(SLOW)), yaml_of("HHH", EDS(SLOW)),
+			yaml_of("HHH", EDS(""))};
+	uint64_t first[3] = {0};
+	struct conf c;
+
+	(void)state;
+	conf_open(&c);
+	for (size_t i = 0; i < sizeof(yaml) / sizeof(*yaml); i++) {
+		const uint64_t *since;
+
+		conf_ok(&c, yaml[i]);
+		free(yaml[i]);
+		since = since_of(&c);
+		if (i == 4) {
+			assert_null(since);
+			break;
+		}
+		for (int k = 0; k < 3; k++) {
+			bool healthy = i == 1 || i == 3 || (i == 0 ? k == 0 : k > 0);
+
+			assert_int_equal(since[k] != 0, healthy);
+			if (healthy && first[k])
+				assert_true(since[k] == first[k]);
+			first[k] = first[k] ? first[k] : since[k];
+		}
+		assert_true(i == 0 || (first[1] > first[0] && first[2] > first[0]));
+	}
+	conf_close(&c);
+}
+
 static void test_panic(void **state)
 {
 	(void)state;
@@ -375,6 +425,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_priorities),
 		cmocka_unit_test(test_panic),
+		cmocka_unit_test(test_slow_start),
 		cmocka_unit_test(test_no_endpoints),
 		cmocka_unit_test(test_same_address_counts_once),
 		cmocka_unit_test(test_weights),

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -30,6 +31,23 @@ static void test_numbers_stay(void **state)
 	assert_int_equal(weft_names_count(n), 3);
 	weft_names_free(n);
 	weft_names_free(NULL);
+}
+
+static void test_begins_once(void **state)
+{
+	struct weft_names *n;
+	uint64_t first;
+	uint32_t a;
+
+	(void)state;
+	assert_int_equal(weft_names_new(&n), 0);
+	assert_int_equal(weft_names_get(n, "a", 0, &a), 0);
+	first = weft_names_begin(n, a);
+	assert_true(first > 0);
+	usleep(10);
+	assert_true(weft_names_begin(n, a) == first);
+	assert_true(weft_names_begin(n, a + 1) == 0);
+	weft_names_free(n);
 }
 
 static void test_kinds_in_high_bits(void **state)
@@ -188,6 +206,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_numbers_stay),
+		cmocka_unit_test(test_begins_once),
 		cmocka_unit_test(test_kinds_in_high_bits),
 		cmocka_unit_test(test_many),
 		cmocka_unit_test(test_retired_and_released),
