@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * weft-verify [BASELINE]: loads every program into the running kernel and prints "name instructions" for each, as the
- * verifier counted. With a baseline (the same format) exit 1 when one grew by more than a fifth: what grows in the verifier
- * is what fails to load on another kernel. Exit 77: not allowed to load.
+ * verifier counted. Exit 1 when one takes half of what a kernel allows (a million) or more, and, with a baseline (the same
+ * format), when one grew by more than a fifth: what grows in the verifier is what fails to load on another kernel.
+ * Exit 77: not allowed to load.
  */
 
 #include <errno.h>
@@ -12,6 +13,8 @@
 
 #include "agent/cleanup.h"
 #include "agent/kernel/kernel.h"
+
+enum { INSTRUCTIONS_MAX = 500000 };
 
 /* The baseline's figure of a program, 0: none. */
 static long long baseline_of(const char *path, const char *name)
@@ -38,6 +41,10 @@ static int rows_print(const json_t *rows, const char *baseline)
 		long long was = baseline ? baseline_of(baseline, name) : 0;
 
 		printf("%s %lld\n", name, n);
+		if (n >= INSTRUCTIONS_MAX) {
+			fprintf(stderr, "%s: %lld instructions, %d are allowed\n", name, n, INSTRUCTIONS_MAX);
+			result = 1;
+		}
 		if (baseline && !was) {
 			fprintf(stderr, "%s: not in %s\n", name, baseline);
 			result = 1;

@@ -1,7 +1,7 @@
 #!/bin/busybox sh
 # SPDX-License-Identifier: Apache-2.0
-# Inside the VM: every program must load; one request is answered by the kernel, one is forwarded by the agent, one
-# connection goes the l4 way.
+# Inside the VM: every program must load, within the verifier's instructions that weft allows itself; one request is
+# answered by the kernel, one is forwarded by the agent, one connection goes the l4 way.
 fail() {
 	echo "FAILED: $1"
 	tail -n 40 /tmp/agent.log
@@ -16,6 +16,7 @@ netcfg -n pod addr add 10.88.0.1/32 dev lo
 netcfg -n pod route add 10.99.0.0/24 dev lo
 mkdir -p /cg/pods
 weft-agent probe
+weft-verify || fail "weft-verify"
 weft-agent run --config /etc/weft.yaml --cgroup /cg/pods --admin /run/weft.sock >/tmp/agent.log 2>&1 &
 agent=$!
 i=0

@@ -2,14 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 # Boots Debian's kernels in QEMU (software emulation) and runs guest.sh there with weft-agent:
 #   run.sh AGENT WORK [SERIES...]      SERIES: 6.1 6.12 (both when none is named)
-# AGENT: the weft-agent binary. WORK: a folder for kernels (kept) and images.
+# AGENT: the weft-agent binary of a build; its weft-verify reports how many instructions the kernel's verifier walked.
+# WORK: a folder for kernels (kept) and images.
 # Exit 0: every kernel passed; 77: something that is needed is missing (said); 1: a kernel failed.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 agent=$(realpath "$1")
+verify=$(dirname "$agent")/agent/kernel/weft-verify
 work=$2
 shift 2
 series=("$@")
+[ -x "$verify" ] || { echo "run.sh: $verify is not built" >&2; exit 2; }
 [ ${#series[@]} -gt 0 ] || series=(6.1 6.12)
 mkdir -p "$work"
 work=$(cd "$work" && pwd)
@@ -58,6 +61,7 @@ root_make() {
 	mkdir -p "$root"/{bin,proc,sys,dev,tmp,cg,run,etc,www}
 	install "$(command -v busybox)" "$root/bin/busybox"
 	copy_binary "$root" "$agent"
+	copy_binary "$root" "$verify"
 	copy_binary "$root" "$(command -v ip)"
 	mv "$root/bin/ip" "$root/bin/netcfg" # busybox has an ip of its own, without netns; "ip*" names are commands to it
 	install "$here/guest.sh" "$root/bin/guest.sh"
