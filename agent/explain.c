@@ -234,6 +234,7 @@ static const struct refusal refusals[] = {
 	{WEFT_PARSE_NO_PATH, 404, NULL, true},
 	{WEFT_PARSE_BAD_PATH, 400, "path_normalization_failed", true},
 	{WEFT_PARSE_NO_TYPE, 400, "query_missing_content_type", true},
+	{WEFT_PARSE_BAD_UDP, 404, "invalid_path", true},
 };
 
 static void explain_refusal(struct explain *x, int parse)

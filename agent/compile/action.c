@@ -265,6 +265,10 @@ static void upgrades_fill(struct weft_build *b, const route_action *a, const cha
 				"unsupported");
 		for (char *p = type; p && *p; p++)
 			*p = (char)tolower((unsigned char)*p);
+		if (type && (!strcmp(type, "connect") || !strcmp(type, "connect-udp")))
+			weft_build_fail(
+				b, weft_field(at, field, "upgrade_configs[%zu].upgrade_type", i),
+				"unsupported: %s", a->upgrade_configs[i]->upgrade_type);
 		if (type) {
 			list[i].type = weft_build_str(b, type);
 			list[i].enabled = weft_bool(a->upgrade_configs[i]->enabled, true);

@@ -147,10 +147,10 @@ static void upgrades_fill(struct weft_build *b, const manager *m, const char *fi
 					"unsupported");
 		for (char *p = type; p && *p; p++)
 			*p = (char)tolower((unsigned char)*p);
-		if (type && !strcmp(type, "connect"))
+		if (type && (!strcmp(type, "connect") || !strcmp(type, "connect-udp")))
 			weft_build_fail(
 				b, weft_field(at, field, "upgrade_configs[%zu].upgrade_type", i),
-				"unsupported: CONNECT");
+				"unsupported: %s", m->upgrade_configs[i]->upgrade_type);
 		if (type && weft_bool(m->upgrade_configs[i]->enabled, true))
 			list[ret->n_upgrade++] = weft_build_str(b, type);
 		free(type);

@@ -8,7 +8,11 @@ static void framing_set(struct exchange *x, const struct response *r)
 {
 	bool none = x->head_method || r->status == 204 || r->status == 304;
 
-	if (none)
+	/* a server that does not refuse a websocket must switch: any other success goes on as a
+	 * bare head (Envoy 1.40) */
+	x->resp_bare = x->upgrade && x->websocket && r->status != 101 && r->status < 400;
+
+	if (none || x->resp_bare)
 		body_init(&x->resp_body, BODY_NONE, 0);
 	else if (r->chunked)
 		body_init(&x->resp_body, BODY_CHUNKED, 0);
@@ -17,11 +21,9 @@ static void framing_set(struct exchange *x, const struct response *r)
 	else
 		body_init(&x->resp_body, BODY_CLOSE, 0);
 	x->chunked_out = x->resp_body.kind == BODY_CHUNKED || x->resp_body.kind == BODY_CLOSE;
-	/* the rest of a request that is answered early is not waited for; what follows an upgrade that was
-	 * refused may be anything */
-	if (!x->req_done || x->upgrade)
+	if (!x->req_done) /* the rest of a request that is answered early is not waited for */
 		x->resp_close = true;
-	x->up_keep = r->keep_alive && x->resp_body.kind != BODY_CLOSE;
+	x->up_keep = r->keep_alive && x->resp_body.kind != BODY_CLOSE && !x->resp_bare;
 }
 
 static void status_count(const struct exchange *x, uint32_t status)

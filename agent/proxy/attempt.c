@@ -203,11 +203,14 @@ void exchange_request_data(struct exchange *x)
 		else if (!used)
 			break;
 	}
-	if (r == -EBADMSG) {
+	if (r == -EBADMSG || r == -E2BIG) {
 		COUNT(d->worker->stats.protocol_errors, 1);
 		x->req_done = false;
 		x->resp_close = true;
-		reply_end(x, 400, "Bad Request");
+		if (r == -EBADMSG)
+			reply_end(x, 400, "Bad Request");
+		else
+			reply_end(x, 431, "Request Header Fields Too Large");
 		return;
 	}
 	exchange_touch(x);

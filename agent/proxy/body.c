@@ -66,7 +66,7 @@ static int trailer_byte(struct body *b, uint8_t c)
 		return 0;
 	}
 	if (++b->line > PROXY_TRAILERS_MAX)
-		return -EBADMSG;
+		return -E2BIG;
 	if (b->state == TRAILER_VALUE || (b->state == TRAILER_NEXT && (c == ' ' || c == '\t'))) {
 		b->state = c == '\n' ? TRAILER_NEXT : TRAILER_VALUE;
 		return (c < ' ' && !strchr("\t\r\n", c)) || !c || c == 0x7f ? -EBADMSG : 0;

@@ -182,6 +182,13 @@ static void codec_error(struct down *d, struct weft_req *req, int why)
 		a.outcome = WEFT_OUTCOME_MISSING_PATH;
 		a.close = req->flags & (WEFT_REQ_CHUNKED | WEFT_REQ_CLOSE) || req->content_length;
 		break;
+	case WEFT_PARSE_BAD_UDP:
+		a.status = 404;
+		a.body = "The path is incorrect for CONNECT-UDP";
+		a.outcome = WEFT_OUTCOME_MISSING_PATH;
+		a.close = has_body(req) ||
+			  req->flags & (WEFT_REQ_CLOSE | WEFT_REQ_UPGRADE | WEFT_REQ_CONNECT);
+		break;
 	case WEFT_PARSE_BAD_PATH:
 	case WEFT_PARSE_NO_TYPE:
 		a.body = "";
@@ -263,7 +270,9 @@ static bool decide(struct down *d, struct weft_req *req, struct weft_ctx *ctx, b
 static void answer(struct down *d, struct weft_req *req, struct weft_ctx *ctx, bool decided)
 {
 	struct exchange *x = d->x;
-	bool close = has_body(req) || req->flags & (WEFT_REQ_CLOSE | WEFT_REQ_CONNECT);
+	/* what follows an upgrade may be anything */
+	bool close = has_body(req) ||
+		     req->flags & (WEFT_REQ_CLOSE | WEFT_REQ_CONNECT | WEFT_REQ_UPGRADE);
 	enum weft_outcome outcome = req->dec.outcome;
 	const struct weft_img_hcm *h = weft_img_at(req->dec.hcm);
 
@@ -312,6 +321,7 @@ void exchange_request_set(struct exchange *x, const struct weft_req *req)
 	x->req_flags = req->flags;
 	x->head_method = req->flags & WEFT_REQ_HEAD_METHOD;
 	x->client_close = req->flags & WEFT_REQ_CLOSE;
+	x->websocket = weft_req_upgrades_to(req, "websocket");
 	x->remote = req->remote;
 }
 
@@ -328,6 +338,7 @@ void exchange_decision_set(struct exchange *x, const struct weft_decision *dec)
 	x->cluster_id = dec->cluster_id;
 	x->priority = x->forward->flags & WEFT_FORWARD_PRIORITY_HIGH ? 1 : 0;
 	x->upgrade = x->req_flags & WEFT_REQ_UPGRADE;
+	x->resp_close = x->resp_close || x->upgrade; /* what follows may be anything */
 	x->attempt_count = vhost && vhost->flags & WEFT_VHOST_ATTEMPT_COUNT;
 	/* one that is not below the route's timeout is none (xds-envoy.md 3.6) */
 	if (!x->forward->timeout_ms || x->forward->per_try_ms < x->forward->timeout_ms)
@@ -425,14 +436,16 @@ static bool ends(const uint8_t *in, size_t from, size_t n)
 }
 
 /*
- * A head is parsed at its first bytes (they may be no HTTP at all), and again when a line has ended since; so that one
- * that comes byte by byte is not gone through each time. One that comes in very many pieces is looked at when it is
- * complete, or has grown by a page.
+ * A head is parsed at its first bytes (they may be no HTTP at all), and again when a line has ended
+ * since, or it has grown past what a head may have; so that one that comes byte by byte is not gone
+ * through each time. One that comes in very many pieces is looked at when it is complete, or has
+ * grown by a page.
  */
 static bool worth_parsing(struct down *d)
 {
 	size_t n = buf_len(&d->in), from = d->looked < n ? d->looked : 0;
-	bool worth = !from || from / PROXY_HEAD_STEP != n / PROXY_HEAD_STEP;
+	bool worth = !from || from / PROXY_HEAD_STEP != n / PROXY_HEAD_STEP ||
+		     (from <= d->head_max && n > d->head_max);
 
 	if (!worth && d->parses < PROXY_HEAD_PARSES_MAX)
 		worth = memchr(buf_at(&d->in) + from, '\n', n - from);
@@ -482,11 +495,14 @@ void exchange_start(struct down *d)
 		down_close(d); /* the listener is gone, or is no longer for HTTP */
 		return;
 	}
-	n = n < WEFT_NATIVE_HEAD_MAX ? n : WEFT_NATIVE_HEAD_MAX;
+	n = n <= WEFT_NATIVE_HEAD_MAX
+		    ? n
+		    : WEFT_NATIVE_HEAD_MAX + 1; /* one more tells that it is too long */
 	memcpy(w->head, buf_at(&d->in), n);
 	memset(w->head + n, 0, 64);
 	req->head = w->head;
 	req->len = (uint32_t)n;
+	d->head_max = req->max_head;
 	r = weft_http1_parse(req);
 	if (!r || r == WEFT_PARSE_NO_HOST)
 		say_continue(d, req);

@@ -76,8 +76,9 @@ struct body {
 };
 void body_init(struct body *b, enum body_kind kind, uint64_t length);
 /*
- * Takes bytes in[0..n): *ret_used of them are consumed, and data of the body among them is at *ret_data (*ret_len bytes,
- * maybe 0). One step; call again until nothing is consumed or done. -EBADMSG: malformed chunks.
+ * Takes bytes in[0..n): *ret_used of them are consumed, and data of the body among them is at
+ * *ret_data (*ret_len bytes, maybe 0). One step; call again until nothing is consumed or done.
+ * -EBADMSG: malformed chunks, -E2BIG: trailers beyond PROXY_TRAILERS_MAX.
  */
 int body_step(struct body *b, const uint8_t *in, size_t n, size_t *ret_used, const uint8_t **ret_data,
 	      size_t *ret_len);
@@ -207,6 +208,7 @@ struct down {
 	struct timer life;	/* max_connection_duration */
 	uint64_t received, sent; /* bytes on the socket */
 	size_t looked;		 /* bytes of the head that the parser has seen */
+	size_t head_max;	 /* what a head may have, as of that look */
 	uint64_t head_ms;	 /* when its first byte came, 0: not yet */
 	uint64_t handled;	 /* bytes of it that exchanges have consumed */
 	uint32_t slot, gen;	 /* 0: no slot */
@@ -270,13 +272,14 @@ struct exchange {
 	uint32_t epoch; /* pinned */
 	unsigned int kept; /* of the image, instead of the pin */
 	uint32_t req_flags;
-	bool head_method, upgrade, pinned, keeps;
+	bool head_method, upgrade, websocket, pinned, keeps;
 	bool has_active, has_pending, has_retry; /* places held */
 	bool req_done;	   /* all of the request was read */
 	bool req_sent;	   /* and written to the upstream connection's buffer */
 	bool resp_started; /* bytes of the response went to the client */
 	bool interim_sent; /* an interim response went to it */
 	bool resp_close;   /* the client's connection closes after this response */
+	bool resp_bare;	   /* its body does not go on, nor what says of one */
 	bool wrote_any;	   /* some byte of this attempt was written */
 	bool keep_body;	   /* body is kept for a retry */
 	bool chunked_out;  /* towards the client */

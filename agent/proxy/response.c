@@ -245,7 +245,10 @@ static bool passes(const struct exchange *x, const uint8_t *head, const struct h
 	case 'c':
 		if (name_is(head, f, "connection"))
 			return upgraded;
-		return (r->status != 204 && !upgraded) || !name_is(head, f, "content-length");
+		if (x->resp_bare && name_is(head, f, "content-type"))
+			return false;
+		return (r->status != 204 && !upgraded && !x->resp_bare) ||
+		       !name_is(head, f, "content-length");
 	case 'k':
 		return !name_is(head, f, "keep-alive");
 	case 'p':
@@ -322,11 +325,14 @@ static int own_add(struct worker *w, struct exchange *x, const struct response *
 /* How the body goes on, and what becomes of the connection. */
 static int framing_add(struct worker *w, struct exchange *x, const struct response *r, struct buf *b)
 {
-	bool head_only = x->head_method && !r->has_length && r->status != 204 && r->status != 304;
+	bool length = r->has_length && !x->resp_bare;
+	bool head_only = x->head_method && !length && r->status != 204 && r->status != 304;
 	int e = 0;
 
 	if (x->chunked_out || head_only)
 		e = buf_add(w, b, "transfer-encoding: chunked\r\n", 28);
+	else if (x->resp_bare && r->status != 204)
+		e = buf_add(w, b, "content-length: 0\r\n", 19);
 	if (!e && x->resp_close)
 		e = buf_add(w, b, "connection: close\r\n", 19);
 	return e ? e : buf_add(w, b, "\r\n", 2);

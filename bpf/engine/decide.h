@@ -370,19 +370,32 @@ WEFT_GLOBAL int weft_decide_forward(struct weft_req *req, struct weft_ctx *ctx)
 }
 
 #ifndef __bpf__
-static bool weft_upgrade_is(const struct weft_req *req, struct weft_img_str type)
+/* The type that is asked for, of no length: none. Lines of one name are one list: two types are
+ * none there could be. */
+static struct weft_span weft_upgrade_type(const struct weft_req *req)
 {
 	struct weft_span got = { 0, 0 };
 
-	/* Lines of one name are one list: two types are none that could be enabled. */
 	for (__u32 i = 0; i < req->n_field; i++) {
 		if (!weft_span_is(req, req->field[i].name, "upgrade") || !req->field[i].value.len)
 			continue;
 		if (got.len)
-			return false;
+			return (struct weft_span){0, 0};
 		got = req->field[i].value;
 	}
-	if (got.len != type.len)
+	return got;
+}
+
+bool weft_req_upgrades_to(const struct weft_req *req, const char *type)
+{
+	return req->flags & WEFT_REQ_UPGRADE && weft_span_is(req, weft_upgrade_type(req), type);
+}
+
+static bool weft_upgrade_is(const struct weft_req *req, struct weft_img_str type)
+{
+	struct weft_span got = weft_upgrade_type(req);
+
+	if (!got.len || got.len != type.len)
 		return false;
 	for (__u32 i = 0; i < got.len; i++)
 		if (weft_lower(req->head[got.off + i]) != weft_bound.img[type.off + i])
@@ -480,8 +493,9 @@ int weft_decide(struct weft_req *req, struct weft_ctx *ctx)
 		return 0;
 #ifndef __bpf__
 	/* CONNECT is an upgrade that no configuration which we accept has */
-	if ((req->flags & WEFT_REQ_UPGRADE && !weft_upgrade_allowed(req)) ||
-	    (req->flags & WEFT_REQ_CONNECT && req->dec.route)) {
+	if (req->flags & WEFT_REQ_CONNECT
+		    ? req->dec.route != 0
+		    : req->flags & WEFT_REQ_UPGRADE && !weft_upgrade_allowed(req)) {
 		WEFT_TRACE(req, "upgrade", "not configured");
 		req->dec.outcome = WEFT_OUTCOME_UPGRADE_FAILED;
 		return 0;

@@ -70,6 +70,7 @@ enum weft_parse {
 	WEFT_PARSE_NO_PATH = -7,  /* 404 missing_path_rejected / absolute_path_rejected */
 	WEFT_PARSE_BAD_PATH = -8, /* 400 path_normalization_failed ('#') */
 	WEFT_PARSE_NO_TYPE = -9,  /* 400 query_missing_content_type: QUERY without Content-Type */
+	WEFT_PARSE_BAD_UDP = -10, /* 404 invalid_path: an upgrade to connect-udp with another path */
 };
 
 /* The context of a decision. Fill pod, view, dst, src, now_ns, flags; weft_ctx_begin() fills the rest. */
@@ -385,6 +386,8 @@ __u32 weft_subset_find(__u32 endpoints, __u32 criteria);
  * one. Part of weft_decide(); for decisions of the kernel by itself.
  */
 void weft_req_settle(struct weft_req *req);
+/* Whether a parsed request asks for an upgrade to this type (lower case) alone. Any thread. */
+bool weft_req_upgrades_to(const struct weft_req *req, const char *type);
 /*
  * dec.hash of a request that dec.forward takes, by the policies in order; dec.hashed 0: none found
  * anything. A weighted cluster is chosen by the request as it came, an endpoint by the head that

@@ -170,15 +170,22 @@ static int weft_full_connection(struct weft_req *req, const struct weft_head_inf
 
 /* ---- target, Host ---- */
 
-/* Host of an absolute form or of CONNECT's: no user info, a name or [v6], a port of digits. */
+/*
+ * Host of an absolute form or of CONNECT's: a name or [v6], a port of digits. User info in front of
+ * it goes; CONNECT has none, though Envoy takes an empty one.
+ */
 static bool weft_authority_parse(const struct weft_req *req, struct weft_span a, struct weft_span *ret)
 {
-	const __u8 *h = req->head;
+	const __u8 *h = req->head, *user = memchr(h + a.off, '@', a.len);
 	__u32 p, end = a.off + a.len, port = 0;
 
-	for (p = a.off; p < end; p++)
-		if (h[p] == '@')
-			a.off = p + 1;
+	if (user) {
+		p = (__u32)(user - h) + 1;
+		if (memchr(h + p, '@', end - p) ||
+		    (req->flags & WEFT_REQ_CONNECT && p != a.off + 1))
+			return false;
+		a.off = p;
+	}
 	p = a.off;
 	if (p < end && h[p] == '[') {
 		for (p++; p < end && h[p] != ']'; p++)
@@ -189,8 +196,8 @@ static bool weft_authority_parse(const struct weft_req *req, struct weft_span a,
 			return false;
 		p++;
 	} else {
-		while (p < end && (weft_is_alpha(h[p]) || weft_is_digit(h[p]) || h[p] == '.' ||
-				   h[p] == '-' || h[p] == '_'))
+		while (p < end &&
+		       (weft_is_alpha(h[p]) || weft_is_digit(h[p]) || h[p] == '.' || h[p] == '-'))
 			p++;
 		if (p == a.off)
 			return false;
@@ -215,8 +222,8 @@ static int weft_full_target(struct weft_req *req, struct weft_span t, struct wef
 	struct weft_span scheme = { t.off, 0 }, authority = t;
 
 	if (!is_connect &&
-	    (h[t.off] == '/' || (h[t.off] == '*' && weft_span_is(req, req->value[WEFT_VALUE_METHOD],
-								  "options")) ||
+	    (h[t.off] == '/' ||
+	     (h[t.off] == '*' && weft_span_same(req, req->value[WEFT_VALUE_METHOD], "OPTIONS")) ||
 	     req->hcm_flags & WEFT_HCM_NO_ABSOLUTE_URL)) {
 		weft_value_put(req, WEFT_VALUE_PATH, t.off, t.len);
 		return 0;
@@ -363,11 +370,29 @@ static int weft_full_host(struct weft_req *req, struct weft_span from_target)
 	for (__u32 i = 0; i < v.len; i++) {
 		__u32 c = req->head[v.off + i];
 
-		if (c <= ' ' || c >= 128 || strchr("/?#\"<>\\", (int)c))
+		if (c <= ' ' || c >= 128 || strchr("/?#\"<>\\^`{|}", (int)c))
 			return weft_refuse(req, WEFT_PARSE_BAD_HOST, "http.invalid_authority");
 	}
 	weft_value_put(req, WEFT_VALUE_HOST, v.off, v.len);
 	return 0;
+}
+
+/* The path of an upgrade to connect-udp (RFC 9298, 3.1): its default template, with a host and a
+ * port in it. */
+static bool weft_udp_path_ok(const struct weft_req *req, struct weft_span path)
+{
+	static const char form[] = "/.well-known/masque/udp/";
+	const char *p = (const char *)req->head + path.off, *end = p + path.len, *slash;
+
+	if (path.len < sizeof(form) || memcmp(p, form, sizeof(form) - 1))
+		return false;
+	p += sizeof(form) - 1;
+	slash = memchr(p, '/', (size_t)(end - p));
+	if (!slash || slash == p)
+		return false;
+	p = slash + 1;
+	slash = memchr(p, '/', (size_t)(end - p));
+	return slash && slash != p && slash + 1 == end;
 }
 
 static int weft_full_path(struct weft_req *req, const struct weft_head_info *in)
@@ -375,6 +400,10 @@ static int weft_full_path(struct weft_req *req, const struct weft_head_info *in)
 	struct weft_span p = req->value[WEFT_VALUE_PATH];
 	const __u8 *h = req->head + p.off;
 
+	/* whether or not Connection names it (Envoy 1.40) */
+	if (in->n_upgrade_value == 1 && weft_span_is(req, in->upgrade, "connect-udp") &&
+	    (req->flags & WEFT_REQ_CONNECT || !weft_udp_path_ok(req, p)))
+		return weft_refuse(req, WEFT_PARSE_BAD_UDP, "invalid_path");
 	if (req->flags & WEFT_REQ_CONNECT)
 		return 0;
 	if (!p.len)
@@ -383,7 +412,7 @@ static int weft_full_path(struct weft_req *req, const struct weft_head_info *in)
 		return weft_refuse(req, WEFT_PARSE_NO_PATH, "absolute_path_rejected");
 	if (memchr(h, '#', p.len))
 		return weft_refuse(req, WEFT_PARSE_BAD_PATH, "path_normalization_failed");
-	if (weft_span_is(req, req->value[WEFT_VALUE_METHOD], "query") && !in->n_type)
+	if (weft_span_same(req, req->value[WEFT_VALUE_METHOD], "QUERY") && !in->n_type)
 		return weft_refuse(req, WEFT_PARSE_NO_TYPE, "query_missing_content_type");
 	const __u8 *q = memchr(h, '?', p.len);
 

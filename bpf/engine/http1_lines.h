@@ -57,6 +57,12 @@ static bool weft_span_is(const struct weft_req *req, struct weft_span s, const c
 	return true;
 }
 
+/* head[s) equals the text: methods are told apart by case. */
+static bool weft_span_same(const struct weft_req *req, struct weft_span s, const char *text)
+{
+	return s.len == strlen(text) && !memcmp(req->head + s.off, text, s.len);
+}
+
 static struct weft_span weft_span_trim(const struct weft_req *req, struct weft_span s)
 {
 	while (s.len && req->head[s.off] <= ' ') {
@@ -201,9 +207,9 @@ static int weft_full_request_line(struct weft_req *req, __u32 begin, __u32 end,
 
 	if (!weft_method_ok(req, method) || !target.len)
 		return weft_refuse(req, WEFT_PARSE_BAD, "http1.codec_error");
-	if (weft_span_is(req, method, "connect"))
+	if (weft_span_same(req, method, "CONNECT"))
 		req->flags |= WEFT_REQ_CONNECT;
-	if (weft_span_is(req, method, "head"))
+	if (weft_span_same(req, method, "HEAD"))
 		req->flags |= WEFT_REQ_HEAD_METHOD;
 	if (!weft_target_ok(req, target, req->flags & WEFT_REQ_CONNECT))
 		return weft_refuse(req, WEFT_PARSE_BAD, "http1.codec_error");

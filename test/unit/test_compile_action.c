@@ -273,6 +273,10 @@ static void test_refused_by_name(void **state)
 		"max_stream_duration.max_stream_duration");
 	refused("cluster: x, upgrade_configs: [{upgrade_type: CONNECT, connect_config: {}}]",
 		"upgrade_configs[0].connect_config");
+	refused("cluster: x, upgrade_configs: [{upgrade_type: CONNECT}]",
+		"upgrade_configs[0].upgrade_type");
+	refused("cluster: x, upgrade_configs: [{upgrade_type: connect-udp}]",
+		"upgrade_configs[0].upgrade_type");
 	refused("cluster: x, retry_policy: {retry_host_predicate: [{name: a.b}]}",
 		"retry_policy.retry_host_predicate[0]");
 }

@@ -135,7 +135,9 @@ static void test_upgrades(void **state)
 		"websocket", 9);
 	conf_close(&c);
 	conf_refused(CONF("upgrade_configs: [{upgrade_type: Connect}]"), "Listener/l",
-		     F "upgrade_configs[0].upgrade_type", "unsupported: CONNECT");
+		     F "upgrade_configs[0].upgrade_type", "unsupported: Connect");
+	conf_refused(CONF("upgrade_configs: [{upgrade_type: CONNECT-udp}]"), "Listener/l",
+		     F "upgrade_configs[0].upgrade_type", "unsupported: CONNECT-udp");
 	conf_refused(CONF("upgrade_configs: [{upgrade_type: a, filters: [" ROUTER "]}]"),
 		     "Listener/l", F "upgrade_configs[0].filters", "unsupported");
 }

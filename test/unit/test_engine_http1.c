@@ -27,7 +27,8 @@ static const struct head_case cases[] = {
 	/* framing */
 	OK("length", POST "Content-Length: 5\r\n\r\n", "a", "/", WEFT_REQ_HAS_LENGTH, NULL),
 	OK("chunked", POST "Transfer-Encoding: chunked\r\n\r\n", "a", "/", WEFT_REQ_CHUNKED, NULL),
-	OK("chunked upper", POST "Transfer-Encoding: CHUNKED\r\n\r\n", "a", "/", WEFT_REQ_CHUNKED, NULL),
+	OK("chunked upper", POST "Transfer-Encoding: CHUNKED\r\n\r\n", "a", "/", WEFT_REQ_CHUNKED,
+	   NULL),
 	NOT("length and chunked", POST "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
 	    WEFT_PARSE_BAD, "http1.content_length_and_chunked_not_allowed"),
 	NOT("chunked and length", POST "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
@@ -68,7 +69,8 @@ static const struct head_case cases[] = {
 	OK("folded from the start", GET "X:\r\n 2\r\n\r\n", "a", "/", 0, "2"),
 	BAD("folded first line", "GET / HTTP/1.1\r\n Host: a\r\n\r\n"),
 	CTL("nul in value", GET "X: a\0b\r\n\r\n"),
-	CTL("control in value", GET "X: a\x01" "b\r\n\r\n"),
+	CTL("control in value", GET "X: a\x01"
+				    "b\r\n\r\n"),
 	CTL("delete in value", GET "X: a\x7f\r\n\r\n"),
 	OK("tab in value", GET "X: a\tb\r\n\r\n", "a", "/", 0, "a\tb"),
 	OK("high bytes in value", GET "X: \xe9\xff\r\n\r\n", "a", "/", 0, "\xe9\xff"),
@@ -128,7 +130,8 @@ static const struct head_case cases[] = {
 	    "http1.invalid_url"),
 	NOT("asterisk", "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", WEFT_PARSE_NO_PATH,
 	    "absolute_path_rejected"),
-	NOT("asterisk get", "GET * HTTP/1.1\r\nHost: a\r\n\r\n", WEFT_PARSE_BAD, "http1.invalid_url"),
+	NOT("asterisk get", "GET * HTTP/1.1\r\nHost: a\r\n\r\n", WEFT_PARSE_BAD,
+	    "http1.invalid_url"),
 	BAD("no slash", "GET x HTTP/1.1\r\nHost: a\r\n\r\n"),
 	BAD("query only", "GET ?x HTTP/1.1\r\nHost: a\r\n\r\n"),
 	NOT("fragment", "GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", WEFT_PARSE_BAD_PATH,
@@ -137,16 +140,52 @@ static const struct head_case cases[] = {
 	   NULL),
 	NOT("connect with body", "CONNECT a:80 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n",
 	    WEFT_PARSE_BAD, "http1.body_disallowed"),
-	NOT("connect chunked", "CONNECT a:80 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+	NOT("connect chunked",
+	    "CONNECT a:80 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
 	    WEFT_PARSE_BAD_CODING, "http1.invalid_transfer_encoding"),
 	OK("upgrade", GET "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n", "a", "/",
 	   WEFT_REQ_UPGRADE, NULL),
-	OK("upgrade h2c", GET "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
-	   "HTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n", "a", "/", 0, NULL),
-	OK("upgrade h2c, empty", GET "Connection: Upgrade\r\nUpgrade: h2c\r\nUpgrade:\r\n\r\n", "a", "/", 0,
+	OK("upgrade h2c",
+	   GET "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+	       "HTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n",
+	   "a", "/", 0, NULL),
+	OK("upgrade h2c, empty", GET "Connection: Upgrade\r\nUpgrade: h2c\r\nUpgrade:\r\n\r\n", "a",
+	   "/", 0, NULL),
+	OK("upgrade twice", GET "Connection: Upgrade\r\nUpgrade: websocket\r\nUpgrade: h2c\r\n\r\n",
+	   "a", "/", WEFT_REQ_UPGRADE, NULL),
+	OK("one user", "GET http://u@b/x HTTP/1.1\r\nHost: a\r\n\r\n", "b", "/x", WEFT_REQ_ABSOLUTE,
 	   NULL),
-	OK("upgrade twice", GET "Connection: Upgrade\r\nUpgrade: websocket\r\nUpgrade: h2c\r\n\r\n", "a",
-	   "/", WEFT_REQ_UPGRADE, NULL),
+	NOT("user with an at", "GET http://u@v@b/x HTTP/1.1\r\nHost: a\r\n\r\n", WEFT_PARSE_BAD,
+	    "http1.invalid_url"),
+	NOT("underscore in target's host", "GET http://a_b/x HTTP/1.1\r\nHost: a\r\n\r\n",
+	    WEFT_PARSE_BAD, "http1.invalid_url"),
+	NOT("connect with user", "CONNECT u@a:80 HTTP/1.1\r\nHost: a\r\n\r\n", WEFT_PARSE_BAD,
+	    "http1.invalid_url"),
+	OK("connect with empty user", "CONNECT @a:80 HTTP/1.1\r\nHost: a\r\n\r\n", "a:80", NULL,
+	   WEFT_REQ_CONNECT, NULL),
+	NOT("host with caret", "GET / HTTP/1.1\r\nHost: a^b\r\n\r\n", WEFT_PARSE_BAD_HOST,
+	    "http.invalid_authority"),
+	NOT("host with backquote", "GET / HTTP/1.1\r\nHost: a`b\r\n\r\n", WEFT_PARSE_BAD_HOST,
+	    "http.invalid_authority"),
+	NOT("host with braces", "GET / HTTP/1.1\r\nHost: {a}\r\n\r\n", WEFT_PARSE_BAD_HOST,
+	    "http.invalid_authority"),
+	NOT("host with bar", "GET / HTTP/1.1\r\nHost: a|b\r\n\r\n", WEFT_PARSE_BAD_HOST,
+	    "http.invalid_authority"),
+	NOT("connect-udp elsewhere", GET "Upgrade: connect-udp\r\n\r\n", WEFT_PARSE_BAD_UDP,
+	    "invalid_path"),
+	NOT("connect-udp by connect",
+	    "CONNECT a:80 HTTP/1.1\r\nHost: a\r\nUpgrade: Connect-UDP\r\n\r\n", WEFT_PARSE_BAD_UDP,
+	    "invalid_path"),
+	NOT("connect-udp without port",
+	    "GET /.well-known/masque/udp/h// HTTP/1.1\r\nHost: a\r\nUpgrade: connect-udp\r\n\r\n",
+	    WEFT_PARSE_BAD_UDP, "invalid_path"),
+	NOT("connect-udp with more",
+	    "GET /.well-known/masque/udp/h/1/? HTTP/1.1\r\nHost: a\r\nUpgrade: connect-udp\r\n\r\n",
+	    WEFT_PARSE_BAD_UDP, "invalid_path"),
+	OK("connect-udp",
+	   "GET /.well-known/masque/udp/h/80/ HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\n"
+	   "Upgrade: connect-udp\r\n\r\n",
+	   "a", "/.well-known/masque/udp/h/80/", WEFT_REQ_UPGRADE, NULL),
 	NOT("1.0", "GET / HTTP/1.0\r\nHost: a\r\n\r\n", WEFT_PARSE_VERSION, "low_version"),
 	NOT("1.2", "GET / HTTP/1.2\r\nHost: a\r\n\r\n", WEFT_PARSE_VERSION, "low_version"),
 	NOT("2.0", "GET / HTTP/2.0\r\nHost: a\r\n\r\n", WEFT_PARSE_VERSION, "low_version"),
@@ -155,14 +194,17 @@ static const struct head_case cases[] = {
 	NOT("0.9 then malformed", "GET / \r\nx\r\n\r\n", WEFT_PARSE_VERSION, "low_version"),
 	NOT("no digits", "GET / HTTP/1.\r\nHost: a\r\n\r\n", WEFT_PARSE_BAD_VERSION,
 	    "http1.codec_error"),
-	NOT("1.10", "GET / HTTP/1.10\r\nHost: a\r\n\r\n", WEFT_PARSE_BAD_VERSION, "http1.codec_error"),
+	NOT("1.10", "GET / HTTP/1.10\r\nHost: a\r\n\r\n", WEFT_PARSE_BAD_VERSION,
+	    "http1.codec_error"),
 	NOT("lower-case version", "GET / http/1.1\r\nHost: a\r\n\r\n", WEFT_PARSE_BAD_VERSION,
 	    "http1.codec_error"),
 	OK("close", GET "Connection: close\r\n\r\n", "a", "/", WEFT_REQ_CLOSE, NULL),
-	OK("proxy close", GET "Proxy-Connection: x, Close\r\nX: 1\r\n\r\n", "a", "/", WEFT_REQ_CLOSE,
-	   "1"),
-	OK("nominated", GET "Connection: x-hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\nTE: trailers, gzip\r\n"
-	   "Proxy-Connection: keep-alive\r\nX: 1\r\n\r\n", "a", "/", WEFT_REQ_TE_TRAILERS, "1"),
+	OK("proxy close", GET "Proxy-Connection: x, Close\r\nX: 1\r\n\r\n", "a", "/",
+	   WEFT_REQ_CLOSE, "1"),
+	OK("nominated",
+	   GET "Connection: x-hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\nTE: trailers, gzip\r\n"
+	       "Proxy-Connection: keep-alive\r\nX: 1\r\n\r\n",
+	   "a", "/", WEFT_REQ_TE_TRAILERS, "1"),
 	OK("nominated length", POST "Connection: content-length\r\nContent-Length: 5\r\n\r\n", "a",
 	   "/", WEFT_REQ_HAS_LENGTH | WEFT_REQ_LENGTH_DROPPED, NULL),
 	NOT("nominated host", GET "Connection: host\r\n\r\n", WEFT_PARSE_NO_HOST,
@@ -288,6 +330,9 @@ static void settings(void **state)
 {
 	struct fix_req *r = fix_req_new();
 	static const char custom[] = "M-SEARCH / HTTP/1.1\r\nHost: a\r\n\r\n";
+	static const char *const lower[] = {
+		"head / HTTP/1.1\r\nHost: a\r\n\r\n", "connect / HTTP/1.1\r\nHost: a\r\n\r\n",
+		"query / HTTP/1.1\r\nHost: a\r\n\r\n", "options * HTTP/1.1\r\nHost: a\r\n\r\n"};
 	static const char old[] = "GET / HTTP/1.0\r\nHost: a\r\n\r\n";
 	static const char both[] = POST "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n";
 	static const char under[] = GET "X_Y: 1\r\nZ: 2\r\n\r\n";
@@ -296,6 +341,13 @@ static void settings(void **state)
 	(void)state;
 	r->req.hcm_flags = WEFT_HCM_CUSTOM_METHODS;
 	assert_int_equal(fix_parse(r, custom, sizeof(custom) - 1), WEFT_PARSE_OK);
+	/* methods are told apart by case */
+	assert_int_equal(fix_parse(r, lower[0], strlen(lower[0])), WEFT_PARSE_OK);
+	assert_int_equal(r->req.flags & WEFT_REQ_HEAD_METHOD, 0);
+	assert_int_equal(fix_parse(r, lower[1], strlen(lower[1])), WEFT_PARSE_OK);
+	assert_int_equal(r->req.flags & WEFT_REQ_CONNECT, 0);
+	assert_int_equal(fix_parse(r, lower[2], strlen(lower[2])), WEFT_PARSE_OK);
+	assert_int_equal(fix_parse(r, lower[3], strlen(lower[3])), WEFT_PARSE_BAD);
 	r->req.hcm_flags = WEFT_HCM_ACCEPT_HTTP10;
 	assert_int_equal(fix_parse(r, old, sizeof(old) - 1), WEFT_PARSE_OK);
 	assert_true(r->req.flags & WEFT_REQ_HTTP10);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Requests and responses through the agent path, as Envoy 1.40 carries them (each checked against it). */
+#include "agent/proxy/limits.h"
 #include "proxy_fixture.h"
 
 static struct fix_answer a;
@@ -12,22 +13,29 @@ static const struct {
 	const char *path, *answer;
 } scripts[] = {
 	{"/plain ", "HTTP/1.1 200 Fine\r\ncontent-length: 2\r\n\r\nok"},
-	{"/chunks ", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2;x=y\r\nok\r\n3\r\nay!\r\n0\r\nx-t: v\r\n\r\n"},
+	{"/chunks ", "HTTP/1.1 200 OK\r\ntransfer-encoding: "
+		     "chunked\r\n\r\n2;x=y\r\nok\r\n3\r\nay!\r\n0\r\nx-t: v\r\n\r\n"},
 	{"/until-close ", "HTTP/1.1 200 OK\r\n\r\nall of it"},
-	{"/continue ", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"},
-	{"/hints ", "HTTP/1.1 103 Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"},
-	{"/hop ", "HTTP/1.1 200 OK\r\nconnection: x-a\r\nkeep-alive: 5\r\nproxy-connection: x\r\nx-a: b\r\nupgrade: c\r\n"
-		  "server: nginx\r\ndate: then\r\nx-envoy-upstream-service-time: 77\r\ncontent-length: 2\r\n\r\nok"},
+	{"/continue ",
+	 "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"},
+	{"/hints ",
+	 "HTTP/1.1 103 Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"},
+	{"/hop ", "HTTP/1.1 200 OK\r\nconnection: x-a\r\nkeep-alive: 5\r\nproxy-connection: "
+		  "x\r\nx-a: b\r\nupgrade: c\r\n"
+		  "server: nginx\r\ndate: then\r\nx-envoy-upstream-service-time: "
+		  "77\r\ncontent-length: 2\r\n\r\nok"},
 	{"/204 ", "HTTP/1.1 204 No\r\ncontent-length: 0\r\n\r\n"},
 	{"/304 ", "HTTP/1.1 304 No\r\ncontent-length: 7\r\netag: x\r\n\r\n"},
 	{"/204-body ", "HTTP/1.1 204 No\r\ncontent-length: 2\r\n\r\nok"},
-	{"/both ", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 2\r\n\r\n2\r\nok\r\n0\r\n\r\n"},
+	{"/both ", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: "
+		   "2\r\n\r\n2\r\nok\r\n0\r\n\r\n"},
 	{"/junk ", "hello, this is no HTTP\r\n\r\n"},
 	{"/half ", "HTTP/1.1 200 OK\r\nconte"},
 	{"/drop ", ""},
 	{"/bad-chunk ", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\nzz\r\n"},
 	{"/short ", "HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\nok"},
 	{"/early ", "HTTP/1.1 413 No\r\ncontent-length: 2\r\n\r\nno"},
+	{"/typed ", "HTTP/1.1 200 OK\r\ncontent-type: a/b\r\ncontent-length: 2\r\n\r\nok"},
 	{"/close ", "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok"},
 };
 static const char *const ending[] = {"/until-close ", "/junk ", "/half ", "/drop ", "/short ", "/close "};
@@ -377,6 +385,25 @@ static void test_refused(void **state)
 	refused("POST /x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n\r\n", 501, "Not Implemented");
 	refused("GET /x HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: other\r\n\r\n", 403, "");
 	refused("POST /direct HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\n", 200, "hi");
+	refused("GET /direct HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: "
+		"websocket\r\n\r\n",
+		200, "hi");
+	/* a success that is no switch goes on without its body, and without what says of one */
+	refused("GET /typed HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: "
+		"websocket\r\n\r\n",
+		200, "");
+	assert_null(fix_header(a.head, "content-type"));
+	assert_string_equal(fix_header(a.head, "content-length"), "0");
+	refused("GET /early HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: "
+		"websocket\r\n\r\n",
+		413, "no");
+	refused("GET /drop HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: "
+		"websocket\r\n\r\n",
+		503,
+		"upstream connect error or disconnect/reset before headers. reset reason: "
+		"connection termination");
+	refused("GET /x HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: connect-udp\r\n\r\n",
+		404, "The path is incorrect for CONNECT-UDP");
 	memset(big, 'x', sizeof(big) - 1);
 	memcpy(big, "GET / HTTP/1.1\r\nhost: a\r\nx: ", 28);
 	refused(big, 431, "Request Header Fields Too Large");
@@ -461,6 +488,44 @@ static void test_early_answer(void **state)
 	close(fd);
 }
 
+/* A line that does not end is refused as soon as it is longer than a head may be, and so is the
+ * longest head there may be. */
+static void test_head_too_long(void **state)
+{
+	static char big[80000];
+	int fd;
+
+	fix_close();
+	fix_open_http("max_request_headers_kb: 1,", FIX_ROUTE, "", 1, 1);
+	memset(big, 'x', 1100);
+	memcpy(big, "GET /", 5);
+	fd = fix_dial();
+	fix_send(fd, big, 1);
+	fix_sleep(50);
+	fix_say(fd, big + 1);
+	assert_true(fix_hear(fd, &a));
+	assert_int_equal(a.status, 431);
+	close(fd);
+	fix_close();
+	fix_open_http("max_request_headers_kb: 64,", FIX_ROUTE, "", 1, 1);
+	memset(big, 'x', sizeof(big) - 1);
+	memcpy(big, "GET / HTTP/1.1\r\nhost: a\r\nx: ", 28);
+	refused(big, 431, "Request Header Fields Too Large");
+	fix_close();
+	setup(state);
+}
+
+static void test_trailers_too_long(void **state)
+{
+	static char big[PROXY_TRAILERS_MAX + 200] =
+		"POST /x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx: ";
+	size_t n = strlen(big);
+
+	(void)state;
+	memset(big + n, 'x', sizeof(big) - 1 - n);
+	refused(big, 431, "Request Header Fields Too Large");
+}
+
 static void test_slow_head(void **state)
 {
 	uint64_t start = fix_now_ms();
@@ -511,14 +576,24 @@ static void test_not_captured(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_forward),		  cmocka_unit_test(test_request_headers),
-		cmocka_unit_test(test_response_headers),  cmocka_unit_test(test_response_framing),
-		cmocka_unit_test(test_upstream_failures), cmocka_unit_test(test_failures_in_the_body),
-		cmocka_unit_test(test_request_bodies),	  cmocka_unit_test(test_split_requests),
-		cmocka_unit_test(test_pipelining),	  cmocka_unit_test(test_continue),
-		cmocka_unit_test(test_refused),		  cmocka_unit_test(test_too_many_headers),
-		cmocka_unit_test(test_early_answer),	  cmocka_unit_test(test_slow_head),
-		cmocka_unit_test(test_half_close),	  cmocka_unit_test(test_not_captured),
+		cmocka_unit_test(test_forward),
+		cmocka_unit_test(test_request_headers),
+		cmocka_unit_test(test_response_headers),
+		cmocka_unit_test(test_response_framing),
+		cmocka_unit_test(test_upstream_failures),
+		cmocka_unit_test(test_failures_in_the_body),
+		cmocka_unit_test(test_request_bodies),
+		cmocka_unit_test(test_split_requests),
+		cmocka_unit_test(test_pipelining),
+		cmocka_unit_test(test_continue),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_too_many_headers),
+		cmocka_unit_test(test_early_answer),
+		cmocka_unit_test(test_slow_head),
+		cmocka_unit_test(test_head_too_long),
+		cmocka_unit_test(test_trailers_too_long),
+		cmocka_unit_test(test_half_close),
+		cmocka_unit_test(test_not_captured),
 	};
 
 	const struct CMUnitTest others[] = {FIX_TEST(test_proxied_interim), FIX_TEST(test_identity)};
