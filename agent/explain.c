@@ -298,6 +298,8 @@ static void set_reply(struct explain *x)
 		set(x, "details", img_text(&reply->details));
 	else if (x->req->dec.outcome == WEFT_OUTCOME_CORS)
 		set(x, "details", json_string("cors_response"));
+	else if (x->req->dec.outcome == WEFT_OUTCOME_BAD_REQUEST)
+		set(x, "details", json_string("request_headers_failed_strict_check"));
 	else /* worded by a header */
 		set(x, "details", json_string("fault_filter_abort"));
 	if (weft_proxy_preview(x->req, &x->ctx, &text, &len) < 0) {
@@ -456,7 +458,8 @@ static void explain_decision(struct explain *x)
 		set(x, "action", json_string("local_reply"));
 		break;
 	}
-	if (d->reply || d->outcome == WEFT_OUTCOME_FAULT || d->outcome == WEFT_OUTCOME_CORS)
+	if (d->reply || d->outcome == WEFT_OUTCOME_FAULT || d->outcome == WEFT_OUTCOME_CORS ||
+	    d->outcome == WEFT_OUTCOME_BAD_REQUEST)
 		set_reply(x);
 }
 

@@ -10,6 +10,7 @@
 #include "agent/compile/parts.h"
 #include "agent/compile/reply.h"
 #include "agent/compile/subset.h"
+#include "bpf/engine/engine.h"
 #include "xds/any.h"
 
 typedef Envoy__Config__Route__V3__RouteAction route_action;
@@ -157,42 +158,12 @@ static uint32_t targets_build(struct weft_build *b, const route_action *a,
 
 /* ---- retries ---- */
 
-/* RetryPolicy.retry_on: comma separated; Envoy ignores tokens it does not know. */
+/* RetryPolicy.retry_on has both kinds of words; Envoy ignores those it does not know. */
 static uint32_t retry_on(const char *text)
 {
-	static const struct {
-		const char *token;
-		uint32_t bit;
-	} tokens[] = {
-		{"5xx", WEFT_RETRY_5XX},
-		{"gateway-error", WEFT_RETRY_GATEWAY_ERROR},
-		{"reset", WEFT_RETRY_RESET},
-		{"reset-before-request", WEFT_RETRY_RESET_BEFORE_REQUEST},
-		{"connect-failure", WEFT_RETRY_CONNECT_FAILURE},
-		{"refused-stream", WEFT_RETRY_REFUSED_STREAM},
-		{"retriable-4xx", WEFT_RETRY_RETRIABLE_4XX},
-		{"retriable-status-codes", WEFT_RETRY_STATUS_CODES},
-		{"envoy-ratelimited", WEFT_RETRY_ENVOY_RATELIMITED},
-		{"cancelled", WEFT_RETRY_CANCELLED},
-		{"deadline-exceeded", WEFT_RETRY_DEADLINE_EXCEEDED},
-		{"internal", WEFT_RETRY_INTERNAL},
-		{"resource-exhausted", WEFT_RETRY_RESOURCE_EXHAUSTED},
-		{"unavailable", WEFT_RETRY_UNAVAILABLE},
-	};
-	uint32_t bits = 0;
+	uint32_t len = (uint32_t)strlen(text);
 
-	while (*text) {
-		size_t n;
-
-		text += strspn(text, ", \t");
-		n = strcspn(text, ", \t");
-		for (size_t i = 0; i < sizeof(tokens) / sizeof(*tokens); i++) {
-			if (strlen(tokens[i].token) == n && !strncmp(tokens[i].token, text, n))
-				bits |= tokens[i].bit;
-		}
-		text += n;
-	}
-	return bits;
+	return weft_retry_on(text, len, false, NULL) | weft_retry_on(text, len, true, NULL);
 }
 
 static void predicates_fill(struct weft_build *b, const retry_policy *p, const char *field,

@@ -52,7 +52,8 @@ struct weft_rds_ref {
 /* What decides who the client is and which headers the connection manager sets. */
 #define WEFT_BUILD_CLIENT                                                                          \
 	(WEFT_HCM_USE_REMOTE_ADDRESS | WEFT_HCM_SKIP_XFF_APPEND | WEFT_HCM_APPEND_PORT |           \
-	 WEFT_HCM_OWN_PROTO | WEFT_HCM_GENERATE_REQUEST_ID | WEFT_HCM_PRESERVE_REQUEST_ID)
+	 WEFT_HCM_OWN_PROTO | WEFT_HCM_GENERATE_REQUEST_ID | WEFT_HCM_PRESERVE_REQUEST_ID |        \
+	 WEFT_HCM_INTERNAL)
 
 /* weft_img_mirror[n]. */
 struct weft_mirrors {

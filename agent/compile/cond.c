@@ -42,8 +42,9 @@ static uint8_t slot_get(struct weft_build *b, const char *name, struct weft_name
 	else if (!strcmp(low, ":scheme"))
 		i = WEFT_VALUE_SCHEME;
 	else {
-		/* no request has it by then: a name that none can have */
-		if (weft_header_removed(low, b->hcm_flags & WEFT_HCM_USE_REMOTE_ADDRESS))
+		/* no request has it by then, if none is internal: a name that none can have */
+		if (!(b->hcm_flags & WEFT_HCM_INTERNAL) &&
+		    weft_header_removed(low, b->hcm_flags & WEFT_HCM_USE_REMOTE_ADDRESS))
 			*low = ' ';
 		while (i < names->n && strcmp(names->name[i], low))
 			i++;

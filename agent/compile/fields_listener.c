@@ -87,7 +87,7 @@ const struct weft_field_row weft_fields_listener[] = {
 	MESSAGE("envoy.extensions.filters.http.rbac.v3.RBACPerRoute"),
 	KERNEL("rbac"),
 	MESSAGE("envoy.extensions.filters.http.router.v3.Router"),
-	AGENT("suppress_envoy_headers"),
+	AGENT("suppress_envoy_headers strict_check_headers respect_expected_rq_timeout"),
 	QUIET("dynamic_stats start_child_span upstream_log upstream_log_options "
 	      "suppress_grpc_request_failure_code_stats",
 	      "observes, changes no traffic"),
@@ -117,6 +117,7 @@ const struct weft_field_row weft_fields_listener[] = {
 	      "of headers that are not sent"),
 	MESSAGE("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager."
 		"InternalAddressConfig"),
+	AGENT("cidr_ranges"),
 	QUIET("unix_sockets", "apps connect by TCP"),
 	MESSAGE("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager."
 		"UpgradeConfig"),

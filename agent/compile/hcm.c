@@ -8,6 +8,7 @@
 
 #include "agent/compile/filter.h"
 #include "agent/compile/parts.h"
+#include "agent/compile/rbac.h"
 #include "agent/compile/reply.h"
 #include "envoy/extensions/filters/http/router/v3/router.pb-c.h"
 #include "xds/any.h"
@@ -63,9 +64,8 @@ static uint32_t flags_of(struct weft_build *b, const manager *m, const char *fie
 	flag(&f, WEFT_HCM_SKIP_XFF_APPEND, m->skip_xff_append);
 	flag(&f, WEFT_HCM_APPEND_PORT, m->append_x_forwarded_port);
 	/* none is internal without a range (Envoy 1.40); unix_sockets: nothing comes from those here */
-	if (m->internal_address_config && m->internal_address_config->n_cidr_ranges)
-		weft_build_fail(b, weft_field(at, field, "internal_address_config.cidr_ranges"),
-				"unsupported");
+	flag(&f, WEFT_HCM_INTERNAL,
+	     m->internal_address_config && m->internal_address_config->n_cidr_ranges);
 	if (weft_bool(m->add_user_agent, false))
 		weft_build_fail(b, weft_field(at, field, "add_user_agent"), "unsupported");
 	return f;
@@ -172,6 +172,23 @@ static bool filter_idle(struct weft_build *b, const char *type, const char *fiel
 	return false;
 }
 
+/* strict_check_headers, whose values xds/ has checked. What fails there is answered before the
+ * cluster's breakers are looked at: by the agent. */
+static void strict_fill(const Envoy__Extensions__Filters__Http__Router__V3__Router *r,
+			struct weft_img_hcm *ret)
+{
+#define ROW(n, name) name,
+	static const char *const names[] = {WEFT_STRICT_HEADERS(ROW)};
+#undef ROW
+
+	ret->strict = 0;
+	for (size_t i = 0; i < r->n_strict_check_headers; i++)
+		for (uint32_t k = 0; k < WEFT_STRICT__MAX; k++)
+			if (!strcmp(names[k], r->strict_check_headers[i]))
+				ret->strict |= 1u << k;
+	flag(&ret->flags, WEFT_HCM_PREPARED, ret->strict);
+}
+
 static void router_fill(struct weft_build *b, const ProtobufCMessage *msg, const char *field,
 			struct weft_img_hcm *ret)
 {
@@ -179,6 +196,8 @@ static void router_fill(struct weft_build *b, const ProtobufCMessage *msg, const
 
 	weft_build_fields(b, msg, field);
 	flag(&ret->flags, WEFT_HCM_SUPPRESS_ENVOY_HEADERS, r->suppress_envoy_headers);
+	flag(&ret->flags, WEFT_HCM_EXPECTED_TIMEOUT, r->respect_expected_rq_timeout);
+	strict_fill(r, ret);
 	ret->flags &= ~WEFT_HCM_NO_ROUTER;
 }
 
@@ -259,6 +278,9 @@ static void filters_fill(struct weft_build *b, const manager *m, const char *fie
 	char at[WEFT_FIELD_MAX];
 
 	b->names = names;
+	/* WEFT_HCM_TRACE_SLOT: nothing stands before it */
+	if (ret->flags & WEFT_HCM_INTERNAL)
+		weft_build_slot(b, "x-envoy-force-trace", names, field);
 	ret->flags |= WEFT_HCM_NO_ROUTER; /* until a router is found */
 	for (size_t i = 0; i < m->n_http_filters; i++)
 		filter_build(b, m->http_filters[i], weft_field(at, field, "http_filters[%zu]", i),
@@ -344,6 +366,26 @@ static void routes_fill(struct weft_build *b, const manager *m, const char *fiel
 	}
 }
 
+static void internal_fill(struct weft_build *b, const manager *m, const char *field,
+			  struct weft_img_hcm *ret)
+{
+	size_t n = m->internal_address_config ? m->internal_address_config->n_cidr_ranges : 0;
+	struct weft_img_test *list = n ? calloc(n, sizeof(*list)) : NULL;
+	char at[WEFT_FIELD_MAX];
+
+	for (size_t i = 0; list && i < n; i++)
+		weft_build_range(
+			b, m->internal_address_config->cidr_ranges[i],
+			weft_field(at, field, "internal_address_config.cidr_ranges[%zu]", i),
+			&list[i]);
+	ret->n_internal = (uint32_t)n;
+	if (n && !list)
+		b->err = b->err ? b->err : -ENOMEM;
+	else if (n)
+		ret->internal = weft_build_put(b, list, n * sizeof(*list));
+	free(list);
+}
+
 static void codec_check(struct weft_build *b, const manager *m, const char *field)
 {
 	char at[WEFT_FIELD_MAX];
@@ -396,6 +438,7 @@ uint32_t weft_build_hcm(struct weft_build *b, const manager *m, const char *fiel
 	/* each reply has some of its request: none is the kernel's */
 	flag(&out.flags, WEFT_HCM_PREPARED, out.flags & WEFT_HCM_REQUEST_ID_IN_RESPONSE);
 	out.trusted_hops = m->xff_num_trusted_hops;
+	internal_fill(b, m, field, &out);
 	b->hcm_flags = out.flags & WEFT_BUILD_CLIENT;
 	b->trusted_hops = out.trusted_hops;
 	common_fill(b, m->common_http_protocol_options,

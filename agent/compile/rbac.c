@@ -110,26 +110,35 @@ static void mask_fill(struct weft_img_test *t, uint32_t bits)
 	}
 }
 
-static uint32_t emit_address(struct program *p, enum weft_test_kind kind, const cidr *c,
-			     const char *field, struct way w)
+bool weft_build_range(struct weft_build *b, const cidr *c, const char *field,
+		      struct weft_img_test *ret)
 {
-	struct weft_img_test t = {.kind = (uint8_t)kind};
 	struct weft_sockaddr a;
 	char at[WEFT_FIELD_MAX];
 
 	if (!weft_ip_parse(c->address_prefix, 0, &a)) {
-		weft_build_fail(p->b, weft_field(at, field, "address_prefix"), "not an IP address");
-		return w.no;
+		weft_build_fail(b, weft_field(at, field, "address_prefix"), "not an IP address");
+		return false;
 	}
+	ret->v4 = a.family == AF_INET;
+	ret->addr = a.addr;
+	mask_fill(ret, weft_u32(c->prefix_len, 0));
+	return true;
+}
+
+static uint32_t emit_address(struct program *p, enum weft_test_kind kind, const cidr *c,
+			     const char *field, struct way w)
+{
+	struct weft_img_test t = {.kind = (uint8_t)kind};
+
+	if (!weft_build_range(p->b, c, field, &t))
+		return w.no;
 	/* x-forwarded-for is a request's, and says nothing to an edge without trusted hops */
 	if (kind == WEFT_TEST_REMOTE && (p->network || p->b->hcm_flags & WEFT_HCM_OWN_PROTO))
 		t.kind = WEFT_TEST_SOURCE;
 	else if (kind == WEFT_TEST_REMOTE)
 		t.slot = weft_build_slot(p->b, "x-forwarded-for", p->b->names, field);
 	p->source = p->source || kind != WEFT_TEST_DESTINATION;
-	t.v4 = a.family == AF_INET;
-	t.addr = a.addr;
-	mask_fill(&t, weft_u32(c->prefix_len, 0));
 	return emit(p, t, w);
 }
 

@@ -7,6 +7,9 @@
 #include "envoy/extensions/filters/http/rbac/v3/rbac.pb-c.h"
 #include "envoy/extensions/filters/network/rbac/v3/rbac.pb-c.h"
 
+/* A range of addresses into ret->v4, addr and mask. false: refused. */
+bool weft_build_range(struct weft_build *b, const Envoy__Config__Core__V3__CidrRange *c,
+		      const char *field, struct weft_img_test *ret);
 /* weft_img_rbac. Header names go to b->names. */
 uint32_t weft_build_rbac(struct weft_build *b,
 			 const Envoy__Extensions__Filters__Http__Rbac__V3__RBAC *r,

@@ -185,7 +185,50 @@ bool weft_build_prepared(const struct weft_build *b, const struct weft_names_loc
 		for (uint32_t k = 0; list[i].set && k < names->n; k++)
 			if (!strcmp(names->name[k], list[i].name))
 				return true;
+	if (!(b->hcm_flags & WEFT_HCM_INTERNAL))
+		return false;
+	/* what an internal request keeps; the first is not a rule's: WEFT_HCM_TRACE_SLOT */
+	for (uint32_t k = 1; k < names->n; k++)
+		if (!strcmp(names->name[k], "x-envoy-internal") ||
+		    weft_header_removed(names->name[k], edge))
+			return true;
 	return false;
+}
+
+/*
+ * internal_only_headers; Envoy takes what is named there, whatever that does: without
+ * x-forwarded-proto or a part of the request line no request is routed any more. That is refused.
+ * Rules that look at one: the agent judges.
+ */
+static void internal_only_fill(struct weft_build *b, const route_config *rc, const char *field,
+			       const struct weft_names_local *names,
+			       struct weft_img_route_config *ret)
+{
+	struct weft_img_str *list = calloc(rc->n_internal_only_headers + 1, sizeof(*list));
+	char at[WEFT_FIELD_MAX], low[WEFT_FIELD_MAX];
+
+	if (!list) {
+		b->err = b->err ? b->err : -ENOMEM;
+		return;
+	}
+	for (size_t i = 0; i < rc->n_internal_only_headers; i++) {
+		size_t n = 0;
+
+		for (const char *p = rc->internal_only_headers[i]; *p && n < sizeof(low) - 1; p++)
+			low[n++] = (char)tolower((unsigned char)*p);
+		low[n] = '\0';
+		if (*low == ':' || !strcmp(low, "host") || !strcmp(low, "x-forwarded-proto"))
+			weft_build_fail(b, weft_field(at, field, "internal_only_headers[%zu]", i),
+					"unsupported: %s, which routing needs", low);
+		for (uint32_t k = 0; k < names->n; k++)
+			if (!strcmp(names->name[k], low))
+				ret->flags |= WEFT_RC_PREPARED;
+		list[i] = weft_build_str(b, low);
+	}
+	ret->n_internal_only = (uint32_t)rc->n_internal_only_headers;
+	if (ret->n_internal_only)
+		ret->internal_only = weft_build_put(b, list, ret->n_internal_only * sizeof(*list));
+	free(list);
 }
 
 /* What filters look at stands first, in their order: their conditions were built without this
@@ -278,6 +321,7 @@ uint32_t weft_build_route_config(struct weft_build *b, const route_config *rc, c
 	out.headers = weft_build_names(b, &names, &out.bloom);
 	if (weft_build_prepared(b, &names))
 		out.flags |= WEFT_RC_PREPARED;
+	internal_only_fill(b, rc, field, &names, &out);
 	weft_cors_leave(b);
 	b->names = NULL;
 	for (uint32_t i = 0; i < names.n; i++)

@@ -24,6 +24,15 @@ static void reply_end(struct exchange *x, uint32_t status, const char *body)
 		exchange_finish(x, close);
 }
 
+/* No answer in time: 504, or what the request asks for. */
+static void timeout_reply(struct exchange *x)
+{
+	if (x->alt_timeout)
+		reply_end(x, 204, "");
+	else
+		reply_end(x, 504, "upstream request timeout");
+}
+
 static void total_over(struct worker *w, struct timer *t)
 {
 	struct exchange *x = OF(t, total);
@@ -34,7 +43,7 @@ static void total_over(struct worker *w, struct timer *t)
 		return;
 	}
 	COUNT(weft_cell_cluster(x->cell_cluster)->rq_timeout, 1);
-	reply_end(x, 504, "upstream request timeout");
+	timeout_reply(x);
 }
 
 static void idle_over(struct worker *w, struct timer *t)
@@ -56,16 +65,30 @@ static void life_over(struct worker *w, struct timer *t)
 		reply_end(x, x->req_done ? 504 : 408, "downstream duration timeout");
 }
 
+static bool retry_begin(struct exchange *x);
+
 static void per_try_over(struct worker *w, struct timer *t)
 {
+	struct exchange *x = OF(t, per_try);
+
 	COUNT(w->stats.timeouts, 1);
-	exchange_failed(OF(t, per_try), FAIL_PER_TRY);
+	/* asked to try again whatever the policy says, and else to go on waiting */
+	if (!x->hedged)
+		exchange_failed(x, FAIL_PER_TRY);
+	else
+		retry_begin(x);
 }
 
 static void try_idle_over(struct worker *w, struct timer *t)
 {
 	COUNT(w->stats.timeouts, 1);
 	exchange_failed(OF(t, try_idle), FAIL_PER_TRY);
+}
+
+static void try_life_over(struct worker *w, struct timer *t)
+{
+	COUNT(w->stats.timeouts, 1);
+	exchange_failed(OF(t, try_life), FAIL_DURATION);
 }
 
 static void backoff_over(struct worker *w, struct timer *t)
@@ -82,6 +105,7 @@ void exchange_timers(struct exchange *x)
 	x->idle.fire = idle_over;
 	x->per_try.fire = per_try_over;
 	x->try_idle.fire = try_idle_over;
+	x->try_life.fire = try_life_over;
 	x->backoff.fire = backoff_over;
 	x->life.fire = life_over;
 	x->idle_ms = x->forward->idle_timeout_ms == WEFT_TIMEOUT_INHERIT ? x->hcm->stream_idle_ms :
@@ -120,8 +144,8 @@ static void request_complete(struct exchange *x)
 
 	x->req_done = true;
 	timer_clear(&x->total);
-	if (x->forward->timeout_ms)
-		timer_set(w, &x->total, w->now_ms + x->forward->timeout_ms);
+	if (x->timeout_ms)
+		timer_set(w, &x->total, w->now_ms + x->timeout_ms);
 	try_begin(x);
 }
 
@@ -356,6 +380,8 @@ void exchange_connected(struct exchange *x, struct upstream *u)
 	}
 	exchange_touch(x);
 	try_begin(x);
+	if (x->duration_ms)
+		timer_set(w, &x->try_life, w->now_ms + x->duration_ms);
 	upstream_flush(u); /* may end the exchange */
 	down_watch(d);
 }
@@ -382,7 +408,7 @@ static bool grpc_retriable(uint32_t on, const struct response *r)
 
 static bool response_retriable(const struct exchange *x, const struct response *r)
 {
-	uint32_t on = x->forward->retry_on, status = r->status;
+	uint32_t on = x->retry_on, status = r->status;
 	const uint32_t *codes = x->forward->n_retry_status ? weft_img_at(x->forward->retry_status) : NULL;
 
 	/* what a rate limit refused is tried again only where that is asked for */
@@ -398,12 +424,12 @@ static bool response_retriable(const struct exchange *x, const struct response *
 		if (codes[i] == status)
 			return true;
 	}
-	return false;
+	return asked_again(x, buf_at(&x->up->in), r);
 }
 
 static bool reset_retriable(const struct exchange *x, enum fail_why why)
 {
-	uint32_t on = x->forward->retry_on;
+	uint32_t on = x->retry_on;
 
 	if (why == FAIL_OVERFLOW || why == FAIL_NO_HOST)
 		return false;
@@ -414,26 +440,30 @@ static bool reset_retriable(const struct exchange *x, enum fail_why why)
 	return on & WEFT_RETRY_RESET_BEFORE_REQUEST && !x->wrote_any && why != FAIL_PER_TRY;
 }
 
+/* Of a request that asks for retries where no policy says. */
+#define BACKOFF_BASE_MS 25u
+#define BACKOFF_MAX_MS 250u
+
 /* Full jitter below base * 2^(n-1), at most max. */
 static uint64_t backoff_ms(struct exchange *x)
 {
-	uint64_t cap = x->forward->backoff_base_ms;
+	bool policy = x->forward->flags & WEFT_FORWARD_HAS_RETRY;
+	uint64_t cap = policy ? x->forward->backoff_base_ms : BACKOFF_BASE_MS;
+	uint64_t max = policy ? x->forward->backoff_max_ms : BACKOFF_MAX_MS;
 
-	for (uint32_t i = 1; i < x->attempts && cap < x->forward->backoff_max_ms; i++)
+	for (uint32_t i = 1; i < x->attempts && cap < max; i++)
 		cap *= 2;
-	if (cap > x->forward->backoff_max_ms)
-		cap = x->forward->backoff_max_ms;
+	if (cap > max)
+		cap = max;
 	return cap ? worker_random(x->down->worker) % cap : 0;
 }
 
-bool exchange_retry(struct exchange *x, enum fail_why why, const struct response *r)
+static bool retry_begin(struct exchange *x)
 {
 	struct worker *w = x->down->worker;
 	struct weft_cell_cluster *c;
 
 	if (!x->retries_left || x->retry_off || x->resp_started)
-		return false;
-	if (r ? !response_retriable(x, r) : !reset_retriable(x, why))
 		return false;
 	c = weft_cell_cluster(x->cell_cluster);
 	if (x->has_retry)
@@ -450,9 +480,15 @@ bool exchange_retry(struct exchange *x, enum fail_why why, const struct response
 	exchange_unlink_upstream(x, false);
 	timer_clear(&x->per_try);
 	timer_clear(&x->try_idle);
+	timer_clear(&x->try_life);
 	timer_set(w, &x->backoff, w->now_ms + backoff_ms(x));
 	down_watch(x->down);
 	return true;
+}
+
+bool exchange_retry(struct exchange *x, enum fail_why why, const struct response *r)
+{
+	return (r ? response_retriable(x, r) : reset_retriable(x, why)) && retry_begin(x);
 }
 
 static const char *reset_text(enum fail_why why)
@@ -484,7 +520,11 @@ static void failure_reply(struct exchange *x, enum fail_why why)
 									 WEFT_REPLY_NO_UPSTREAM],
 				    close);
 	} else if (why == FAIL_PER_TRY) {
-		close = local_attempts(x, 504, "upstream request timeout", close);
+		timeout_reply(x);
+		return;
+	} else if (why == FAIL_DURATION) {
+		reply_end(x, x->req_done ? 504 : 408, "upstream max stream duration reached");
+		return;
 	} else {
 		snprintf(body, sizeof(body),
 			 "upstream connect error or disconnect/reset before headers. %sreset reason: %s",

@@ -88,12 +88,15 @@ void exchange_end(struct exchange *x)
 	timer_remove(&x->total);
 	timer_remove(&x->per_try);
 	timer_remove(&x->try_idle);
+	timer_remove(&x->try_life);
 	timer_remove(&x->idle);
 	timer_remove(&x->backoff);
 	timer_remove(&x->life);
 	buf_free(w, &x->head);
 	buf_free(w, &x->cors);
 	buf_free(w, &x->body);
+	asked_free(x->asked);
+	x->asked = NULL;
 	exchange_unpin(x);
 	d->x = NULL;
 	if (!PROXY_KEEPS_SPARES || w->n_exchange_spare == PROXY_EXCHANGE_SPARE) {
@@ -277,10 +280,9 @@ static void answer(struct down *d, struct weft_req *req, struct weft_ctx *ctx, b
 	const struct weft_img_hcm *h = weft_img_at(req->dec.hcm);
 
 	if (decided && outcome != WEFT_OUTCOME_UPGRADE_FAILED && outcome != WEFT_OUTCOME_FAULT &&
-	    outcome != WEFT_OUTCOME_CORS && !req->dec.reply)
+	    outcome != WEFT_OUTCOME_CORS && outcome != WEFT_OUTCOME_BAD_REQUEST && !req->dec.reply)
 		decided = false; /* no reply for it: an image of another make */
-	if (decided &&
-	    (weft_reply_is_formed(req) || outcome == WEFT_OUTCOME_UPGRADE_FAILED || outcome == WEFT_OUTCOME_FAULT) &&
+	if (decided && (weft_reply_is_formed(req) || !req->dec.reply) &&
 	    request_lines(d->worker, x, req)) { /* rules may look at it */
 		down_close(d);
 		return;
@@ -323,6 +325,7 @@ void exchange_request_set(struct exchange *x, const struct weft_req *req)
 	x->client_close = req->flags & WEFT_REQ_CLOSE;
 	x->websocket = weft_req_upgrades_to(req, "websocket");
 	x->remote = req->remote;
+	x->id_back = req->hcm_flags & WEFT_HCM_REQUEST_ID_IN_RESPONSE;
 }
 
 void exchange_decision_set(struct exchange *x, const struct weft_decision *dec)
@@ -340,11 +343,9 @@ void exchange_decision_set(struct exchange *x, const struct weft_decision *dec)
 	x->upgrade = x->req_flags & WEFT_REQ_UPGRADE;
 	x->resp_close = x->resp_close || x->upgrade; /* what follows may be anything */
 	x->attempt_count = vhost && vhost->flags & WEFT_VHOST_ATTEMPT_COUNT;
-	/* one that is not below the route's timeout is none (xds-envoy.md 3.6) */
-	if (!x->forward->timeout_ms || x->forward->per_try_ms < x->forward->timeout_ms)
-		x->per_try_ms = x->forward->per_try_ms;
-	x->retries_left = x->forward->flags & WEFT_FORWARD_HAS_RETRY ? x->forward->num_retries : 0;
-	x->keep_body = x->retries_left || x->forward->follow;
+	x->timeout_ms = x->forward->timeout_ms;
+	x->per_try_ms = x->forward->per_try_ms;
+	x->retry_on = x->forward->retry_on;
 }
 
 static void forward(struct exchange *x, struct weft_req *req)

@@ -298,7 +298,7 @@ struct exchange {
 	struct weft_img_str hostname; /* of the endpoint */
 	uint32_t cluster_id;
 	uint64_t start_ms, upstream_ms;
-	struct timer total, per_try, try_idle, idle, backoff, life;
+	struct timer total, per_try, try_idle, try_life, idle, backoff, life;
 	bool resp_head;	   /* the head of the response is known */
 	bool up_keep;	   /* the upstream connection may be used again after it */
 	bool client_close; /* asked for by the client */
@@ -306,7 +306,13 @@ struct exchange {
 	bool counted;	   /* the kernel has counted the outcome */
 	bool attempt_count;
 	bool attempt_count_back; /* x-envoy-attempt-count in the response */
-	uint32_t per_try_ms;
+	uint64_t timeout_ms, per_try_ms; /* the route's, or what the request asks for; 0: none */
+	uint64_t duration_ms;		 /* of an attempt: x-envoy-upstream-stream-duration-ms */
+	uint32_t retry_on;		 /* as timeout_ms */
+	bool hedged;			 /* x-envoy-hedge-on-per-try-timeout */
+	bool alt_timeout;    /* x-envoy-upstream-rq-timeout-alt-response: 204 in place of 504 */
+	bool id_back;	     /* x-request-id in the response */
+	struct asked *asked; /* of retries; NULL: nothing */
 	uint64_t idle_ms;
 	char request_id[37];
 	uint32_t n_mirror;
@@ -343,11 +349,12 @@ void exchange_response_data(struct exchange *x, bool eof);
 void exchange_resume(struct exchange *x);
 
 enum fail_why {
-	FAIL_CONNECT,	     /* refused, unreachable */
+	FAIL_CONNECT, /* refused, unreachable */
 	FAIL_CONNECT_TIMEOUT,
-	FAIL_TERMINATION,    /* closed before a response */
-	FAIL_PROTOCOL,	     /* the response makes no sense */
+	FAIL_TERMINATION, /* closed before a response */
+	FAIL_PROTOCOL,	  /* the response makes no sense */
 	FAIL_PER_TRY,
+	FAIL_DURATION, /* the attempt took too long, its body included */
 	FAIL_OVERFLOW,
 	FAIL_NO_HOST,
 };
@@ -383,6 +390,24 @@ int request_lines(struct worker *w, struct exchange *x, const struct weft_req *r
  * rules; and its hash, for which req is used. -ENOMEM.
  */
 int request_build(struct worker *w, struct exchange *x, struct weft_req *req);
+/* ---- what the request asks of the router (asked.c) ---- */
+
+/* Statuses and names of response headers that are tried again, besides the policy's. */
+struct asked {
+	size_t n_status;
+	uint32_t *status;
+	char *names; /* each ended by a comma, lower case */
+};
+/* Times, from the lines of x->head as filters leave them; takes those lines. */
+void asked_times(struct worker *w, struct exchange *x);
+/* Retries, from the lines as the route's rules leave them; takes those lines. -ENOMEM. */
+int asked_retries(struct worker *w, struct exchange *x);
+/* x-envoy-expected-rq-timeout-ms of the first attempt, 0: none. */
+uint64_t asked_expected(const struct exchange *x);
+/* Is the response one of those that are asked to be tried again? */
+bool asked_again(const struct exchange *x, const uint8_t *head, const struct response *r);
+void asked_free(struct asked *a);
+
 /* Before routing: what the connection manager changes in a request. */
 void request_prepare(struct worker *w, struct exchange *x, struct weft_req *req, const struct weft_ctx *ctx);
 /* The head for the client into d->out. */

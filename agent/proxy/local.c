@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "agent/cleanup.h"
 #include "agent/compile/reply.h"
 #include "agent/proxy/grpc.h"
 #include "agent/proxy/mutate.h"
@@ -394,9 +395,7 @@ bool local_image(struct down *d, uint32_t reply, bool close)
 
 	close = ends_after(d, close, r->flags & WEFT_REPLY_CLOSES);
 	e = weft_reply_plan_std(reply, x && x->head_method, &plan);
-	if (!e && x &&
-	    (changes_of(x) || x->attempt_count_back || buf_len(&x->cors) ||
-	     x->hcm->flags & WEFT_HCM_REQUEST_ID_IN_RESPONSE))
+	if (!e && x && (changes_of(x) || x->attempt_count_back || buf_len(&x->cors) || x->id_back))
 		e = formed_write(d, NULL, &plan, reply, close);
 	else if (!e && x && x->req_flags & WEFT_REQ_GRPC)
 		e = grpc_plan(d, NULL, &plan, r, x->head_method, close);
@@ -434,6 +433,28 @@ static int preflight_write(struct down *d, const struct weft_req *req, bool clos
 	return reply_write(d, &a, buf_at(lines), buf_len(lines));
 }
 
+/* strict_check_headers: what is wrong stands in the reply. */
+static int strict_write(struct down *d, const struct weft_req *req, bool close)
+{
+	const struct weft_field *f = weft_req_strict(req);
+	_auto_free_ char *body = NULL;
+	struct reply a = {.status = 400,
+			  .close = close,
+			  .grpc = req->flags & WEFT_REQ_GRPC,
+			  .head_method = req->flags & WEFT_REQ_HEAD_METHOD};
+	int n = f ? asprintf(&body, "invalid header '%.*s' with value '%.*s'", (int)f->name.len,
+			     req->head + f->name.off, (int)f->value.len, req->head + f->value.off)
+		  : -1;
+
+	if (n < 0) {
+		body = NULL;
+		return -ENOMEM;
+	}
+	a.body = body;
+	a.len = (size_t)n;
+	return text_write(d, &a, NULL);
+}
+
 int local_decision_write(struct down *d, const struct weft_req *req, const struct weft_ctx *ctx, bool close)
 {
 	const struct weft_img_reply *r = weft_img_at(req->dec.reply);
@@ -444,6 +465,8 @@ int local_decision_write(struct down *d, const struct weft_req *req, const struc
 		return preflight_write(d, req, close);
 	if (req->dec.outcome == WEFT_OUTCOME_FAULT && (!req->dec.reply || req->flags & WEFT_REQ_GRPC))
 		return fault_write(d, req, close);
+	if (req->dec.outcome == WEFT_OUTCOME_BAD_REQUEST)
+		return strict_write(d, req, close);
 	e = weft_reply_plan(req, ctx, &plan);
 	if (e)
 		return e;

@@ -150,7 +150,6 @@ static void mirror_new(struct exchange *of, const struct weft_img_mirror *p)
 				.client = o->client,
 				.dst = o->dst,
 				.mirror = true};
-	m->forward.timeout_ms = of->forward->timeout_ms;
 	m->forward.idle_timeout_ms = of->forward->idle_timeout_ms == WEFT_TIMEOUT_INHERIT ?
 					     of->hcm->stream_idle_ms :
 					     of->forward->idle_timeout_ms;
@@ -163,6 +162,7 @@ static void mirror_new(struct exchange *of, const struct weft_img_mirror *p)
 	m->counted = true;
 	m->of = of;
 	of->mirror[of->n_mirror++] = &m->down;
+	m->down.x->timeout_ms = of->timeout_ms;
 	exchange_timers(m->down.x);
 	queue(m);
 }

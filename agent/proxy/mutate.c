@@ -241,7 +241,7 @@ static uint64_t time_left(const struct worker *w, const struct exchange *x)
 {
 	uint64_t left = x->total.at > w->now_ms ? x->total.at - w->now_ms : 1;
 
-	return x->per_try_ms && x->per_try_ms < left ? x->per_try_ms : left;
+	return !x->hedged && x->per_try_ms && x->per_try_ms < left ? x->per_try_ms : left;
 }
 
 int request_attempt_set(struct worker *w, struct exchange *x)
@@ -253,7 +253,7 @@ int request_attempt_set(struct worker *w, struct exchange *x)
 		lines_remove(&l, NAME("x-envoy-attempt-count"));
 		r = line_add_number(w, &x->head, NAME("x-envoy-attempt-count"), x->attempts);
 	}
-	if (r || !x->req_done || !x->forward->timeout_ms || x->hcm->flags & WEFT_HCM_SUPPRESS_ENVOY_HEADERS)
+	if (r || !x->req_done || !x->timeout_ms || x->hcm->flags & WEFT_HCM_SUPPRESS_ENVOY_HEADERS)
 		return r;
 	lines_remove(&l, NAME("x-envoy-expected-rq-timeout-ms"));
 	return line_add_number(w, &x->head, NAME("x-envoy-expected-rq-timeout-ms"), time_left(w, x));
@@ -265,8 +265,7 @@ int response_id_set(struct worker *w, const struct exchange *x, struct lines *l)
 	struct lines req = {.w = w, .b = head};
 	struct line line;
 
-	if (!(x->hcm->flags & WEFT_HCM_REQUEST_ID_IN_RESPONSE) || !buf_len(head) ||
-	    !lines_find(&req, NAME("x-request-id"), 0, &line))
+	if (!x->id_back || !buf_len(head) || !lines_find(&req, NAME("x-request-id"), 0, &line))
 		return 0;
 	return lines_set(l, NAME("x-request-id"), buf_at(head) + line.value, line.value_len);
 }

@@ -41,9 +41,9 @@ static int write_text(struct stage *s, struct weft_req *req, const struct weft_c
 		return r ? r : text_take(&x->head, ret, ret_len);
 	}
 	if (!req->dec.reply && req->dec.outcome != WEFT_OUTCOME_FAULT &&
-	    req->dec.outcome != WEFT_OUTCOME_CORS)
+	    req->dec.outcome != WEFT_OUTCOME_CORS && req->dec.outcome != WEFT_OUTCOME_BAD_REQUEST)
 		return -ENOENT;
-	if (weft_reply_is_formed(req) || req->dec.outcome == WEFT_OUTCOME_FAULT)
+	if (weft_reply_is_formed(req) || !req->dec.reply)
 		r = request_lines(&s->worker, x, req);
 	if (!r)
 		r = local_decision_write(&s->down, req, ctx, false);

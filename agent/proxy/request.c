@@ -159,10 +159,8 @@ static int fields_add(struct worker *w, struct exchange *x, const struct weft_re
 
 static int own_add(struct worker *w, struct exchange *x, const struct weft_req *req)
 {
-	const struct weft_img_hcm *h = x->hcm;
 	/* before the router has it, a request has no timeout */
-	uint32_t whole = x->forward ? x->forward->timeout_ms : 0;
-	uint32_t timeout = x->per_try_ms ? x->per_try_ms : whole;
+	uint64_t expected = x->forward ? asked_expected(x) : 0;
 	struct buf *b = &x->head;
 	struct lines l = {w, b, 0}; /* no request line begins as a header line does */
 	int r = 0;
@@ -171,10 +169,11 @@ static int own_add(struct worker *w, struct exchange *x, const struct weft_req *
 		r = buf_printf(w, b, "te: trailers\r\n");
 	if (!r && req->flags & WEFT_REQ_UPGRADE)
 		r = buf_printf(w, b, "connection: Upgrade\r\n");
-	if (!r && timeout && !(h->flags & WEFT_HCM_SUPPRESS_ENVOY_HEADERS) && x->down->again)
-		lines_remove(&l, "x-envoy-expected-rq-timeout-ms", 30); /* of the request before */
-	if (!r && timeout && !(h->flags & WEFT_HCM_SUPPRESS_ENVOY_HEADERS))
-		r = line_add_number(w, b, "x-envoy-expected-rq-timeout-ms", 30, timeout);
+	if (!r && expected && !(x->hcm->flags & WEFT_HCM_SUPPRESS_ENVOY_HEADERS)) {
+		/* of an internal request, or of the one before an internal redirect */
+		lines_remove(&l, "x-envoy-expected-rq-timeout-ms", 30);
+		r = line_add_number(w, b, "x-envoy-expected-rq-timeout-ms", 30, expected);
+	}
 	if (!r && x->attempt_count)
 		r = line_add(w, b, "x-envoy-attempt-count", 21, "1", 1);
 	return r;
@@ -225,6 +224,8 @@ int request_lines(struct worker *w, struct exchange *x, const struct weft_req *r
 		r = line_add(w, b, "host", 4, req->head + host->off, host->len);
 	if (!r)
 		r = fields_add(w, x, req);
+	if (!r && x->forward)
+		asked_times(w, x);
 	return r ? r : own_add(w, x, req);
 }
 
@@ -236,5 +237,7 @@ int request_build(struct worker *w, struct exchange *x, struct weft_req *req)
 		r = request_change(w, x);
 	if (!r)
 		r = request_hash(w, x, req);
+	if (!r)
+		r = asked_retries(w, x);
 	return r ? r : framing_add(w, x, req);
 }

@@ -218,6 +218,29 @@ struct weft_img_bucket {
 /* a path in another form is changed or refused before it is matched, by the agent */
 #define WEFT_HCM_PATH_FORM (WEFT_HCM_NORMALIZE_PATH | WEFT_HCM_MERGE_SLASHES | WEFT_HCM_SLASHES)
 
+/* internal_address_config has ranges: some requests are internal, and keep what is taken from
+ * others */
+#define WEFT_HCM_INTERNAL (1u << 25)
+#define WEFT_HCM_EXPECTED_TIMEOUT (1u << 26) /* router.respect_expected_rq_timeout */
+/* With WEFT_HCM_INTERNAL x-envoy-force-trace has the first slot of every table: what has it is the
+ * agent's to answer. */
+#define WEFT_HCM_TRACE_SLOT WEFT_VALUE__HEADERS
+
+/* router.strict_check_headers: bits of weft_img_hcm.strict, in the order in which they are looked
+ * at. */
+#define WEFT_STRICT_HEADERS(X)                                                                     \
+	X(TIMEOUT, "x-envoy-upstream-rq-timeout-ms")                                               \
+	X(PER_TRY, "x-envoy-upstream-rq-per-try-timeout-ms")                                       \
+	X(MAX_RETRIES, "x-envoy-max-retries")                                                      \
+	X(RETRY_ON, "x-envoy-retry-on")                                                            \
+	X(RETRY_GRPC_ON, "x-envoy-retry-grpc-on")
+enum weft_strict_header {
+#define WEFT_STRICT_ROW(n, name) WEFT_STRICT_##n,
+	WEFT_STRICT_HEADERS(WEFT_STRICT_ROW)
+#undef WEFT_STRICT_ROW
+		WEFT_STRICT__MAX
+};
+
 enum weft_server_header { WEFT_SERVER_OVERWRITE, WEFT_SERVER_APPEND_IF_ABSENT, WEFT_SERVER_PASS };
 
 /* Local replies whose text does not depend on a rule; index of weft_img_hcm.reply. */
@@ -261,6 +284,10 @@ struct weft_img_hcm {
 	__u32 headers; /* weft_img_tab: HEADER -> slot id + 1 */
 	__u32 trusted_hops; /* xff_num_trusted_hops */
 	__u64 bloom; /* as weft_img_route_config.bloom */
+	__u32 n_internal; /* internal_address_config.cidr_ranges */
+	__u32 internal;	  /* struct weft_img_test[n]: v4, addr, mask */
+	__u32 strict;	  /* strict_check_headers: bit per weft_strict_header */
+	__u32 pad;
 };
 
 enum weft_filter_kind {
@@ -512,6 +539,9 @@ struct weft_img_route_config {
 	__u64 prefix_len[4];
 	__u32 n_override;
 	__u32 override; /* struct weft_img_override[n] */
+	__u32 n_internal_only;
+	__u32 internal_only; /* struct weft_img_str[n]: headers taken from requests that are not
+				internal, lower case */
 };
 
 /* Fixed slots of the request's values; interned header names follow. */
@@ -778,6 +808,7 @@ struct weft_img_hash {
 #define WEFT_RETRY_RESOURCE_EXHAUSTED (1u << 11)
 #define WEFT_RETRY_UNAVAILABLE (1u << 12)
 #define WEFT_RETRY_ENVOY_RATELIMITED (1u << 13)
+#define WEFT_RETRY_HEADERS (1u << 14)
 
 struct weft_img_upgrade {
 	struct weft_img_str type; /* lower case */

@@ -349,6 +349,14 @@ WEFT_GLOBAL int weft_decide_forward(struct weft_req *req, struct weft_ctx *ctx)
 		weft_decide_std(req, WEFT_OUTCOME_NO_CLUSTER, f->no_cluster);
 		return 0;
 	}
+#ifndef __bpf__
+	if (weft_req_strict(req)) {
+		WEFT_TRACE(req, "strict_check_headers", "a header is invalid");
+		req->dec.outcome = WEFT_OUTCOME_BAD_REQUEST;
+		req->dec.fault_status = 400;
+		return 0;
+	}
+#endif
 	__u32 dropped = weft_drop_draw(endpoints, req->random);
 
 	if (dropped) {
@@ -485,6 +493,8 @@ int weft_decide(struct weft_req *req, struct weft_ctx *ctx)
 		weft_hand(req, WEFT_HANDED_NORMALIZE);
 	if (req->hcm_flags & WEFT_HCM_PREPARED ||
 	    (rc && WEFT_IMG(struct weft_img_route_config, rc)->flags & WEFT_RC_PREPARED))
+		weft_hand(req, WEFT_HANDED_UNBOUNDED);
+	if (req->hcm_flags & WEFT_HCM_INTERNAL && req->present >> WEFT_HCM_TRACE_SLOT & 1)
 		weft_hand(req, WEFT_HANDED_UNBOUNDED);
 	if (req->dec.handed)
 		return 0;

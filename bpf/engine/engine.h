@@ -30,7 +30,7 @@ struct weft_field {
 #else
 #define WEFT_REQ_FIELDS WEFT_NATIVE_HEADERS_MAX
 /* Fields that weft_req_prepare() adds at most. */
-#define WEFT_PREPARED_MAX 8u
+#define WEFT_PREPARED_MAX 12u
 #endif
 
 /* "location: ", scheme of at most 20 bytes, "://", ":65535", and the line's end. */
@@ -291,8 +291,22 @@ void weft_req_prepare(struct weft_req *req, const struct weft_ctx *ctx, const ch
 #define WEFT_N_REMOVED_EDGE 5
 extern const char *const weft_removed[WEFT_N_REMOVED];
 extern const char *const weft_removed_edge[WEFT_N_REMOVED_EDGE]; /* with use_remote_address */
-/* Is it one of these that no rule ever sees? Not x-envoy-original-url: internal redirects set it. */
+/* Is it one of these, which no rule ever sees of a request that is not internal? Not
+ * x-envoy-original-url: internal redirects set it. */
 bool weft_header_removed(const char *lower, bool edge);
+/* x-envoy-retry-on, or retry_on of a policy: WEFT_RETRY_* of its words, blanks around them.
+ * *ret_known (may be NULL): all of them are known. grpc: x-envoy-retry-grpc-on. */
+__u32 weft_retry_on(const void *text, __u32 len, bool grpc, bool *ret_known);
+/* The next word of a list with commas, without its blanks; *at goes on. false: there is none. */
+bool weft_list_word(const char **at, const char *end, const char **ret, __u32 *ret_len);
+/* A decimal number as in Envoy's headers: maybe a sign '+', blanks around it. false: it is none, or
+ * above max. */
+bool weft_header_number(const void *text, __u32 len, __u64 max, __u64 *ret);
+/* Longest time that a header may say, in ms. */
+#define WEFT_ASKED_MS_MAX (~0ull >> 1)
+#define WEFT_ASKED_RETRIES_MAX 0xffffffffu
+/* The first field that strict_check_headers makes the request fail by, NULL: none. */
+const struct weft_field *weft_req_strict(const struct weft_req *req);
 /* The app's end of the connection, on loopback where it connected to loopback. */
 void weft_ctx_source(const struct weft_ctx *ctx, struct weft_sockaddr *ret);
 

@@ -45,6 +45,26 @@ static const char *const requests[] = {
 	"x-forwarded-port",
 	"x-forwarded-proto",
 };
+/*
+ * Of internal requests; of others they are gone before anything looks at them. A program need not
+ * know: where a rule looks at one, the agent judges.
+ */
+static const char *const internal[] = {
+	"x-envoy-force-trace",
+	"x-envoy-hedge-on-per-try-timeout",
+	"x-envoy-ip-tags",
+	"x-envoy-max-retries",
+	"x-envoy-original-url",
+	"x-envoy-retriable-header-names",
+	"x-envoy-retriable-status-codes",
+	"x-envoy-retry-grpc-on",
+	"x-envoy-retry-on",
+	"x-envoy-upstream-alt-stat-name",
+	"x-envoy-upstream-rq-per-try-timeout-ms",
+	"x-envoy-upstream-rq-timeout-alt-response",
+	"x-envoy-upstream-rq-timeout-ms",
+	"x-envoy-upstream-stream-duration-ms",
+};
 static const char *const responses[] = {
 	"access-control-allow-credentials",
 	"access-control-allow-headers",
@@ -79,5 +99,8 @@ static bool in(const char *const *list, size_t n, const char *name, __u32 len)
 
 bool weft_header_joins(const char *lower, __u32 len, bool response)
 {
-	return IN(both, lower, len) || (response ? IN(responses, lower, len) : IN(requests, lower, len));
+	if (IN(both, lower, len))
+		return true;
+	return response ? IN(responses, lower, len)
+			: IN(requests, lower, len) || IN(internal, lower, len);
 }

@@ -30,6 +30,13 @@ static struct weft_span weft_prepare_text(struct weft_prepare *p, const void *by
 	return s;
 }
 
+static bool weft_prepare_is(const struct weft_req *req, __u32 i, const char *name, __u32 n)
+{
+	struct weft_span s = req->field[i].name;
+
+	return s.len == n && !memcmp(req->head + s.off, name, n);
+}
+
 static struct weft_field *weft_prepare_find(struct weft_req *req, const char *name)
 {
 	for (__u32 i = 0; i < req->n_field; i++)
@@ -39,43 +46,44 @@ static struct weft_field *weft_prepare_find(struct weft_req *req, const char *na
 }
 
 /* Its slot's place in value[], 0: no rule looks at it. */
-static __u32 weft_prepare_slot(struct weft_req *req, const char *name)
+static __u32 weft_prepare_slot(struct weft_req *req, const char *name, __u32 n)
 {
-	__u32 n = (__u32)strlen(name), hash = weft_hash_name(name, n), slot = 0;
+	__u32 hash = weft_hash_name(name, n), slot = 0;
 
 	if (req->bloom >> (hash & 63) & 1)
 		slot = weft_tab_find_known(req->headers, hash, (__u32)WEFT_KIND_HEADER << 16 | n);
 	return slot > WEFT_VALUE__HEADERS ? (slot - 1) & (WEFT_NAMES_MAX - 1) : 0;
 }
 
-static void weft_prepare_drop(struct weft_req *req, const char *name)
+static void weft_prepare_drop(struct weft_req *req, const char *name, __u32 n)
 {
+	bool had = false;
 	__u32 slot;
 
-	if (!weft_prepare_find(req, name))
-		return;
-	slot = weft_prepare_slot(req, name);
+	for (__u32 i = 0; i < req->n_field;) {
+		if (weft_prepare_is(req, i, name, n)) {
+			weft_field_drop(req, i);
+			had = true;
+		} else {
+			i++;
+		}
+	}
+	slot = had ? weft_prepare_slot(req, name, n) : 0;
 	if (slot)
 		req->present &= ~(1ull << slot);
-	for (__u32 i = 0; i < req->n_field;) {
-		if (weft_span_is(req, req->field[i].name, name))
-			weft_field_drop(req, i);
-		else
-			i++;
-	}
 }
 
 /* One line of this name in place of all; rules see it. */
 static void weft_prepare_set(struct weft_prepare *p, const char *name, struct weft_span value)
 {
 	struct weft_req *req = p->req;
-	__u32 n = (__u32)strlen(name), slot = weft_prepare_slot(req, name);
+	__u32 n = (__u32)strlen(name), slot = weft_prepare_slot(req, name, n);
 	struct weft_field *f = weft_prepare_find(req, name);
 	struct weft_span text = f ? f->name : weft_prepare_text(p, name, n);
 
 	if (text.len != n)
 		return;
-	weft_prepare_drop(req, name);
+	weft_prepare_drop(req, name, n);
 	req->field[req->n_field++] = (struct weft_field){ text, value };
 	if (!slot)
 		return;
@@ -132,20 +140,67 @@ static void weft_prepare_forwarded(struct weft_prepare *p, const struct weft_ctx
 		weft_prepare_put(p, "x-forwarded-port", port, (size_t)n);
 }
 
-/* What no client may say, unless its address is one of internal_address_config (which is refused). */
-static void weft_prepare_clean(struct weft_req *req)
+static bool weft_prepare_inside(const struct weft_img_hcm *h, const struct weft_addr *a, bool v4)
 {
-	for (size_t i = 0; i < WEFT_N_REMOVED; i++)
-		weft_prepare_drop(req, weft_removed[i]);
-	for (size_t i = 0; req->hcm_flags & WEFT_HCM_USE_REMOTE_ADDRESS && i < WEFT_N_REMOVED_EDGE; i++)
-		weft_prepare_drop(req, weft_removed_edge[i]);
+	const struct weft_img_test *t = weft_img_at(h->internal);
+
+	for (__u32 i = 0; i < h->n_internal; i++) {
+		bool in = t[i].v4 == v4;
+
+		for (int k = 0; k < 4; k++)
+			in = in && !((a->w[k] ^ t[i].addr.w[k]) & t[i].mask.w[k]);
+		if (in)
+			return true;
+	}
+	return false;
 }
 
-static void weft_prepare_id(struct weft_prepare *p, const char *id)
+/*
+ * Is the request internal? Its client's address is in one of the ranges, and nobody in between has
+ * been trusted to name it: an edge has seen no x-forwarded-for, others exactly one address in it.
+ */
+static bool weft_prepare_internal(const struct weft_req *req, const struct weft_ctx *ctx,
+				  const struct weft_img_hcm *h)
+{
+	const struct weft_field *f =
+		weft_prepare_find((struct weft_req *)(uintptr_t)req, "x-forwarded-for");
+	struct weft_addr a;
+	int family;
+
+	if (!h->n_internal)
+		return false;
+	if (h->flags & WEFT_HCM_USE_REMOTE_ADDRESS) {
+		a = ctx->src.addr;
+		weft_source_of(ctx, &a);
+		return !f && weft_prepare_inside(h, &a, weft_addr_v4(&a));
+	}
+	if (!f || h->trusted_hops || memchr(req->head + f->value.off, ',', f->value.len))
+		return false;
+	family = weft_forwarded_for(req, 0, &a);
+	return family && weft_prepare_inside(h, &a, family == AF_INET);
+}
+
+/* What no client may say whose request is not internal. */
+static void weft_prepare_clean(struct weft_req *req, const struct weft_ctx *ctx,
+			       const struct weft_img_hcm *h)
+{
+	__u32 table = weft_route_config_at(ctx, h->route_config);
+	const struct weft_img_route_config *rc = table ? weft_img_at(table) : NULL;
+	const struct weft_img_str *own = rc ? weft_img_at(rc->internal_only) : NULL;
+
+	for (__u32 i = 0; rc && i < rc->n_internal_only; i++)
+		weft_prepare_drop(req, weft_img_at(own[i].off), own[i].len);
+	for (size_t i = 0; i < WEFT_N_REMOVED; i++)
+		weft_prepare_drop(req, weft_removed[i], (__u32)strlen(weft_removed[i]));
+	for (size_t i = 0; req->hcm_flags & WEFT_HCM_USE_REMOTE_ADDRESS && i < WEFT_N_REMOVED_EDGE; i++)
+		weft_prepare_drop(req, weft_removed_edge[i], (__u32)strlen(weft_removed_edge[i]));
+}
+
+static void weft_prepare_id(struct weft_prepare *p, const char *id, bool edge)
 {
 	const __u32 flags = p->req->hcm_flags;
 	struct weft_field *f = weft_prepare_find(p->req, "x-request-id");
-	bool edge = flags & WEFT_HCM_USE_REMOTE_ADDRESS, keep = flags & WEFT_HCM_PRESERVE_REQUEST_ID;
+	bool keep = flags & WEFT_HCM_PRESERVE_REQUEST_ID;
 
 	if (!(flags & WEFT_HCM_GENERATE_REQUEST_ID))
 		return;
@@ -168,12 +223,20 @@ void weft_req_prepare(struct weft_req *req, const struct weft_ctx *ctx, const ch
 	struct weft_prepare p = { req, room, (__u8 *)room + size };
 	char text[INET6_ADDRSTRLEN];
 
+	bool internal = weft_prepare_internal(req, ctx, h);
+	bool edge = req->hcm_flags & WEFT_HCM_USE_REMOTE_ADDRESS && !internal;
+
 	weft_remote_of(req, ctx, &req->remote);
 	weft_prepare_forwarded(&p, ctx, h->trusted_hops);
-	weft_prepare_clean(req);
+	if (internal)
+		weft_prepare_put(&p, "x-envoy-internal", "true", 4);
+	else
+		weft_prepare_clean(req, ctx, h);
+	if (internal && weft_prepare_find(req, "x-envoy-force-trace"))
+		req->hcm_flags |= WEFT_HCM_REQUEST_ID_IN_RESPONSE;
 	if (h->via.len)
 		weft_prepare_append(&p, "via", ", ", weft_img_at(h->via.off), h->via.len);
-	if (req->hcm_flags & WEFT_HCM_USE_REMOTE_ADDRESS)
+	if (edge)
 		weft_prepare_put(&p, "x-envoy-external-address", text, weft_address_text(&req->remote.addr, text));
-	weft_prepare_id(&p, id);
+	weft_prepare_id(&p, id, edge);
 }

@@ -56,12 +56,14 @@ WEFT_INLINE void weft_source_of(const struct weft_ctx *ctx, struct weft_addr *re
 }
 
 #ifndef __bpf__
-/* The address in x-forwarded-for (its lines are one natively) before the last `skip`. false: none. */
-static bool weft_forwarded_for(const struct weft_req *req, __u32 skip, struct weft_addr *ret)
+/* The address in x-forwarded-for (its lines are one natively) before the last `skip`. Its family as
+ * it is written; 0: none. */
+static int weft_forwarded_for(const struct weft_req *req, __u32 skip, struct weft_addr *ret)
 {
 	char text[INET6_ADDRSTRLEN + 1] = "";
 	struct weft_addr a = { { 0 } };
 	struct weft_span last = { 0, 0 };
+	int family = AF_INET6;
 	__u32 begin;
 
 	for (__u32 i = 0; i < req->n_field; i++)
@@ -75,7 +77,7 @@ static bool weft_forwarded_for(const struct weft_req *req, __u32 skip, struct we
 		last.len = begin - 1;
 	}
 	if (!begin && skip)
-		return false; /* fewer than are trusted */
+		return 0; /* fewer than are trusted */
 	last.off += begin;
 	last.len -= begin;
 	while (last.len && strchr(" \t", req->head[last.off])) {
@@ -85,14 +87,16 @@ static bool weft_forwarded_for(const struct weft_req *req, __u32 skip, struct we
 	while (last.len && strchr(" \t", req->head[last.off + last.len - 1]))
 		last.len--;
 	if (!last.len || last.len >= sizeof(text))
-		return false;
+		return 0;
 	memcpy(text, req->head + last.off, last.len);
-	if (inet_pton(AF_INET, text, &a.w[3]) == 1)
+	if (inet_pton(AF_INET, text, &a.w[3]) == 1) {
 		a.w[2] = htonl(0xffff);
-	else if (inet_pton(AF_INET6, text, a.w) != 1)
-		return false;
+		family = AF_INET;
+	} else if (inet_pton(AF_INET6, text, a.w) != 1) {
+		return 0;
+	}
 	*ret = a;
-	return true;
+	return family;
 }
 
 /* Who the client is: the connection's other end, or whom trusted proxies name (xff_num_trusted_hops; port 0 then). */
@@ -101,6 +105,7 @@ static void weft_remote_of(const struct weft_req *req, const struct weft_ctx *ct
 {
 	const struct weft_img_hcm *h = weft_img_at(req->dec.hcm);
 	bool edge = h->flags & WEFT_HCM_USE_REMOTE_ADDRESS;
+	int family;
 
 	if (req->remote.family) {
 		*ret = req->remote;
@@ -108,11 +113,13 @@ static void weft_remote_of(const struct weft_req *req, const struct weft_ctx *ct
 	}
 	*ret = ctx->src;
 	weft_source_of(ctx, &ret->addr);
-	if ((edge && !h->trusted_hops) ||
-	    !weft_forwarded_for(req, edge ? h->trusted_hops - 1 : h->trusted_hops, &ret->addr))
+	if (edge && !h->trusted_hops)
+		return;
+	family = weft_forwarded_for(req, edge ? h->trusted_hops - 1 : h->trusted_hops, &ret->addr);
+	if (!family)
 		return;
 	ret->port = 0;
-	ret->family = weft_addr_v4(&ret->addr) ? AF_INET : AF_INET6;
+	ret->family = (__u16)family;
 }
 #endif
 

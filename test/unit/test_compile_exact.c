@@ -64,12 +64,18 @@ static void tcp_subset(void **state)
 	conf_close(&c);
 }
 
-/* Without x-forwarded-for a request counts as external, and Envoy takes these headers away. */
+/* Routing needs some headers: without them Envoy answers everybody 404. */
 static void internal_headers(void **state)
 {
 	(void)state;
-	conf_refused(LISTENER_80 RC("internal_only_headers: [x-secret], ", VHOST("")),
-		     "RouteConfiguration/r", "internal_only_headers", "unsupported");
+	conf_refused(
+		LISTENER_80 RC("internal_only_headers: [x-secret, X-Forwarded-Proto], ", VHOST("")),
+		"RouteConfiguration/r", "internal_only_headers[1]",
+		"unsupported: x-forwarded-proto");
+	conf_refused(LISTENER_80 RC("internal_only_headers: [':path'], ", VHOST("")),
+		     "RouteConfiguration/r", "internal_only_headers[0]", "unsupported");
+	conf_refused(LISTENER_80 RC("internal_only_headers: [Host], ", VHOST("")),
+		     "RouteConfiguration/r", "internal_only_headers[0]", "unsupported");
 }
 
 static uint32_t hcm_flags(const char *fields)

@@ -81,6 +81,8 @@ static void test_flags(void **state)
 	flags_are("xff_num_trusted_hops: 1, skip_xff_append: true", id | WEFT_HCM_SKIP_XFF_APPEND);
 	flags_are("append_x_forwarded_port: true", id | WEFT_HCM_APPEND_PORT);
 	flags_are("internal_address_config: {unix_sockets: true}", id);
+	flags_are("internal_address_config: {cidr_ranges: [{address_prefix: 10.0.0.0}]}",
+		  id | WEFT_HCM_INTERNAL);
 	flags_are("http_protocol_options: {allow_chunked_length: true}",
 		  id | WEFT_HCM_ALLOW_CHUNKED_LENGTH);
 	flags_are("http_protocol_options: {allow_absolute_url: false}",
@@ -149,8 +151,8 @@ static void test_refused_fields(void **state)
 	REFUSED("stream_error_on_invalid_http_message: true", "stream_error_on_invalid_http_message");
 	(void)state;
 	REFUSED("codec_type: HTTP2", "codec_type");
-	REFUSED("internal_address_config: {cidr_ranges: [{address_prefix: 10.0.0.0}]}",
-		"internal_address_config.cidr_ranges");
+	REFUSED("internal_address_config: {cidr_ranges: [{address_prefix: ten}]}",
+		"internal_address_config.cidr_ranges[0].address_prefix");
 	REFUSED("add_user_agent: true", "add_user_agent");
 	REFUSED("local_reply_config: {mappers: []}", "local_reply_config");
 	REFUSED("forward_client_cert_details: APPEND_FORWARD", "forward_client_cert_details");

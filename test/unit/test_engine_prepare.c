@@ -150,6 +150,54 @@ static void test_removed(void **state)
 	}
 }
 
+#define NET                                                                                        \
+	"internal_address_config: {cidr_ranges: [{address_prefix: 10.0.0.0, prefix_len: 8}, "      \
+	"{address_prefix: 'fd00::', prefix_len: 8}]}"
+#define ONLY                                                                                       \
+	LISTENER("l", AT_80, HCM(NET ",", "", RDS))                                                \
+	RC("internal_only_headers: [X-Own], ", VHOST(RULES)) CLUSTER("c", "type: STATIC")
+static void inside(const char *more, const char *headers, bool is)
+{
+	line_is(more, headers, "x-envoy-internal: true\n", is);
+	line_is(more, headers, "x-envoy-retry-on: 5xx\n", is);
+}
+
+static void test_internal(void **state)
+{
+	char retry[256] = "X-Envoy-Retry-On: 5xx\r\nX-Envoy-Internal: no\r\n";
+	size_t n = strlen(retry);
+#define FOR(value) (snprintf(retry + n, sizeof(retry) - n, "X-Forwarded-For: %s\r\n", value), retry)
+	(void)state;
+	inside(CONF(NET), retry, false);
+	inside(CONF(NET), FOR("10.1.1.1"), true);
+	inside(CONF(NET), FOR("11.1.1.1"), false);
+	inside(CONF(NET), FOR("fd11::1"), true);
+	/* IPv6, as it is written: the range of IPv4 is another's */
+	inside(CONF(NET), FOR("::ffff:10.1.1.1"), false);
+	inside(CONF(NET), FOR("10.1.1.1,10.1.1.2"), false);
+	inside(CONF(NET), FOR("10.1.1.1,"), false);
+	inside(CONF(NET), FOR(""), false);
+	inside(CONF(NET ", xff_num_trusted_hops: 1"), FOR("10.1.1.1"), false);
+	inside(CONF("via: ''"), FOR("10.1.1.1"), false);
+	/* an edge goes by the connection, unless somebody else stands before it */
+	inside(CONF(NET ", " EDGE), FOR("10.1.1.1"), false);
+	retry[n] = '\0';
+	inside(CONF(NET ", " EDGE), retry, true);
+	line_is(CONF(NET ", " EDGE), retry, "x-envoy-external-address", false);
+	line_is(CONF(NET ", " EDGE), "X-Request-Id: mine\r\n", "x-request-id: mine\n", true);
+	line_is(CONF(NET ", " EDGE), "X-Envoy-Original-Path: /a\r\n", "x-envoy-original-path: /a\n",
+		true);
+	/* of several lines one is made, which of others are gone */
+	line_is(CONF(NET),
+		"X-Forwarded-For: 10.1.1.1\r\nX-Envoy-Max-Retries: 1\r\nX-Envoy-Max-Retries: 2\r\n",
+		"x-envoy-max-retries: 1,2\n", true);
+	line_is(ONLY, "X-Forwarded-For: 10.1.1.1\r\nX-Own: 1\r\n", "x-own: 1\n", true);
+	line_is(ONLY, "X-Forwarded-For: 9.9.9.9\r\nx-own: 1\r\nx-owned: 2\r\n", "x-own: 1\n",
+		false);
+	line_is(ONLY, "X-Forwarded-For: 9.9.9.9\r\nx-own: 1\r\nx-owned: 2\r\n", "x-owned: 2\n",
+		true);
+}
+
 static void route_is(const char *more, const char *headers, uint32_t index)
 {
 	struct prepared *p = prepare(more, headers, "10.0.0.1");
@@ -164,6 +212,8 @@ static void test_rules(void **state)
 {
 	(void)state;
 	route_is(CONF("via: ''"), "X-Envoy-Retry-On: 5xx\r\n", 2);
+	route_is(CONF(NET), "X-Envoy-Retry-On: 5xx\r\n", 2);
+	route_is(CONF(NET), "X-Envoy-Retry-On: 5xx\r\nX-Forwarded-For: 10.1.1.1\r\n", 0);
 	route_is(CONF("via: ''"), "X-Forwarded-For: 1.1.1.1,10.0.0.9\r\n", 1);
 	route_is(CONF(EDGE), "X-Forwarded-For: 1.1.1.1\r\n", 1);
 	route_is(CONF(EDGE ", skip_xff_append: true"), "X-Forwarded-For: 1.1.1.1\r\n", 2);
@@ -212,10 +262,11 @@ static void test_room(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_remote),	   cmocka_unit_test(test_forwarded),
-		cmocka_unit_test(test_loopback),   cmocka_unit_test(test_request_id),
-		cmocka_unit_test(test_removed),	   cmocka_unit_test(test_rules),
-		cmocka_unit_test(test_handed),	   cmocka_unit_test(test_room),
+		cmocka_unit_test(test_remote),	   cmocka_unit_test(test_internal),
+		cmocka_unit_test(test_forwarded),  cmocka_unit_test(test_loopback),
+		cmocka_unit_test(test_request_id), cmocka_unit_test(test_removed),
+		cmocka_unit_test(test_rules),	   cmocka_unit_test(test_handed),
+		cmocka_unit_test(test_room),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
