@@ -254,5 +254,5 @@ void weft_balancing_of(const cluster *c, struct weft_balancing *ret)
 	if (l && !c->load_balancing_policy)
 		common_take(l, ret);
 	if (l && l->healthy_panic_threshold)
-		ret->panic_threshold = (uint32_t)l->healthy_panic_threshold->value;
+		ret->panic_threshold = (uint32_t)(100 * (l->healthy_panic_threshold->value / 100));
 }

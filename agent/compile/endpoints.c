@@ -35,8 +35,9 @@ static enum weft_health health_of(const lb_endpoint *e)
 	switch (e->health_status) {
 	case ENVOY__CONFIG__CORE__V3__HEALTH_STATUS__UNHEALTHY:
 	case ENVOY__CONFIG__CORE__V3__HEALTH_STATUS__TIMEOUT:
-	case ENVOY__CONFIG__CORE__V3__HEALTH_STATUS__DRAINING:
 		return WEFT_HOST_UNHEALTHY;
+	case ENVOY__CONFIG__CORE__V3__HEALTH_STATUS__DRAINING:
+		return WEFT_HOST_DRAINING;
 	case ENVOY__CONFIG__CORE__V3__HEALTH_STATUS__DEGRADED:
 		return WEFT_HOST_DEGRADED;
 	default:
@@ -455,6 +456,7 @@ uint32_t weft_build_endpoints(struct weft_build *b, const cluster *c, const assi
 		dns_settings(c, &p);
 	if (a->policy)
 		h.factor = weft_u32(a->policy->overprovisioning_factor, 140);
+	h.weighted = a->policy && a->policy->weighted_priority_health;
 	if (hosts_alloc(&p, n) && localities_fill(a, &p)) {
 		policy_check(b, a, field);
 		hosts_fill(b, c, a, field, &p);

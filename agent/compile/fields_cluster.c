@@ -76,7 +76,7 @@ const struct weft_field_row weft_fields_cluster[] = {
 	MESSAGE("envoy.config.endpoint.v3.ClusterLoadAssignment"),
 	KERNEL("cluster_name endpoints policy"),
 	MESSAGE("envoy.config.endpoint.v3.ClusterLoadAssignment.Policy"),
-	KERNEL("drop_overloads overprovisioning_factor"),
+	KERNEL("drop_overloads overprovisioning_factor weighted_priority_health"),
 	MESSAGE("envoy.config.endpoint.v3.ClusterLoadAssignment.Policy.DropOverload"),
 	KERNEL("category drop_percentage"),
 	MESSAGE("envoy.config.endpoint.v3.Endpoint"),

@@ -13,7 +13,9 @@
 #define PRIORITY_LIMIT 129 /* 0..128 */
 
 struct share {
-	uint32_t total, healthy, degraded;
+	uint32_t hosts;					  /* all of them */
+	uint32_t total, healthy, degraded;		  /* without those that drain */
+	uint64_t weight, healthy_weight, degraded_weight; /* what availability goes by */
 	uint32_t h, d;		      /* availability in percent */
 	uint32_t load, degraded_load; /* of 100 */
 	bool panic;
@@ -39,9 +41,9 @@ struct want {
 
 /* ---- priorities ---- */
 
-static uint32_t available(uint32_t part, uint32_t total, uint32_t factor)
+static uint32_t available(uint64_t part, uint64_t total, uint32_t factor)
 {
-	uint64_t x = total ? (uint64_t)factor * part / total : 0;
+	unsigned __int128 x = total ? (unsigned __int128)factor * part / total : 0;
 
 	return x > 100 ? 100 : (uint32_t)x;
 }
@@ -57,12 +59,12 @@ static void share_by_hosts(struct share *s, size_t n)
 	uint32_t hosts = 0, left = 100, first = UINT32_MAX;
 
 	for (size_t i = 0; i < n; i++)
-		hosts += s[i].total;
+		hosts += s[i].hosts;
 	for (size_t i = 0; i < n; i++) {
-		s[i].load = hosts ? 100 * s[i].total / hosts : 0;
+		s[i].load = hosts ? 100 * s[i].hosts / hosts : 0;
 		s[i].degraded_load = 0;
 		left -= s[i].load;
-		if (s[i].total && first == UINT32_MAX)
+		if (s[i].hosts && first == UINT32_MAX)
 			first = (uint32_t)i;
 	}
 	if (first != UINT32_MAX)
@@ -92,8 +94,8 @@ static void loads_fill(struct share *s, size_t n, uint32_t factor, uint32_t thre
 	uint32_t sum = 0, total, left = 100, panics = 0, with_hosts = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		s[i].h = available(s[i].healthy, s[i].total, factor);
-		s[i].d = available(s[i].degraded, s[i].total, factor);
+		s[i].h = available(s[i].healthy_weight, s[i].weight, factor);
+		s[i].d = available(s[i].degraded_weight, s[i].weight, factor);
 		sum += s[i].h + s[i].d;
 	}
 	total = min_u32(100, sum);
@@ -101,9 +103,9 @@ static void loads_fill(struct share *s, size_t n, uint32_t factor, uint32_t thre
 		uint32_t usable =
 			s[i].total ? 100 * (s[i].healthy + s[i].degraded) / s[i].total : 0;
 
-		s[i].panic = total < 100 && s[i].total && usable < threshold;
+		s[i].panic = total < 100 && s[i].hosts && usable < threshold;
 		panics += s[i].panic;
-		with_hosts += s[i].total != 0;
+		with_hosts += s[i].hosts != 0;
 	}
 	if (with_hosts && panics == with_hosts && threshold) {
 		share_by_hosts(s, n);
@@ -375,6 +377,16 @@ static void parts_fill(struct weft_build *b, const struct members *m, struct par
 	free(weight);
 }
 
+/* Hosts of a locality that do not drain. */
+static uint32_t countable(const struct choice *c, uint32_t l)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = c->start[l]; i < c->start[l + 1]; i++)
+		n += c->h->health[c->grouped[i]] != WEFT_HOST_DRAINING;
+	return n;
+}
+
 /*
  * Localities that have weight: weight * min(1, factor * available part). Members are added. Without any, localities
  * play no role.
@@ -386,7 +398,7 @@ static uint32_t parts_make(const struct choice *c, const struct want *w, struct 
 
 	localities_of(c, w->priority, &first, &end);
 	for (uint32_t l = first; l < end; l++) {
-		uint64_t den = (uint64_t)(c->start[l + 1] - c->start[l]) * 100, num;
+		uint64_t den = (uint64_t)countable(c, l) * 100, num;
 
 		if (!c->weight[l] || !c->h->factor)
 			continue;
@@ -472,12 +484,19 @@ static void sets_fill(struct weft_build *b, const struct choice *c, struct weft_
 	for (size_t i = 0; i < c->n; i++) {
 		uint32_t k = c->host[i];
 		struct share *p = &s[h->priority[k]];
+		uint32_t w = h->weighted ? h->v[k].weight : 1;
 
-		p->total++;
-		p->healthy += h->health[k] == WEFT_HOST_HEALTHY;
-		p->degraded += h->health[k] == WEFT_HOST_DEGRADED;
 		if (h->priority[k] >= n)
 			n = h->priority[k] + 1;
+		p->hosts++;
+		if (h->health[k] == WEFT_HOST_DRAINING)
+			continue;
+		p->total++;
+		p->weight += w;
+		p->healthy += h->health[k] == WEFT_HOST_HEALTHY;
+		p->healthy_weight += h->health[k] == WEFT_HOST_HEALTHY ? w : 0;
+		p->degraded += h->health[k] == WEFT_HOST_DEGRADED;
+		p->degraded_weight += h->health[k] == WEFT_HOST_DEGRADED ? w : 0;
 	}
 	loads_fill(s, n, h->factor, h->balancing->panic_threshold);
 	for (uint32_t i = 0; i < n; i++)

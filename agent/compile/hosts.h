@@ -7,7 +7,8 @@
 #include "agent/compile/build.h"
 #include "google/protobuf/struct.pb-c.h"
 
-enum weft_health { WEFT_HOST_HEALTHY, WEFT_HOST_DEGRADED, WEFT_HOST_UNHEALTHY };
+/* DRAINING: of no use, but nobody counts it among those that are missing. */
+enum weft_health { WEFT_HOST_HEALTHY, WEFT_HOST_DEGRADED, WEFT_HOST_UNHEALTHY, WEFT_HOST_DRAINING };
 
 /* Localities of one name and priority are one. In the order of priorities, then of names. */
 struct weft_locality {
@@ -28,6 +29,8 @@ struct weft_hosts {
 	size_t n_locality;
 	const struct weft_balancing *balancing;
 	uint32_t factor; /* overprovisioning_factor */
+	bool weighted;	 /* weighted_priority_health: availability by hosts' weights, not by their
+			    number */
 };
 
 /* Weights of localities: as configured, by how many of their hosts are in the choice, or none. */

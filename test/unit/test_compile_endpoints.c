@@ -75,8 +75,17 @@ static void test_priorities(void **state)
 {
 	(void)state;
 	sets_are("HH", EDS(""), "100:0,1");
-	sets_are("HUX", EDS(""),
-		 "100:0,1,2");		     /* 46 % of 100, below 50 % healthy: panic, all hosts */
+	sets_are("HUU", EDS(""),
+		 "100:0,1,2"); /* 46 % of 100, below 50 % healthy: panic, all hosts */
+	/* one that drains is not counted, but gets its part in panic */
+	sets_are("HUX", EDS(""), "100:0");
+	sets_are("HUUX", EDS(""), "100:0,1,2,3");
+	sets_are("XX", EDS(""), "100:0,1");
+	sets_are("XX/U", EDS(""), "67:0,1 100:2"); /* all in panic: by hosts, draining or not */
+	sets_are("X/H", EDS(""), "100:1");
+	sets_are("HX/H", EDS(""), "100:0");
+	sets_are("HHUUUUU", EDS("common_lb_config: {healthy_panic_threshold: {value: 29}}, "),
+		 "100:0,1");		     /* 29 / 100 * 100 is a little less */
 	sets_are("HHU", EDS(""), "100:0,1"); /* 93 %, and all load is here */
 	sets_are("HHHU/HH", EDS(""), "100:0,1,2"); /* 105 % */
 	sets_are("HHUU/HH", EDS(""), "70:0,1 100:4,5");
@@ -100,6 +109,44 @@ static const uint64_t *since_of(const struct conf *c)
 		i++;
 	i = ((const struct weft_img_endpoints *)weft_img_at(ref[i].endpoints))->since;
 	return i ? weft_img_at(i) : NULL;
+}
+
+/* 100 % by weight, where the number of hosts says 70. */
+static void test_weighted_health(void **state)
+{
+	static const char *const policy[] = {"", "policy: {weighted_priority_health: true}, "};
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		char *yaml = NULL;
+		json_t *list;
+		struct conf c;
+
+		conf_open(&c);
+		assert_true(
+			asprintf(
+				&yaml,
+				"%s" CLA(
+					"%s endpoints: [{lb_endpoints: [{load_balancing_weight: 9, "
+					"endpoint: {address: {socket_address: {address: 10.0.0.1, "
+					"port_value: 80}}}}, {health_status: UNHEALTHY, endpoint: "
+					"{address: {socket_address: {address: 10.0.0.2, "
+					"port_value: "
+					"80}}}}]}, {priority: 1, lb_endpoints: [{endpoint: "
+					"{address: "
+					"{socket_address: {address: 10.0.0.3, port_value: "
+					"80}}}}]}]"),
+				EDS(""), policy[i]) > 0);
+		list = view(&c, yaml);
+		assert_int_equal(
+			json_integer_value(json_object_get(
+				json_array_get(json_object_get(json_array_get(list, 0), "sets"), 0),
+				"load_end")),
+			i ? 100 : 70);
+		json_decref(list);
+		free(yaml);
+		conf_close(&c);
+	}
 }
 
 #define SLOW "round_robin_lb_config: {slow_start_config: {slow_start_window: 10s}}, "
@@ -245,8 +292,6 @@ static void test_refused(void **state)
 	(void)state;
 	conf_refused(EDS("") CLA("policy: {endpoint_stale_after: 5s}"), "ClusterLoadAssignment/c",
 		     "policy.endpoint_stale_after", "unsupported");
-	conf_refused(EDS("") CLA("policy: {weighted_priority_health: true}"),
-		     "ClusterLoadAssignment/c", "policy.weighted_priority_health", "unsupported");
 	conf_refused(EDS("") CLA("endpoints: [{lb_endpoints: [{endpoint_name: x}]}]"),
 		     "ClusterLoadAssignment/c", "endpoints[0].lb_endpoints[0]", "");
 	conf_refused(EDS("") CLA("endpoints: [{lb_endpoints: [" AT("a.b", "") "]}]"),
@@ -426,6 +471,7 @@ int main(void)
 		cmocka_unit_test(test_priorities),
 		cmocka_unit_test(test_panic),
 		cmocka_unit_test(test_slow_start),
+		cmocka_unit_test(test_weighted_health),
 		cmocka_unit_test(test_no_endpoints),
 		cmocka_unit_test(test_same_address_counts_once),
 		cmocka_unit_test(test_weights),
