@@ -24,7 +24,7 @@ static const char *xds_misuse(const struct weft_args *args)
 	static const char *const of_xds[] = {"xds-ca", "xds-token-file", "xds-cluster-id",
 					     "xds-cache"};
 	static const char *const of_ca[] = {"xds-sni", "xds-cert", "xds-key"};
-	bool ca = weft_args_string(args, "xds-ca"), xds = weft_args_string(args, "xds");
+	bool ca = weft_args_string(args, "xds-ca"), xds = weft_args_list(args, "xds", 0);
 	bool token = weft_args_string(args, "xds-token-file");
 	bool sotw = weft_args_flag(args, "xds-sotw");
 	bool plaintext = weft_args_flag(args, "xds-token-plaintext");
@@ -52,7 +52,17 @@ static const char *xds_misuse(const struct weft_args *args)
 	return NULL;
 }
 
-/* The names are of `sans`, which has WEFT_ARGS_MAX places. */
+/* Fills `list`, which has WEFT_ARGS_MAX + 1 places, ends it with NULL, and gives their number. */
+static size_t list_of(const struct weft_args *args, const char *name, const char **list)
+{
+	size_t n = 0;
+
+	while ((list[n] = weft_args_list(args, name, n)))
+		n++;
+	return n;
+}
+
+/* The names are of `sans`, of WEFT_ARGS_MAX + 1 places. */
 static const struct weft_xds_tls *xds_tls(const struct weft_args *args, const char **sans,
 					  struct weft_xds_tls *tls)
 {
@@ -67,21 +77,23 @@ static const struct weft_xds_tls *xds_tls(const struct weft_args *args, const ch
 		.cert_file = weft_args_string(args, "xds-cert"),
 		.key_file = weft_args_string(args, "xds-key"),
 	};
-	while ((sans[tls->n_sans] = weft_args_list(args, "xds-san", tls->n_sans)))
-		tls->n_sans++;
+	tls->n_sans = list_of(args, "xds-san", sans);
 	return tls;
 }
 
 int weft_cmd_run(const struct weft_args *args)
 {
-	const char *sans[WEFT_ARGS_MAX + 1];
+	const char *sans[WEFT_ARGS_MAX + 1], *servers[WEFT_ARGS_MAX + 1];
+	size_t n_servers = list_of(args, "xds", servers);
 	struct weft_xds_tls tls;
 	_cleanup_diag_ struct weft_diag diag = WEFT_DIAG_INIT;
 	uint64_t image = weft_args_number(args, "image-size");
 	enum weft_log_level level = weft_log_level_from_name(weft_args_string(args, "log-level"));
 	const struct weft_daemon_config cfg = {
 		.config = weft_args_string(args, "config"),
-		.xds = weft_args_string(args, "xds"),
+		.xds = servers[0],
+		.xds_more = servers + 1,
+		.n_xds_more = n_servers ? n_servers - 1 : 0,
 		.xds_sotw = weft_args_flag(args, "xds-sotw"),
 		.xds_tls = xds_tls(args, sans, &tls),
 		.xds_token_file = weft_args_string(args, "xds-token-file"),

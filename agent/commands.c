@@ -33,7 +33,8 @@
 
 static const struct weft_option run_options[] = {
 	STRING("config", "PATH", "file or folder of resources, reloaded when it changes", NULL),
-	STRING("xds", "ADDRESS", "xDS server (ADS), host:port or unix:///PATH", NULL),
+	LIST("xds", "ADDRESS",
+	     "xDS server (ADS), host:port or unix:///PATH; further ones take its place in order"),
 	FLAG("xds-sotw", "ask it for state-of-the-world ADS instead of delta"),
 	STRING("xds-ca", "FILE|system",
 	       "TLS to the xDS server: authorities its certificate may come from (PEM), or the "

@@ -231,6 +231,8 @@ static int sources_start(struct weft_daemon *d, struct weft_diag *diag)
 		.publish = publish_xds, .check = check_xds, .ctx = d};
 	struct weft_source_xds_config xds = {
 		.address = d->cfg->xds,
+		.more = d->cfg->xds_more,
+		.n_more = d->cfg->n_xds_more,
 		.sotw = d->cfg->xds_sotw,
 		.tls = d->cfg->xds_tls,
 		.token_file = d->cfg->xds_token_file,

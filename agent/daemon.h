@@ -19,6 +19,8 @@
 
 struct weft_daemon_config {
 	const char *config, *xds; /* one of them at least */
+	const char *const *xds_more; /* further servers */
+	size_t n_xds_more;
 	const struct weft_xds_tls *xds_tls;	     /* NULL: plaintext */
 	const char *xds_token_file, *xds_cluster_id, *xds_cache; /* or NULL */
 	bool xds_token_plaintext, xds_sotw;

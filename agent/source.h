@@ -47,6 +47,8 @@ struct weft_source_xds;
 
 struct weft_source_xds_config {
 	const char *address;
+	const char *const *more; /* further servers, as in struct weft_xds_stream_conf */
+	size_t n_more;
 	struct weft_delta_node node;
 	const struct weft_xds_tls *tls; /* NULL: plaintext */
 	bool sotw;			/* state of the world instead of delta */
@@ -54,9 +56,10 @@ struct weft_source_xds_config {
 	bool token_plaintext;
 	const char *cluster_id; /* header ClusterID, or NULL */
 	/*
-	 * File of the last good configuration, or NULL. It serves from the moment the first attempt
-	 * fails, or WEFT_XDS_SAVED_WAIT_MS after the start without a server that has served, until
-	 * one has (struct weft_delta_ops.served); what comes meanwhile is checked and answered.
+	 * File of the last good configuration, or NULL. It serves from the moment every server was
+	 * tried in vain, or WEFT_XDS_SAVED_WAIT_MS after the start without a server that has
+	 * served, until one has (struct weft_delta_ops.served); what comes meanwhile is checked and
+	 * answered.
 	 */
 	const char *saved;
 };

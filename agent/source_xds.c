@@ -30,7 +30,7 @@ struct offer {
 	struct weft_diag *diag;
 	int verdict;
 	bool waiting, closed;
-	bool failed; /* an attempt ended without anything served before */
+	bool failed; /* every server was tried in vain */
 	bool served;
 };
 
@@ -49,7 +49,8 @@ struct saved {
 struct weft_source_xds {
 	struct weft_loop *loop;
 	struct weft_source_ops ops;
-	char *address, *cluster_id;
+	char *cluster_id;
+	size_t n_servers;
 	bool tls;
 	struct weft_delta *delta;
 	struct weft_xds_stream *stream;
@@ -93,6 +94,15 @@ static int on_publish(void *ctx, const struct weft_snapshot *next, struct weft_d
 	return verdict;
 }
 
+/* Of the server in use or tried. Any thread. */
+static const char *address_of(const struct weft_source_xds *x)
+{
+	struct weft_xds_stream_stats stats;
+
+	weft_xds_stream_stats(x->stream, &stats);
+	return stats.address;
+}
+
 /* ---- the saved configuration, main thread ---- */
 
 static void saved_use(struct weft_source_xds *x)
@@ -106,7 +116,7 @@ static void saved_use(struct weft_source_xds *x)
 	r = weft_keeper_load(x->saved.keeper, &diag, &x->saved.saved_ms, &s);
 	if (r == -ENOENT) {
 		WEFT_LOG(WEFT_LOG_INFO, "no xds server has served yet, and nothing is saved",
-			 WEFT_KV_S("address", x->address));
+			 WEFT_KV_S("address", address_of(x)));
 		return;
 	}
 	if (r == 0)
@@ -114,9 +124,10 @@ static void saved_use(struct weft_source_xds *x)
 	weft_snapshot_free(s);
 	if (r == 0) {
 		x->saved.stale = true;
-		WEFT_LOG(
-			WEFT_LOG_WARN, "no xds server has served yet: saved configuration in force",
-			WEFT_KV_S("address", x->address), WEFT_KV_I("saved_ms", x->saved.saved_ms));
+		WEFT_LOG(WEFT_LOG_WARN,
+			 "no xds server has served yet: saved configuration in force",
+			 WEFT_KV_S("address", address_of(x)),
+			 WEFT_KV_I("saved_ms", x->saved.saved_ms));
 		return;
 	}
 	text = weft_diag_text(&diag);
@@ -282,10 +293,11 @@ static void on_offer(void *ctx, uint32_t events)
 	if (verdict < 0) {
 		_auto_free_ char *text = weft_diag_text(x->offer.diag);
 
-		WEFT_LOG(WEFT_LOG_WARN, "xds update refused", WEFT_KV_S("address", x->address),
+		WEFT_LOG(WEFT_LOG_WARN, "xds update refused", WEFT_KV_S("address", address_of(x)),
 			 WEFT_KV_S("reason", text ? text : strerror(-verdict)));
 	} else {
-		WEFT_LOG(WEFT_LOG_DEBUG, "xds update published", WEFT_KV_S("address", x->address));
+		WEFT_LOG(WEFT_LOG_DEBUG, "xds update published",
+			 WEFT_KV_S("address", address_of(x)));
 	}
 	pthread_mutex_lock(&x->lock);
 	x->offer.verdict = verdict;
@@ -322,16 +334,19 @@ static void on_connected(void *ctx)
 {
 	const struct weft_source_xds *x = ctx;
 
-	WEFT_LOG(WEFT_LOG_INFO, "xds stream is up", WEFT_KV_S("address", x->address));
+	WEFT_LOG(WEFT_LOG_INFO, "xds stream is up", WEFT_KV_S("address", address_of(x)));
 }
 
 static void on_disconnected(void *ctx, const char *why, int64_t retry_ms)
 {
 	struct weft_source_xds *x = ctx;
+	struct weft_xds_stream_stats stats;
 
-	tell(x, &x->offer.failed);
+	weft_xds_stream_stats(x->stream, &stats);
+	if (stats.failures >= x->n_servers)
+		tell(x, &x->offer.failed);
 	WEFT_LOG(WEFT_LOG_WARN, "xds stream ended, what was accepted stays in force",
-		 WEFT_KV_S("address", x->address), WEFT_KV_S("reason", why),
+		 WEFT_KV_S("address", address_of(x)), WEFT_KV_S("reason", why),
 		 WEFT_KV_I("retry_ms", retry_ms));
 }
 
@@ -376,6 +391,8 @@ int weft_source_xds_new(struct weft_loop *loop, const struct weft_source_xds_con
 	const struct weft_delta_ops delta_ops = {.publish = on_publish, .served = on_served};
 	struct weft_xds_stream_conf conf = {
 		.address = cfg->address,
+		.more = cfg->more,
+		.n_more = cfg->n_more,
 		.tls = cfg->tls,
 		.token_file = cfg->token_file,
 		.token_plaintext = cfg->token_plaintext,
@@ -401,10 +418,10 @@ int weft_source_xds_new(struct weft_loop *loop, const struct weft_source_xds_con
 	x->offer_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r = x->offer_fd < 0 ? -errno : 0;
 	if (r == 0) {
-		x->address = strdup(cfg->address);
 		x->cluster_id = cfg->cluster_id ? strdup(cfg->cluster_id) : NULL;
+		x->n_servers = 1 + cfg->n_more;
 		x->tls = cfg->tls;
-		r = x->address && !x->cluster_id == !cfg->cluster_id ? 0 : -ENOMEM;
+		r = !x->cluster_id == !cfg->cluster_id ? 0 : -ENOMEM;
 	}
 	if (r == 0)
 		r = weft_delta_new(&cfg->node, &delta_ops, x, &x->delta);
@@ -459,7 +476,6 @@ void weft_source_xds_free(struct weft_source_xds *x)
 	}
 	pthread_cond_destroy(&x->answered);
 	pthread_mutex_destroy(&x->lock);
-	free(x->address);
 	free(x->cluster_id);
 	free(x);
 }
@@ -550,13 +566,14 @@ json_t *weft_source_xds_json(struct weft_source_xds *x)
 	if (weft_source_xds_call(x, copy_stats, &delta) < 0)
 		memset(&delta, 0, sizeof(delta));
 	j = json_pack("{s:s, s:b, s:b, s:I, s:s, s:s?, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-		      "address", x->address, "tls", x->tls, "connected", stream.connected ? 1 : 0,
-		      "since_ms", (json_int_t)stream.since_ms, "last_error", stream.last_error,
-		      "control_plane", delta.control_plane, "attempts", (json_int_t)stream.attempts,
-		      "received", (json_int_t)stream.received, "responses",
-		      (json_int_t)delta.responses, "acks", (json_int_t)delta.acks, "nacks",
-		      (json_int_t)delta.nacks, "requests", (json_int_t)delta.requests,
-		      "init_fetch_timeout", (json_int_t)delta.init_fetch_timeout);
+		      "address", stream.address, "tls", x->tls, "connected",
+		      stream.connected ? 1 : 0, "since_ms", (json_int_t)stream.since_ms,
+		      "last_error", stream.last_error, "control_plane", delta.control_plane,
+		      "attempts", (json_int_t)stream.attempts, "received",
+		      (json_int_t)stream.received, "responses", (json_int_t)delta.responses, "acks",
+		      (json_int_t)delta.acks, "nacks", (json_int_t)delta.nacks, "requests",
+		      (json_int_t)delta.requests, "init_fetch_timeout",
+		      (json_int_t)delta.init_fetch_timeout);
 	free((char *)(uintptr_t)delta.control_plane);
 	json_object_set_new(j, "variant",
 			    json_string(weft_delta_is_sotw(x->delta) ? "sotw" : "delta"));

@@ -276,9 +276,10 @@ static grpc_arg string_arg(const char *key, const char *value)
 	return arg;
 }
 
-void stream_open_channel(struct weft_xds_stream *s, grpc_channel_credentials *credentials,
-			 const char *sni)
+int stream_open_channel(struct weft_xds_stream *s, grpc_channel_credentials *credentials,
+			const char *sni)
 {
+	const char *address = s->addresses[s->which];
 	grpc_arg list[] = {
 		int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, (int)WEFT_XDS_MESSAGE_MAX),
 		int_arg(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, (int)WEFT_XDS_MESSAGE_MAX),
@@ -294,11 +295,17 @@ void stream_open_channel(struct weft_xds_stream *s, grpc_channel_credentials *cr
 	};
 	grpc_channel_args args = {.num_args = sizeof(list) / sizeof(list[0]), .args = list};
 
+	char *target;
+
+	if (asprintf(&target, "%s%s", strncmp(address, "unix:", 5) ? "dns:///" : "", address) < 0)
+		return -ENOMEM;
 	if (!sni)
 		args.num_args--;
 	if (s->channel)
 		grpc_channel_destroy(s->channel);
-	s->channel = grpc_channel_create(s->target, credentials, &args);
+	s->channel = grpc_channel_create(target, credentials, &args);
+	free(target);
+	return 0;
 }
 
 static void stream_open_queue(struct weft_xds_stream *s)
@@ -310,20 +317,47 @@ static void stream_open_queue(struct weft_xds_stream *s)
 					   gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
 }
 
+static int addresses_check(const struct weft_xds_stream_conf *conf, struct weft_diag *diag)
+{
+	for (size_t i = 0; i <= conf->n_more; i++) {
+		const char *address = i ? conf->more[i - 1] : conf->address;
+
+		if (!address_is_valid(address))
+			return weft_diag_add(diag, -EINVAL, address, NULL,
+					     "not HOST:PORT, [IPV6]:PORT or unix:///PATH");
+	}
+	return 0;
+}
+
+static int addresses_copy(struct weft_xds_stream *s, const struct weft_xds_stream_conf *conf)
+{
+	s->addresses = calloc(1 + conf->n_more, sizeof(*s->addresses));
+	if (!s->addresses)
+		return -ENOMEM;
+	for (size_t i = 0; i <= conf->n_more; i++) {
+		s->addresses[i] = strdup(i ? conf->more[i - 1] : conf->address);
+		if (!s->addresses[i])
+			return -ENOMEM;
+		s->n_addresses++;
+	}
+	s->stats.address = s->addresses[0];
+	return 0;
+}
+
 int weft_xds_stream_new(const struct weft_xds_stream_conf *conf, struct weft_diag *diag,
 			struct weft_xds_stream **ret)
 {
 	struct weft_xds_stream *s;
-	int err = 0;
+	int err = addresses_check(conf, diag);
 
-	if (!address_is_valid(conf->address))
-		return weft_diag_add(diag, -EINVAL, conf->address, NULL,
-				     "not HOST:PORT, [IPV6]:PORT or unix:///PATH");
+	if (err)
+		return err;
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return -ENOMEM;
 	s->conf = *conf;
 	s->conf.address = NULL;
+	s->conf.more = NULL;
 	s->conf.tls = NULL;
 	s->conf.token_file = NULL;
 	if (!s->conf.backoff_base_ms)
@@ -336,11 +370,7 @@ int weft_xds_stream_new(const struct weft_xds_stream_conf *conf, struct weft_dia
 	gpr_set_log_function(grpc_log);
 	grpc_init();
 	stream_open_queue(s);
-	if (asprintf(&s->target, "%s%s", strncmp(conf->address, "unix:", 5) ? "dns:///" : "",
-		     conf->address) < 0) {
-		s->target = NULL;
-		err = -ENOMEM;
-	}
+	err = addresses_copy(s, conf);
 	if (!err)
 		err = stream_auth_new(conf, diag, &s->auth);
 	if (!err)
@@ -370,6 +400,8 @@ void weft_xds_stream_free(struct weft_xds_stream *s)
 	grpc_shutdown();
 	pthread_mutex_destroy(&s->lock);
 	pthread_cond_destroy(&s->done);
-	free(s->target);
+	for (size_t i = 0; i < s->n_addresses; i++)
+		free(s->addresses[i]);
+	free(s->addresses);
 	free(s);
 }

@@ -47,6 +47,13 @@ struct weft_xds_tls {
 struct weft_xds_stream_conf {
 	/* "host:port", "10.0.0.1:15010", "[::1]:15010" or "unix:///path". Copied. */
 	const char *address;
+	/*
+	 * Further servers, in order. One that an attempt gets no response from is followed by the
+	 * next at once, the last by the first after the backoff; after a stream with responses it
+	 * starts again with the first. Copied.
+	 */
+	const char *const *more;
+	size_t n_more;
 	const struct weft_xds_tls *tls; /* NULL: plaintext */
 	/*
 	 * Sent as "authorization: Bearer" with each RPC, so that a token that was renewed counts
@@ -77,6 +84,7 @@ struct weft_xds_stream_stats {
 	uint64_t failures; /* of them, ended without a single response */
 	uint64_t received, received_bytes, sent, sent_bytes; /* messages */
 	uint64_t resets; /* RPCs ended by us: undecodable response, out of memory */
+	const char *address; /* of the newest attempt; lives as long as the stream */
 	bool connected;
 	int64_t since_ms;     /* of the last change of `connected`, ms since the epoch */
 	char last_error[WEFT_XDS_ERROR_MAX]; /* "" when never */

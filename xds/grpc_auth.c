@@ -24,10 +24,13 @@ struct files {
 
 struct stream_auth {
 	bool tls;
-	char *ca_file, *cert_file, *key_file, *sni, *token_file;
-	char **names; /* sans, or the sni */
+	char *ca_file, *cert_file, *key_file, *token_file;
+	char *sni;    /* NULL: the host of the address */
+	char **names; /* sans; none: the sni */
 	size_t n_names;
-	struct files now; /* of the stream's channel */
+	/* Of the stream's channel. */
+	struct files now;
+	size_t which;
 };
 
 /* Lives as long as a channel that uses it; all in it is its own. */
@@ -106,9 +109,11 @@ static void verifier_free(void *ctx)
 	free(v);
 }
 
-static int verifier_new(const struct stream_auth *a, const char *ca, struct weft_diag *diag,
-			struct verifier **ret)
+static int verifier_new(const struct stream_auth *a, const char *ca, const char *sni,
+			struct weft_diag *diag, struct verifier **ret)
 {
+	const char *const *names = a->n_names ? (const char *const *)a->names : &sni;
+	size_t n = a->n_names ? a->n_names : 1;
 	struct verifier *v = calloc(1, sizeof(*v));
 	int err;
 
@@ -120,12 +125,12 @@ static int verifier_new(const struct stream_auth *a, const char *ca, struct weft
 							  .destruct = verifier_free};
 	err = weft_xds_trust_new(a->ca_file, ca, diag, &v->trust);
 	if (!err)
-		err = names_copy((const char *const *)a->names, a->n_names, &v->names);
+		err = names_copy(names, n, &v->names);
 	if (err) {
 		verifier_free(v);
 		return err;
 	}
-	v->n_names = a->n_names;
+	v->n_names = n;
 	*ret = v;
 	return 0;
 }
@@ -205,40 +210,66 @@ static const char *system_roots(void)
 	return file ? file : files[0];
 }
 
+/* "host" of "host:port" and of "[::1]:port"; NULL when out of memory. */
+static char *host_of(const char *address)
+{
+	const char *end = strrchr(address, ':');
+
+	if (*address == '[')
+		return strndup(address + 1, (size_t)(end - address) - 2);
+	return strndup(address, (size_t)(end - address));
+}
+
+static int plain_open(struct weft_xds_stream *s)
+{
+	grpc_channel_credentials *credentials = grpc_insecure_credentials_create();
+	int err = stream_open_channel(s, credentials, NULL);
+
+	grpc_channel_credentials_release(credentials);
+	return err;
+}
+
+static int tls_open(struct weft_xds_stream *s, const struct files *f, struct weft_diag *diag)
+{
+	const struct stream_auth *a = s->auth;
+	char *sni = a->sni ? strdup(a->sni) : host_of(s->addresses[s->which]);
+	grpc_channel_credentials *credentials;
+	struct verifier *v;
+	int err = sni ? verifier_new(a, f->ca, sni, diag, &v) : -ENOMEM;
+
+	if (!err) {
+		credentials = credentials_new(f, v);
+		err = stream_open_channel(s, credentials, sni);
+		grpc_channel_credentials_release(credentials);
+	}
+	free(sni);
+	return err;
+}
+
 int stream_auth_channel(struct weft_xds_stream *s, struct weft_diag *diag)
 {
 	struct stream_auth *a = s->auth;
-	grpc_channel_credentials *credentials;
-	struct verifier *v;
-	struct files f;
+	bool same = s->channel && a->which == s->which;
+	struct files f = {0};
 	int err;
 
-	if (!a->tls) {
-		if (s->channel)
-			return 0;
-		credentials = grpc_insecure_credentials_create();
-		stream_open_channel(s, credentials, NULL);
-		grpc_channel_credentials_release(credentials);
+	if (!a->tls && same)
 		return 0;
-	}
-	err = files_read(a, diag, &f);
-	if (err)
-		return err;
-	if (s->channel && same_text(f.ca, a->now.ca) && same_text(f.cert, a->now.cert) &&
-	    same_text(f.key, a->now.key)) {
+	err = a->tls ? files_read(a, diag, &f) : 0;
+	if (!err && a->tls && same && same_text(f.ca, a->now.ca) &&
+	    same_text(f.cert, a->now.cert) && same_text(f.key, a->now.key)) {
 		files_free(&f);
 		return 0;
 	}
-	err = verifier_new(a, f.ca, diag, &v);
+	if (!err)
+		err = a->tls ? tls_open(s, &f, diag) : plain_open(s);
 	if (err) {
 		files_free(&f);
 		return err;
 	}
-	credentials = credentials_new(&f, v);
-	stream_open_channel(s, credentials, a->sni);
-	grpc_channel_credentials_release(credentials);
 	files_free(&a->now);
 	a->now = f;
+	a->which = s->which;
 	return 0;
 }
 
@@ -263,16 +294,6 @@ int stream_auth_headers(const struct stream_auth *a, struct weft_xds_metadata *m
 
 /* ---- life ---- */
 
-/* "host" of "host:port" and of "[::1]:port"; NULL when out of memory. */
-static char *host_of(const char *address)
-{
-	const char *end = strrchr(address, ':');
-
-	if (*address == '[')
-		return strndup(address + 1, (size_t)(end - address) - 2);
-	return strndup(address, (size_t)(end - address));
-}
-
 static int copy(const char *from, char **ret)
 {
 	*ret = from ? strdup(from) : NULL;
@@ -283,9 +304,13 @@ static int tls_check(const struct weft_xds_stream_conf *conf, struct weft_diag *
 {
 	const struct weft_xds_tls *tls = conf->tls;
 
-	if (!tls->sni && !strncmp(conf->address, "unix:", 5))
-		return weft_diag_add(diag, -EINVAL, conf->address, "sni",
-				     "is required for TLS on a unix socket");
+	for (size_t i = 0; !tls->sni && i <= conf->n_more; i++) {
+		const char *address = i ? conf->more[i - 1] : conf->address;
+
+		if (!strncmp(address, "unix:", 5))
+			return weft_diag_add(diag, -EINVAL, address, "sni",
+					     "is required for TLS on a unix socket");
+	}
 	if (!tls->cert_file != !tls->key_file)
 		return weft_diag_add(diag, -EINVAL, conf->address,
 				     tls->cert_file ? "key" : "certificate",
@@ -302,16 +327,12 @@ static int tls_copy(struct stream_auth *a, const struct weft_xds_stream_conf *co
 		err = copy(tls->cert_file, &a->cert_file);
 	if (!err)
 		err = copy(tls->key_file, &a->key_file);
-	if (!err) {
-		a->sni = tls->sni ? strdup(tls->sni) : host_of(conf->address);
-		err = a->sni ? 0 : -ENOMEM;
-	}
+	if (!err)
+		err = copy(tls->sni, &a->sni);
 	if (!err && tls->n_sans)
 		err = names_copy(tls->sans, tls->n_sans, &a->names);
-	else if (!err)
-		err = names_copy((const char *const *)&a->sni, 1, &a->names);
 	if (!err)
-		a->n_names = tls->n_sans ? tls->n_sans : 1;
+		a->n_names = tls->n_sans;
 	return err;
 }
 

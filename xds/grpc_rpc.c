@@ -71,10 +71,24 @@ static bool rpc_start_batches(struct weft_xds_stream *s)
 	       rpc_batch(r, &headers, 1, TAG_HEADERS);
 }
 
-static void backoff_next(struct weft_xds_stream *s, const char *why)
+/* Which server is next; false: it is to be tried without delay. */
+static bool address_next(struct weft_xds_stream *s, bool answered)
+{
+	s->which = answered || s->which + 1 == s->n_addresses ? 0 : s->which + 1;
+	return s->which == 0;
+}
+
+static void backoff_next(struct weft_xds_stream *s, const char *why, bool answered)
 {
 	uint32_t random = 0;
 	int64_t delay;
+
+	if (!address_next(s, answered)) {
+		s->attempt_at = stream_now(s);
+		if (s->conf.disconnected)
+			s->conf.disconnected(s->conf.ctx, why, 0);
+		return;
+	}
 
 	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
 		random = (uint32_t)stream_now(s);
@@ -118,6 +132,7 @@ void rpc_begin(struct weft_xds_stream *s)
 	r->details = grpc_empty_slice();
 	pthread_mutex_lock(&s->lock);
 	s->stats.attempts++;
+	s->stats.address = s->addresses[s->which];
 	pthread_mutex_unlock(&s->lock);
 	if (rpc_prepare(s)) {
 		r->ended = true;
@@ -176,6 +191,7 @@ void rpc_end(struct weft_xds_stream *s)
 {
 	char why[sizeof(s->stats.last_error)];
 	struct rpc *r = &s->rpc;
+	bool answered;
 
 	rpc_describe(r, why, sizeof(why));
 	if (r->up)
@@ -188,8 +204,9 @@ void rpc_end(struct weft_xds_stream *s)
 	s->stats.connected = false;
 	memcpy(s->stats.last_error, why, sizeof(why));
 	pthread_mutex_unlock(&s->lock);
+	answered = r->answered;
 	rpc_free(r);
-	backoff_next(s, why);
+	backoff_next(s, why, answered);
 }
 
 void rpc_send_next(struct weft_xds_stream *s)

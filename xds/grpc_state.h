@@ -53,7 +53,9 @@ struct stream_auth;
 
 struct weft_xds_stream {
 	struct weft_xds_stream_conf conf;
-	char *target;
+	char **addresses; /* in order */
+	size_t n_addresses;
+	size_t which; /* to be tried, or in use; of the thread */
 	struct stream_auth *auth;
 	grpc_completion_queue *cq;
 	grpc_channel *channel, *bell_channel;
@@ -75,15 +77,17 @@ struct weft_xds_stream {
 
 int64_t stream_now(const struct weft_xds_stream *s);
 
-/* The channel of these credentials (not owned); replaces the one before. */
-void stream_open_channel(struct weft_xds_stream *s, grpc_channel_credentials *credentials,
-			 const char *sni);
+/* The channel to the address of the moment, with these credentials (not owned); replaces the one
+ * before. -ENOMEM. */
+int stream_open_channel(struct weft_xds_stream *s, grpc_channel_credentials *credentials,
+			const char *sni);
 
 /* grpc_auth.c, all on the stream's thread or before it */
 int stream_auth_new(const struct weft_xds_stream_conf *conf, struct weft_diag *diag,
 		    struct stream_auth **ret);
 void stream_auth_free(struct stream_auth *a);
-/* Opens the stream's channel, anew when a file has changed since. Not while there is a call. */
+/* Opens the stream's channel, anew when a file or the address has changed since. Not while there is
+ * a call. */
 int stream_auth_channel(struct weft_xds_stream *s, struct weft_diag *diag);
 /* The headers that say who we are. */
 int stream_auth_headers(const struct stream_auth *a, struct weft_xds_metadata *md,

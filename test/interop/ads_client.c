@@ -6,7 +6,7 @@
  *   ads_client ADDRESS [--node ID] [--metadata JSON] [--refuse TYPE/NAME]
  *              [--header KEY=VALUE] [--backoff BASE,MAX] [--ca FILE] [--sni NAME] [--san NAME]
  *              [--cert FILE] [--key FILE] [--token FILE] [--token-plaintext FILE]
- *              [--variant sotw]
+ *              [--variant sotw] [--more ADDRESS]
  *
  * Reads commands from standard input: "dump", "quit" (as end of file).
  */
@@ -31,6 +31,7 @@ struct client {
 	struct weft_xds_tls tls; /* used when it names authorities */
 	const char *san;
 	bool sotw;
+	const char *more;
 	unsigned int publishes;
 };
 
@@ -203,6 +204,12 @@ static int parse_arguments(int argc, char **argv, struct client *c, struct weft_
 	for (int i = 2; i < argc; i += 2) {
 		if (parse_credential(argv[i], argv[i + 1], c, conf))
 			continue;
+		if (!strcmp(argv[i], "--more")) {
+			c->more = argv[i + 1];
+			conf->more = &c->more;
+			conf->n_more = 1;
+			continue;
+		}
 		if (!strcmp(argv[i], "--variant") && !strcmp(argv[i + 1], "sotw")) {
 			c->sotw = true;
 			continue;
@@ -258,7 +265,7 @@ int main(int argc, char **argv)
 			"[--refuse TYPE/NAME] [--header KEY=VALUE] [--backoff BASE,MAX] [--ca "
 			"FILE] "
 			"[--sni NAME] [--san NAME] [--cert FILE] [--key FILE] [--token FILE] "
-			"[--token-plaintext FILE] [--variant sotw]\n",
+			"[--token-plaintext FILE] [--variant sotw] [--more ADDRESS]\n",
 			argv[0]);
 		return 2;
 	}

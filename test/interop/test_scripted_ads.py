@@ -132,6 +132,32 @@ class ScriptedAds(unittest.TestCase):
         s.close()
         self.assertLessEqual(self.client.event("disconnected")["retry_ms"], 50)
 
+    def test_servers_in_order(self):
+        self.server = Server()
+        first = Server()
+        self.addCleanup(lambda: first.stop())
+        address = "127.0.0.1:%d" % first.port
+        self.client = Client(address, "--more", "127.0.0.1:%d" % self.server.port)
+        self.serve(first.session())
+        # It goes: the first is asked again, in vain, and the second at once.
+        first.stop()
+        self.client.event("disconnected")
+        e = self.client.event("disconnected")
+        self.assertEqual(e["retry_ms"], 0)
+        s = self.server.session()
+        self.assertEqual(s.next(CDS).versions, {"a": "c1"})
+        self.assertEqual(len(self.client.dump()["items"]), 4)
+        s.send(CDS, "m1")
+        while not s.requests.empty() or s.next().nonce != "m1":
+            pass
+        # The first is back, and is the first again.
+        first = Server(address)
+        s.close()
+        self.assertEqual(first.session().next(CDS).versions, {"a": "c1"})
+        # A server that is there but says nothing is no better than none.
+        first.stop()
+        self.server.session()
+
     def test_undecodable_response_resets_the_stream(self):
         s = self.start()
         s.next(CDS)

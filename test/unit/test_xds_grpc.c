@@ -33,6 +33,7 @@ struct owner {
 	atomic_uint failures;
 	atomic_int stop_result, nested_result;
 	int64_t retry_max;
+	unsigned int at_once, tried[3]; /* of three servers, by the letter of their sockets */
 	bool no_credentials;
 };
 
@@ -46,7 +47,16 @@ static void on_disconnected(void *ctx, const char *why, int64_t retry_ms)
 {
 	struct owner *o = ctx;
 	unsigned int calls = 0;
+	struct weft_xds_stream_stats stats;
 
+	weft_xds_stream_stats(o->s, &stats);
+	if (!strcmp(stats.address, "unix:///nonexistent/b.sock"))
+		o->tried[1]++;
+	else if (!strcmp(stats.address, "unix:///nonexistent/c.sock"))
+		o->tried[2]++;
+	else
+		o->tried[0]++;
+	o->at_once += !retry_ms;
 	assert_true(*why);
 	if (retry_ms > o->retry_max)
 		o->retry_max = retry_ms;
@@ -68,12 +78,15 @@ static int on_metadata(void *ctx, struct weft_xds_metadata *md)
 	return 0;
 }
 
-static int owner_new(const char *address, struct owner *o)
+static int owner_new_more(const char *address, const char *const *more, size_t n_more,
+			  struct owner *o)
 {
 	static const struct weft_delta_ops ops = {.publish = publish};
 	static const struct weft_delta_node node = {.id = "x"};
 	struct weft_xds_stream_conf conf = {
 		.address = address,
+		.more = more,
+		.n_more = n_more,
 		.metadata = on_metadata,
 		.disconnected = on_disconnected,
 		.ctx = o,
@@ -92,6 +105,11 @@ static int owner_new(const char *address, struct owner *o)
 		weft_delta_free(o->d);
 	}
 	return err;
+}
+
+static int owner_new(const char *address, struct owner *o)
+{
+	return owner_new_more(address, NULL, 0, o);
 }
 
 static void owner_free(struct owner *o)
@@ -227,6 +245,29 @@ static void attempt_without_credentials_fails(void **state)
 	owner_free(&o);
 }
 
+/* Each in turn, the next one at once; the delay comes after the last. */
+static void servers_are_tried_in_order(void **state)
+{
+	static const char *const more[] = {"unix:///nonexistent/b.sock",
+					   "unix:///nonexistent/c.sock"};
+	struct weft_xds_stream_stats stats;
+	struct owner o;
+
+	(void)state;
+	assert_int_equal(owner_new_more(NOBODY, more, 2, &o), 0);
+	weft_xds_stream_stats(o.s, &stats);
+	assert_string_equal(stats.address, NOBODY);
+	assert_int_equal(weft_xds_stream_start(o.s), 0);
+	wait_failures(&o, 9);
+	assert_int_equal(weft_xds_stream_stop(o.s, 5000), 0);
+	assert_true(o.at_once >= 6);
+	for (int i = 0; i < 3; i++)
+		assert_true(o.tried[i] >= 2);
+	owner_free(&o);
+	assert_int_equal(owner_new_more(NOBODY, (const char *const[]){"no address"}, 1, &o),
+			 -EINVAL);
+}
+
 struct gate {
 	pthread_mutex_t lock;
 };
@@ -282,6 +323,7 @@ int main(void)
 		cmocka_unit_test(calls_run_on_the_thread),
 		cmocka_unit_test(stop_releases_callers),
 		cmocka_unit_test(attempt_without_credentials_fails),
+		cmocka_unit_test(servers_are_tried_in_order),
 		cmocka_unit_test(stop_is_bounded),
 	};
 
