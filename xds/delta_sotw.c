@@ -103,7 +103,10 @@ static bool value_length(struct bytes *b, unsigned int wire, uint64_t *ret)
 /* The name inside a resource, before it is known whether the rest of it is in order; "": none. */
 static char *name_read(const ProtobufCBinaryData *data)
 {
-	struct bytes b = {data->data, data->data + data->len};
+	static const uint8_t nothing[1];
+	/* protobuf-c has NULL for no bytes. */
+	const uint8_t *start = data->data ? data->data : nothing;
+	struct bytes b = {start, start + data->len};
 	const uint8_t *name = NULL;
 	uint64_t key, len, name_len = 0;
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The delta client against istiod-local (environment variable ISTIOD_LOCAL) with its example mesh."""
+"""The client, in both variants, against istiod-local (environment variable ISTIOD_LOCAL) with its example mesh."""
 import os
 import shutil
 import signal
@@ -22,6 +22,7 @@ CLUSTER = "outbound|8080|v2|reviews.shop.svc.cluster.local"
 
 class Istiod(unittest.TestCase):
     maxDiff = None
+    VARIANT = ()
 
     def setUp(self):
         self.folder = tempfile.TemporaryDirectory()
@@ -44,7 +45,7 @@ class Istiod(unittest.TestCase):
             self.fail("istiod-local did not start: %s" % "".join(log[-10:]))
         self.reader = threading.Thread(target=lambda: [None for _ in self.server.stdout], daemon=True)
         self.reader.start()
-        self.client = Client(line.split()[1], "--node", NODE, "--metadata", METADATA)
+        self.client = Client(line.split()[1], "--node", NODE, "--metadata", METADATA, *self.VARIANT)
         self.addCleanup(self.stop_client)
 
     def stop_client(self):
@@ -109,6 +110,10 @@ class Istiod(unittest.TestCase):
         d = self.wait(lambda d: not self.has(d, "Cluster", CLUSTER))
         self.assertFalse(self.has(d, "ClusterLoadAssignment", CLUSTER))
         self.assertEqual(d["nacks"], 0)
+
+
+class IstiodSotw(Istiod):
+    VARIANT = ("--variant", "sotw")
 
 
 if __name__ == "__main__":
