@@ -11,7 +11,7 @@ const struct weft_field_row weft_fields_route[] = {
 	      "allow_credentials filter_enabled shadow_enabled allow_private_network_access "
 	      "forward_not_matching_preflights"),
 	MESSAGE("envoy.config.route.v3.DirectResponseAction"),
-	KERNEL("status body"),
+	KERNEL("status body body_format"),
 	MESSAGE("envoy.config.route.v3.FilterConfig"),
 	KERNEL("config is_optional disabled"),
 	MESSAGE("envoy.config.route.v3.HeaderMatcher"),

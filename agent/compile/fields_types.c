@@ -49,6 +49,11 @@ const struct weft_field_row weft_fields_types[] = {
 	KERNEL("protocol address port_value ipv4_compat"),
 	MESSAGE("envoy.config.core.v3.SelfConfigSource"),
 	AGENT("transport_api_version"),
+	MESSAGE("envoy.config.core.v3.JsonFormatOptions"),
+	QUIET("sort_properties", "always in order, as Envoy has them"),
+	MESSAGE("envoy.config.core.v3.SubstitutionFormatString"),
+	AGENT("text_format json_format text_format_source omit_empty_values content_type "
+	      "json_format_options"),
 	MESSAGE("envoy.config.core.v3.TransportSocket"),
 	KERNEL("name typed_config"),
 	MESSAGE("envoy.config.core.v3.TypedExtensionConfig"),

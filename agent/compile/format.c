@@ -54,6 +54,7 @@ static const struct command commands[] = {
 	ADDRESS("DOWNSTREAM_REMOTE", WEFT_PIECE_REMOTE),
 	ADDRESS("DOWNSTREAM_DIRECT_REMOTE", WEFT_PIECE_DIRECT_REMOTE),
 	ADDRESS("DOWNSTREAM_LOCAL", WEFT_PIECE_LOCAL),
+	{"LOCAL_REPLY_BODY", WEFT_PIECE_BODY, 0, PARAMS_NONE, false},
 	C("HOSTNAME", PARAMS_NONE, false),
 	C("ENVIRONMENT", PARAMS_REQUIRED, true),
 	/* no trailer has come when headers are changed */
@@ -86,6 +87,9 @@ struct reader {
 	struct weft_build *b;
 	const char *field;
 	bool dash; /* what has no value is "-" */
+	bool body; /* of a reply's body, which is `local` where that is known */
+	const struct weft_format_local *local;
+	uint32_t n_command, n_nothing, n_literal;
 	struct weft_img_piece piece[WEFT_PIECES_MAX];
 	uint32_t n;
 	char *text;
@@ -242,6 +246,7 @@ static void constant_add(struct reader *r, const struct token *t)
 		if (!value)
 			value = "-"; /* as Envoy says of a variable that is not set */
 	}
+	r->n_nothing += !var && strcmp(name, "HOSTNAME") && strcmp(name, "ENVIRONMENT");
 	text_add(r, value, strnlen(value, t->max));
 	free(var);
 }
@@ -252,8 +257,13 @@ static void command_add(struct reader *r, const struct token *t)
 		.kind = t->command->kind, .max = t->max, .flags = t->command->flags};
 	struct weft_img_piece *out;
 
+	r->n_command++;
 	if (!t->command->kind) {
 		constant_add(r, t);
+		return;
+	}
+	if (p.kind == WEFT_PIECE_BODY && r->local) {
+		text_add(r, r->local->text, r->local->len);
 		return;
 	}
 	switch (p.kind) {
@@ -345,7 +355,7 @@ static const char *command_read(struct reader *r, const char *s)
 		return NULL;
 	}
 	t.command = command_find(name, len);
-	if (!t.command)
+	if (!t.command || (t.command->kind == WEFT_PIECE_BODY && !r->body))
 		weft_build_fail(r->b, r->field, "unsupported: command %%%.*s%%", (int)len, name);
 	else if (t.command->params == PARAMS_REQUIRED && !t.params_len)
 		weft_build_fail(r->b, r->field, "%%%.*s%% requires parameters", (int)len, name);
@@ -358,42 +368,58 @@ static const char *command_read(struct reader *r, const char *s)
 	return end;
 }
 
-static void format_read(struct weft_build *b, const char *text, bool dash, const char *field,
-			struct weft_img_header *ret)
+/* The text ends with a NUL. */
+static void format_read(struct reader *r, const char *text, struct weft_img_header *ret)
 {
-	struct reader r = {.b = b, .field = field, .dash = dash};
-
 	while (text && *text) {
 		if (*text == '%' && text[1] != '%') {
-			text = command_read(&r, text + 1);
+			text = command_read(r, text + 1);
 			continue;
 		}
-		text_add(&r, text, 1);
+		text_add(r, text, 1);
+		r->n_literal++;
 		text += *text == '%' ? 2 : 1;
 	}
-	if (!r.n) {
-		ret->value = weft_build_bytes(b, r.text, r.text_len);
+	if (!r->n) {
+		ret->value = weft_build_bytes(r->b, r->text, r->text_len);
 	} else {
-		text_end(&r);
-		ret->n_piece = r.n;
-		ret->piece = weft_build_put(b, r.piece, r.n * sizeof(*r.piece));
+		text_end(r);
+		ret->n_piece = r->n;
+		ret->piece = weft_build_put(r->b, r->piece, r->n * sizeof(*r->piece));
 	}
-	free(r.text);
+	free(r->text);
 }
 
 void weft_build_format(struct weft_build *b, const char *text, const char *field,
 		       struct weft_img_header *ret)
 {
-	format_read(b, text, false, field, ret);
+	struct reader r = {.b = b, .field = field};
+
+	format_read(&r, text, ret);
+}
+
+enum weft_format_whole weft_build_format_body(struct weft_build *b, const char *text, bool dash,
+					      const struct weft_format_local *local,
+					      const char *field, struct weft_img_header *ret)
+{
+	struct reader r = {.b = b, .field = field, .dash = dash, .body = true, .local = local};
+
+	if (dash)
+		ret->flags |= WEFT_HEADER_DASH;
+	format_read(&r, text, ret);
+	if (r.n_command != 1 || r.n_literal)
+		return WEFT_FORMAT_MIXED;
+	return r.n_nothing ? WEFT_FORMAT_NOTHING : WEFT_FORMAT_ALONE;
 }
 
 uint32_t weft_build_format_alone(struct weft_build *b, const char *text, bool dash,
 				 const char *field)
 {
 	struct weft_img_header h = {.flags = dash ? WEFT_HEADER_DASH : 0};
+	struct reader r = {.b = b, .field = field, .dash = dash};
 
 	if (!text || !*text)
 		return 0;
-	format_read(b, text, dash, field, &h);
+	format_read(&r, text, &h);
 	return weft_build_put(b, &h, sizeof(h));
 }

@@ -37,10 +37,11 @@ json_t *weft_image_reply(uint32_t off)
 	if (!off)
 		return json_null();
 	body = r->head_off == r->insert_off ? r->len - r->head_len : 0;
-	return json_pack("{s:i, s:o, s:o, s:b, s:o}", "status", (int)r->status, "head",
+	return json_pack("{s:i, s:o, s:o, s:b, s:o, s:o*}", "status", (int)r->status, "head",
 			 weft_image_text((struct weft_img_str){r->data, r->len - body}), "body",
 			 weft_image_text((struct weft_img_str){r->data + r->len - body, body}),
-			 "closes", r->flags & WEFT_REPLY_CLOSES, "details", weft_image_text(r->details));
+			 "closes", r->flags & WEFT_REPLY_CLOSES, "details",
+			 weft_image_text(r->details), "body_format", r->body ? json_true() : NULL);
 }
 
 static json_t *bucket_json(const struct weft_img_bucket *b)

@@ -229,7 +229,13 @@ static void head_write(struct weft_build *b, FILE *f, const struct weft_reply_te
 		t->extra ? t->extra : "");
 	lines_write(b, f, t);
 	if (!no_length && t->body_len)
-		fprintf(f, "content-length: %zu\r\ncontent-type: text/plain\r\n", t->body_len);
+		fprintf(f, "content-length: %zu\r\n", t->body_len);
+	if (t->body_len)
+		fprintf(f, "content-type: %.*s\r\n",
+			t->content_type.len ? (int)t->content_type.len : 10,
+			t->content_type.len
+				? (const char *)weft_store_at(b->store, t->content_type.off)
+				: "text/plain");
 	fflush(f);
 	p->date_off = p->len + strlen("date: ");
 	fprintf(f, "date: %*s\r\n", (int)WEFT_DATE_LEN, "");
@@ -270,10 +276,9 @@ uint32_t weft_build_reply(struct weft_build *b, const struct weft_reply_text *t)
 		return 0;
 	}
 	head_write(b, f, t, &p);
-	if (!no_body && t->body_len) {
-		fwrite(t->body, 1, t->body_len, f);
+	fwrite(t->body_len ? t->body : "", 1, t->body_len, f);
+	if (!no_body)
 		p.end += t->body_len;
-	}
 	head_request_write(f, t, &p);
 	if (fclose(f))
 		b->err = b->err ? b->err : -ENOMEM;
@@ -287,6 +292,9 @@ uint32_t weft_build_reply(struct weft_build *b, const struct weft_reply_text *t)
 		r.len = (uint32_t)p.end;
 		r.data = weft_build_put(b, p.data, p.len);
 		r.details = weft_build_str(b, t->details);
+		r.body = t->format;
+		r.body_len = (uint32_t)t->body_len;
+		r.content_type = t->content_type;
 		for (size_t i = 0; i < t->n_add && !r.add; i++) {
 			if (append_action(t->add[i]) != ACTION_ADD)
 				r.add = weft_build_headers(b, t->n_add, t->add, t->add_field);

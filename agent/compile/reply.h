@@ -11,6 +11,8 @@ struct weft_reply_text {
 	const void *body;
 	size_t body_len;
 	const char *details; /* Envoy's response code details */
+	uint32_t format;     /* weft_img_body that makes another body of it, 0: none */
+	struct weft_img_str content_type; /* as of weft_img_reply */
 	const char *extra;   /* further header lines, each with its line end, or NULL */
 	size_t n_add;	     /* response_headers_to_add */
 	Envoy__Config__Core__V3__HeaderValueOption **add;

@@ -6,6 +6,7 @@
 #include "agent/compile/filter.h"
 #include "agent/compile/parts.h"
 #include "agent/compile/reply.h"
+#include "agent/compile/reply_body.h"
 #include "agent/regex/regex.h"
 
 typedef Envoy__Config__Route__V3__Route route;
@@ -67,22 +68,15 @@ static uint32_t direct_build(struct weft_build *b,
 	struct weft_reply_text text = {.status = d->status, .details = "direct_response"};
 	char at[WEFT_FIELD_MAX];
 
+	struct weft_format_local local;
+	struct weft_img_body body;
+	const struct weft_img_header *h;
+
 	weft_build_fields(b, &d->base, field);
-	if (d->body) {
-		switch (d->body->specifier_case) {
-		case ENVOY__CONFIG__CORE__V3__DATA_SOURCE__SPECIFIER_INLINE_STRING:
-			text.body = d->body->inline_string;
-			text.body_len = strlen(d->body->inline_string);
-			break;
-		case ENVOY__CONFIG__CORE__V3__DATA_SOURCE__SPECIFIER_INLINE_BYTES:
-			text.body = d->body->inline_bytes.data;
-			text.body_len = d->body->inline_bytes.len;
-			break;
-		default:
-			weft_build_fail(b, weft_field(at, field, "body"),
-					"unsupported: only inline_string and inline_bytes");
-		}
-	}
+	if (!weft_build_source(b, d->body, weft_field(at, field, "body"), &local))
+		return 0;
+	text.body = local.text;
+	text.body_len = local.len;
 	if (text.body_len > WEFT_BODY_MAX)
 		weft_build_fail(b, weft_field(at, field, "body"), "more than %u bytes",
 				WEFT_BODY_MAX);
@@ -90,7 +84,18 @@ static uint32_t direct_build(struct weft_build *b,
 		weft_build_fail(b, weft_field(at, field, "body"),
 				"response body size is %zu bytes; maximum is %u", text.body_len,
 				b->max_body);
-	return weft_build_reply(b, &text);
+	if (d->body_format) {
+		text.format = weft_build_body(b, d->body_format, &local,
+					      weft_field(at, field, "body_format"), &body);
+		text.content_type = body.content_type;
+		h = !b->err && body.format ? weft_store_at(b->store, body.format) : NULL;
+		if (h && !h->n_piece) { /* the same for all requests */
+			text.format = 0;
+			text.body = h->value.len ? weft_store_at(b->store, h->value.off) : "";
+			text.body_len = h->value.len;
+		}
+	}
+	return b->err ? 0 : weft_build_reply(b, &text);
 }
 
 /* The agent works out its path. */
@@ -101,6 +106,14 @@ static bool redirect_formed(const Envoy__Config__Route__V3__RedirectAction *r)
 	       (r->path_rewrite_specifier_case ==
 			ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__PATH_REWRITE_SPECIFIER_PATH_REWRITE &&
 		*r->path_rewrite);
+}
+
+/* The agent makes its body. */
+static bool direct_formed(const struct weft_build *b, uint32_t action)
+{
+	const struct weft_img_reply *r = action ? weft_store_at(b->store, action) : NULL;
+
+	return r && r->body;
 }
 
 static void action_fill(struct weft_build *b, const route *r, const struct weft_route_scope *scope,
@@ -181,7 +194,8 @@ void weft_build_route(struct weft_build *b, const route *r, uint32_t index,
 	action_fill(b, r, scope, ret, field, &out);
 	if (out.action_kind != WEFT_ACTION_FORWARD)
 		out.response = weft_build_response(b, &scope->changes, NULL);
-	if (out.action_kind == WEFT_ACTION_REDIRECT && redirect_formed(r->redirect))
+	if ((out.action_kind == WEFT_ACTION_REDIRECT && redirect_formed(r->redirect)) ||
+	    (out.action_kind == WEFT_ACTION_DIRECT && direct_formed(b, out.action)))
 		out.response.flags |= WEFT_RESPONSE_FORMED;
 	ret->conditional = out.n_cond != 0;
 	ret->off = weft_build_put(b, &out, sizeof(out));

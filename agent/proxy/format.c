@@ -3,11 +3,12 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 
-#include "agent/compile/format.h"
+#include "agent/compile/reply_body.h"
 #include "agent/proxy/mutate.h"
 
 /* A run of bytes; NULL: nothing there. */
@@ -333,11 +334,13 @@ static struct run piece(const struct format *f, const struct weft_img_piece *p, 
 		return f->resp && f->x && f->x->up ? version : (struct run){0};
 	case WEFT_PIECE_ATTEMPT_COUNT:
 		/* the first is under way when a request is changed */
-		return number(f->x ? (f->resp ? f->x->attempts : 1) : 0, s->number);
+		return number(f->x ? (f->resp || f->local ? f->x->attempts : 1) : 0, s->number);
 	case WEFT_PIECE_ROUTE_NAME:
 		return route_name(f);
 	case WEFT_PIECE_PATH:
 		return path(f, p->flags);
+	case WEFT_PIECE_BODY:
+		return (struct run){(const uint8_t *)f->body, f->body_len};
 	case WEFT_PIECE_QUERY_PARAM:
 		return query_param(f, img_run(p->a));
 	default:
@@ -362,4 +365,47 @@ int format_value(struct worker *w, const struct format *f, const struct weft_img
 		r = buf_add(w, out, got.p, got.n < p[i].max ? got.n : p[i].max);
 	}
 	return r;
+}
+
+/* ---- JSON ---- */
+
+static bool is_number(const struct weft_img_piece *p)
+{
+	return p->kind == WEFT_PIECE_RESPONSE_CODE || p->kind == WEFT_PIECE_ATTEMPT_COUNT ||
+	       (p->kind >= WEFT_PIECE_UPSTREAM_REMOTE && p->kind <= WEFT_PIECE_LOCAL &&
+		p->flags & WEFT_PIECE_ONLY_PORT);
+}
+
+static int escaped_add(struct worker *w, struct buf *out, struct run r, size_t max)
+{
+	size_t n;
+	char *text = weft_json_escape(r.p ? r.p : (const uint8_t *)"", r.n < max ? r.n : max, &n);
+	int e = text ? buf_add(w, out, text, n) : -ENOMEM;
+
+	free(text);
+	return e;
+}
+
+int format_json(struct worker *w, const struct format *f, const struct weft_img_header *h,
+		bool string, struct buf *out, bool *ret_null)
+{
+	const struct weft_img_piece *p = weft_img_at(h->piece);
+	union scratch s;
+	struct run got;
+	int r;
+
+	got = piece(f, p, &s);
+	*ret_null = !string && !got.p;
+	if (*ret_null)
+		return 0;
+	if (!string && is_number(p))
+		return buf_add(w, out, got.p, got.n);
+	r = buf_add(w, out, "\"", 1);
+	for (uint32_t i = 0; !r && i < h->n_piece; i++) {
+		got = piece(f, &p[i], &s);
+		if (!got.p && h->flags & WEFT_HEADER_DASH)
+			got = (struct run){(const uint8_t *)"-", 1};
+		r = escaped_add(w, out, got, p[i].max);
+	}
+	return r ? r : buf_add(w, out, "\"", 1);
 }

@@ -44,6 +44,8 @@ struct reply {
 	const char *body;
 	size_t len;
 	bool close, grpc, head_method;
+	struct weft_img_str type;	    /* content-type whatever rules say; empty: none */
+	const struct weft_img_body *format; /* that makes another body of it, NULL: none */
 };
 
 /*
@@ -139,9 +141,11 @@ static int plain_write(struct down *d, const struct reply *a, struct lines *l)
 	struct line line;
 	int r = 0;
 
-	if (!a->len)
+	if (!a->len || a->type.len)
 		lines_remove(l, "content-type", 12);
-	if (a->len && a->status != 204)
+	if (a->len && a->type.len)
+		r = line_add(w, l->b, "content-type", 12, weft_img_at(a->type.off), a->type.len);
+	if (!r && a->len && a->status != 204)
 		r = buf_printf(w, l->b, "content-length: %zu\r\n", a->len);
 	if (!r && a->len && !lines_find(l, "content-type", 12, l->from, &line))
 		r = buf_printf(w, l->b, "content-type: text/plain\r\n");
@@ -150,8 +154,9 @@ static int plain_write(struct down *d, const struct reply *a, struct lines *l)
 	return r || a->head_method || no_body ? r : buf_add(w, l->b, a->body, a->len);
 }
 
-/* The reply with these lines of rules and filters (each with its end). */
-static int reply_write(struct down *d, const struct reply *a, const void *lines, size_t len)
+/* The reply with these lines of rules and filters (each with its end); its body is as it is sent.
+ */
+static int made_write(struct down *d, const struct reply *a, const void *lines, size_t len)
 {
 	struct worker *w = d->worker;
 	uint32_t status = a->grpc ? 200 : a->status;
@@ -167,6 +172,32 @@ static int reply_write(struct down *d, const struct reply *a, const void *lines,
 		return plain_write(d, a, &l);
 	lines_remove(&l, "content-type", 12);
 	return grpc_write(d, a, &l);
+}
+
+/* The same before its body is put into its form. */
+static int reply_write(struct down *d, const struct reply *a, const void *lines, size_t len)
+{
+	const struct exchange *x = d->x;
+	struct format f = {.d = d,
+			   .x = x,
+			   .req = x && buf_len(&x->head) ? buf_at(&x->head) : NULL,
+			   .req_len = x ? buf_len(&x->head) : 0,
+			   .local = true,
+			   .body = a->body,
+			   .body_len = a->len};
+	struct reply made = *a;
+	struct buf body = {0};
+	int r = 0;
+
+	if (a->format) {
+		r = reply_body_write(d->worker, &f, a->format, &body);
+		made.body = (const char *)buf_at(&body);
+		made.len = buf_len(&body);
+	}
+	if (!r)
+		r = made_write(d, &made, lines, len);
+	buf_free(d->worker, &body);
+	return r;
 }
 
 /* ---- the proxy's own ---- */
@@ -255,7 +286,8 @@ static int grpc_lines(struct worker *w, struct buf *out, const char *head, size_
 	return r;
 }
 
-static size_t body_len(const struct weft_img_reply *r)
+/* Bytes of the body that its plan has. */
+static size_t sent_len(const struct weft_img_reply *r)
 {
 	return r->head_off == r->insert_off ? r->len - r->head_len : 0;
 }
@@ -270,7 +302,7 @@ static int plan_lines(struct down *d, const struct weft_req *req, const struct w
 
 	if (!e) {
 		weft_reply_write(req, plan, text.data);
-		text.end = plan->total - (head_method ? 0 : body_len(r));
+		text.end = plan->total - (head_method ? 0 : sent_len(r));
 		e = grpc_lines(w, ret, (const char *)text.data, text.end);
 	}
 	buf_free(w, &text);
@@ -281,10 +313,12 @@ static struct reply image_reply(const struct weft_img_reply *r, bool grpc, bool 
 {
 	return (struct reply){.status = r->status,
 			      .body = weft_img_at(r->data + r->head_len),
-			      .len = body_len(r),
+			      .len = r->body_len,
 			      .close = close,
 			      .grpc = grpc,
-			      .head_method = head_method};
+			      .head_method = head_method,
+			      .type = r->content_type,
+			      .format = r->body ? weft_img_at(r->body) : NULL};
 }
 
 /* A reply as a gRPC client gets it. */

@@ -43,9 +43,25 @@ struct format {
 	const struct lines *resp; /* NULL: of a request */
 	uint32_t status;	  /* of the response, for %RESP(:status)% */
 	uint32_t code;		  /* %RESPONSE_CODE%: 0 for replies that are made here (Envoy 1.40) */
+	bool local;		  /* of the body of a reply that is made here, */
+	const char *body;	  /* which is this as yet */
+	size_t body_len;
 };
 /* Appends the value to out. -ENOMEM. */
 int format_value(struct worker *w, const struct format *f, const struct weft_img_header *h, struct buf *out);
+
+/*
+ * Appends the value as JSON: null, a number or a string as its one piece is; string: a string
+ * whatever it is. *ret_null: it has none, and nothing was added. -ENOMEM.
+ */
+int format_json(struct worker *w, const struct format *f, const struct weft_img_header *h,
+		bool string, struct buf *out, bool *ret_null);
+
+/* ---- bodies (reply_body.c) ---- */
+
+/* Appends what a weft_img_body makes of f. -ENOMEM. */
+int reply_body_write(struct worker *w, const struct format *f, const struct weft_img_body *b,
+		     struct buf *out);
 
 /* ---- CORS (cors.c) ---- */
 

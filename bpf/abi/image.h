@@ -469,6 +469,7 @@ enum weft_piece_kind {
 	WEFT_PIECE_REMOTE, /* by x-forwarded-for */
 	WEFT_PIECE_DIRECT_REMOTE,
 	WEFT_PIECE_LOCAL,
+	WEFT_PIECE_BODY, /* of the reply, before it is put into its form */
 };
 struct weft_img_piece {
 	__u32 kind;
@@ -516,9 +517,42 @@ struct weft_img_reply {
 	__u32 data;	  /* offset of the bytes */
 	struct weft_img_str details; /* response code details */
 	__u32 add; /* weft_img_headers that data has lines of, of which some replace; 0: they are only added */
+	__u32 body; /* weft_img_body that makes its body, from the one in data; 0: that is it */
+	struct weft_img_str
+		content_type; /* whatever rules say; empty: text/plain, unless they say another */
+	__u32 body_len; /* of the body at head_len, also where a status has none; gRPC has it as
+			   message */
 	__u32 pad;
 };
 #define WEFT_REPLY_CLOSES 1u
+
+/* The body of a reply, made for each request (SubstitutionFormatString); the agent alone does it.
+ */
+struct weft_img_body {
+	struct weft_img_str content_type; /* as of weft_img_reply */
+	__u32 format;			  /* weft_img_header whose value it is, 0: JSON */
+	__u32 flags;
+	__u32 n;
+	__u32 node; /* struct weft_img_json[n] */
+};
+#define WEFT_BODY_OMIT                                                                             \
+	(1u << 0) /* JSON: what has no value is left out, and objects that are empty then */
+/* JSON in the order in which it is written. */
+enum weft_json_kind {
+	WEFT_JSON_TEXT = 1, /* text, as it is written */
+	WEFT_JSON_NULL,
+	WEFT_JSON_VALUE,  /* the one command of format: null, a number or a string */
+	WEFT_JSON_STRING, /* format, as a string */
+	WEFT_JSON_KEY,	  /* text, as it is written; its value follows */
+	WEFT_JSON_OBJECT,
+	WEFT_JSON_LIST,
+	WEFT_JSON_END, /* of the last object or list */
+};
+struct weft_img_json {
+	__u32 kind;
+	__u32 format; /* weft_img_header */
+	struct weft_img_str text;
+};
 #define WEFT_DATE_LEN 29u
 
 /* ---- routes ---- */

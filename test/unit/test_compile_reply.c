@@ -34,7 +34,7 @@ static void test_direct_responses(void **state)
 		      "HTTP/1.1 404 Not Found\r\ndate: \r\nserver: envoy\r\n"
 		      "transfer-encoding: chunked\r\n\r\n");
 	conf_reply_is(&c, "HEAD", "/204", "",
-		      "HTTP/1.1 204 No Content\r\ndate: \r\nserver: envoy\r\n\r\n");
+		      "HTTP/1.1 204 No Content\r\ncontent-type: text/plain\r\ndate: \r\nserver: envoy\r\n\r\n");
 	conf_reply_is(&c, "HEAD", "/304", "",
 		      "HTTP/1.1 304 Not Modified\r\ndate: \r\nserver: envoy\r\nlocation: "
 		      "http://h/304\r\n\r\n");
@@ -48,7 +48,7 @@ static void test_direct_responses(void **state)
 		"server: envoy\r\n\r\n");
 	/* where Envoy sends bytes that no client reads, they are left out */
 	conf_reply_is(&c, "GET", "/204", "",
-		      "HTTP/1.1 204 No Content\r\ndate: \r\nserver: envoy\r\n\r\n");
+		      "HTTP/1.1 204 No Content\r\ncontent-type: text/plain\r\ndate: \r\nserver: envoy\r\n\r\n");
 	conf_reply_is(&c, "GET", "/304", "",
 		      "HTTP/1.1 304 Not Modified\r\ndate: \r\nserver: envoy\r\nlocation: "
 		      "http://h/304\r\n\r\n");
