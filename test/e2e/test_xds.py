@@ -2,6 +2,7 @@
 """Configuration from an xDS server (the scripted one of the interoperation tests), with traffic; the server goes and comes back."""
 import os
 import sys
+import tempfile
 import time
 import unittest
 
@@ -34,7 +35,11 @@ class Xds(Mesh):
     def setUp(self):
         self.ads = ads.Server()
         self.addCleanup(lambda: self.ads.stop())
-        self.agent = lab.Agent(self.world, options=["--xds", f"127.0.0.1:{self.ads.port}", "--node-id", "test-node"], pods=[self.client])
+        folder = tempfile.TemporaryDirectory(prefix="weft-xds-")
+        self.addCleanup(folder.cleanup)
+        cache = os.path.join(folder.name, "cache")
+        self.agent = lab.Agent(self.world, options=["--xds", f"127.0.0.1:{self.ads.port}", "--node-id", "test-node", "--xds-cache", cache],
+                               pods=[self.client])
         self.agent.start()
         self.addCleanup(self.agent.stop)
 
@@ -87,6 +92,33 @@ class Xds(Mesh):
         request = again.next(ads.CDS)
         self.assertEqual(request.versions, {"web": "1"})
         self.assertEqual(self.ask()["status"], 200)
+
+    def test_agent_starts_without_the_server(self):
+        self.serve(self.ads.session())
+        self.wait_status(200)
+        self.agent.stop()
+        port = self.ads.port
+        self.ads.stop()
+        # Nobody says what is to be, but what was is known: the pod is served by it.
+        self.agent.start()
+        self.assertEqual(self.wait_status(200)["headers"]["x-backend"], "server")
+        self.assertTrue(self.agent.call("dump")["sources"]["xds"]["stale"])
+        # The server comes back with other routes; until they are whole every request gets the old answer.
+        self.ads = ads.Server(f"127.0.0.1:{port}")
+        session = self.ads.session()
+        session.next(ads.CDS)
+        session.send(ads.CDS, "c2", [("web", "2", ads.static_cluster("web"))])
+        session.ack(ads.CDS, "c2")
+        session.next(ads.LDS)
+        self.assertEqual(self.job("load", address=ADDRESS, port=LISTENER, connections=4, seconds=1)["errors"], {})
+        session.send(ads.LDS, "l2", [("main", "2", ads.listener("main", LISTENER, "routes"))])
+        session.next(ads.RDS)
+        session.ack(ads.LDS, "l2")
+        self.assertEqual(self.ask()["status"], 200)
+        session.send(ads.RDS, "r2", [("routes", "2", ads.route("routes", "nowhere"))])
+        session.ack(ads.RDS, "r2")
+        self.wait_status(503)
+        self.assertFalse(self.agent.call("dump")["sources"]["xds"]["stale"])
 
 
 if __name__ == "__main__":
