@@ -4,6 +4,7 @@
 /* Bodies of replies by SubstitutionFormatString. */
 
 #include "agent/compile/format.h"
+#include "bpf/abi/body.h"
 #include "envoy/config/core/v3/base.pb-c.h"
 #include "envoy/config/core/v3/substitution_format_string.pb-c.h"
 

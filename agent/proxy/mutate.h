@@ -7,6 +7,7 @@
  */
 
 #include "agent/proxy/internal.h"
+#include "bpf/abi/body.h"
 
 /* ---- lines (lines.c) ---- */
 
