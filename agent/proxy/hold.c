@@ -26,6 +26,7 @@ void hold_begin(struct down *d, const struct weft_req *req, const struct weft_ct
 	h->random = ctx->random;
 	h->n_prepaid = req->dec.n_paid < WEFT_PAID_MAX ? req->dec.n_paid : WEFT_PAID_MAX;
 	memcpy(h->prepaid, req->dec.paid, sizeof(h->prepaid));
+	h->epoch = req->dec.epoch;
 	h->cell = req->dec.delay_cell;
 	if (h->cell) {
 		__atomic_fetch_add(&weft_cell_filter(h->cell)->active, 1, __ATOMIC_RELAXED);
@@ -43,8 +44,7 @@ void hold_resume(const struct down *d, struct weft_ctx *ctx)
 		return;
 	ctx->flags |= WEFT_CTX_DELAYED;
 	ctx->random = h->random;
-	ctx->n_prepaid = h->n_prepaid;
-	memcpy(ctx->prepaid, h->prepaid, sizeof(h->prepaid));
+	slot_prepay(ctx, h->epoch, h->prepaid, h->n_prepaid);
 }
 
 void hold_end(struct down *d)

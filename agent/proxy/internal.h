@@ -179,7 +179,7 @@ enum down_state { DOWN_SNIFF, DOWN_HEAD, DOWN_EXCHANGE, DOWN_TUNNEL, DOWN_CLOSIN
 struct down_hold {
 	bool waits, over;    /* over: it has waited, and goes on */
 	uint32_t cell;	     /* whose place of active_faults it has, 0 none */
-	uint32_t n_prepaid;
+	uint32_t n_prepaid, epoch; /* paid under this one */
 	uint32_t prepaid[WEFT_PAID_MAX];
 	uint64_t random;
 };
@@ -544,6 +544,8 @@ void tcp_close(struct down *d);
 
 /* Takes over what connect left; false: not captured. */
 bool slot_accept(struct down *d, const struct weft_sockaddr *local);
+/* What was paid under an epoch, for ctx; a cell that has another owner since does not count. */
+void slot_prepay(struct weft_ctx *ctx, uint32_t epoch, const uint32_t *paid, uint32_t n);
 /* Uses the kernel's record for the head that begins at byte `position`. true: req->dec is filled. */
 bool slot_record(struct down *d, struct weft_req *req, struct weft_ctx *ctx, uint64_t position);
 /* Gives the connection back to the kernel when it is quiet. */

@@ -68,15 +68,14 @@ static void take(struct weft_req *req, const struct weft_ctx *ctx, const struct 
 	}
 }
 
-/* What a head has paid in an older image; a cell that has another owner since does not count. */
-static void prepay(struct weft_ctx *ctx, const struct weft_record *rec)
+void slot_prepay(struct weft_ctx *ctx, uint32_t epoch, const uint32_t *paid, uint32_t n)
 {
 	ctx->n_prepaid = 0;
-	for (uint32_t i = 0; i < rec->n_paid && i < WEFT_PAID_MAX; i++) {
-		const __u32 *since = &weft_cell_bucket(rec->paid[i])->since;
+	for (uint32_t i = 0; i < n && i < WEFT_PAID_MAX; i++) {
+		const __u32 *since = &weft_cell_bucket(paid[i])->since;
 
-		if (rec->epoch >= __atomic_load_n(since, __ATOMIC_RELAXED))
-			ctx->prepaid[ctx->n_prepaid++] = rec->paid[i];
+		if (epoch >= __atomic_load_n(since, __ATOMIC_RELAXED))
+			ctx->prepaid[ctx->n_prepaid++] = paid[i];
 	}
 }
 
@@ -103,7 +102,7 @@ bool slot_record(struct down *d, struct weft_req *req, struct weft_ctx *ctx, uin
 	d->record = exchange;
 	if (rec.epoch != ctx->epoch || rec.outcome == WEFT_OUTCOME_NONE || exchange != rec.exchange) {
 		/* decided anew, but what this head has paid for is paid */
-		prepay(ctx, &rec);
+		slot_prepay(ctx, rec.epoch, rec.paid, rec.n_paid);
 		ctx->random = rec.random;
 		dropped(d);
 		return false;

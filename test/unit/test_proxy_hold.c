@@ -134,6 +134,51 @@ static void test_active(void **state)
 	fix_close();
 }
 
+#define LIMIT                                                                                      \
+	"{name: l, typed_config: {\"@type\": "                                                     \
+	"type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3."                    \
+	"LocalRateLimit, stat_prefix: s, token_bucket: {max_tokens: 2, fill_interval: 3600s}, "    \
+	"filter_enabled: "                                                                         \
+	"{default_value: {numerator: 100}}, filter_enforced: {default_value: {numerator: 100}}}}"
+
+/* The one bucket that has given a token. */
+static struct weft_cell_bucket *bucket_used(void)
+{
+	const struct weft_state_head *h = weft_state_head();
+	const struct weft_dir_ent *e = (const void *)((const uint8_t *)h + h->dir);
+
+	for (uint32_t i = 0; i < h->n_dir; i++)
+		if (e[i].key && weft_cell_bucket(e[i].cell)->enabled == 1)
+			return weft_cell_bucket(e[i].cell);
+	fail_msg("no bucket");
+	return NULL;
+}
+
+/* What was paid before the wait counts behind it, unless the bucket's place is another's by then.
+ */
+static void test_paid(void **state)
+{
+	int fd;
+
+	(void)state;
+	for (int other = 0; other < 2; other++) {
+		fix_server(upstream);
+		fix_open_http("http_filters: [" LIMIT ", " FAULT ", " ROUTER "],", FIX_ROUTE, "", 1,
+			      1);
+		fd = fix_dial();
+		fix_say(fd, "GET / HTTP/1.1\r\nhost: a\r\n" WAIT "\r\n");
+		assert_true(fix_silent(fd, WAIT_MS / 2));
+		if (other)
+			__atomic_store_n(&bucket_used()->since, ~0u, __ATOMIC_RELAXED);
+		assert_true(fix_hear(fd, &a));
+		assert_int_equal(a.status, 200);
+		ask(fd, "GET", "");
+		assert_int_equal(a.status, other ? 429 : 200);
+		close(fd);
+		fix_close();
+	}
+}
+
 /* A request that waits takes in no body without end; that its client leaves is still seen. */
 static void test_bounded(void **state)
 {
@@ -164,11 +209,9 @@ static void test_bounded(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_waits),
-		cmocka_unit_test(test_pipeline),
-		cmocka_unit_test(test_leaves),
-		cmocka_unit_test(test_active),
-		cmocka_unit_test(test_bounded),
+		cmocka_unit_test(test_waits),  cmocka_unit_test(test_pipeline),
+		cmocka_unit_test(test_leaves), cmocka_unit_test(test_active),
+		cmocka_unit_test(test_paid),   cmocka_unit_test(test_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
