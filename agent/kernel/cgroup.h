@@ -6,7 +6,8 @@
 #include "xds/diag.h"
 
 /*
- * Opens and locks a cgroup2 folder; NULL: the root of the first cgroup2 mount. The lock ends with the file. -ENOENT, -EBUSY
- * (another agent has it), -EINVAL (not cgroup2), with a cause.
+ * Opens and locks a cgroup2 folder; NULL: the root of the first cgroup2 mount. The lock ends with
+ * the file. -ENOENT, -EBUSY (another agent has it, or one above or below it), -EINVAL (not
+ * cgroup2), with a cause.
  */
 int weft_cgroup_open(const char *path, struct weft_diag *diag, int *ret_fd);
