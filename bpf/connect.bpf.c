@@ -217,7 +217,7 @@ WEFT_INLINE int weft_connect(struct bpf_sock_addr *c, const struct weft_sockaddr
 	struct weft_sock *w;
 	struct weft_pod *p;
 	__u64 netns;
-	__u32 head;
+	__u32 head, owner;
 	int verdict;
 
 	if (!s || c->type != WEFT_SOCK_STREAM ||
@@ -237,8 +237,14 @@ WEFT_INLINE int weft_connect(struct bpf_sock_addr *c, const struct weft_sockaddr
 	if (!p || p->flags & WEFT_POD_PAUSED)
 		return WEFT_ALLOW;
 	WEFT_STATE_BASE(WEFT_ALLOW);
+	owner = p->id;
+	if (!weft_pod_run_take(owner)) {
+		weft_count_handed(state_base, WEFT_HANDED_NO_HEAD);
+		return weft_connect_deny(state_base, 0, WEFT_ENOMEM);
+	}
 	head = weft_head_get();
 	if (!head) {
+		weft_pod_run_put(owner);
 		weft_count_handed(state_base, WEFT_HANDED_NO_HEAD);
 		return weft_connect_deny(state_base, 0, WEFT_ENOMEM);
 	}
@@ -251,6 +257,7 @@ WEFT_INLINE int weft_connect(struct bpf_sock_addr *c, const struct weft_sockaddr
 	k->ctx.now_ns = bpf_ktime_get_ns();
 	verdict = weft_connect_govern(c, s, p, k, to);
 	weft_head_put(head);
+	weft_pod_run_put(owner);
 	return verdict;
 }
 

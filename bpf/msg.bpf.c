@@ -446,6 +446,8 @@ int msg(struct sk_msg_md *m)
 		return weft_pass(&run, WEFT_HANDED_TOO_LONG);
 	if (bpf_msg_pull_data(m, 0, run.size, 0))
 		return weft_pass(&run, WEFT_HANDED_STORE);
+	if (!weft_pod_run_take(w->pod))
+		return weft_pass(&run, WEFT_HANDED_NO_HEAD);
 	in = weft_head_get();
 	out = weft_head_get();
 	verdict = in && out ? weft_exchange(m, w, &run, weft_head_off(in), weft_head_off(out))
@@ -454,5 +456,6 @@ int msg(struct sk_msg_md *m)
 		weft_head_put(in);
 	if (out)
 		weft_head_put(out);
+	weft_pod_run_put(w->pod);
 	return verdict;
 }

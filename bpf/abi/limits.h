@@ -102,7 +102,14 @@
 #define WEFT_ORIGS_PER_SLOT 2u
 #define WEFT_CELLS_DEFAULT 131072u
 #define WEFT_HEADS_DEFAULT 256u /* in use only inside one program run: more than CPUs x nesting */
+/*
+ * Of so many head buffers one program run of a pod may be under way, each with two at most: a
+ * quarter of the buffers for one pod. A run of a thread that its pod's CPU quota stops keeps what
+ * it has until the pod may go on.
+ */
+#define WEFT_HEADS_PER_POD_RUN 8u
 /* Cells one pod may hold: one pod cannot use up everybody's. */
 #define WEFT_CELLS_PER_POD_DEFAULT 32768u
-/* Listening ports of the agent per pod and family: captured connections share one four-tuple space. */
+/* Listening ports of the agent per pod and family: captured connections share one four-tuple space.
+ */
 #define WEFT_LISTEN_PORTS 8u

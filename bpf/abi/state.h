@@ -42,7 +42,7 @@ struct weft_state_head {
 	__u64 decisions_honoured; /* the agent used the kernel's decision */
 	__u64 decisions_dropped;  /* it did not: number, epoch or hash differ */
 	__u32 pod_origs_max; /* entries of original destinations of one pod */
-	__u32 pad;
+	__u32 pod_runs_max;  /* program runs of one pod that have head buffers */
 	__u64 head_key[WEFT_HEAD_MAX / 8]; /* of weft_hash_head(): random bits, one word for each of a head's */
 };
 
@@ -55,6 +55,8 @@ static_assert(WEFT_OUTCOME__MAX <= 32 && WEFT_HANDED__MAX <= 64 && WEFT_CLASS__M
 struct weft_pod_use {
 	__u32 slots;
 	__u32 origs;
+	__u32 runs;
+	__u32 pad;
 };
 
 /* ---- cells ---- */

@@ -46,22 +46,19 @@ WEFT_GLOBAL int weft_place_take_at(__u32 word, __u32 max)
 	return 0;
 }
 
-/* Never below zero: a place given back twice must not open the breaker for ever. */
+/*
+ * Gives a place back: 1; 0 when none was taken. Never below zero for longer than this: a place
+ * given back twice must not open the breaker for ever (while it is, nobody takes one). No loop that
+ * could give up: a lost place would close it.
+ */
 WEFT_GLOBAL int weft_place_put_at(__u32 word)
 {
 	WEFT_STATE_BASE(0);
 	__u32 *p = WEFT_STATE32(word);
-	__u32 old = WEFT_READ(*p);
 
-	WEFT_FOR(i, WEFT_CAS_TRIES) {
-		if (!old)
-			return 0;
-		__u32 got = WEFT_CAS(p, old, old - 1);
-
-		if (got == old)
-			return 1;
-		old = got;
-	}
+	if ((__s32)__sync_fetch_and_add(p, -1u) > 0)
+		return 1;
+	__sync_fetch_and_add(p, 1);
 	return 0;
 }
 

@@ -442,11 +442,14 @@ void weft_place_put(__u32 *word);
 __u32 weft_slot_get(void);
 void weft_slot_put(__u32 slot);
 struct weft_slot *weft_slot_at(__u32 slot);
-/* What a pod holds of slots and of entries of original destinations. take: 1, or 0 when it has its share. */
+/* What a pod holds of slots, entries of original destinations and runs with head buffers. take: 1,
+ * 0: it has its share. */
 int weft_pod_slot_take(__u32 pod);
 int weft_pod_slot_put(__u32 pod);
 int weft_pod_orig_take(__u32 pod);
 int weft_pod_orig_put(__u32 pod);
+int weft_pod_run_take(__u32 pod);
+int weft_pod_run_put(__u32 pod);
 struct weft_pod_use *weft_pod_use(__u32 pod);
 
 /*

@@ -138,6 +138,7 @@ int weft_state_layout(void *state, __u32 size, __u32 n_slot, __u32 n_cell, __u32
 	h->pod_use = weft_align(sizeof(*h));
 	h->pod_slots_max = n_slot;
 	h->pod_origs_max = n_slot * WEFT_ORIGS_PER_SLOT;
+	h->pod_runs_max = n_head > WEFT_HEADS_PER_POD_RUN ? n_head / WEFT_HEADS_PER_POD_RUN : 1;
 	h->slot = weft_align(h->pod_use + (WEFT_PODS_MAX + 1ull) * sizeof(struct weft_pod_use));
 	end = (__u64)h->slot + (__u64)n_slot * sizeof(struct weft_slot);
 	h->dir = weft_align(end);

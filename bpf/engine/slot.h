@@ -115,6 +115,24 @@ WEFT_API int weft_pod_orig_put(__u32 pod)
 	return 1;
 }
 
+/* The same for a program run that needs head buffers. */
+WEFT_API int weft_pod_run_take(__u32 pod)
+{
+	WEFT_STATE_BASE(0);
+	return weft_place_take_at(
+		weft_pod_use_off(state_base, pod, offsetof(struct weft_pod_use, runs)),
+		WEFT_STATE(struct weft_state_head, 0)->pod_runs_max);
+}
+
+WEFT_API int weft_pod_run_put(__u32 pod)
+{
+	WEFT_STATE_BASE(0);
+	WEFT_ADD(WEFT_STATE32(
+			 weft_pod_use_off(state_base, pod, offsetof(struct weft_pod_use, runs))),
+		 -1u);
+	return 1;
+}
+
 #ifdef __bpf__
 
 WEFT_API int weft_slot_put(__u32 slot)

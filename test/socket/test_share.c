@@ -133,6 +133,34 @@ static void share_of_slots(void **state)
 	assert_int_equal(world_handed(WEFT_HANDED_NO_SLOT), none);
 }
 
+/* Runs of a pod's programs that do not end (its quota stops them): its next one has no buffers,
+ * another pod's has. */
+static void share_of_heads(void **state)
+{
+	uint32_t *runs = &weft_pod_use(WORLD_POD)->runs, most = world.head->pod_runs_max, decided;
+	uint64_t without = world_handed(WEFT_HANDED_NO_HEAD);
+	int fd = vip_connect(1), other;
+
+	(void)state;
+	expect(fd, "/deny", 403, false);
+	assert_int_equal(*runs, 0);
+	decided = world.decided;
+	*runs = most;
+	expect(fd, "/deny", 403, false); /* by the agent */
+	assert_int_equal(world.decided, decided + 1);
+	assert_int_equal(world_handed(WEFT_HANDED_NO_HEAD), without + 1);
+	assert_int_equal(*runs, most);
+	be_pod(OTHER_POD);
+	other = vip_connect(1);
+	expect(other, "/deny", 403, false);
+	assert_int_equal(world.decided, decided + 1);
+	assert_int_equal(weft_pod_use(OTHER_POD)->runs, 0);
+	be_pod(WORLD_POD);
+	*runs = 0;
+	finish(fd);
+	finish(other);
+}
+
 /* Connections nobody accepts: the pod that has too many of them loses those, and only it. */
 static void share_of_entries(void **state)
 {
@@ -341,10 +369,9 @@ static void as_configured(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(share_of_slots), TEST(share_of_entries),  TEST(exact_together),
-		TEST(never_established), TEST(replaced_entry), TEST(pod_removed),
-		TEST(sweep_takes_all),
-		cmocka_unit_test(as_configured),
+		TEST(share_of_slots), TEST(share_of_heads),    TEST(share_of_entries),
+		TEST(exact_together), TEST(never_established), TEST(replaced_entry),
+		TEST(pod_removed),    TEST(sweep_takes_all),   cmocka_unit_test(as_configured),
 	};
 
 	world_need_root();

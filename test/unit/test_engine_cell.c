@@ -136,15 +136,51 @@ static void shares_of_pods(void **state)
 		pthread_join(t[i], NULL);
 	assert_false(over);
 	assert_int_equal(weft_pod_use(9)->slots, 0);
+	for (__u32 i = 0; i < h->pod_runs_max; i++)
+		assert_int_equal(weft_pod_run_take(7), 1);
+	assert_int_equal(weft_pod_run_take(7), 0);
+	assert_int_equal(weft_pod_run_take(8), 1);
+	weft_pod_run_put(7);
+	assert_int_equal(weft_pod_run_take(7), 1);
 	h->pod_slots_max = slots_max;
 	h->pod_origs_max = origs_max;
+}
+
+/* Places given back by many at once: none is lost, and none made. */
+static void *giver(void *arg)
+{
+	for (int i = 0; i < 200000; i++)
+		weft_place_put(word);
+	return arg;
+}
+
+static void places_given_back(void **state)
+{
+	pthread_t t[4];
+
+	(void)state;
+	word = &weft_cell_cluster(fix_cell(9))->rq_active[1];
+	*word = 4 * 200000 + 5;
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(pthread_create(&t[i], NULL, giver, NULL), 0);
+	for (int i = 0; i < 4; i++)
+		pthread_join(t[i], NULL);
+	assert_int_equal(*word, 5);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(pthread_create(&t[i], NULL, giver, NULL), 0);
+	for (int i = 0; i < 4; i++)
+		pthread_join(t[i], NULL);
+	assert_int_equal(*word, 0);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(directory), cmocka_unit_test(breaker_places),
-		cmocka_unit_test(layout), cmocka_unit_test(slots),
+		cmocka_unit_test(directory),
+		cmocka_unit_test(breaker_places),
+		cmocka_unit_test(places_given_back),
+		cmocka_unit_test(layout),
+		cmocka_unit_test(slots),
 		cmocka_unit_test(shares_of_pods),
 	};
 
