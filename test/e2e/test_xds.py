@@ -93,6 +93,36 @@ class Xds(Mesh):
         self.assertEqual(request.versions, {"web": "1"})
         self.assertEqual(self.ask()["status"], 200)
 
+    def test_make_before_break_under_load_checks_30_31_33_34(self):
+        session = self.ads.session()
+        self.serve(session)
+        self.wait_status(200)
+        load = self.begin("load", address=ADDRESS, port=LISTENER, connections=4, seconds=60, until_eof=True, pause=0.002, count=["x-backend"])
+        nonces = iter(range(1000))
+
+        def tell(type_url, *resources, removed=(), asks=()):
+            nonce = f"m{next(nonces)}"
+            session.send(type_url, nonce, resources, removed)
+            for want in asks:
+                request = session.next(want[0])
+                self.assertEqual((request.subscribe, request.unsubscribe), want[1:])
+            session.ack(type_url, nonce)
+
+        for i in range(15):
+            old, new = ("web" if i == 0 else f"web{i - 1}"), f"web{i}"
+            # A new cluster, whose endpoints come late; routes that go to it; then the old one goes.
+            tell(ads.CDS, (new, "1", ads.eds_cluster(new)), asks=[(ads.EDS, [new], [])])
+            tell(ads.EDS, (new, "1", ads.cla(new, BACKEND)))
+            tell(ads.RDS, ("routes", f"s{i}", ads.route("routes", new)))
+            tell(ads.CDS, removed=[old], asks=[(ads.EDS, [], [old])] if i else [])
+            # The cluster changes (its connect_timeout): what is known of its endpoints serves on.
+            tell(ads.CDS, (new, "2", ads.eds_cluster(new, 2)))
+            self.assertEqual(self.ask()["status"], 200)
+        result = self.finish(load)
+        self.assertEqual(result["errors"], {})
+        self.assertEqual(list(result["counts"]), ["200 server"])
+        self.assertGreater(result["requests"], 100)
+
     def test_agent_starts_without_the_server(self):
         self.serve(self.ads.session())
         self.wait_status(200)
