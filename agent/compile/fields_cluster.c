@@ -48,7 +48,7 @@ const struct weft_field_row weft_fields_cluster[] = {
 	KERNEL("eds_config service_name"),
 	MESSAGE("envoy.config.cluster.v3.Cluster.LbSubsetConfig"),
 	KERNEL("fallback_policy default_subset subset_selectors locality_weight_aware "
-	       "scale_locality_weight panic_mode_any list_as_any"),
+	       "scale_locality_weight panic_mode_any list_as_any metadata_fallback_policy"),
 	MESSAGE("envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetSelector"),
 	KERNEL("keys single_host_per_subset fallback_policy fallback_keys_subset"),
 	MESSAGE("envoy.config.cluster.v3.Cluster.LeastRequestLbConfig"),

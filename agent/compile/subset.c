@@ -435,6 +435,9 @@ void weft_build_subsets(struct weft_build *b, const cluster *c, const struct wef
 	struct subsets u = {.b = b, .c = c, .h = h, .base = &base, .n_selector = s->n_subset_selectors};
 	struct weft_img_subsets out = {0};
 
+	if (s->metadata_fallback_policy ==
+	    ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_SUBSET_CONFIG__LB_SUBSET_METADATA_FALLBACK_POLICY__FALLBACK_LIST)
+		out.flags |= WEFT_SUBSETS_LIST;
 	u.selector = calloc(u.n_selector, sizeof(*u.selector));
 	if (!u.selector) {
 		b->err = b->err ? b->err : -ENOMEM;

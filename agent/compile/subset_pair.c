@@ -127,32 +127,98 @@ static int by_key(const void *a, const void *b)
 	return strcmp((*x)->key, (*y)->key);
 }
 
-uint32_t weft_build_criteria(struct weft_build *b, const Envoy__Config__Core__V3__Metadata *outer,
-			     const Envoy__Config__Core__V3__Metadata *own, const char *field)
+typedef Google__Protobuf__Struct__FieldsEntry field_entry;
+
+/* Fields by key; of one key those of `last` count. Up to CRITERIA_MAX, else SIZE_MAX. */
+static size_t fields_join(const field_entry *const *first, size_t n_first,
+			  const Google__Protobuf__Struct *last, const field_entry **ret)
 {
-	const Google__Protobuf__Struct *first = weft_lb_metadata(outer), *last = weft_lb_metadata(own);
-	const Google__Protobuf__Struct__FieldsEntry *list[CRITERIA_MAX];
+	size_t n = 0;
+
+	if (n_first + (last ? last->n_fields : 0) > CRITERIA_MAX)
+		return SIZE_MAX;
+	for (size_t i = 0; i < n_first; i++) {
+		if (!weft_struct_get(last, first[i]->key))
+			ret[n++] = first[i];
+	}
+	for (size_t i = 0; last && i < last->n_fields; i++)
+		ret[n++] = last->fields[i];
+	if (n)
+		qsort(ret, n, sizeof(*ret), by_key);
+	return n;
+}
+
+static uint32_t criteria_put(struct weft_build *b, const field_entry *const *list, size_t n,
+			     const struct weft_words *tries, const char *field)
+{
 	struct {
 		struct weft_img_criteria head;
 		struct weft_img_criterion c[CRITERIA_MAX];
-	} out = {0};
-	size_t n = 0;
+	} out = {.head = {.n = (uint32_t)n}};
+
+	for (size_t i = 0; i < n; i++)
+		out.c[i] = weft_build_pair(b, list[i]->key, list[i]->value, field);
+	if (tries && tries->n) {
+		out.head.n_list = (uint32_t)tries->n;
+		out.head.list = weft_build_put(b, tries->v, tries->n * sizeof(*tries->v));
+	}
+	return weft_build_put(b, &out, sizeof(out.head) + n * sizeof(*out.c));
+}
+
+/*
+ * "fallback_list": each of its structs over the other fields; what is no struct is an empty one,
+ * and what is no list, or an empty one, leaves the other fields.
+ */
+static void tries_fill(struct weft_build *b, const field_entry *const *list, size_t n,
+		       const char *field, struct weft_words *ret)
+{
+	const Google__Protobuf__Value *tries = NULL;
+	const field_entry *rest[CRITERIA_MAX], *joined[CRITERIA_MAX];
+	size_t n_rest = 0, n_try;
+
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(list[i]->key, "fallback_list"))
+			rest[n_rest++] = list[i];
+		else
+			tries = list[i]->value;
+	}
+	if (n_rest == n)
+		return;
+	n_try = tries && tries->kind_case == GOOGLE__PROTOBUF__VALUE__KIND_LIST_VALUE
+			? tries->list_value->n_values
+			: 0;
+	for (size_t i = 0; i < (n_try ? n_try : 1); i++) {
+		const Google__Protobuf__Value *v = n_try ? tries->list_value->values[i] : NULL;
+		bool is = v && v->kind_case == GOOGLE__PROTOBUF__VALUE__KIND_STRUCT_VALUE;
+		size_t m = fields_join(rest, n_rest, is ? v->struct_value : NULL, joined);
+
+		if (m == SIZE_MAX)
+			weft_build_fail(b, field, "more than %u fields", CRITERIA_MAX);
+		else if (weft_words_add(ret, criteria_put(b, joined, m, NULL, field)))
+			b->err = b->err ? b->err : -ENOMEM;
+	}
+}
+
+uint32_t weft_build_criteria(struct weft_build *b, const Envoy__Config__Core__V3__Metadata *outer,
+			     const Envoy__Config__Core__V3__Metadata *own, const char *field)
+{
+	const Google__Protobuf__Struct *first = weft_lb_metadata(outer),
+				       *last = weft_lb_metadata(own);
+	const field_entry *before[CRITERIA_MAX], *list[CRITERIA_MAX];
+	struct weft_words tries = {0};
+	size_t n, n_before;
+	uint32_t off;
 
 	if (!first && !last)
 		return 0;
-	if ((first ? first->n_fields : 0) + (last ? last->n_fields : 0) > CRITERIA_MAX) {
+	n_before = fields_join(NULL, 0, first, before);
+	n = n_before == SIZE_MAX ? n_before : fields_join(before, n_before, last, list);
+	if (n == SIZE_MAX) {
 		weft_build_fail(b, field, "more than %u fields", CRITERIA_MAX);
 		return 0;
 	}
-	for (size_t i = 0; first && i < first->n_fields; i++) {
-		if (!weft_struct_get(last, first->fields[i]->key))
-			list[n++] = first->fields[i];
-	}
-	for (size_t i = 0; last && i < last->n_fields; i++)
-		list[n++] = last->fields[i];
-	qsort(list, n, sizeof(*list), by_key);
-	out.head.n = (uint32_t)n;
-	for (size_t i = 0; i < n; i++)
-		out.c[i] = weft_build_pair(b, list[i]->key, list[i]->value, field);
-	return weft_build_put(b, &out, sizeof(out.head) + n * sizeof(*out.c));
+	tries_fill(b, list, n, field, &tries);
+	off = criteria_put(b, list, n, &tries, field);
+	free(tries.v);
+	return off;
 }

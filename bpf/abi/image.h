@@ -911,6 +911,10 @@ struct weft_img_endpoints {
 /* What a request asks for of endpoints' metadata (metadata_match), in the order of keys. */
 struct weft_img_criteria {
 	__u32 n; /* up to 64 */
+	/* what is tried one after the other where the cluster goes by the list of key
+	 * "fallback_list" */
+	__u32 n_list;
+	__u32 list; /* __u32[n]: weft_img_criteria without lists */
 	__u32 pad;
 	/* struct weft_img_criterion[n] */
 };
@@ -926,7 +930,10 @@ struct weft_img_subsets {
 	__u32 subset; /* struct weft_img_subset[n], by hash */
 	__u32 n_selector;
 	__u32 selector; /* struct weft_img_selector[n]: those that have a fallback of their own */
+	__u32 flags;
+	__u32 pad;
 };
+#define WEFT_SUBSETS_LIST (1u << 0) /* metadata_fallback_policy FALLBACK_LIST */
 struct weft_img_subset {
 	__u64 hash; /* sum of its pairs' */
 	__u32 n;

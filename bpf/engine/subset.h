@@ -74,16 +74,14 @@ static const struct weft_img_selector *weft_selector_at(const struct weft_img_su
 	return NULL;
 }
 
-__u32 weft_subset_find(__u32 endpoints, __u32 criteria)
+/* The endpoints for these criteria as they stand; 0: none. */
+static __u32 weft_subset_look(__u32 endpoints, const struct weft_img_subsets *u,
+			      const struct weft_img_criteria *want)
 {
-	const struct weft_img_endpoints *e = endpoints ? weft_img_at(endpoints) : NULL;
-	const struct weft_img_criteria *want = criteria ? weft_img_at(criteria) : NULL;
-	const struct weft_img_subsets *u;
 	__u64 mask;
 
-	if (!e || !e->subsets || !want || !want->n)
+	if (!want->n)
 		return endpoints;
-	u = weft_img_at(e->subsets);
 	/* each fallback to fewer keys leaves fewer */
 	for (mask = ~0ull >> (64 - want->n); mask;) {
 		const struct weft_img_subset *s = weft_subset_at(u, want, mask);
@@ -100,6 +98,39 @@ __u32 weft_subset_find(__u32 endpoints, __u32 criteria)
 		if (keep == mask)
 			break;
 		mask = keep;
+	}
+	return 0;
+}
+
+static bool weft_subset_has_host(__u32 endpoints)
+{
+	const struct weft_img_endpoints *e = endpoints ? weft_img_at(endpoints) : NULL;
+	const struct weft_img_host_set *s = e && e->n_set ? weft_img_at(e->set) : NULL;
+
+	for (__u32 i = 0; s && i < e->n_set; i++)
+		if (s[i].n_host)
+			return true;
+	return false;
+}
+
+__u32 weft_subset_find(__u32 endpoints, __u32 criteria)
+{
+	const struct weft_img_endpoints *e = endpoints ? weft_img_at(endpoints) : NULL;
+	const struct weft_img_criteria *want = criteria ? weft_img_at(criteria) : NULL;
+	const struct weft_img_subsets *u;
+	const __u32 *list;
+
+	if (!e || !e->subsets || !want || !want->n)
+		return endpoints;
+	u = weft_img_at(e->subsets);
+	if (!(u->flags & WEFT_SUBSETS_LIST) || !want->n_list)
+		return weft_subset_look(endpoints, u, want);
+	list = weft_img_at(want->list);
+	for (__u32 i = 0; i < want->n_list; i++) {
+		__u32 found = weft_subset_look(endpoints, u, weft_img_at(list[i]));
+
+		if (weft_subset_has_host(found))
+			return found;
 	}
 	return 0;
 }

@@ -146,9 +146,6 @@ static void test_policies(void **state)
 		   "Cluster/c",
 		   "load_balancing_policy.policies[0].locality_lb_config.zone_aware_lb_config."
 		   "min_cluster_size");
-	conf_refused(C("lb_subset_config: {subset_selectors: [{keys: [a]}], metadata_fallback_policy: "
-		       "FALLBACK_LIST}, "),
-		     "Cluster/c", "lb_subset_config.metadata_fallback_policy", "unsupported");
 }
 
 #define HASHING(more) "common_lb_config: {consistent_hashing_lb_config: {" more "}}, "

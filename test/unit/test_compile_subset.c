@@ -292,6 +292,52 @@ static void test_cursors(void **state)
 	free(yaml);
 }
 
+/* metadata that is tried one after the other (test/oracle/cases/subset-lists.yaml) */
+static void test_fallback_list(void **state)
+{
+	const char *list = CLUSTER_OF(
+		SUBSETS("metadata_fallback_policy: FALLBACK_LIST,", "{keys: [v]}, {keys: [v, s]}"));
+	const char *some =
+		CLUSTER_OF(SUBSETS("metadata_fallback_policy: FALLBACK_LIST, "
+				   "fallback_policy: DEFAULT_SUBSET, default_subset: {s: p},",
+				   "{keys: [v]}"));
+	const char *sick = CLA(LOCALITY("", HOST(1, "health_status: UNHEALTHY, ", "v: '1'")
+						    HOST(2, "", "v: '2'")));
+	const char *never =
+		CLUSTER_OF("common_lb_config: {healthy_panic_threshold: {value: 0}}, " SUBSETS(
+			"metadata_fallback_policy: FALLBACK_LIST,", "{keys: [v]}"));
+	char many[512] = "", lots[512] = "", *more;
+
+	(void)state;
+	finds(list, FIVE, LB("fallback_list: [{v: '1'}, {v: '2'}]"), "12");
+	finds(list, FIVE, LB("fallback_list: [{v: '9'}, {v: '2'}]"), "34");
+	finds(list, FIVE, LB("fallback_list: [{v: '9'}, {v: '8'}]"), "-");
+	finds(list, FIVE, LB("v: '1', fallback_list: []"), "12");
+	finds(list, FIVE, LB("v: '1', fallback_list: x"), "12");
+	finds(list, FIVE, LB("v: '1', fallback_list: [x, {v: '2'}]"), "12");
+	finds(list, FIVE, LB("v: '1', fallback_list: [{v: '2'}]"), "34");
+	finds(list, FIVE, LB("v: '1', fallback_list: [{s: z}, {s: d}]"), "2");
+	finds(list, FIVE, LB("v: '2'"), "34");
+	finds(list, FIVE, LB("fallback_list: [{}]"), "-");
+	finds(some, FIVE, LB("fallback_list: [{v: '9'}, {v: '2'}]"), "13");
+	finds(never, sick, LB("fallback_list: [{v: '1'}, {v: '2'}]"), "2");
+	/* a key like any other where the cluster says nothing of it */
+	finds(CLUSTER_OF(SUBSETS("", "{keys: [v]}")), FIVE, LB("v: '1', fallback_list: [{v: '2'}]"),
+	      "-");
+	for (int i = 0; i < 40; i++)
+		sprintf(many + strlen(many), "k%d: x, ", i);
+	for (int i = 0; i < 25; i++)
+		sprintf(lots + strlen(lots), "l%d: x, ", i);
+	assert_true(asprintf(&more,
+			     LISTENER_80 ROUTES(
+				     "{match: {prefix: /}, route: {cluster: c, metadata_match: "
+				     "{filter_metadata: " LB("%s fallback_list: [{%s}]") "}}"),
+			     many, lots) > 0);
+	conf_refused(more, "RouteConfiguration/r", "virtual_hosts[0].routes[0].route",
+		     "more than 64 fields");
+	free(more);
+}
+
 static void test_limits(void **state)
 {
 	char keys[256] = "", *yaml = NULL;
@@ -307,11 +353,17 @@ static void test_limits(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_subsets),	     cmocka_unit_test(test_fallback),
-		cmocka_unit_test(test_selector_fallback), cmocka_unit_test(test_values),
-		cmocka_unit_test(test_lists),	     cmocka_unit_test(test_single_host),
-		cmocka_unit_test(test_health),	     cmocka_unit_test(test_localities),
-		cmocka_unit_test(test_weighted_clusters), cmocka_unit_test(test_cursors),
+		cmocka_unit_test(test_subsets),
+		cmocka_unit_test(test_fallback),
+		cmocka_unit_test(test_selector_fallback),
+		cmocka_unit_test(test_values),
+		cmocka_unit_test(test_lists),
+		cmocka_unit_test(test_single_host),
+		cmocka_unit_test(test_health),
+		cmocka_unit_test(test_localities),
+		cmocka_unit_test(test_weighted_clusters),
+		cmocka_unit_test(test_cursors),
+		cmocka_unit_test(test_fallback_list),
 		cmocka_unit_test(test_limits),
 	};
 
