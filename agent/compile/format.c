@@ -176,9 +176,11 @@ static void names_set(struct reader *r, const struct token *t, struct weft_img_p
  */
 static void time_check(struct reader *r, const struct token *t)
 {
-	const char *end = t->params + t->params_len;
+	const char *p = t->params, *end;
 
-	for (const char *p = t->params; p && p < end; p++) {
+	if (!p)
+		return;
+	for (end = p + t->params_len; p < end; p++) {
 		if (*p != '%')
 			continue;
 		p++;
