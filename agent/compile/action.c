@@ -209,6 +209,11 @@ static void retry_fill(struct weft_build *b, const retry_policy *p, const char *
 		ret->backoff_max_ms =
 			weft_build_ms(b, p->retry_back_off->max_interval, ret->backoff_base_ms * 10,
 				      weft_field(at, field, "retry_back_off.max_interval"));
+	ret->retry_headers = weft_build_matchers(b, p->n_retriable_headers, p->retriable_headers,
+						 weft_field(at, field, "retriable_headers"));
+	ret->retry_requests =
+		weft_build_matchers(b, p->n_retriable_request_headers, p->retriable_request_headers,
+				    weft_field(at, field, "retriable_request_headers"));
 	ret->n_retry_status = (uint32_t)p->n_retriable_status_codes;
 	if (ret->n_retry_status)
 		ret->retry_status = weft_build_put(b, p->retriable_status_codes,

@@ -53,7 +53,7 @@ struct weft_rds_ref {
 #define WEFT_BUILD_CLIENT                                                                          \
 	(WEFT_HCM_USE_REMOTE_ADDRESS | WEFT_HCM_SKIP_XFF_APPEND | WEFT_HCM_APPEND_PORT |           \
 	 WEFT_HCM_OWN_PROTO | WEFT_HCM_GENERATE_REQUEST_ID | WEFT_HCM_PRESERVE_REQUEST_ID |        \
-	 WEFT_HCM_INTERNAL)
+	 WEFT_HCM_INTERNAL | WEFT_HCM_FORWARD_CERT)
 
 /* weft_img_mirror[n]. */
 struct weft_mirrors {
@@ -86,6 +86,7 @@ struct weft_build {
 	const char *own_lines; /* of every local reply: via, server; each with its line end */
 	const char *filter_names; /* as weft_rds_ref; NULL none */
 	uint32_t hcm_flags, trusted_hops; /* as weft_rds_ref */
+	bool any_head; /* conditions are on heads that may have what the connection manager takes */
 	struct weft_names_local *names; /* of the filters or routes that are built */
 	struct weft_mirrors mirrors;	/* request_mirror_policies of the route configuration */
 	struct weft_cors_level *cors; /* policies of the levels at hand, the most specific first */

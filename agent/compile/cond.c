@@ -23,6 +23,17 @@ static char *lower_dup(struct weft_build *b, const char *s)
 	return copy;
 }
 
+/* Has the connection manager taken it from every request? */
+static bool is_gone(const struct weft_build *b, const char *low)
+{
+	if (b->any_head)
+		return false;
+	if (!strcmp(low, "x-forwarded-client-cert"))
+		return !(b->hcm_flags & WEFT_HCM_FORWARD_CERT);
+	return !(b->hcm_flags & WEFT_HCM_INTERNAL) &&
+	       weft_header_removed(low, b->hcm_flags & WEFT_HCM_USE_REMOTE_ADDRESS);
+}
+
 /* Pseudo headers have slots of their own; `host` is another name of :authority (xds-envoy.md 3.3).
  */
 static uint8_t slot_get(struct weft_build *b, const char *name, struct weft_names_local *names,
@@ -42,9 +53,8 @@ static uint8_t slot_get(struct weft_build *b, const char *name, struct weft_name
 	else if (!strcmp(low, ":scheme"))
 		i = WEFT_VALUE_SCHEME;
 	else {
-		/* no request has it by then, if none is internal: a name that none can have */
-		if (!(b->hcm_flags & WEFT_HCM_INTERNAL) &&
-		    weft_header_removed(low, b->hcm_flags & WEFT_HCM_USE_REMOTE_ADDRESS))
+		/* no request has it by then: a name that none can have */
+		if (is_gone(b, low))
 			*low = ' ';
 		while (i < names->n && strcmp(names->name[i], low))
 			i++;
@@ -309,4 +319,36 @@ uint32_t weft_build_conds(struct weft_build *b, const route_match *m, const stru
 	}
 	*ret_n = (uint32_t)n;
 	return n ? weft_build_put(b, out, n * sizeof(*out)) : 0;
+}
+
+uint32_t weft_build_matchers(struct weft_build *b, size_t n, matcher *const *list,
+			     const char *field)
+{
+	struct weft_img_cond *cond = n ? calloc(n, sizeof(*cond)) : NULL;
+	struct weft_img_str name[WEFT_NAMES_MAX];
+	struct weft_names_local names = {0};
+	struct weft_img_matchers out = {.n = (uint32_t)n};
+	char at[WEFT_FIELD_MAX];
+
+	if (!n)
+		return 0;
+	if (!cond) {
+		b->err = b->err ? b->err : -ENOMEM;
+		return 0;
+	}
+	b->any_head = true;
+	for (size_t i = 0; i < n; i++)
+		weft_build_header_cond(b, list[i], &names, weft_field(at, field, "[%zu]", i),
+				       &cond[i]);
+	b->any_head = false;
+	for (uint32_t i = 0; i < names.n; i++) {
+		name[i] = weft_build_str(b, names.name[i]);
+		free(names.name[i]);
+	}
+	out.cond = weft_build_put(b, cond, n * sizeof(*cond));
+	out.n_name = names.n;
+	if (names.n)
+		out.name = weft_build_put(b, name, names.n * sizeof(*name));
+	free(cond);
+	return weft_build_put(b, &out, sizeof(out));
 }

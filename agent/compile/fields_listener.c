@@ -104,7 +104,8 @@ const struct weft_field_row weft_fields_listener[] = {
 	      "use_remote_address internal_address_config xff_num_trusted_hops skip_xff_append "
 	      "append_x_forwarded_port generate_request_id preserve_external_request_id "
 	      "always_set_request_id_in_response proxy_100_continue "
-	      "stream_error_on_invalid_http_message"),
+	      "stream_error_on_invalid_http_message forward_client_cert_details "
+	      "scheme_header_transformation"),
 	QUIET("tracing access_log access_log_flush_interval flush_access_log_on_new_request "
 	      "access_log_options request_id_extension",
 	      "observes, changes no traffic"),
@@ -112,8 +113,8 @@ const struct weft_field_row weft_fields_listener[] = {
 	      "drain_timeout_jitter",
 	      "how long a connection that ends may take"),
 	QUIET("http2_protocol_options http3_protocol_options", "HTTP/1.1 is spoken"),
-	QUIET("set_current_client_cert_details "
-	      "append_local_overload add_proxy_protocol_connection_state",
+	QUIET("set_current_client_cert_details", "no client has a certificate"),
+	QUIET("append_local_overload add_proxy_protocol_connection_state",
 	      "of headers that are not sent"),
 	MESSAGE("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager."
 		"InternalAddressConfig"),

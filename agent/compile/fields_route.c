@@ -30,7 +30,8 @@ const struct weft_field_row weft_fields_route[] = {
 	AGENT("path_rewrite"),
 	MESSAGE("envoy.config.route.v3.RetryPolicy"),
 	AGENT("retry_on num_retries per_try_timeout per_try_idle_timeout retry_host_predicate "
-	      "host_selection_retry_max_attempts retriable_status_codes retry_back_off"),
+	      "retriable_headers retriable_request_headers host_selection_retry_max_attempts "
+	      "retriable_status_codes retry_back_off"),
 	MESSAGE("envoy.config.route.v3.RetryPolicy.RetryBackOff"),
 	AGENT("base_interval max_interval"),
 	MESSAGE("envoy.config.route.v3.RetryPolicy.RetryHostPredicate"),
@@ -97,7 +98,7 @@ const struct weft_field_row weft_fields_route[] = {
 	KERNEL("require_tls name domains routes response_headers_to_add response_headers_to_remove "
 	       "typed_per_filter_config"),
 	AGENT("cors request_mirror_policies request_headers_to_add request_headers_to_remove "
-	      "include_request_attempt_count "
+	      "include_request_attempt_count include_is_timeout_retry_header "
 	      "include_attempt_count_in_response retry_policy"),
 	QUIET("virtual_clusters", "observes, changes no traffic"),
 	QUIET("per_request_buffer_limit_bytes request_body_buffer_limit",

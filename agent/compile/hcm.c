@@ -43,6 +43,10 @@ static uint32_t slashes_flag(const manager *m)
 	}
 }
 
+/* Clients have no certificate: what they say of one goes, whichever the other modes. */
+#define CERT(name)                                                                                 \
+	ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__FORWARD_CLIENT_CERT_DETAILS__##name
+
 static uint32_t flags_of(struct weft_build *b, const manager *m, const char *field)
 {
 	char at[WEFT_FIELD_MAX];
@@ -66,6 +70,15 @@ static uint32_t flags_of(struct weft_build *b, const manager *m, const char *fie
 	/* none is internal without a range (Envoy 1.40); unix_sockets: nothing comes from those here */
 	flag(&f, WEFT_HCM_INTERNAL,
 	     m->internal_address_config && m->internal_address_config->n_cidr_ranges);
+	flag(&f, WEFT_HCM_FORWARD_CERT,
+	     m->forward_client_cert_details == CERT(ALWAYS_FORWARD_ONLY));
+	if (m->scheme_header_transformation &&
+	    m->scheme_header_transformation->transformation_case ==
+		    ENVOY__CONFIG__CORE__V3__SCHEME_HEADER_TRANSFORMATION__TRANSFORMATION_SCHEME_TO_OVERWRITE)
+		f |= WEFT_HCM_PREPARED |
+		     (strcmp(m->scheme_header_transformation->scheme_to_overwrite, "https")
+			      ? WEFT_HCM_SCHEME_HTTP
+			      : WEFT_HCM_SCHEME_HTTPS);
 	if (weft_bool(m->add_user_agent, false))
 		weft_build_fail(b, weft_field(at, field, "add_user_agent"), "unsupported");
 	return f;

@@ -97,6 +97,10 @@ uint8_t weft_build_slot(struct weft_build *b, const char *name, struct weft_name
 void weft_build_header_cond(struct weft_build *b, const Envoy__Config__Route__V3__HeaderMatcher *m,
 			    struct weft_names_local *names, const char *field,
 			    struct weft_img_cond *c);
+/* weft_img_matchers, 0: none are given. */
+uint32_t weft_build_matchers(struct weft_build *b, size_t n,
+			     Envoy__Config__Route__V3__HeaderMatcher *const *list,
+			     const char *field);
 void weft_build_path_cond(struct weft_build *b, const Envoy__Type__Matcher__V3__StringMatcher *m,
 			  const char *field, struct weft_img_cond *c);
 /* The text of a condition whose place is set: kind, value and case. */

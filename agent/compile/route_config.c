@@ -79,6 +79,8 @@ static uint32_t vhost_build(struct weft_build *b, const virtual_host *v,
 		out.flags |= WEFT_VHOST_ATTEMPT_COUNT;
 	if (v->include_attempt_count_in_response)
 		out.flags |= WEFT_VHOST_ATTEMPT_COUNT_RESPONSE;
+	if (v->include_is_timeout_retry_header)
+		out.flags |= WEFT_VHOST_TIMEOUT_RETRY;
 	out.override =
 		weft_build_overrides(b, WEFT_LEVEL_VHOST, v->n_typed_per_filter_config,
 				     v->typed_per_filter_config, v->cors, field, &out.n_override);

@@ -154,6 +154,8 @@ int asked_retries(struct worker *w, struct exchange *x)
 
 	on_read(&l, NAME("x-envoy-retry-on"), false, &x->retry_on);
 	on_read(&l, NAME("x-envoy-retry-grpc-on"), true, &x->retry_on);
+	if (x->forward->retry_requests && !request_matches(x, x->forward->retry_requests))
+		x->retry_on = 0;
 	if (x->retry_on) {
 		if (lines_find(&l, NAME("x-envoy-max-retries"), 0, &line))
 			weft_header_number(buf_at(l.b) + line.value, (__u32)line.value_len,
@@ -194,7 +196,8 @@ bool asked_again(const struct exchange *x, const uint8_t *head, const struct res
 		if (names_have(a->names, head + r->field[i].name, r->field[i].name_len))
 			return true;
 	}
-	return false;
+	return x->retry_on & WEFT_RETRY_HEADERS && x->forward->retry_headers &&
+	       response_matches(x->forward->retry_headers, head, r);
 }
 
 void asked_free(struct asked *a)

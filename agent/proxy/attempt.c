@@ -73,10 +73,12 @@ static void per_try_over(struct worker *w, struct timer *t)
 
 	COUNT(w->stats.timeouts, 1);
 	/* asked to try again whatever the policy says, and else to go on waiting */
-	if (!x->hedged)
+	if (!x->hedged) {
 		exchange_failed(x, FAIL_PER_TRY);
-	else
+	} else {
+		x->was_late = true;
 		retry_begin(x);
+	}
 }
 
 static void try_idle_over(struct worker *w, struct timer *t)
@@ -488,6 +490,7 @@ static bool retry_begin(struct exchange *x)
 
 bool exchange_retry(struct exchange *x, enum fail_why why, const struct response *r)
 {
+	x->was_late = !r && why == FAIL_PER_TRY;
 	return (r ? response_retriable(x, r) : reset_retriable(x, why)) && retry_begin(x);
 }
 

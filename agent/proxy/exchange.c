@@ -343,6 +343,7 @@ void exchange_decision_set(struct exchange *x, const struct weft_decision *dec)
 	x->upgrade = x->req_flags & WEFT_REQ_UPGRADE;
 	x->resp_close = x->resp_close || x->upgrade; /* what follows may be anything */
 	x->attempt_count = vhost && vhost->flags & WEFT_VHOST_ATTEMPT_COUNT;
+	x->late_retry = vhost && vhost->flags & WEFT_VHOST_TIMEOUT_RETRY;
 	x->timeout_ms = x->forward->timeout_ms;
 	x->per_try_ms = x->forward->per_try_ms;
 	x->retry_on = x->forward->retry_on;

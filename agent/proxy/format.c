@@ -149,7 +149,9 @@ static struct run query_param(const struct format *f, struct run name)
 
 static struct run address_text(const struct weft_sockaddr *a, uint32_t flags, char out[ADDRESS_TEXT])
 {
-	bool v4 = !a->addr.w[0] && !a->addr.w[1] && a->addr.w[2] == htonl(0xffff);
+	/* one that x-forwarded-for writes as IPv6 stays so */
+	bool v4 = !a->addr.w[0] && !a->addr.w[1] && a->addr.w[2] == htonl(0xffff) &&
+		  a->family != AF_INET6;
 	char ip[INET6_ADDRSTRLEN];
 	int n;
 

@@ -309,6 +309,8 @@ struct exchange {
 	uint64_t timeout_ms, per_try_ms; /* the route's, or what the request asks for; 0: none */
 	uint64_t duration_ms;		 /* of an attempt: x-envoy-upstream-stream-duration-ms */
 	uint32_t retry_on;		 /* as timeout_ms */
+	bool late_retry; /* x-envoy-is-timeout-retry is sent with further attempts */
+	bool was_late;	 /* the attempt before took too long */
 	bool hedged;			 /* x-envoy-hedge-on-per-try-timeout */
 	bool alt_timeout;    /* x-envoy-upstream-rq-timeout-alt-response: 204 in place of 504 */
 	bool id_back;	     /* x-request-id in the response */
@@ -407,6 +409,13 @@ uint64_t asked_expected(const struct exchange *x);
 /* Is the response one of those that are asked to be tried again? */
 bool asked_again(const struct exchange *x, const uint8_t *head, const struct response *r);
 void asked_free(struct asked *a);
+
+/* ---- conditions of a retry policy (matches.c) ---- */
+
+/* Does one of a weft_img_matchers hold for x->head? Without memory: none. */
+bool request_matches(const struct exchange *x, uint32_t matchers);
+/* The same for a response; head has its names in lower case. */
+bool response_matches(uint32_t matchers, const uint8_t *head, const struct response *r);
 
 /* Before routing: what the connection manager changes in a request. */
 void request_prepare(struct worker *w, struct exchange *x, struct weft_req *req, const struct weft_ctx *ctx);

@@ -253,6 +253,9 @@ int request_attempt_set(struct worker *w, struct exchange *x)
 		lines_remove(&l, NAME("x-envoy-attempt-count"));
 		r = line_add_number(w, &x->head, NAME("x-envoy-attempt-count"), x->attempts);
 	}
+	if (!r && x->late_retry)
+		r = lines_set(&l, NAME("x-envoy-is-timeout-retry"), x->was_late ? "true" : "false",
+			      x->was_late ? 4 : 5);
 	if (r || !x->req_done || !x->timeout_ms || x->hcm->flags & WEFT_HCM_SUPPRESS_ENVOY_HEADERS)
 		return r;
 	lines_remove(&l, NAME("x-envoy-expected-rq-timeout-ms"));

@@ -48,8 +48,9 @@ static bool span_in(const struct weft_req *req, struct weft_span s, const char *
 /* Hop-by-hop lines, and those written anew below. */
 static bool passes(const struct exchange *x, const struct weft_req *req, const struct weft_field *f)
 {
-	static const char *const hop[] = {"host", "connection", "keep-alive", "proxy-connection", "te",
-					  "transfer-encoding", "x-forwarded-client-cert", NULL};
+	static const char *const hop[] = {
+		"host", "connection",	     "keep-alive", "proxy-connection",
+		"te",	"transfer-encoding", NULL};
 
 	switch (req->head[f->name.off]) {
 	case 'h':
@@ -66,7 +67,8 @@ static bool passes(const struct exchange *x, const struct weft_req *req, const s
 	case 'x':
 		if (x->attempt_count && span_is(req, f->name, "x-envoy-attempt-count"))
 			return false;
-		return !span_in(req, f->name, hop);
+		return x->hcm->flags & WEFT_HCM_FORWARD_CERT ||
+		       !span_is(req, f->name, "x-forwarded-client-cert");
 	default:
 		return true;
 	}

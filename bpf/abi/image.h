@@ -222,6 +222,11 @@ struct weft_img_bucket {
  * others */
 #define WEFT_HCM_INTERNAL (1u << 25)
 #define WEFT_HCM_EXPECTED_TIMEOUT (1u << 26) /* router.respect_expected_rq_timeout */
+#define WEFT_HCM_FORWARD_CERT                                                                      \
+	(1u << 27) /* x-forwarded-client-cert of clients goes on: ALWAYS_FORWARD_ONLY */
+/* scheme_header_transformation: at most one of them */
+#define WEFT_HCM_SCHEME_HTTP (1u << 28)
+#define WEFT_HCM_SCHEME_HTTPS (1u << 29)
 /* With WEFT_HCM_INTERNAL x-envoy-force-trace has the first slot of every table: what has it is the
  * agent's to answer. */
 #define WEFT_HCM_TRACE_SLOT WEFT_VALUE__HEADERS
@@ -572,6 +577,7 @@ struct weft_img_vhost {
 };
 #define WEFT_VHOST_ATTEMPT_COUNT (1u << 0) /* include_request_attempt_count */
 #define WEFT_VHOST_ATTEMPT_COUNT_RESPONSE (1u << 1)
+#define WEFT_VHOST_TIMEOUT_RETRY (1u << 2) /* include_is_timeout_retry_header */
 
 /* Compressed trie over the paths of a virtual host. */
 struct weft_img_node {
@@ -697,6 +703,14 @@ struct weft_img_cond {
 	__s64 end;
 };
 
+/* Conditions on a head, any of which may hold. Their slots are this list's own. */
+struct weft_img_matchers {
+	__u32 n;
+	__u32 cond; /* struct weft_img_cond[n] */
+	__u32 n_name;
+	__u32 name; /* struct weft_img_str[n_name], lower case: slot WEFT_VALUE__HEADERS + index */
+};
+
 enum weft_action {
 	WEFT_ACTION_FORWARD = 1, /* weft_img_forward */
 	WEFT_ACTION_DIRECT,	 /* weft_img_reply */
@@ -753,6 +767,8 @@ struct weft_img_forward {
 	__u32 n_hash;	       /* hash_policy */
 	__u32 hash;	       /* struct weft_img_hash[n] */
 	__u32 follow;	       /* weft_img_follow (internal_redirect_policy), 0: none */
+	__u32 retry_headers;   /* weft_img_matchers: retriable_headers, 0 none */
+	__u32 retry_requests;  /* weft_img_matchers: retriable_request_headers, 0: any */
 	__u32 n_mirror;	       /* request_mirror_policies of the route, else virtual host, else table */
 	__u32 mirror;	       /* struct weft_img_mirror[n] */
 };

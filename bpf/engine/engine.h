@@ -297,6 +297,9 @@ bool weft_header_removed(const char *lower, bool edge);
 /* x-envoy-retry-on, or retry_on of a policy: WEFT_RETRY_* of its words, blanks around them.
  * *ret_known (may be NULL): all of them are known. grpc: x-envoy-retry-grpc-on. */
 __u32 weft_retry_on(const void *text, __u32 len, bool grpc, bool *ret_known);
+/* Does a weft_img_cond on a header hold? Of the request, head, value, present, repeated and field
+ * count. */
+bool weft_header_holds(struct weft_req *req, __u32 cond);
 /* The next word of a list with commas, without its blanks; *at goes on. false: there is none. */
 bool weft_list_word(const char **at, const char *end, const char **ret, __u32 *ret_len);
 /* A decimal number as in Envoy's headers: maybe a sign '+', blanks around it. false: it is none, or

@@ -165,8 +165,8 @@ static int weft_http1_native(struct weft_req *req)
 {
 	int r = WEFT_PARSE_UNSURE;
 
-	/* more headers are joined of requests that may be internal (joined.c) */
-	if (!req->underscores && !(req->hcm_flags & WEFT_HCM_INTERNAL))
+	/* more headers are joined than the plain form knows (joined.c) */
+	if (!req->underscores && !(req->hcm_flags & (WEFT_HCM_INTERNAL | WEFT_HCM_FORWARD_CERT)))
 		r = weft_http1_plain(req);
 	if (r)
 		r = weft_http1_full(req);

@@ -46,8 +46,8 @@ static const char *const requests[] = {
 	"x-forwarded-proto",
 };
 /*
- * Of internal requests; of others they are gone before anything looks at them. A program need not
- * know: where a rule looks at one, the agent judges.
+ * Of internal requests, the last where it is forwarded; of others they are gone before anything
+ * looks at them. A program need not know: where a rule looks at one, the agent judges.
  */
 static const char *const internal[] = {
 	"x-envoy-force-trace",
@@ -64,6 +64,7 @@ static const char *const internal[] = {
 	"x-envoy-upstream-rq-timeout-alt-response",
 	"x-envoy-upstream-rq-timeout-ms",
 	"x-envoy-upstream-stream-duration-ms",
+	"x-forwarded-client-cert",
 };
 static const char *const responses[] = {
 	"access-control-allow-credentials",

@@ -336,6 +336,11 @@ void weft_reply_write(const struct weft_req *req, const struct weft_reply_plan *
 	}
 }
 
+bool weft_header_holds(struct weft_req *req, __u32 cond)
+{
+	return weft_cond_header(req, cond);
+}
+
 /* ---- names ---- */
 
 #define WEFT_NAME_ROW(n, m, d) m,

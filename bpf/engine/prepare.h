@@ -114,9 +114,11 @@ static void weft_prepare_append(struct weft_prepare *p, const char *name, const 
 
 /* ---- the steps ---- */
 
-static size_t weft_address_text(const struct weft_addr *a, char out[INET6_ADDRSTRLEN])
+/* One that is written as IPv6 stays so, even if it is a mapped IPv4. */
+static size_t weft_address_text(const struct weft_sockaddr *s, char out[INET6_ADDRSTRLEN])
 {
-	bool v4 = weft_addr_v4(a);
+	const struct weft_addr *a = &s->addr;
+	bool v4 = weft_addr_v4(a) && s->family != AF_INET6;
 
 	return inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? &a->w[3] : a->w, out, INET6_ADDRSTRLEN) ?
 		       strlen(out) :
@@ -132,12 +134,26 @@ static void weft_prepare_forwarded(struct weft_prepare *p, const struct weft_ctx
 
 	/* of a client on loopback Envoy puts its own address there: the pod's, as ctx->src has it */
 	if (edge && !(req->hcm_flags & WEFT_HCM_SKIP_XFF_APPEND))
-		weft_prepare_append(p, "x-forwarded-for", ",", text, weft_address_text(&ctx->src.addr, text));
+		weft_prepare_append(p, "x-forwarded-for", ",", text,
+				    weft_address_text(&ctx->src, text));
 	if ((edge && !trusted) || !weft_prepare_find(req, "x-forwarded-proto"))
 		weft_prepare_put(p, "x-forwarded-proto", "http", 4);
 	if (req->hcm_flags & WEFT_HCM_APPEND_PORT &&
 	    ((edge && !trusted) || !weft_prepare_find(req, "x-forwarded-port")))
 		weft_prepare_put(p, "x-forwarded-port", port, (size_t)n);
+}
+
+/* scheme_header_transformation */
+static void weft_prepare_scheme(struct weft_prepare *p)
+{
+	struct weft_req *req = p->req;
+	__u32 n = req->hcm_flags & WEFT_HCM_SCHEME_HTTPS ? 5 : 4;
+
+	if (!(req->hcm_flags & (WEFT_HCM_SCHEME_HTTP | WEFT_HCM_SCHEME_HTTPS)))
+		return;
+	weft_prepare_put(p, "x-forwarded-proto", "https", n);
+	req->present |= 1ull << WEFT_VALUE_SCHEME;
+	req->value[WEFT_VALUE_SCHEME] = weft_prepare_text(p, "https", n);
 }
 
 static bool weft_prepare_inside(const struct weft_img_hcm *h, const struct weft_addr *a, bool v4)
@@ -228,6 +244,7 @@ void weft_req_prepare(struct weft_req *req, const struct weft_ctx *ctx, const ch
 
 	weft_remote_of(req, ctx, &req->remote);
 	weft_prepare_forwarded(&p, ctx, h->trusted_hops);
+	weft_prepare_scheme(&p);
 	if (internal)
 		weft_prepare_put(&p, "x-envoy-internal", "true", 4);
 	else
@@ -237,6 +254,7 @@ void weft_req_prepare(struct weft_req *req, const struct weft_ctx *ctx, const ch
 	if (h->via.len)
 		weft_prepare_append(&p, "via", ", ", weft_img_at(h->via.off), h->via.len);
 	if (edge)
-		weft_prepare_put(&p, "x-envoy-external-address", text, weft_address_text(&req->remote.addr, text));
+		weft_prepare_put(&p, "x-envoy-external-address", text,
+				 weft_address_text(&req->remote, text));
 	weft_prepare_id(&p, id, edge);
 }

@@ -130,10 +130,10 @@ static void test_retry(void **state)
 	assert_int_equal(f->retry_on, WEFT_RETRY_5XX);
 	conf_close(&c);
 	conf_refused(LISTENER_80 RC("", "{name: v, domains: ['*'], retry_policy: {retry_on: 5xx, "
-					"retriable_request_headers: [{name: a}]}, routes: [{match: "
+					"refresh_cluster_on_retry: true}, routes: [{match: "
 					"{prefix: /}, route: {cluster: x}}]}"),
 		     "RouteConfiguration/r",
-		     "virtual_hosts[0].retry_policy.retriable_request_headers", "unsupported");
+		     "virtual_hosts[0].retry_policy.refresh_cluster_on_retry", "unsupported");
 }
 
 static void test_upgrades(void **state)

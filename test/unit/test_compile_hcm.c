@@ -81,6 +81,13 @@ static void test_flags(void **state)
 	flags_are("xff_num_trusted_hops: 1, skip_xff_append: true", id | WEFT_HCM_SKIP_XFF_APPEND);
 	flags_are("append_x_forwarded_port: true", id | WEFT_HCM_APPEND_PORT);
 	flags_are("internal_address_config: {unix_sockets: true}", id);
+	flags_are("forward_client_cert_details: APPEND_FORWARD", id);
+	flags_are("forward_client_cert_details: ALWAYS_FORWARD_ONLY", id | WEFT_HCM_FORWARD_CERT);
+	flags_are("scheme_header_transformation: {scheme_to_overwrite: http}",
+		  id | WEFT_HCM_SCHEME_HTTP | WEFT_HCM_PREPARED);
+	flags_are("scheme_header_transformation: {scheme_to_overwrite: https}",
+		  id | WEFT_HCM_SCHEME_HTTPS | WEFT_HCM_PREPARED);
+	flags_are("scheme_header_transformation: {match_upstream: true}", id);
 	flags_are("internal_address_config: {cidr_ranges: [{address_prefix: 10.0.0.0}]}",
 		  id | WEFT_HCM_INTERNAL);
 	flags_are("http_protocol_options: {allow_chunked_length: true}",
@@ -155,7 +162,6 @@ static void test_refused_fields(void **state)
 		"internal_address_config.cidr_ranges[0].address_prefix");
 	REFUSED("add_user_agent: true", "add_user_agent");
 	REFUSED("local_reply_config: {mappers: []}", "local_reply_config");
-	REFUSED("forward_client_cert_details: APPEND_FORWARD", "forward_client_cert_details");
 	REFUSED("represent_ipv4_remote_address_as_ipv4_mapped_ipv6: true",
 		"represent_ipv4_remote_address_as_ipv4_mapped_ipv6");
 	REFUSED("http_protocol_options: {accept_http_10: true}",

@@ -105,7 +105,6 @@ static void test_refused(void **state)
 		     "request_headers_to_add[0].header");
 	HOST_REFUSED("response_headers_to_remove: [connection]", "response_headers_to_remove[0]");
 	HOST_REFUSED("hedge_policy: {}", "hedge_policy");
-	HOST_REFUSED("include_is_timeout_retry_header: true", "include_is_timeout_retry_header");
 }
 
 static void test_long_domain(void **state)

@@ -102,6 +102,15 @@ static void test_forwarded(void **state)
 	line_is(CONF("append_x_forwarded_port: true"), "", "x-forwarded-port: 80\n", true);
 	line_is(CONF("append_x_forwarded_port: true"), "X-Forwarded-Port: 9\r\n", "x-forwarded-port: 9\n", true);
 	line_is(CONF(EDGE ", append_x_forwarded_port: true"), "X-Forwarded-Port: 9\r\n", "x-forwarded-port: 80\n", true);
+	line_is(CONF("scheme_header_transformation: {scheme_to_overwrite: https}"), "",
+		"x-forwarded-proto: https\n", true);
+	line_is(CONF("scheme_header_transformation: {scheme_to_overwrite: http}"),
+		"X-Forwarded-Proto: https\r\n", "x-forwarded-proto: http\n", true);
+	line_is(CONF(EDGE ", scheme_header_transformation: {scheme_to_overwrite: https}"), "",
+		"x-forwarded-proto: https\n", true);
+	/* as it is written */
+	line_is(CONF(EDGE ", xff_num_trusted_hops: 1"), "X-Forwarded-For: ::ffff:9.9.9.9\r\n",
+		"x-envoy-external-address: ::ffff:9.9.9.9\n", true);
 	line_is(CONF("via: gate"), "Via: a\r\nVia: b\r\n", "via: a,b, gate\n", true);
 	line_is(CONF(EDGE), "X-Envoy-External-Address: 6.6.6.6\r\n", "x-envoy-external-address: 10.0.0.9\n", true);
 	line_is(CONF("via: ''"), "X-Envoy-External-Address: 6.6.6.6\r\n", "x-envoy-external-address: 6.6.6.6\n", true);
@@ -198,6 +207,28 @@ static void test_internal(void **state)
 		true);
 }
 
+#define CERT                                                                                       \
+	"{match: {prefix: /, headers: [{name: X-Forwarded-Client-Cert, string_match: {exact: "     \
+	"'a,b'}}]}, "                                                                              \
+	"route: {cluster: c}}, {match: {prefix: /, headers: [{name: ':scheme', string_match: "     \
+	"{exact: https}}]}, "                                                                      \
+	"route: {cluster: c}}, {match: {prefix: /}, route: {cluster: c}}"
+#define CERT_CONF(more)                                                                            \
+	LISTENER("l", AT_80, HCM(more ",", "", RDS)) ROUTES(CERT) CLUSTER("c", "type: STATIC")
+#define CERTS "X-Forwarded-Client-Cert: a\r\nX-Forwarded-Client-Cert: b\r\n"
+static void route_is(const char *more, const char *headers, uint32_t index);
+
+static void test_client(void **state)
+{
+	(void)state;
+	route_is(CERT_CONF("via: ''"), CERTS, 2);
+	route_is(CERT_CONF("forward_client_cert_details: FORWARD_ONLY"), CERTS, 2);
+	route_is(CERT_CONF("forward_client_cert_details: ALWAYS_FORWARD_ONLY"), CERTS, 0);
+	route_is(CERT_CONF("scheme_header_transformation: {scheme_to_overwrite: https}"), "", 1);
+	route_is(CERT_CONF("scheme_header_transformation: {scheme_to_overwrite: http}"),
+		 "X-Forwarded-Proto: https\r\n", 2);
+}
+
 static void route_is(const char *more, const char *headers, uint32_t index)
 {
 	struct prepared *p = prepare(more, headers, "10.0.0.1");
@@ -262,11 +293,11 @@ static void test_room(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_remote),	   cmocka_unit_test(test_internal),
-		cmocka_unit_test(test_forwarded),  cmocka_unit_test(test_loopback),
-		cmocka_unit_test(test_request_id), cmocka_unit_test(test_removed),
-		cmocka_unit_test(test_rules),	   cmocka_unit_test(test_handed),
-		cmocka_unit_test(test_room),
+		cmocka_unit_test(test_remote),	 cmocka_unit_test(test_internal),
+		cmocka_unit_test(test_client),	 cmocka_unit_test(test_forwarded),
+		cmocka_unit_test(test_loopback), cmocka_unit_test(test_request_id),
+		cmocka_unit_test(test_removed),	 cmocka_unit_test(test_rules),
+		cmocka_unit_test(test_handed),	 cmocka_unit_test(test_room),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -155,6 +155,54 @@ static void test_router(void **state)
 	fix_close();
 }
 
+/* include_is_timeout_retry_header: why a further attempt is one; the client's own word goes first.
+ */
+static void test_late(void **state)
+{
+	(void)state;
+	fix_server(upstream);
+	fix_open_http("",
+		      "{match: {prefix: /}, route: {cluster: up, retry_policy: {retry_on: "
+		      "'5xx,retriable-status-codes', "
+		      "retriable_status_codes: [418], per_try_timeout: 0.1s}}}], "
+		      "include_is_timeout_retry_header: true, "
+		      "request_headers_to_remove: [x-unused",
+		      "", 1, 1);
+	ask("/slow/1", "");
+	assert_int_equal(a.status, 200);
+	assert_string_equal(fix_header(last, "x-envoy-is-timeout-retry"), "true");
+	ask("/status/1", "x-envoy-is-timeout-retry: mine\r\n");
+	assert_int_equal(a.status, 200);
+	assert_string_equal(fix_header(last, "x-envoy-is-timeout-retry"), "false");
+	ask("/x/0", "x-envoy-is-timeout-retry: mine\r\n");
+	assert_string_equal(fix_header(last, "x-envoy-is-timeout-retry"), "mine");
+	fix_close();
+}
+
+/* x-forwarded-client-cert: no client here has a certificate. */
+static void test_cert(void **state)
+{
+	static const char *const modes[] = {"via: ''",
+					    "forward_client_cert_details: APPEND_FORWARD",
+					    "forward_client_cert_details: ALWAYS_FORWARD_ONLY"};
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		char hcm[128];
+
+		snprintf(hcm, sizeof(hcm), "%s,", modes[i]);
+		fix_server(upstream);
+		fix_open_http(hcm, FIX_ROUTE, "", 1, 1);
+		ask("/x/0", "X-Forwarded-Client-Cert: By=a\r\nx-forwarded-client-cert: By=b\r\n");
+		if (i < 2)
+			assert_null(fix_header(last, "x-forwarded-client-cert"));
+		else
+			assert_string_equal(fix_header(last, "x-forwarded-client-cert"),
+					    "By=a,By=b");
+		fix_close();
+	}
+}
+
 /* x-envoy-force-trace: the request's id comes back. */
 static void test_trace(void **state)
 {
@@ -170,10 +218,8 @@ static void test_trace(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_retries),
-		cmocka_unit_test(test_times),
-		cmocka_unit_test(test_router),
-		cmocka_unit_test(test_trace),
+		FIX_TEST(test_retries), FIX_TEST(test_times), FIX_TEST(test_router),
+		FIX_TEST(test_late),	FIX_TEST(test_cert),  FIX_TEST(test_trace),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -103,6 +103,47 @@ static void test_expected_timeout(void **state)
 	fix_close();
 }
 
+/* retriable_headers are the response's, retriable_request_headers say whose requests are tried
+ * again at all. */
+static void test_by_headers(void **state)
+{
+	(void)state;
+	fix_server(upstream);
+	open_with(", retry_policy: {retry_on: retriable-headers, num_retries: 3, "
+		  "retriable_headers: [{name: x-none, present_match: true}, "
+		  "{name: X-Envoy-RateLimitee, string_match: {exact: yes}}, {name: ':status', "
+		  "string_match: {exact: '503'}}]}",
+		  "", 1);
+	ask(GET("/status/2"));
+	assert_int_equal(a.status, 200);
+	assert_int_equal(FIX_LOAD(seen), 3);
+	__atomic_store_n(&seen, 0, __ATOMIC_RELEASE);
+	ask(GET("/grpc/2"));
+	assert_int_equal(FIX_LOAD(seen), 1);
+	fix_close();
+	fix_server(upstream);
+	open_with(", retry_policy: {retry_on: 5xx, retriable_request_headers: [{name: X-May, "
+		  "string_match: {exact: a}}, "
+		  "{name: ':path', string_match: {suffix: /7}}, {name: host, string_match: {exact: "
+		  "b}}]}",
+		  "", 1);
+	ask(GET("/status/1"));
+	assert_int_equal(a.status, 503);
+	assert_int_equal(FIX_LOAD(seen), 1);
+	for (unsigned int i = 0; i < 3; i++) {
+		static const char *const may[] = {
+			"GET /status/1 HTTP/1.1\r\nhost: a\r\nx-may: b\r\nx-may: a\r\n\r\n",
+			"GET /status/7 HTTP/1.1\r\nhost: a\r\n\r\n",
+			"GET /status/1 HTTP/1.1\r\nhost: b\r\n\r\n",
+		};
+
+		__atomic_store_n(&seen, 0, __ATOMIC_RELEASE);
+		ask(may[i]);
+		assert_int_equal(FIX_LOAD(seen), 2);
+	}
+	fix_close();
+}
+
 static void test_reset(void **state)
 {
 	(void)state;
@@ -332,12 +373,19 @@ static void test_closed_while_idle(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		FIX_TEST(test_nothing_without_policy), FIX_TEST(test_expected_timeout), FIX_TEST(test_reset),
-		FIX_TEST(test_reset_before_request),   FIX_TEST(test_connect_failure),
-		FIX_TEST(test_status),		       FIX_TEST(test_body_again),
-		FIX_TEST(test_body_too_long),	       FIX_TEST(test_route_timeout),
-		FIX_TEST(test_per_try_timeout),	       FIX_TEST(test_per_try_upload),
-		       FIX_TEST(test_connect_timeout),
+		FIX_TEST(test_by_headers),
+		FIX_TEST(test_nothing_without_policy),
+		FIX_TEST(test_expected_timeout),
+		FIX_TEST(test_reset),
+		FIX_TEST(test_reset_before_request),
+		FIX_TEST(test_connect_failure),
+		FIX_TEST(test_status),
+		FIX_TEST(test_body_again),
+		FIX_TEST(test_body_too_long),
+		FIX_TEST(test_route_timeout),
+		FIX_TEST(test_per_try_timeout),
+		FIX_TEST(test_per_try_upload),
+		FIX_TEST(test_connect_timeout),
 		FIX_TEST(test_closed_while_idle),
 	};
 
