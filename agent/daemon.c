@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/random.h>
 #include <sys/signalfd.h>
 #include <time.h>
 
@@ -110,6 +111,95 @@ static void on_published(void *ctx)
 
 	if (d->pods)
 		weft_pods_each(d->pods, pod_cells, d);
+	if (d->outlier)
+		weft_outlier_published(d->outlier);
+}
+
+/* ---- outlier detection ---- */
+
+static uint64_t outlier_now(void *ctx)
+{
+	(void)ctx;
+	return (uint64_t)weft_daemon_now_ms();
+}
+
+static uint64_t outlier_random(void *ctx)
+{
+	uint64_t n = 0;
+
+	(void)ctx;
+	if (getrandom(&n, sizeof(n), 0) != sizeof(n))
+		n = (uint64_t)weft_daemon_now_ms() * 0x9E3779B97F4A7C15ull;
+	return n;
+}
+
+static void outlier_publish(void *ctx)
+{
+	struct weft_daemon *d = ctx;
+	_cleanup_diag_ struct weft_diag diag = WEFT_DIAG_INIT;
+	_auto_free_ char *text = NULL;
+
+	if (weft_views_again(d->views, &diag) == 0)
+		return;
+	text = weft_diag_text(&diag);
+	WEFT_LOG(WEFT_LOG_ERROR, "ejected hosts are not published",
+		 WEFT_KV_S("reason", text ? text : "out of memory"));
+}
+
+static void outlier_work(struct weft_daemon *d)
+{
+	uint64_t now, next = weft_outlier_work(d->outlier);
+
+	now = outlier_now(NULL);
+	if (next)
+		next = next <= now ? 1 : next - now;
+	weft_timer_set(d->outlier_timer, next > UINT32_MAX ? UINT32_MAX : (uint32_t)next, 0);
+}
+
+static void on_outlier(void *ctx, uint32_t events)
+{
+	struct weft_daemon *d = ctx;
+
+	(void)events;
+	weft_timer_ack(d->outlier_timer);
+	outlier_work(d);
+}
+
+static void outlier_tell(void *ctx, uint32_t pod, uint32_t cluster, uint32_t endpoint)
+{
+	weft_outlier_tell(ctx, pod, cluster, endpoint);
+}
+
+static void on_news(void *ctx, uint32_t events)
+{
+	struct weft_daemon *d = ctx;
+
+	(void)events;
+	weft_kernel_news(d->kernel, outlier_tell, d->outlier);
+	outlier_work(d);
+}
+
+static int outlier_start(struct weft_daemon *d)
+{
+	const struct weft_outlier_config cfg = {.store = d->store,
+						.compiler = d->compiler,
+						.now_ms = outlier_now,
+						.random = outlier_random,
+						.publish = outlier_publish,
+						.ctx = d};
+	int r = weft_outlier_new(&cfg, &d->outlier);
+
+	if (r == 0)
+		r = weft_timer_new(&d->outlier_timer);
+	if (r == 0)
+		r = weft_loop_add(d->loop, d->outlier_timer, EPOLLIN, on_outlier, d);
+	if (r == 0)
+		r = weft_loop_add(d->loop, weft_outlier_fd(d->outlier), EPOLLIN, on_outlier, d);
+	if (r == 0 && d->kernel)
+		r = weft_loop_add(d->loop, weft_kernel_news_fd(d->kernel), EPOLLIN, on_news, d);
+	if (r == 0)
+		weft_views_eject(d->views, d->outlier);
+	return r;
 }
 
 static void on_resolved(void *ctx)
@@ -153,6 +243,7 @@ static int pod_listen(void *ctx, const struct weft_proxy_pod *pod,
 {
 	struct weft_daemon *d = ctx;
 
+	outlier_work(d); /* a pod of this id may have left ejections behind */
 	/* Also before the kernel knows the pod: its first connection finds its cells. */
 	weft_cells_make(d->store, pod->id, pod->view);
 	return weft_proxy_pod_add(d->proxy, pod, port4, port6);
@@ -183,6 +274,7 @@ static void pod_gone(void *ctx, uint32_t id)
 {
 	struct weft_daemon *d = ctx;
 
+	weft_outlier_pod_drop(d->outlier, id);
 	weft_store_cells_drop(d->store, id);
 }
 
@@ -219,6 +311,8 @@ static int proxy_start(struct weft_daemon *d)
 		.orig_take = weft_kernel_orig_take,
 		.exempt = weft_kernel_exempt,
 		.slot_release = weft_kernel_slot_release,
+		.outlier = outlier_tell,
+		.outlier_ctx = d->outlier,
 		.ctx = d->kernel,
 	};
 	return weft_proxy_new(&cfg, &d->proxy);
@@ -320,6 +414,8 @@ static int start(struct weft_daemon *d, struct weft_diag *diag)
 	if (r == 0)
 		weft_views_resolve(d->views, d->dns);
 	if (r == 0)
+		r = outlier_start(d);
+	if (r == 0)
 		r = weft_pods_new(&pods, &d->pods);
 	if (r == 0)
 		r = proxy_start(d);
@@ -340,12 +436,15 @@ static void stop(struct weft_daemon *d)
 	weft_proxy_free(d->proxy);
 	weft_views_free(d->views);
 	weft_dns_free(d->dns);
+	weft_outlier_free(d->outlier);
 	weft_compiler_free(d->compiler);
 	weft_store_free(d->store);
 	weft_kernel_close(d->kernel);
 	weft_loop_free(d->loop);
 	if (d->second_fd >= 0)
 		close(d->second_fd);
+	if (d->outlier_timer >= 0)
+		close(d->outlier_timer);
 	if (d->signal_fd >= 0)
 		close(d->signal_fd);
 }
@@ -388,7 +487,7 @@ static int warm_up(struct weft_daemon *d)
 
 int weft_daemon_run(const struct weft_daemon_config *cfg, struct weft_diag *diag)
 {
-	struct weft_daemon d = {.cfg = cfg, .signal_fd = -1, .second_fd = -1};
+	struct weft_daemon d = {.cfg = cfg, .signal_fd = -1, .second_fd = -1, .outlier_timer = -1};
 	struct timespec ts;
 	int r;
 

@@ -12,6 +12,7 @@
 #include "agent/enroll/pod.h"
 #include "agent/kernel/kernel.h"
 #include "agent/loop.h"
+#include "agent/outlier/outlier.h"
 #include "agent/proxy/proxy.h"
 #include "agent/source.h"
 #include "agent/store/store.h"
@@ -42,6 +43,8 @@ struct weft_daemon {
 	struct weft_compiler *compiler;
 	struct weft_views *views;
 	struct weft_dns *dns;
+	struct weft_outlier *outlier;
+	int outlier_timer;
 	struct weft_proxy *proxy;
 	struct weft_proxy_ops proxy_ops;
 	struct weft_pods *pods;

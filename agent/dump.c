@@ -250,6 +250,8 @@ static json_t *dump_kind(struct weft_daemon *d, const struct kind *kind)
 		      "differences", diff, "resources", resources, "kernel", kernel);
 	if (kind->type == WEFT_XDS_ENDPOINT)
 		json_object_set_new(j, "dns", weft_dns_names_json(d->dns));
+	if (kind->type == WEFT_XDS_ENDPOINT)
+		json_object_set_new(j, "ejected", weft_outlier_hosts_json(d->outlier));
 	return j;
 }
 
@@ -442,6 +444,7 @@ static json_t *dump_stats(struct weft_daemon *d)
 		weft_pods_each(d->pods, share_append, &shares);
 	json_object_set_new(j, "pods", shares.list);
 	json_object_set_new(j, "dns", weft_dns_stats_json(d->dns));
+	json_object_set_new(j, "outlier_detection", weft_outlier_stats_json(d->outlier));
 	weft_store_cells_each(d->store, cell_append, &cells);
 	json_object_set_new(j, "cells", cells.list);
 	return j;

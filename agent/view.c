@@ -8,6 +8,7 @@
 
 #include "agent/cleanup.h"
 #include "agent/dns/dns.h"
+#include "agent/outlier/outlier.h"
 
 struct view {
 	struct weft_snapshot *part[WEFT_SOURCE__MAX]; /* NULL: nothing yet */
@@ -19,6 +20,7 @@ struct view {
 struct weft_views {
 	struct weft_compiler *compiler;
 	struct weft_dns *dns; /* NULL: names are not resolved */
+	struct weft_outlier *outlier; /* NULL: nothing is ejected */
 	void (*published)(void *ctx);
 	void *ctx;
 	struct view view[WEFT_VIEWS];
@@ -151,12 +153,18 @@ static int publish(struct weft_views *v, uint32_t view, const struct weft_snapsh
 		   struct weft_diag *diag)
 {
 	struct weft_view_input inputs[WEFT_VIEWS];
+	size_t n_ejected = 0;
+	const struct weft_ejected *ejected =
+		v->outlier ? weft_outlier_ejected(v->outlier, &n_ejected) : NULL;
 	int r;
 
+	static_assert(WEFT_VIEWS == 1, "ejections are of pods of one view");
 	for (uint32_t i = 0; i < WEFT_VIEWS; i++)
 		inputs[i] = (struct weft_view_input){
 			.snapshot = i == view ? in_force : v->view[i].in_force,
 			.resolved = v->dns ? weft_dns_resolved(v->dns) : NULL,
+			.ejected = ejected,
+			.n_ejected = n_ejected,
 		};
 	r = weft_compiler_publish(v->compiler, inputs, WEFT_VIEWS, diag);
 	if (r == 0 && v->published)
@@ -191,6 +199,18 @@ static int put_in_force(struct weft_views *v, uint32_t view, const struct weft_s
 	weft_snapshot_free(v->view[view].in_force);
 	v->view[view].in_force = s;
 	return 0;
+}
+
+void weft_views_eject(struct weft_views *v, struct weft_outlier *o)
+{
+	v->outlier = o;
+}
+
+int weft_views_again(struct weft_views *v, struct weft_diag *diag)
+{
+	const struct weft_snapshot *in_force = v->view[WEFT_VIEW_DEFAULT].in_force;
+
+	return in_force ? publish(v, WEFT_VIEW_DEFAULT, in_force, diag) : 0;
 }
 
 int weft_views_renew(struct weft_views *v, struct weft_diag *diag)

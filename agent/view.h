@@ -21,6 +21,7 @@ enum weft_source { WEFT_SOURCE_FILE, WEFT_SOURCE_XDS, WEFT_SOURCE__MAX };
 const char *weft_source_name(enum weft_source source);
 
 struct weft_dns;
+struct weft_outlier;
 struct weft_views;
 
 /* published is called after each publish that succeeded (may be NULL). The compiler is borrowed. */
@@ -33,6 +34,10 @@ void weft_views_free(struct weft_views *v);
  * changes takes the place of the old one when it is warm, as in Envoy.
  */
 void weft_views_resolve(struct weft_views *v, struct weft_dns *d);
+/* From now on what outlier detection has ejected is left out; o is borrowed. */
+void weft_views_eject(struct weft_views *v, struct weft_outlier *o);
+/* Publishes what is in force anew, with the ejections of now. As weft_views_set(). */
+int weft_views_again(struct weft_views *v, struct weft_diag *diag);
 /* Publishes anew with the addresses there are. As weft_views_set(). */
 int weft_views_renew(struct weft_views *v, struct weft_diag *diag);
 

@@ -151,6 +151,9 @@ WEFT_INLINE void weft_connect_count(__u8 *state_base, const struct weft_connect 
 
 		__sync_fetch_and_add(&e->cx_active, 1);
 		weft_bump(&e->cx_total);
+		/* not told: the next connection begins anew */
+		if (k->tcp.outlier_new && !weft_outlier_tell(k->ctx.pod, e))
+			e->owner = 0;
 	}
 }
 

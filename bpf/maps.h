@@ -56,6 +56,12 @@ struct {
 	__array(values, struct weft_grace_inner);
 } grace SEC(".maps");
 
+/* struct weft_outlier_news */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, WEFT_OUTLIER_RING);
+} news SEC(".maps");
+
 WEFT_INLINE struct weft_state_head *weft_head_of(__u8 *state_base)
 {
 	return (struct weft_state_head *)state_base;
@@ -104,6 +110,14 @@ WEFT_INLINE void weft_places_put(__u32 cell, __u32 cell_endpoint)
 		weft_place_put_at(cell + offsetof(struct weft_cell_cluster, cx_active));
 	if (cell_endpoint)
 		weft_place_put_at(cell_endpoint + offsetof(struct weft_cell_endpoint, cx_active));
+}
+
+/* false: there is no room. */
+WEFT_INLINE bool weft_outlier_tell(__u32 pod, const struct weft_cell_endpoint *e)
+{
+	struct weft_outlier_news n = {.pod = pod, .cluster = e->owner, .endpoint = e->self};
+
+	return !bpf_ringbuf_output(&news, &n, sizeof(n), 0);
 }
 
 /* The same for those a socket holds; each is given back once, by whoever exchanges the offset away. */

@@ -173,12 +173,35 @@ WEFT_INLINE void weft_closed(struct bpf_sock_ops *c, struct weft_sock *w, __u32 
 		weft_slot_unref(state_base, slot, w->gen, refs);
 }
 
+/* Outlier detection of an l4 connection: it is there, or has failed. An app that gave up says
+ * nothing of the endpoint. */
+WEFT_INLINE void weft_l4_result(struct bpf_sock *s, const struct weft_sock *w, bool connected)
+{
+	struct weft_cell_endpoint *e;
+	struct tcp_sock *t;
+
+	WEFT_STATE_BASE();
+	if (!w->cell_endpoint)
+		return;
+	e = WEFT_STATE(struct weft_cell_endpoint, w->cell_endpoint);
+	if (!WEFT_READ(e->owner))
+		return;
+	if (!connected) {
+		t = bpf_skc_to_tcp_sock(s);
+		if (!t || !t->inet_conn.icsk_inet.sk.sk_err)
+			return;
+	}
+	if (weft_outlier_reached(e, connected ? WEFT_REACHED_ALL : WEFT_UNREACHED))
+		weft_outlier_tell(w->pod, e);
+}
+
 SEC("sockops")
 int sock_ops(struct bpf_sock_ops *c)
 {
 	struct bpf_sock *s = c->sk;
 	struct weft_sock *w = s ? bpf_sk_storage_get(&sk, s, NULL, 0) : NULL;
 	struct tcp_sock *t;
+	__u32 before;
 
 	if (!w || w->flags & WEFT_SOCK_EXEMPT || w->class_id == WEFT_CLASS_BYPASS)
 		return 1;
@@ -196,10 +219,16 @@ int sock_ops(struct bpf_sock_ops *c)
 		t = bpf_skc_to_tcp_sock(s);
 		if (t && w->class_id != WEFT_CLASS_L4)
 			weft_captured(c, w, t);
+		else if (w->class_id == WEFT_CLASS_L4)
+			weft_l4_result(s, w, true);
 		break;
 	case BPF_SOCK_OPS_STATE_CB:
-		if (c->args[1] == BPF_TCP_CLOSE)
-			weft_closed(c, w, c->args[0]);
+		before = WEFT_READ(c->args[0]);
+		if (WEFT_READ(c->args[1]) != BPF_TCP_CLOSE)
+			break;
+		if (before == BPF_TCP_SYN_SENT && w->class_id == WEFT_CLASS_L4)
+			weft_l4_result(s, w, false);
+		weft_closed(c, w, before);
 		break;
 	default:
 		break;

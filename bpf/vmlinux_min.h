@@ -24,6 +24,7 @@ struct sk_psock {
 	struct sk_buff_head ingress_skb;
 };
 struct sock {
+	int sk_err;
 	void *sk_user_data;
 };
 struct inet_sock {

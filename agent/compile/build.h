@@ -72,6 +72,9 @@ struct weft_build {
 	int err;			  /* first error, 0 none */
 	bool names_stand; /* nobody resolves: a DNS cluster's name stands for one host without address */
 	bool upstream;	  /* a Cluster is built: other fields of some messages count */
+	const uint32_t
+		*ejected; /* ascending state ids of endpoints that outlier detection has out */
+	size_t n_ejected;
 	struct weft_words objects;	/* offsets put: kept alive while the resource is in force */
 	struct weft_words cluster_refs; /* ids of clusters that must exist (validate_clusters) */
 	struct weft_words live;		/* state ids in use */

@@ -18,6 +18,14 @@ struct weft_compiler;
 int weft_compiler_new(struct weft_store *store, struct weft_compiler **ret);
 void weft_compiler_free(struct weft_compiler *c);
 
+/* Hosts of a cluster that a pod does not get, because outlier detection has ejected them. */
+struct weft_ejected {
+	uint32_t pod;
+	uint32_t cluster;     /* state id of the cluster's cell */
+	const uint32_t *host; /* state ids of endpoints' cells, ascending */
+	size_t n;
+};
+
 struct weft_view_input {
 	const struct weft_snapshot *snapshot; /* NULL: an unused view id */
 	/*
@@ -26,6 +34,9 @@ struct weft_view_input {
 	 * name stands for one host without address.
 	 */
 	const struct weft_snapshot *resolved;
+	const struct weft_ejected
+		*ejected; /* by pod, ascending; of clusters that are gone: ignored */
+	size_t n_ejected;
 };
 /* The name under which the resolved assignment of a cluster with this content is found. Owned by the
  * caller; NULL without memory. */

@@ -45,6 +45,20 @@ static enum weft_health health_of(const lb_endpoint *e)
 	}
 }
 
+static int compare_ids(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* An ejected host counts as an unhealthy one, whatever EDS says of it. */
+static bool is_ejected(const struct weft_build *b, uint32_t id)
+{
+	return b->n_ejected &&
+	       bsearch(&id, b->ejected, b->n_ejected, sizeof(id), compare_ids) != NULL;
+}
+
 /* ---- transport socket matches ---- */
 
 static const Google__Protobuf__Value *struct_get(const Google__Protobuf__Struct *s, const char *key)
@@ -225,6 +239,8 @@ static void host_add(struct weft_build *b, const cluster *c, const lb_endpoint *
 	h->metadata[h->n] = weft_lb_metadata(e->metadata);
 	h->localities[locality].n_host++;
 	h->health[h->n] = health_of(e);
+	if (h->health[h->n] != WEFT_HOST_DRAINING && is_ejected(b, out->cell))
+		h->health[h->n] = WEFT_HOST_UNHEALTHY;
 	h->n++;
 }
 

@@ -27,16 +27,18 @@ const struct weft_field_row weft_fields_cluster[] = {
 	QUIET("per_connection_buffer_high_watermark_timeout cleanup_interval "
 	      "upstream_connection_options preconnect_policy",
 	      "tunes connections, changes no answer"),
-	QUIET("health_checks outlier_detection close_connections_on_host_health_failure "
-	      "ignore_health_on_host_removal",
-	      "health comes from EDS alone"),
+	AGENT("outlier_detection"),
+	QUIET("health_checks ignore_health_on_host_removal",
+	      "nothing is checked actively: health comes from EDS and outlier detection"),
+	QUIET("close_connections_on_host_health_failure",
+	      "without outlier_detection health comes from EDS alone; with it refused"),
 	QUIET("upstream_bind_config", "refused where requests go to the cluster"),
 	QUIET("lrs_server lrs_report_endpoint_metrics track_timeout_budgets "
 	      "track_cluster_stats",
 	      "observes, changes no traffic"),
 	MESSAGE("envoy.config.cluster.v3.Cluster.CommonLbConfig"),
 	KERNEL("healthy_panic_threshold zone_aware_lb_config locality_weighted_lb_config"),
-	QUIET("update_merge_window", "tunes connections, changes no answer"),
+	AGENT("update_merge_window"),
 	QUIET("ignore_new_hosts_until_first_hc override_host_status",
 	      "health comes from EDS alone"),
 	QUIET("close_connections_on_host_set_change",
@@ -69,6 +71,18 @@ const struct weft_field_row weft_fields_cluster[] = {
 	QUIET("transport_socket", "TLS is refused where an endpoint selects it"),
 	MESSAGE("envoy.config.cluster.v3.Filter"),
 	AGENT("name typed_config"),
+	MESSAGE("envoy.config.cluster.v3.OutlierDetection"),
+	AGENT("consecutive_5xx interval base_ejection_time max_ejection_percent "
+	      "enforcing_consecutive_5xx enforcing_success_rate success_rate_minimum_hosts "
+	      "success_rate_request_volume success_rate_stdev_factor consecutive_gateway_failure "
+	      "enforcing_consecutive_gateway_failure split_external_local_origin_errors "
+	      "consecutive_local_origin_failure enforcing_consecutive_local_origin_failure "
+	      "enforcing_local_origin_success_rate failure_percentage_threshold "
+	      "enforcing_failure_percentage enforcing_failure_percentage_local_origin "
+	      "failure_percentage_minimum_hosts failure_percentage_request_volume "
+	      "max_ejection_time max_ejection_time_jitter always_eject_one_host"),
+	QUIET("successful_active_health_check_uneject_host", "nothing is checked actively"),
+	QUIET("detect_degraded_hosts", "refused when it is true"),
 	MESSAGE("envoy.config.cluster.v3.LoadBalancingPolicy"),
 	KERNEL("policies"),
 	MESSAGE("envoy.config.cluster.v3.LoadBalancingPolicy.Policy"),

@@ -23,6 +23,38 @@ static json_t *moving_json(const struct weft_img_cluster *c)
 			 m->least);
 }
 
+static json_t *outlier_json(const struct weft_img_outlier *o)
+{
+	json_t *j = json_object(), *runs = json_array(), *enforce = json_array();
+	const struct {
+		const char *name;
+		uint32_t value;
+	} f[] = {{"interval_ms", o->interval_ms},
+		 {"base_ejection_ms", o->base_ms},
+		 {"max_ejection_ms", o->max_ms},
+		 {"jitter_ms", o->jitter_ms},
+		 {"max_ejection_percent", o->max_percent},
+		 {"always_eject_one_host", o->always_one},
+		 {"split_local_origin", o->split},
+		 {"success_rate_hosts", o->rate_hosts},
+		 {"success_rate_volume", o->rate_volume},
+		 {"success_rate_factor", o->rate_factor},
+		 {"failure_percentage", o->failure_percent},
+		 {"failure_percentage_hosts", o->failure_hosts},
+		 {"failure_percentage_volume", o->failure_volume},
+		 {"merge_window_ms", o->merge_ms}};
+
+	for (size_t i = 0; i < sizeof(f) / sizeof(*f); i++)
+		json_object_set_new(j, f[i].name, json_integer((json_int_t)f[i].value));
+	for (size_t i = 0; i < sizeof(o->run) / sizeof(*o->run); i++)
+		json_array_append_new(runs, json_integer((json_int_t)o->run[i]));
+	for (size_t i = 0; i < WEFT_EJECT__MAX; i++)
+		json_array_append_new(enforce, json_integer((json_int_t)o->enforce[i]));
+	json_object_set_new(j, "consecutive", runs);
+	json_object_set_new(j, "enforcing", enforce);
+	return j;
+}
+
 static json_t *cluster_json(uint32_t off)
 {
 	static const char *const types[] = {"", "endpoints", "original_dst", "blackhole"};
@@ -30,14 +62,15 @@ static json_t *cluster_json(uint32_t off)
 					       "ring_hash", "maglev"};
 	const struct weft_img_cluster *c = weft_img_at(off);
 
-	return json_pack("{s:o, s:s, s:s, s:I, s:o, s:o, s:o*, s:o*}", "name",
+	return json_pack("{s:o, s:s, s:s, s:I, s:o, s:o, s:o*, s:o*, s:o*}", "name",
 			 weft_image_text(c->name), "type", types[c->type & 3], "lb_policy",
 			 policies[c->lb % WEFT_LB__MAX], "connect_timeout_ms",
 			 (json_int_t)c->connect_timeout_ms, "default",
 			 threshold_json(&c->threshold[WEFT_PRIORITY_DEFAULT]), "high",
 			 threshold_json(&c->threshold[WEFT_PRIORITY_HIGH]), "hash_balance_factor",
 			 c->balance_factor ? json_integer((json_int_t)c->balance_factor) : NULL,
-			 "moving_weights", moving_json(c));
+			 "moving_weights", moving_json(c), "outlier_detection",
+			 c->outlier ? outlier_json(weft_img_at(c->outlier)) : NULL);
 }
 
 /* Entries that each host has in a table of consistent hashing. */

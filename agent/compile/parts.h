@@ -158,6 +158,8 @@ uint32_t weft_build_accept(struct weft_build *b, const struct weft_route_built *
 void weft_build_paths(struct weft_build *b, const struct weft_route_built *routes, size_t n,
 		      struct weft_img_vhost *ret);
 
+/* weft_img_outlier, 0: none. */
+uint32_t weft_build_outlier(struct weft_build *b, const Envoy__Config__Cluster__V3__Cluster *c);
 /* weft_img_cluster. */
 uint32_t weft_build_cluster(struct weft_build *b, const Envoy__Config__Cluster__V3__Cluster *c);
 /* weft_img_endpoints of a cluster's assignment; cluster gives balancing and transport. */

@@ -186,16 +186,24 @@ static int root_build(struct weft_compiler *c, const struct weft_view_input *vie
 		struct weft_img_root head;
 		uint32_t view[];
 	} *root = calloc(1, sizeof(*root) + n * sizeof(*root->view));
+	struct weft_own_views *own = calloc(1, sizeof(*own));
 	int err = 0, r;
 
-	if (!root)
+	if (!root || !own) {
+		free(root);
+		free(own);
 		return -ENOMEM;
+	}
 	root->head.epoch = weft_store_epoch(c->store) + 1;
 	root->head.n_view = (uint32_t)n;
 	for (size_t i = 0; i < n && err != -ENOSPC && err != -ENOMEM; i++) {
-		r = views[i].snapshot ? weft_view_build(c, &views[i], diag, &root->view[i]) : 0;
+		r = views[i].snapshot ? weft_view_build(c, &views[i], diag, &root->view[i], own)
+				      : 0;
 		err = err ? err : r;
 	}
+	root->head.n_own = own->n;
+	if (!err && own->n)
+		err = weft_store_put(c->store, own->v, own->n * sizeof(*own->v), &root->head.own);
 	if (!err) {
 		err = weft_store_put(c->store, root, sizeof(*root) + n * sizeof(*root->view),
 				     ret_root);
@@ -203,6 +211,7 @@ static int root_build(struct weft_compiler *c, const struct weft_view_input *vie
 			weft_diag_add(diag, err, "", "", "the image is full");
 	}
 	free(root);
+	free(own);
 	return err;
 }
 

@@ -22,6 +22,12 @@ struct names {
 	size_t n;
 };
 
+/* A cluster of the view, for pods that have hosts of it ejected. */
+struct member {
+	uint32_t cell, id;
+	const struct weft_resource *res;
+};
+
 /* One view while it is put together. */
 struct view {
 	struct weft_compiler *c;
@@ -38,6 +44,9 @@ struct view {
 	struct names name, cluster_name;
 	uint32_t fallback;
 	bool *rds_used, *eds_used; /* by index in the snapshot */
+	struct member *member;	   /* in the snapshot's order */
+	size_t n_member;
+	const struct weft_ejected *ejected; /* of the cluster at hand, for one pod */
 	int err;
 };
 
@@ -60,6 +69,8 @@ static void build_init(struct view *v, struct weft_build *b, const char *type, c
 		.hash = hash,
 		.names_stand = !v->resolved,
 		.upstream = !strcmp(type, weft_xds_type_name(WEFT_XDS_CLUSTER)),
+		.ejected = v->ejected ? v->ejected->host : NULL,
+		.n_ejected = v->ejected ? v->ejected->n : 0,
 	};
 	if (asprintf(&b->resource, "%s/%s", type, name) < 0) {
 		b->resource = NULL;
@@ -159,7 +170,8 @@ static struct weft_compiled *resolve(struct view *v, const char *kind, const cha
 		for (size_t i = 0; i < e->objects.n; i++)
 			weft_store_touch(v->c->store, e->objects.v[i]);
 	if (e && e->used != v->c->serial) {
-		notes_append(v->c, e);
+		if (!v->ejected) /* else they were told */
+			notes_append(v->c, e);
 		e->used = v->c->serial;
 	}
 	free(key);
@@ -227,6 +239,19 @@ static void resolved_take(struct view *v, const struct weft_resource *res, struc
 	*hash ^= found->hash * 0x9E3779B97F4A7C15ull;
 }
 
+/* What tells endpoints with these hosts ejected from others of the cluster. NULL without memory. */
+static char *variant_of(const char *cluster_name, const struct weft_ejected *ejected)
+{
+	size_t len = strlen(cluster_name), n = ejected ? ejected->n : 0;
+	char *text = malloc(len + n * 9 + 1);
+
+	if (text)
+		memcpy(text, cluster_name, len + 1);
+	for (size_t i = 0; text && i < n; i++)
+		snprintf(text + len + i * 9, 10, "-%08x", ejected->host[i]);
+	return text;
+}
+
 static uint32_t endpoints_of(struct view *v, const struct weft_resource *res)
 {
 	const cluster *c = (const void *)res->msg;
@@ -234,6 +259,7 @@ static uint32_t endpoints_of(struct view *v, const struct weft_resource *res)
 	struct weft_compiled *e;
 	const char *name = c->name;
 	uint64_t hash = res->hash;
+	char *variant;
 
 	if (c->eds_cluster_config) {
 		if (*c->eds_cluster_config->service_name)
@@ -253,7 +279,13 @@ static uint32_t endpoints_of(struct view *v, const struct weft_resource *res)
 		else if (weft_dns_is(c))
 			hash = ~hash; /* names stand: another form of the same */
 	}
-	e = resolve(v, "endpoints", c->name, name, hash, &job);
+	variant = variant_of(c->name, v->ejected);
+	if (!variant) {
+		v->err = err_first(v->err, -ENOMEM);
+		return 0;
+	}
+	e = resolve(v, "endpoints", variant, name, hash, &job);
+	free(variant);
 	return e ? e->off : 0;
 }
 
@@ -276,6 +308,11 @@ static void name_put(struct view *v, struct names *names, enum weft_kind kind, c
 						 .str = weft_build_str(&v->b, name)};
 }
 
+static uint32_t cluster_cell(const struct view *v, uint32_t off)
+{
+	return ((const struct weft_img_cluster *)weft_store_at(v->c->store, off))->cell;
+}
+
 static void clusters_fill(struct view *v)
 {
 	size_t n = weft_snapshot_count(v->s, WEFT_XDS_CLUSTER);
@@ -296,6 +333,7 @@ static void clusters_fill(struct view *v)
 			return;
 		v->cluster[id].cluster = e->off;
 		v->cluster[id].endpoints = endpoints_of(v, res);
+		v->member[v->n_member++] = (struct member){cluster_cell(v, e->off), id, res};
 		name_put(v, &v->cluster_name, WEFT_KIND_CLUSTER_NAME, res->name, id + 1);
 	}
 }
@@ -554,6 +592,7 @@ static void view_clear(struct view *v)
 	free(v->cluster_name.key);
 	free(v->rds_used);
 	free(v->eds_used);
+	free(v->member);
 }
 
 /* weft_img_view, 0 after an error. */
@@ -576,8 +615,53 @@ static uint32_t view_put(struct view *v)
 	return weft_build_put(&v->b, &out, sizeof(out));
 }
 
+/* ---- pods for which hosts are ejected ---- */
+
+/* The cluster table with other endpoints. */
+static void ejected_apply(struct view *v, const struct weft_ejected *ejected,
+			  struct weft_img_cluster_ref *table)
+{
+	for (size_t i = 0; i < v->n_member; i++) {
+		const struct member *m = &v->member[i];
+
+		if (m->cell != ejected->cluster || !ejected->n)
+			continue;
+		v->ejected = ejected;
+		table[m->id].endpoints = endpoints_of(v, m->res);
+		v->ejected = NULL;
+		return;
+	}
+}
+
+/* in->ejected[at] and those behind it of the same pod. */
+static size_t own_put(struct view *v, const struct weft_view_input *in, size_t at, uint32_t base,
+		      struct weft_own_views *own)
+{
+	size_t size = v->cap_cluster * sizeof(*v->cluster), i = at;
+	struct weft_img_cluster_ref *table = malloc(size + 1);
+	struct weft_img_view out;
+	uint32_t pod = in->ejected[at].pod;
+
+	memcpy(&out, weft_store_at(v->c->store, base), sizeof(out));
+	if (table && size)
+		memcpy(table, v->cluster, size);
+	else
+		v->err = err_first(v->err, table ? 0 : -ENOMEM);
+	for (; i < in->n_ejected && in->ejected[i].pod == pod; i++) {
+		if (table)
+			ejected_apply(v, &in->ejected[i], table);
+	}
+	if (table && size && memcmp(table, v->cluster, size) && pod <= WEFT_PODS_MAX) {
+		out.cluster = weft_build_put(&v->b, table, size);
+		own->v[pod] = weft_build_put(&v->b, &out, sizeof(out));
+		own->n = own->n > pod + 1 ? own->n : pod + 1;
+	}
+	free(table);
+	return i;
+}
+
 int weft_view_build(struct weft_compiler *c, const struct weft_view_input *in,
-		    struct weft_diag *diag, uint32_t *ret_off)
+		    struct weft_diag *diag, uint32_t *ret_off, struct weft_own_views *own)
 {
 	const struct weft_snapshot *s = in->snapshot;
 	struct view v = {.c = c, .s = s, .resolved = in->resolved, .diag = diag};
@@ -586,7 +670,8 @@ int weft_view_build(struct weft_compiler *c, const struct weft_view_input *in,
 	v.err = v.b.err;
 	v.rds_used = calloc(weft_snapshot_count(s, WEFT_XDS_ROUTE) + 1, sizeof(*v.rds_used));
 	v.eds_used = calloc(weft_snapshot_count(s, WEFT_XDS_ENDPOINT) + 1, sizeof(*v.eds_used));
-	if (!v.rds_used || !v.eds_used)
+	v.member = calloc(weft_snapshot_count(s, WEFT_XDS_CLUSTER) + 1, sizeof(*v.member));
+	if (!v.rds_used || !v.eds_used || !v.member)
 		v.err = err_first(v.err, -ENOMEM);
 	if (!v.err) {
 		clusters_fill(&v);
@@ -596,7 +681,9 @@ int weft_view_build(struct weft_compiler *c, const struct weft_view_input *in,
 	}
 	if (!v.err) {
 		*ret_off = view_put(&v);
-		v.err = v.b.err;
+		for (size_t i = 0; i < in->n_ejected && !v.err && !v.b.err;)
+			i = own_put(&v, in, i, *ret_off, own);
+		v.err = err_first(v.err, v.b.err);
 	}
 	view_clear(&v);
 	return v.err;

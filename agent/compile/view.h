@@ -20,7 +20,13 @@ struct weft_compiler {
 	uint64_t serial;	     /* of publishes and checks */
 };
 
+/* Views of pods that have one of their own: weft_img_view by pod id, n: highest id + 1, 0: none. */
+struct weft_own_views {
+	uint32_t n;
+	uint32_t v[WEFT_PODS_MAX + 1];
+};
+
 /* weft_img_view of an input with a snapshot. 0, -EINVAL (causes in diag), -ENOSPC, -ENOMEM. In a transaction of
  * the store. */
-int weft_view_build(struct weft_compiler *c, const struct weft_view_input *in, struct weft_diag *diag,
-		    uint32_t *ret_off);
+int weft_view_build(struct weft_compiler *c, const struct weft_view_input *in,
+		    struct weft_diag *diag, uint32_t *ret_off, struct weft_own_views *own);

@@ -209,6 +209,11 @@ int weft_kernel_load(const struct weft_kernel_config *cfg, struct weft_diag *dia
 	if (!err)
 		err = memory_map(k, cfg, n_slot, diag);
 	if (!err) {
+		k->news = ring_buffer__new(bpf_map__fd(k->skel->maps.news), weft_kernel_on_news, k,
+					   NULL);
+		err = k->news ? 0 : -errno;
+	}
+	if (!err) {
 		k->grace_fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, NULL, 4, 4, 1, NULL);
 		err = k->grace_fd < 0 ? -errno : weft_kernel_synchronize(k);
 	}
@@ -261,6 +266,7 @@ void weft_kernel_close(struct weft_kernel *k)
 		munmap(k->img, k->img_size + WEFT_IMAGE_SLACK);
 	if (k->state)
 		munmap(k->state, k->state_size + WEFT_STATE_SLACK);
+	ring_buffer__free(k->news);
 	weft_bpf__destroy(k->skel);
 	if (k->grace_fd >= 0)
 		close(k->grace_fd);

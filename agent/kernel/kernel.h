@@ -31,6 +31,15 @@ int weft_kernel_open(const struct weft_kernel_config *cfg, struct weft_diag *dia
 /* The same without a cgroup and its lock, for looking at the programs; never attached. */
 int weft_kernel_load(const struct weft_kernel_config *cfg, struct weft_diag *diag,
 		     struct weft_kernel **ret);
+/*
+ * News of endpoints' cells that programs have (weft_outlier_tell()). A descriptor that is readable
+ * when there is some, and the function that hands it on, by the thread that calls it.
+ */
+int weft_kernel_news_fd(const struct weft_kernel *k);
+void weft_kernel_news(struct weft_kernel *k,
+		      void (*told)(void *ctx, uint32_t pod, uint32_t cluster, uint32_t endpoint),
+		      void *ctx);
+
 /* Attaches to the cgroup; links are not pinned, so they end with the process. */
 int weft_kernel_attach(struct weft_kernel *k, struct weft_diag *diag);
 /* Detaches and frees. NULL is fine. */

@@ -111,3 +111,27 @@ unsigned int weft_kernel_sweep(struct weft_kernel *k, uint64_t max_age_ns)
 	} while (full && some);
 	return found;
 }
+
+int weft_kernel_on_news(void *ctx, void *data, size_t len)
+{
+	const struct weft_kernel *k = ctx;
+	const struct weft_outlier_news *n = data;
+
+	if (len >= sizeof(*n) && k->told)
+		k->told(k->told_ctx, n->pod, n->cluster, n->endpoint);
+	return 0;
+}
+
+int weft_kernel_news_fd(const struct weft_kernel *k)
+{
+	return ring_buffer__epoll_fd(k->news);
+}
+
+void weft_kernel_news(struct weft_kernel *k,
+		      void (*told)(void *ctx, uint32_t pod, uint32_t cluster, uint32_t endpoint),
+		      void *ctx)
+{
+	k->told = told;
+	k->told_ctx = ctx;
+	ring_buffer__consume(k->news);
+}

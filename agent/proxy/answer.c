@@ -93,6 +93,7 @@ static int head_take(struct exchange *x, bool eof)
 		return 0;
 	}
 	status_count(x, r->status);
+	outlier_status(x, r);
 	if (r->status != 101 &&
 	    (exchange_retry(x, FAIL_TERMINATION, r) || follow(x, buf_at(&u->in), r)))
 		return 0;

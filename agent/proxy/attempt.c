@@ -43,6 +43,8 @@ static void total_over(struct worker *w, struct timer *t)
 		return;
 	}
 	COUNT(weft_cell_cluster(x->cell_cluster)->rq_timeout, 1);
+	if (x->up && !x->resp_head)
+		outlier_reached(x, false, true);
 	timeout_reply(x);
 }
 
@@ -322,6 +324,7 @@ static bool host_choose(struct exchange *x)
 		x->endpoint = e->addr;
 		x->hostname = e->hostname;
 		x->cell_endpoint = worker_cell(w, x->ctx.pod, e->cell);
+		outlier_begin(x, e);
 		if (!was_tried(x, &e->addr))
 			break;
 	}
@@ -337,6 +340,7 @@ void exchange_attempt(struct exchange *x)
 	x->wrote_any = false;
 	x->resp_head = false;
 	x->body_sent = 0;
+	x->cell_outlier = 0;
 	if (x->cluster->type == WEFT_CLUSTER_ORIGINAL_DST) {
 		x->endpoint = d->dst;
 		x->hostname.len = 0;
@@ -370,6 +374,7 @@ void exchange_connected(struct exchange *x, struct upstream *u)
 	struct worker *w = d->worker;
 	int r = head_adapt(x);
 
+	outlier_reached(x, true, false);
 	if (!r)
 		r = buf_add(w, &u->out, buf_at(&x->head), buf_len(&x->head));
 	if (!r)
@@ -541,6 +546,9 @@ static void failure_reply(struct exchange *x, enum fail_why why)
 void exchange_failed(struct exchange *x, enum fail_why why)
 {
 	pool_cancel(x);
+	/* of an attempt that takes too long in all, detection is not told (Envoy 1.40) */
+	if (why <= FAIL_PER_TRY)
+		outlier_reached(x, false, why == FAIL_PER_TRY);
 	exchange_unlink_upstream(x, false);
 	if (x->resp_started || x->down->mirror) {
 		exchange_finish(x, true);

@@ -291,6 +291,7 @@ struct exchange {
 	struct buf cors; /* lines of the response that a CORS policy says */
 	struct buf body; /* what was read of the body while it may be needed again, as it goes on the wire */
 	size_t body_sent; /* of `body`, in this attempt */
+	uint32_t cell_outlier; /* cell_endpoint, where its cluster has outlier detection; else 0 */
 	uint32_t n_tried;
 	struct weft_sockaddr tried[PROXY_TRIED_MAX];
 	struct weft_sockaddr remote; /* the client as trusted proxies name it */
@@ -434,6 +435,19 @@ int line_add_number(struct worker *w, struct buf *b, const void *name, size_t n,
 bool follow(struct exchange *x, const uint8_t *head, const struct response *r);
 /* In place of request_prepare() for such a request. */
 void follow_prepare(struct worker *w, const struct down_again *a, struct weft_req *req);
+
+/* ---- outlier detection (outlier.c) ---- */
+
+/* This attempt goes to endpoint e of its cluster, whose cell is x->cell_endpoint. */
+void outlier_begin(struct exchange *x, const struct weft_img_endpoint *e);
+/* The final status of its endpoint. */
+void outlier_status(struct exchange *x, const struct response *r);
+/* The way there: reached, or not (in time). */
+void outlier_reached(struct exchange *x, bool reached, bool late);
+/* A relay's connection to the endpoint of this cell came about, or did not. */
+void outlier_relay(struct worker *w, uint32_t pod, uint32_t cell, bool reached, bool late);
+/* A TCP chain's endpoint was chosen. */
+void outlier_relay_begin(struct worker *w, uint32_t pod, const struct weft_tcp *tcp);
 
 /* ---- mirrors (mirror.c) ---- */
 

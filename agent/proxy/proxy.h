@@ -20,6 +20,10 @@ struct weft_proxy_ops {
 	/* Marks an upstream socket as the agent's own, before connect(). */
 	int (*exempt)(void *ctx, int fd);
 	void (*slot_release)(void *ctx, uint32_t slot, uint32_t gen);
+	/* Outlier detection has news of an endpoint's cell (weft_outlier_tell()). NULL: nobody
+	 * wants to know. */
+	void (*outlier)(void *ctx, uint32_t pod, uint32_t cluster, uint32_t endpoint);
+	void *outlier_ctx;
 	void *ctx;
 };
 

@@ -48,6 +48,7 @@ static int attempt_once(struct down *d)
 		local_count(err ? WEFT_OUTCOME_REFUSED_OVERFLOW : (enum weft_outcome)tcp.outcome);
 		return -ECONNREFUSED;
 	}
+	outlier_relay_begin(w, d->pod->id, &tcp);
 	d->attempts--;
 	c = weft_img_at(tcp.cluster);
 	u = upstream_open(w, d->pod, &tcp.addr, c->connect_timeout_ms, &err);
@@ -56,6 +57,8 @@ static int attempt_once(struct down *d)
 		COUNT(weft_cell_cluster(tcp.cell)->cx_connect_fail, 1);
 		if (tcp.cell_endpoint)
 			COUNT(weft_cell_endpoint(tcp.cell_endpoint)->cx_fail, 1);
+		if (err != -EMFILE)
+			outlier_relay(w, d->pod->id, tcp.cell_endpoint, false, false);
 		return -EAGAIN;
 	}
 	COUNT(weft_cell_cluster(tcp.cell)->cx_total, 1);

@@ -26,6 +26,8 @@ static void connect_failed(struct upstream *u, enum fail_why why)
 	if (u->cell_endpoint)
 		COUNT(weft_cell_endpoint(u->cell_endpoint)->cx_fail, 1);
 	if (u->relay) {
+		outlier_relay(u->worker, u->pod_id, u->cell_endpoint, false,
+			      why == FAIL_CONNECT_TIMEOUT);
 		tcp_failed(u);
 		return;
 	}
@@ -223,6 +225,7 @@ static void connected(struct upstream *u)
 	timer_clear(&u->timer);
 	if (u->relay) {
 		u->connecting = false;
+		outlier_relay(u->worker, u->pod_id, u->cell_endpoint, true, false);
 		tcp_connected(u);
 		return;
 	}

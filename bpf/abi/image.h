@@ -12,6 +12,8 @@
  */
 
 #include "bpf/abi/limits.h"
+#include "bpf/abi/moving.h"
+#include "bpf/abi/outlier.h"
 #include "bpf/abi/types.h"
 
 #define WEFT_IMG_MAGIC 0x31676d6974666577ull /* "weftimg1" */
@@ -33,7 +35,10 @@ struct weft_img_head {
 struct weft_img_root {
 	__u32 epoch; /* counts publishes; the same as in weft_img_head.root */
 	__u32 n_view;
-	/* __u32 view[n_view]: offsets of weft_img_view, 0 for an unused id */
+	__u32 n_own;
+	__u32 own; /* __u32[n_own]: by pod id, weft_img_view of a pod that sees other hosts than its
+		      view; 0: its view's */
+		   /* __u32 view[n_view]: offsets of weft_img_view, 0 for an unused id */
 };
 
 /* What one kind of pod sees. Ids of clusters and route configurations are indexes of these tables. */
@@ -897,20 +902,10 @@ struct weft_img_cluster {
 	__u32 flags;	      /* WEFT_CLUSTER_* */
 	__u32 balance_factor; /* hash_balance_factor, percent; 0: a host takes any load */
 	__u32 moving;	      /* weft_img_moving, 0: weights stay what they are */
-	__u32 pad;
+	__u32 outlier;	      /* weft_img_outlier, 0: no outlier detection */
 };
 #define WEFT_CLUSTER_AGENT (1u << 0) /* only the agent chooses its hosts */
 #define WEFT_CHOICES_ALL 0xffffffffu /* choice_count: the best of all hosts (FULL_SCAN) */
-/* What weights are multiplied by at each choice: by load (least request) and by a host's age. The
- * agent alone applies it. */
-struct weft_img_moving {
-	__u32 window_ms; /* slow_start_window, 0: age plays no role */
-	__u32 pad;
-	double aggression; /* 1 */
-	double least;	   /* min_weight_percent / 100 */
-	double bias;	   /* active_request_bias; 0: load plays no role */
-};
-
 /* Endpoints with the eligible ones of each priority worked out (xds-envoy.md 3.8). */
 struct weft_img_endpoints {
 	__u32 n;	/* all endpoints */

@@ -117,6 +117,12 @@ struct weft_cell_cluster {
 	__u64 rq_5xx;
 };
 
+/* Runs of failures that outlier detection looks at, in the order in which Envoy does. */
+enum weft_failures { WEFT_RUN_GATEWAY, WEFT_RUN_5XX, WEFT_RUN_LOCAL, WEFT_RUN__MAX };
+/* Failures that the endpoint answered with, and those of the way to it (both together unless they
+ * are split). */
+enum weft_window { WEFT_WINDOW_EXTERNAL, WEFT_WINDOW_LOCAL, WEFT_WINDOW__MAX };
+
 struct weft_cell_endpoint {
 	__u32 rq_active; /* for least request */
 	__u32 cx_active;
@@ -124,7 +130,17 @@ struct weft_cell_endpoint {
 	__u64 rq_error;
 	__u64 cx_total;
 	__u64 cx_fail;
-	__u64 pad[11];
+	/* outlier detection (bpf/engine/outlier.h): for which cluster, 0: none, and what it is
+	 * found by */
+	__u32 owner;		    /* state id of the cluster's cell; set last */
+	__u32 self;		    /* state id of this cell */
+	__u32 limit[WEFT_RUN__MAX]; /* lengths of runs that count, 0: none */
+	__u32 run[WEFT_RUN__MAX];   /* failures one behind another */
+	__u32 split;		    /* split_external_local_origin_errors */
+	__u32 pending; /* bit per enum weft_failures: it was as long, and the agent has not yet
+			  looked at it */
+	__u64 window[WEFT_WINDOW__MAX]; /* since the last interval: successes << 32 | requests */
+	__u64 pad[4];
 };
 
 /* What a filter of a pod did. */
@@ -252,4 +268,13 @@ static_assert(sizeof(struct weft_sock) == 64, "weft_sock");
 #define WEFT_SOCK_MPTCP 4u
 #define WEFT_SOCK_ORIG 8u	 /* the orig map was given an entry */
 #define WEFT_SOCK_LIMITS_PAID 16u /* see WEFT_ORIG_LIMITS_PAID */
+/* From programs to the agent: an endpoint's cell has begun to count for a cluster's outlier
+ * detection, or has news. */
+struct weft_outlier_news {
+	__u32 pod;
+	__u32 cluster; /* state ids */
+	__u32 endpoint;
+	__u32 pad;
+};
+#define WEFT_OUTLIER_RING 65536u /* bytes; what does not fit is found when the interval ends */
 #define WEFT_SOCK_WATCHED 32u	 /* sockops will see its end */

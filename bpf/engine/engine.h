@@ -212,6 +212,8 @@ struct weft_tcp {
 	__u32 endpoint; /* weft_img_endpoint, 0: original destination */
 	__u32 cell;	/* of the cluster: one place of cx_active[0] is taken, give it back at close */
 	__u32 cell_endpoint;
+	__u32 outlier_new; /* cell_endpoint has just begun to count for outlier detection: the agent
+			      is to be told */
 	struct weft_sockaddr addr; /* where to connect */
 };
 

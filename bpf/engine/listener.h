@@ -22,6 +22,13 @@ WEFT_API int weft_ctx_begin(struct weft_ctx *ctx)
 	if (!off || view >= WEFT_IMG(struct weft_img_root, off)->n_view)
 		return -WEFT_ENOENT;
 	ctx->view_off = *WEFT_IMG(__u32, off + sizeof(struct weft_img_root) + view * 4);
+	if (ctx->pod < WEFT_IMG(struct weft_img_root, off)->n_own) {
+		__u32 own =
+			*WEFT_IMG(__u32, WEFT_IMG(struct weft_img_root, off)->own + ctx->pod * 4);
+
+		if (own)
+			ctx->view_off = own;
+	}
 	return ctx->view_off ? 0 : -WEFT_ENOENT;
 }
 

@@ -5,6 +5,7 @@
 
 #include "bpf/engine/cluster.h"
 #include "bpf/engine/limit.h"
+#include "bpf/engine/outlier.h"
 #include "bpf/engine/rbac.h"
 
 /* Network local rate limits: 0 goes on, 1 refused, -EAGAIN a cell is missing. pass 0 looks for cells only. */
@@ -121,6 +122,23 @@ WEFT_GLOBAL int weft_tcp_endpoint(struct weft_ctx *ctx, __u32 endpoints, struct 
 	return 0;
 }
 
+/* The chosen endpoint's cell counts for its cluster's outlier detection. */
+WEFT_GLOBAL int weft_tcp_outlier(struct weft_tcp *ret)
+{
+	if (!ret || !ret->endpoint || !ret->cell_endpoint)
+		return 0;
+	WEFT_IMG_BASE(0);
+	WEFT_STATE_BASE(0);
+	struct weft_img_cluster *c = WEFT_IMG(struct weft_img_cluster, ret->cluster);
+
+	if (c->outlier)
+		ret->outlier_new = weft_outlier_begin(
+			WEFT_STATE(struct weft_cell_endpoint, ret->cell_endpoint),
+			WEFT_IMG(struct weft_img_outlier, c->outlier), c->cell,
+			WEFT_IMG(struct weft_img_endpoint, ret->endpoint)->cell);
+	return 0;
+}
+
 /* Takes a place of max_connections. 1: taken. */
 WEFT_GLOBAL int weft_tcp_place(struct weft_tcp *ret)
 {
@@ -150,7 +168,7 @@ WEFT_API int weft_tcp_choose(struct weft_ctx *ctx, __u32 chain, struct weft_tcp 
 		return -WEFT_EAGAIN;
 	ret->outcome = WEFT_OUTCOME_NONE;
 	ret->need = ret->target = ret->cluster = ret->endpoint = 0;
-	ret->cell = ret->cell_endpoint = 0;
+	ret->cell = ret->cell_endpoint = ret->outlier_new = 0;
 	e = weft_conn_limits_run(ctx, chain, &need, 0);
 	if (!e)
 		e = weft_conn_rbac_run(ctx, chain, WEFT_CONN_CELLS, &need);
@@ -185,6 +203,8 @@ WEFT_API int weft_tcp_choose(struct weft_ctx *ctx, __u32 chain, struct weft_tcp 
 		ret->outcome = (__u32)e;
 		return 0;
 	}
+	if (!(ctx->flags & WEFT_CTX_EXPLAIN))
+		weft_tcp_outlier(ret);
 	ret->outcome = WEFT_OUTCOME_FORWARD;
 	return 0;
 }

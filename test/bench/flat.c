@@ -211,7 +211,7 @@ static struct weft_ctx ctx_of(uint32_t view)
 /* All tables at once, a view each. */
 static int publish(void)
 {
-	struct weft_view_input in[N_TABLE];
+	struct weft_view_input in[N_TABLE] = {{0}};
 	struct weft_diag diag = WEFT_DIAG_INIT;
 	struct weft_compiler *c = NULL;
 	int r = weft_compiler_new(store, &c);

@@ -308,7 +308,12 @@ class Runner:
             if conn is None or conn.eof or req.get("fresh"):
                 if conn:
                     conn.close()
-                conn = Connection(self._address(req))
+                try:
+                    conn = Connection(self._address(req))
+                except ConnectionRefusedError:  # what Envoy shows as a connection that is closed
+                    conn = None
+                    yield {"status": 0, "closed": True}
+                    continue
             out, _ = self._one(req, conn)
             if out.get("closed"):
                 conn.eof = True

@@ -319,7 +319,6 @@ static void test_protocols(void **state)
 static void test_without_effect(void **state)
 {
 	(void)state;
-	conf_noted(C("outlier_detection: {}, "), "Cluster/c", "outlier_detection");
 	conf_noted(C("alt_stat_name: x, "), "Cluster/c", "alt_stat_name");
 	conf_noted(C("health_checks: [{timeout: 1s, interval: 1s, unhealthy_threshold: 1, "
 		     "healthy_threshold: 1, tcp_health_check: {}}], "),
