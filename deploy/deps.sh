@@ -10,8 +10,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 
 build=(gcc libc6-dev clang-16 llvm-16 bpftool cmake ninja-build pkg-config
 	libbpf-dev libelf-dev zlib1g-dev libssl-dev libgrpc-dev protobuf-compiler protobuf-c-compiler libprotobuf-c-dev
-	libjansson-dev libyaml-dev libxxhash-dev libc-ares-dev libcmocka-dev)
-tests=(git g++ libre2-dev libclang-rt-16-dev iproute2 curl wrk nginx-light haproxy python3 python3-yaml python3-grpcio
+	libjansson-dev libyaml-dev libxxhash-dev libc-ares-dev libnghttp2-dev libcmocka-dev)
+tests=(git g++ libre2-dev libclang-rt-16-dev iproute2 curl nghttp2-client wrk nginx-light haproxy python3 python3-yaml python3-grpcio
 	python3-venv qemu-system-x86 cpio busybox-static)
 
 fail() {

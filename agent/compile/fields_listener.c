@@ -112,7 +112,8 @@ const struct weft_field_row weft_fields_listener[] = {
 	QUIET("http1_safe_max_connection_duration stream_flush_timeout "
 	      "drain_timeout_jitter",
 	      "how long a connection that ends may take"),
-	QUIET("http2_protocol_options http3_protocol_options", "HTTP/1.1 is spoken"),
+	AGENT("http2_protocol_options"),
+	QUIET("http3_protocol_options", "apps connect by TCP"),
 	QUIET("set_current_client_cert_details", "no client has a certificate"),
 	QUIET("append_local_overload add_proxy_protocol_connection_state",
 	      "of headers that are not sent"),

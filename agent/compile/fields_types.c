@@ -26,6 +26,16 @@ const struct weft_field_row weft_fields_types[] = {
 	QUIET("allow_absolute_url accept_http_10 default_host_for_http_10",
 	      "of requests that come in, not of upstream connections"),
 	QUIET("use_balsa_parser", "a choice of Envoy's parsers"),
+	MESSAGE("envoy.config.core.v3.Http2ProtocolOptions"),
+	AGENT("hpack_table_size max_concurrent_streams initial_stream_window_size "
+	      "initial_connection_window_size max_outbound_frames max_outbound_control_frames "
+	      "max_consecutive_inbound_frames_with_empty_payload "
+	      "max_inbound_priority_frames_per_stream "
+	      "max_inbound_window_update_frames_per_data_frame_sent allow_connect allow_metadata "
+	      "override_stream_error_on_invalid_http_message "
+	      "stream_error_on_invalid_http_messaging"),
+	QUIET("use_oghttp2_codec enable_huffman_encoding max_metadata_size",
+	      "how Envoy's codec goes about it"),
 	MESSAGE("envoy.config.core.v3.HttpProtocolOptions"),
 	AGENT("idle_timeout max_connection_duration max_headers_count max_stream_duration "
 	      "headers_with_underscores_action max_requests_per_connection"),

@@ -399,18 +399,6 @@ static void internal_fill(struct weft_build *b, const manager *m, const char *fi
 	free(list);
 }
 
-static void codec_check(struct weft_build *b, const manager *m, const char *field)
-{
-	char at[WEFT_FIELD_MAX];
-
-	if (m->codec_type !=
-		    ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__CODEC_TYPE__AUTO &&
-	    m->codec_type !=
-		    ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__CODEC_TYPE__HTTP1)
-		weft_build_fail(b, weft_field(at, field, "codec_type"),
-				"unsupported: HTTP/2, HTTP/3");
-}
-
 /* What the connection manager puts into every response, its own ones included; the caller frees. */
 static char *own_lines(struct weft_build *b, const manager *m, const char *server_name)
 {
@@ -437,7 +425,6 @@ uint32_t weft_build_hcm(struct weft_build *b, const manager *m, const char *fiel
 	char at[WEFT_FIELD_MAX], *lines = own_lines(b, m, server_name), *text;
 
 	weft_build_fields(b, &m->base, field);
-	codec_check(b, m, field);
 	if (!lines)
 		return 0;
 	b->own_lines = lines;
@@ -450,6 +437,7 @@ uint32_t weft_build_hcm(struct weft_build *b, const manager *m, const char *fiel
 	flags_check(b, out.flags, field);
 	/* each reply has some of its request: none is the kernel's */
 	flag(&out.flags, WEFT_HCM_PREPARED, out.flags & WEFT_HCM_REQUEST_ID_IN_RESPONSE);
+	weft_build_codec(b, m, field, &out);
 	out.trusted_hops = m->xff_num_trusted_hops;
 	internal_fill(b, m, field, &out);
 	b->hcm_flags = out.flags & WEFT_BUILD_CLIENT;

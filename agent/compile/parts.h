@@ -21,6 +21,14 @@ bool weft_listener_inbound(const Envoy__Config__Listener__V3__Listener *l);
 uint32_t weft_build_listener(struct weft_build *b, const Envoy__Config__Listener__V3__Listener *l);
 
 /* weft_img_hcm. */
+void weft_build_h2(struct weft_build *b, const Envoy__Config__Core__V3__Http2ProtocolOptions *o,
+		   const char *field, struct weft_img_h2 *ret);
+/* codec_type and http2_protocol_options. */
+void weft_build_codec(
+	struct weft_build *b,
+	const Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager
+		*m,
+	const char *field, struct weft_img_hcm *ret);
 uint32_t weft_build_hcm(
 	struct weft_build *b,
 	const Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager

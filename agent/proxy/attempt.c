@@ -16,6 +16,7 @@ static void reply_end(struct exchange *x, uint32_t status, const char *body)
 	bool close = !x->req_done || x->resp_close;
 
 	if (x->resp_started || d->mirror) {
+		d->cut = true;
 		exchange_finish(x, true);
 		return;
 	}
@@ -218,6 +219,9 @@ void exchange_request_data(struct exchange *x)
 		size_t used, len;
 
 		r = body_step(&x->req_body, buf_at(&d->in), buf_len(&d->in), &used, &data, &len);
+		/* a stream says by itself where its body ends */
+		if (!r && x->req_body.kind == BODY_CLOSE && d->body_end && used == buf_len(&d->in))
+			x->req_body.done = true;
 		if (!r)
 			r = body_append(x, data, len);
 		if (r)
@@ -551,6 +555,7 @@ void exchange_failed(struct exchange *x, enum fail_why why)
 		outlier_reached(x, false, why == FAIL_PER_TRY);
 	exchange_unlink_upstream(x, false);
 	if (x->resp_started || x->down->mirror) {
+		x->down->cut = true;
 		exchange_finish(x, true);
 		return;
 	}

@@ -12,17 +12,6 @@ static struct down *of_timer(struct timer *t)
 	return (struct down *)((char *)t - offsetof(struct down, timer));
 }
 
-static bool ctx_init(struct down *d, struct weft_ctx *ctx)
-{
-	*ctx = (struct weft_ctx){.pod = d->pod->id,
-				 .turns = d->worker->proxy->turns,
-				 .view = d->pod->view,
-				 .dst = d->dst,
-				 .src = d->client,
-				 .now_ns = d->worker->now_ns};
-	return !weft_ctx_begin(ctx) && !weft_listener_find(ctx);
-}
-
 /* An offset kept from an earlier look may be something else by now: it counts for its own epoch only. */
 const struct weft_img_chain *down_chain(struct down *d)
 {
@@ -46,13 +35,15 @@ void down_close(struct down *d)
 	if (d->dead)
 		return;
 	d->dead = true;
-	if (d->mirror)
-		mirror_forget(d);
+	if (d->codec)
+		d->codec->closed(d);
 	hold_end(d);
 	if (d->relay)
 		tcp_close(d);
 	if (d->x)
 		exchange_abort(d->x);
+	if (d->h2)
+		h2_close(d);
 	timer_remove(&d->timer);
 	timer_remove(&d->life);
 	watch_close(w, &d->watch);
@@ -63,7 +54,7 @@ void down_close(struct down *d)
 	buf_free(w, &d->out);
 	TAILQ_REMOVE(&d->pod->downs, d, link);
 	TAILQ_INSERT_TAIL(&w->graves, d, link);
-	if (!d->mirror)
+	if (!d->codec)
 		COUNT(w->stats.connections, -1);
 }
 
@@ -102,7 +93,8 @@ static void linger(struct down *d)
 		down_close(d);
 		return;
 	}
-	shutdown(d->watch.fd, SHUT_WR);
+	if (!d->h2) /* Envoy's HTTP/2 codec lets the time pass without */
+		shutdown(d->watch.fd, SHUT_WR);
 	d->state = DOWN_CLOSING;
 	d->lingering = true;
 	buf_free(d->worker, &d->in);
@@ -118,8 +110,12 @@ void down_flush(struct down *d)
 	uint64_t sent = d->sent;
 	int r;
 
-	if (d->dead || d->mirror)
+	if (d->dead)
 		return;
+	if (d->codec) {
+		d->codec->flush(d);
+		return;
+	}
 	r = buf_write(d->worker, &d->out, d->watch.fd, &d->sent);
 	if (r && r != -EAGAIN) {
 		down_close(d);
@@ -140,28 +136,38 @@ void down_flush(struct down *d)
 	down_watch(d);
 }
 
-/* Reads unless nothing may be taken in; writes when something waits. */
-void down_watch(struct down *d)
+bool down_is_full(const struct down *d)
 {
-	uint32_t events = 0;
-	bool full = false;
-
-	if (d->dead || d->mirror)
-		return;
 	if (d->state == DOWN_EXCHANGE) {
 		const struct exchange *x = d->x;
 		size_t waits = buf_len(&x->body) - x->body_sent + (x->up ? buf_len(&x->up->out) : 0);
 
 		/* the rest of the body, or (done) a pipelined request up to what a buffer takes */
-		full = x->req_done ? buf_len(&d->in) >= PROXY_BUF : waits >= PROXY_HIGH_WATER;
-	} else if (d->state == DOWN_TUNNEL) {
-		full = d->relay && (d->relay->connecting || buf_len(&d->relay->out) >= PROXY_HIGH_WATER);
-	} else if (d->state == DOWN_HEAD) {
+		return x->req_done ? buf_len(&d->in) >= PROXY_BUF : waits >= PROXY_HIGH_WATER;
+	}
+	if (d->state == DOWN_TUNNEL)
+		return d->relay &&
+		       (d->relay->connecting || buf_len(&d->relay->out) >= PROXY_HIGH_WATER);
+	if (d->state == DOWN_HEAD) {
 		/* a client that takes no answers is not asked for more requests, nor one whose request waits */
-		full = buf_len(&d->out) >= PROXY_HIGH_WATER ||
+		return buf_len(&d->out) >= PROXY_HIGH_WATER ||
 		       (d->hold.waits && buf_len(&d->in) >= PROXY_HIGH_WATER);
 	}
-	if (!full && !d->eof)
+	return false;
+}
+
+/* Reads unless nothing may be taken in; writes when something waits. */
+void down_watch(struct down *d)
+{
+	uint32_t events = 0;
+
+	if (d->dead)
+		return;
+	if (d->codec) {
+		d->codec->watch(d);
+		return;
+	}
+	if (!down_is_full(d) && !d->eof)
 		events |= EPOLLIN;
 	if (buf_len(&d->out))
 		events |= EPOLLOUT;
@@ -182,7 +188,7 @@ static struct down *of_life(struct timer *t)
 
 static bool quiet(const struct down *d)
 {
-	return d->state == DOWN_HEAD && !buf_len(&d->in);
+	return d->state == DOWN_STREAMS ? h2_quiet(d) : d->state == DOWN_HEAD && !buf_len(&d->in);
 }
 
 static void drain_over(struct worker *w, struct timer *t)
@@ -190,7 +196,9 @@ static void drain_over(struct worker *w, struct timer *t)
 	struct down *d = of_life(t);
 
 	(void)w;
-	if (quiet(d))
+	if (d->state == DOWN_STREAMS)
+		h2_goaway(d, true);
+	else if (quiet(d))
 		down_close(d); /* else after the exchange at hand */
 }
 
@@ -198,7 +206,7 @@ static void drain_over(struct worker *w, struct timer *t)
  * Idle, or old enough: a request that is on its way meanwhile is answered still, with the word that it was the last
  * (Envoy's drain sequence). Where nobody has said anything there is none. `said`: the kernel knows of a request.
  */
-static void drain_begin(struct down *d, bool said)
+void down_drain(struct down *d, bool said)
 {
 	uint32_t ms = d->received || said ? end_ms(d, true) : 0;
 
@@ -209,6 +217,8 @@ static void drain_begin(struct down *d, bool said)
 		return;
 	}
 	d->drain = true;
+	if (d->state == DOWN_STREAMS)
+		h2_goaway(d, false);
 	if (d->x && !d->x->resp_started)
 		d->x->resp_close = true;
 	d->life.fire = drain_over;
@@ -225,7 +235,7 @@ static void idle_over(struct worker *w, struct timer *t)
 	if (active && d->idle_ms && age_ms < d->idle_ms)
 		timer_set(w, &d->timer, w->now_ms + d->idle_ms - age_ms);
 	else
-		drain_begin(d, active);
+		down_drain(d, active);
 }
 
 static void life_over(struct worker *w, struct timer *t)
@@ -233,11 +243,17 @@ static void life_over(struct worker *w, struct timer *t)
 	struct down *d = of_life(t);
 
 	(void)w;
-	drain_begin(d, d->slot && __atomic_load_n(&weft_slot_at(d->slot)->active, __ATOMIC_RELAXED));
+	down_drain(d, d->slot && __atomic_load_n(&weft_slot_at(d->slot)->active, __ATOMIC_RELAXED));
 }
 
-/* Which deadline of an incomplete head comes first; all count from its first byte. 0: none. */
-static uint32_t head_deadline(struct down *d, const struct weft_img_hcm *h)
+void down_life(struct down *d, uint32_t ms)
+{
+	d->life.fire = life_over;
+	if (ms)
+		timer_set(d->worker, &d->life, d->worker->now_ms + ms);
+}
+
+uint32_t down_head_ms(struct down *d, const struct weft_img_hcm *h)
 {
 	const struct {
 		uint32_t ms;
@@ -256,8 +272,7 @@ static uint32_t head_deadline(struct down *d, const struct weft_img_hcm *h)
 	return ms;
 }
 
-/* Waits for the next head: idle, or (bytes are there) for the rest of it. */
-static void head_wait(struct down *d)
+void down_head_wait(struct down *d)
 {
 	const struct weft_img_chain *chain = down_chain(d);
 	const struct weft_img_hcm *h;
@@ -274,7 +289,7 @@ static void head_wait(struct down *d)
 		if (!d->head_ms)
 			d->head_ms = from;
 		from = d->head_ms;
-		ms = head_deadline(d, h);
+		ms = down_head_ms(d, h);
 		d->timer.fire = local_head_timeout;
 	}
 	if (ms)
@@ -290,6 +305,10 @@ void down_next(struct down *d, bool close)
 	hold_end(d);
 	free(d->again);
 	d->again = NULL;
+	if (d->codec) {
+		d->codec->next(d);
+		return;
+	}
 	d->state = close || d->drain ? DOWN_CLOSING : DOWN_HEAD;
 	if (d->state == DOWN_CLOSING)
 		timer_clear(&d->timer); /* no deadline of a head any more */
@@ -302,155 +321,43 @@ void down_next(struct down *d, bool close)
 		return;
 	}
 	image_enter(d);
-	head_wait(d);
+	down_head_wait(d);
 	image_leave(d);
 }
 
-static void classify(struct down *d, enum weft_proto proto);
-
-static void sniff_over(struct worker *w, struct timer *t)
+void down_end(struct down *d)
 {
-	struct down *d = of_timer(t);
-	struct weft_ctx ctx;
-	const struct weft_img_listener *l;
-	bool on = false;
-
-	image_enter(d);
-	if (ctx_init(d, &ctx)) {
-		l = weft_img_at(ctx.listener);
-		on = l->flags & WEFT_LISTENER_TIMEOUT_CONTINUES;
-	}
-	image_leave(d);
-	(void)w;
-	if (on)
-		classify(d, WEFT_PROTO_RAW);
-	else
-		down_close(d);
+	d->state = DOWN_CLOSING;
+	timer_clear(&d->timer);
+	down_flush(d);
 }
 
-static bool limits_pass(struct down *d, const struct weft_img_chain *chain)
-{
-	for (uint32_t i = 0; i < chain->n_conn_limit; i++) {
-		const struct weft_img_bucket *b = weft_img_at(chain->conn_limit[i]);
-		uint32_t cell = worker_cell(d->worker, d->pod->id, b->cell);
-
-		if (!cell || !weft_bucket_take(cell, b, d->worker->now_ns)) {
-			if (cell)
-				COUNT(weft_cell_bucket(cell)->rate_limited, 1);
-			local_count(WEFT_OUTCOME_REFUSED_RATE);
-			return false;
-		}
-		COUNT(weft_cell_bucket(cell)->ok, 1);
-	}
-	return true;
-}
-
-static bool rbac_pass(struct down *d, const struct weft_img_chain *chain)
-{
-	struct weft_ctx ctx;
-	int denied = 2;
-
-	for (uint32_t i = 0; i < chain->n_rbac; i++) {
-		const struct weft_img_rbac *r = weft_img_at(chain->rbac[i]);
-
-		if (!worker_cell(d->worker, d->pod->id, r->cell))
-			return false;
-	}
-	if (ctx_init(d, &ctx))
-		denied = weft_conn_rbac(&ctx, d->chain);
-	if (denied)
-		local_count(WEFT_OUTCOME_REFUSED_RBAC);
-	return !denied;
-}
-
-static void http_start(struct down *d, const struct weft_img_chain *chain)
-{
-	const struct weft_img_hcm *h = weft_img_at(chain->target);
-
-	if (!limits_pass(d, chain) || !rbac_pass(d, chain)) {
-		down_close(d);
-		return;
-	}
-	if (h->max_connection_ms) {
-		d->life.fire = life_over;
-		timer_set(d->worker, &d->life, d->worker->now_ms + h->max_connection_ms);
-	}
-	d->state = DOWN_HEAD;
-	head_wait(d);
-	if (buf_len(&d->in))
-		down_advance(d);
-	if (!d->dead)
-		down_watch(d);
-}
-
-/* What the connection is, is known: its chain takes it. */
-static void classify(struct down *d, enum weft_proto proto)
+void down_idle(struct down *d)
 {
 	const struct weft_img_chain *chain;
+	const struct weft_img_hcm *h;
 
-	timer_clear(&d->timer);
-	d->proto = proto;
-	d->chain_epoch = 0; /* epochs count from 1 */
 	image_enter(d);
 	chain = down_chain(d);
-	if (!chain) {
-		local_count(WEFT_OUTCOME_REFUSED_NO_CHAIN);
-		down_close(d);
-	} else if (chain->kind == WEFT_CHAIN_TCP) {
-		tcp_start(d, chain);
-	} else {
-		http_start(d, chain);
+	if (chain && chain->kind == WEFT_CHAIN_HTTP) {
+		h = weft_img_at(chain->target);
+		d->idle_ms = h->idle_ms;
 	}
 	image_leave(d);
-}
-
-void down_open(struct down *d)
-{
-	const struct weft_img_listener *l;
-	struct weft_ctx ctx;
-	uint32_t flags = 0, ms = 0;
-	bool found;
-
-	image_enter(d);
-	found = ctx_init(d, &ctx);
-	if (found) {
-		l = weft_img_at(ctx.listener);
-		flags = l->flags & (WEFT_LISTENER_INSPECT_HTTP | WEFT_LISTENER_INSPECT_TLS);
-		ms = l->inspect_timeout_ms;
-	}
-	image_leave(d);
-	if (!found) {
-		down_close(d); /* its listener went away meanwhile */
-		return;
-	}
-	if (!flags) {
-		classify(d, WEFT_PROTO_RAW);
-		return;
-	}
-	d->state = DOWN_SNIFF;
-	if (ms) {
-		d->timer.fire = sniff_over;
-		timer_set(d->worker, &d->timer, d->worker->now_ms + ms);
-	}
-	down_watch(d);
-}
-
-static void sniff(struct down *d)
-{
-	int proto = weft_proto_detect(buf_at(&d->in), (uint32_t)buf_len(&d->in));
-
-	if (proto == -EAGAIN && buf_len(&d->in) < PROXY_SNIFF_MAX && !d->eof)
-		return;
-	classify(d, proto < 0 ? WEFT_PROTO_RAW : (enum weft_proto)proto);
+	d->timer.fire = idle_over;
+	if (d->idle_ms)
+		timer_set(d->worker, &d->timer, d->worker->now_ms + d->idle_ms);
 }
 
 void down_advance(struct down *d)
 {
 	switch (d->state) {
 	case DOWN_SNIFF:
-		sniff(d);
+		down_sniff(d);
 		break;
 	case DOWN_HEAD:
+		if (d->may_h2 && down_sniff_streams(d))
+			break;
 		/* pipelined requests one after the other, each when the one before is answered */
 		d->advancing = true;
 		while (!d->dead && d->state == DOWN_HEAD && buf_len(&d->in) &&
@@ -466,7 +373,7 @@ void down_advance(struct down *d)
 		d->advancing = false;
 		if (!d->dead && d->state == DOWN_HEAD) {
 			image_enter(d);
-			head_wait(d);
+			down_head_wait(d);
 			image_leave(d);
 		}
 		break;
@@ -476,6 +383,9 @@ void down_advance(struct down *d)
 		break;
 	case DOWN_TUNNEL:
 		tcp_move(d);
+		break;
+	case DOWN_STREAMS:
+		h2_receive(d);
 		break;
 	case DOWN_CLOSING:
 		buf_free(d->worker, &d->in);
@@ -492,7 +402,7 @@ static void end_seen(struct down *d)
 		return;
 	}
 	if (d->state == DOWN_SNIFF && buf_len(&d->in)) {
-		sniff(d);
+		down_sniff(d);
 		if (d->dead || d->state == DOWN_TUNNEL || d->state == DOWN_CLOSING)
 			return;
 	}
@@ -527,6 +437,8 @@ void down_event(struct down *d, uint32_t events)
 			exchange_resume(d->x);
 		else if (d->state == DOWN_TUNNEL)
 			tcp_move(d);
+		else if (d->state == DOWN_STREAMS)
+			h2_due(d);
 		else if (d->state == DOWN_HEAD && buf_len(&d->in))
 			down_advance(d);
 		else if (d->state == DOWN_HEAD)

@@ -53,7 +53,8 @@ struct listing {
 
 static json_t *down_json(const struct down *d)
 {
-	static const char *const states[] = {"sniff", "idle", "exchange", "tunnel", "closing"};
+	static const char *const states[] = {"sniff",  "idle",	  "exchange",
+					     "tunnel", "streams", "closing"};
 
 	return json_pack("{s:i, s:o, s:o, s:s, s:i, s:I, s:I, s:b, s:s?, s:o?}", "pod", (int)d->pod->id, "client",
 			 addr_json(&d->client), "dst", addr_json(&d->dst), "state", states[d->state],
@@ -73,7 +74,7 @@ static void list_worker(struct worker *w, void *arg)
 
 	TAILQ_FOREACH(p, &w->pods, link) {
 		TAILQ_FOREACH(d, &p->downs, link) {
-			if (!d->mirror && json_array_size(l->list) < l->max)
+			if (!d->codec && json_array_size(l->list) < l->max)
 				json_array_append_new(l->list, down_json(d));
 		}
 	}

@@ -202,6 +202,11 @@ static void codec_error(struct down *d, struct weft_req *req, int why)
 	local_count(a.outcome);
 	if (a.status != 404)
 		COUNT(d->worker->stats.protocol_errors, 1);
+	if (d->session &&
+	    *a.body) { /* what the codec refuses is no request: its stream is reset (Envoy 1.40) */
+		down_close(d);
+		return;
+	}
 	a.close = local_early(d, req, a.status, a.body, NULL, a.close);
 	if (d->dead)
 		return;
@@ -309,6 +314,8 @@ static void body_prepare(struct exchange *x, const struct weft_req *req)
 {
 	if (req->flags & WEFT_REQ_UPGRADE)
 		body_init(&x->req_body, BODY_NONE, 0);
+	else if (x->down->session && !x->down->again)
+		body_init(&x->req_body, BODY_CLOSE, 0);
 	else if (req->flags & WEFT_REQ_CHUNKED)
 		body_init(&x->req_body, BODY_CHUNKED, 0);
 	else
@@ -377,6 +384,7 @@ static void judge(struct down *d, struct weft_req *req, struct weft_ctx *ctx, ui
 {
 	const struct weft_img_hcm *h = weft_img_at(req->dec.hcm);
 	struct exchange *x = exchange_new(d);
+	struct down *conn = down_conn(d);
 	bool decided, kernel = false;
 
 	if (!x) {
@@ -392,12 +400,13 @@ static void judge(struct down *d, struct weft_req *req, struct weft_ctx *ctx, ui
 		request_prepare(d->worker, x, req, ctx);
 	exchange_request_set(x, req);
 	x->client_close |= d->again && d->again->close;
-	x->resp_close = x->client_close || d->drain;
+	x->resp_close = x->client_close || conn->drain;
 	hold_resume(d, ctx);
 	decided = decide(d, req, ctx, &kernel);
 	if (decided && req->dec.delay_ms && !d->hold.over) {
 		hold_begin(d, req, ctx);
 		exchange_end(x);
+		down_flush(d); /* 100 Continue */
 		return;
 	}
 	x->ctx = *ctx;
@@ -411,8 +420,15 @@ static void judge(struct down *d, struct weft_req *req, struct weft_ctx *ctx, ui
 	consume(d, req->head_len);
 	timer_clear(&d->timer);
 	d->exchanges++;
-	if (h->max_requests && d->exchanges >= h->max_requests)
-		x->resp_close = d->drain = true;
+	if (conn != d)
+		conn->exchanges++;
+	if (h->max_requests && conn->exchanges >= h->max_requests) {
+		x->resp_close = true;
+		if (conn == d)
+			d->drain = true;
+		else
+			down_drain(conn, true);
+	}
 	if (decided && req->dec.outcome == WEFT_OUTCOME_FORWARD) {
 		if (!kernel)
 			local_count(WEFT_OUTCOME_FORWARD);
@@ -470,21 +486,22 @@ void exchange_start(struct down *d)
 {
 	struct worker *w = d->worker;
 	struct weft_req *req = &w->req;
+	struct down *conn = down_conn(d);
 	struct weft_ctx ctx = {.pod = d->pod->id,
 			       .view = d->pod->view,
 			       .dst = d->dst,
 			       .src = d->client,
 			       .now_ns = w->now_ns,
 			       .turns = w->proxy->turns};
-	size_t n = buf_len(&d->in);
+	size_t n = buf_len(&d->in), most;
 	uint32_t epoch;
 	int r = -ENOENT;
 
 	if (d->hold.waits || !worth_parsing(d))
 		return;
-	if (!d->limits)
-		d->limits = calloc(1, sizeof(*d->limits));
-	ctx.conn = d->limits;
+	if (!conn->limits)
+		conn->limits = calloc(1, sizeof(*conn->limits));
+	ctx.conn = conn->limits;
 	/* a pin of its own: it may go to the exchange, which outlives the look that a caller has */
 	epoch = weft_reader_enter(w->reader);
 	if (!weft_ctx_begin(&ctx) && !weft_listener_find(&ctx)) {
@@ -492,20 +509,20 @@ void exchange_start(struct down *d)
 		d->chain_epoch = ctx.epoch;
 		r = weft_req_begin(req, &ctx, d->chain);
 	}
-	if (r || !d->limits) {
+	if (r || !conn->limits) {
 		weft_reader_leave(w->reader, epoch);
-		down_close(d); /* the listener is gone, or is no longer for HTTP */
+		down_close(conn); /* the listener is gone, or is no longer for HTTP */
 		return;
 	}
-	n = n <= WEFT_NATIVE_HEAD_MAX
-		    ? n
-		    : WEFT_NATIVE_HEAD_MAX + 1; /* one more tells that it is too long */
+	/* one more tells that it is too long */
+	most = WEFT_NATIVE_HEAD_MAX + (d->session ? PROXY_STREAM_HEAD_ROOM : 1);
+	n = n < most ? n : most;
 	memcpy(w->head, buf_at(&d->in), n);
 	memset(w->head + n, 0, 64);
 	req->head = w->head;
 	req->len = (uint32_t)n;
 	d->head_max = req->max_head;
-	r = weft_http1_parse(req);
+	r = d->session ? h2_parse(d, req) : weft_http1_parse(req);
 	if (!r || r == WEFT_PARSE_NO_HOST)
 		say_continue(d, req);
 	if (!r && !d->dead && path_prepare(d, req)) {

@@ -316,7 +316,8 @@ union scratch {
 
 static struct run piece(const struct format *f, const struct weft_img_piece *p, union scratch *s)
 {
-	static const struct run version = {(const uint8_t *)"HTTP/1.1", 8};
+	static const struct run version = {(const uint8_t *)"HTTP/1.1", 8},
+				h2 = {(const uint8_t *)"HTTP/2", 6};
 
 	switch (p->kind) {
 	case WEFT_PIECE_TEXT:
@@ -325,7 +326,7 @@ static struct run piece(const struct format *f, const struct weft_img_piece *p, 
 	case WEFT_PIECE_RESP:
 		return header(f, p, s->status);
 	case WEFT_PIECE_PROTOCOL:
-		return version;
+		return f->d->session ? h2 : version;
 	case WEFT_PIECE_START_TIME:
 		return start_time(f, img_run(p->a), s->time);
 	case WEFT_PIECE_RESPONSE_CODE:

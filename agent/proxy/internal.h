@@ -2,10 +2,12 @@
 #pragma once
 
 /*
- * The parts of the proxy: worker.c (loop), listener.c (pods' listeners, accept), down.c (the app's connections),
- * exchange.c (one request and its response), request.c and response.c (heads), body.c (framing), upstream.c and pool.c
- * (connections to endpoints), retry.c, tcp.c (relays), slot.c (hand-over from and to the kernel), local.c (replies
- * made here). Everything of one connection happens on its worker; nothing is locked on the request path.
+ * The parts of the proxy: worker.c (loop), listener.c (pods' listeners, accept), down.c and
+ * classify.c (the app's connections), h2_session.c, h2_stream.c and h2_head.c (those that speak
+ * HTTP/2), exchange.c (one request and its response), request.c and response.c (heads), body.c
+ * (framing), upstream.c and pool.c (connections to endpoints), retry.c, tcp.c (relays), slot.c
+ * (hand-over from and to the kernel), local.c (replies made here). Everything of one connection
+ * happens on its worker; nothing is locked on the request path.
  */
 
 #include <pthread.h>
@@ -24,6 +26,7 @@ struct down;
 struct exchange;
 struct upstream;
 struct pool;
+struct h2;
 
 /* AddressSanitizer cannot see that memory kept for reuse is used when it is stale: its builds keep none. */
 #if defined(__SANITIZE_ADDRESS__)
@@ -173,7 +176,23 @@ struct pod {
 
 /* ---- downstream ---- */
 
-enum down_state { DOWN_SNIFF, DOWN_HEAD, DOWN_EXCHANGE, DOWN_TUNNEL, DOWN_CLOSING };
+enum down_state { DOWN_SNIFF, DOWN_HEAD, DOWN_EXCHANGE, DOWN_TUNNEL, DOWN_STREAMS, DOWN_CLOSING };
+
+/*
+ * How a client without a socket of its own takes what an exchange has for it: a stream of an HTTP/2
+ * connection (h2_stream.c), a mirror's, which does not exist (mirror.c). Its head comes and goes in
+ * the form of HTTP/1.1, in down.in and down.out; the bodies behind them are bare.
+ */
+struct down_codec {
+	/* Something is in d->out. May close it. */
+	void (*flush)(struct down *d);
+	/* What it may send on has changed. */
+	void (*watch)(struct down *d);
+	/* Its exchange is over; d->cut: before the response's end. */
+	void (*next)(struct down *d);
+	/* It closes. */
+	void (*closed)(struct down *d);
+};
 
 /* A request that an injected delay holds back: its head stays in `in` and is decided anew with the same draws. */
 struct down_hold {
@@ -228,10 +247,23 @@ struct down {
 	bool lingering; /* FIN was sent; what still comes is dropped */
 	bool advancing; /* down_advance() is on the stack: it goes on with what waits */
 	bool mirror;	/* nobody is there: what would be sent is thrown away (mirror.c) */
+	bool may_h2;	/* its first bytes may be an HTTP/2 preface */
+	bool body_end;	/* all of a stream's request is in `in` */
+	bool cut;	/* the response will not be complete */
+	bool relayed;	/* it is an upstream's */
+	const struct down_codec *codec; /* NULL: its own socket, HTTP/1.1 or TCP */
+	struct down *session;		/* of a stream: its connection */
+	struct h2 *h2;			/* of a connection with streams */
 	struct down_hold hold;
 	struct down_again *again;
 	struct weft_conn_limits *limits; /* of this connection; made on first use */
 };
+
+/* The connection that it is, or is a stream of. */
+static inline struct down *down_conn(struct down *d)
+{
+	return d->session ? d->session : d;
+}
 
 /* The request at hand waits as its decision says; then down_advance() decides it again. */
 void hold_begin(struct down *d, const struct weft_req *req, const struct weft_ctx *ctx);
@@ -242,6 +274,12 @@ void hold_end(struct down *d);
 
 /* Its chain in the image that is in force, NULL: none. Under image_enter(). */
 const struct weft_img_chain *down_chain(struct down *d);
+/* Its first bytes tell which chain is its own (classify.c). */
+void down_sniff(struct down *d);
+/* codec_type AUTO: the first bytes tell. true: it is HTTP/2, or may become it. */
+bool down_sniff_streams(struct down *d);
+/* Waits for the next head: idle, or (bytes are there) for the rest of it. Under image_enter(). */
+void down_head_wait(struct down *d);
 /* Accepted and known: finds its chain, or waits for what tells it. */
 void down_open(struct down *d);
 void down_event(struct down *d, uint32_t events);
@@ -251,8 +289,45 @@ void down_close(struct down *d);
 /* Looks at the bytes that wait: the next head, or more of the body. */
 void down_advance(struct down *d);
 void down_watch(struct down *d);
+/* Nothing more may be taken in of it now. */
+bool down_is_full(const struct down *d);
+/* The connection takes no further requests; those under way are carried out. `said`: the kernel
+ * knows of a request. */
+void down_drain(struct down *d, bool said);
+/* It drains when it is ms old; 0: never. */
+void down_life(struct down *d, uint32_t ms);
+/* All is said: what waits goes out, then it closes. */
+void down_end(struct down *d);
+/* No request is on its way: closes after idle_timeout. */
+void down_idle(struct down *d);
+/* Which deadline of an incomplete head comes first (d->head_why), ms from its first byte. 0: none.
+ */
+uint32_t down_head_ms(struct down *d, const struct weft_img_hcm *h);
 /* The exchange has ended; the connection goes on, or closes after its bytes are out. */
 void down_next(struct down *d, bool close);
+
+/* ---- HTTP/2 connections of clients (h2_session.c) ---- */
+
+/* The bytes so far are an HTTP/2 preface: 1; they may become one: -EAGAIN; else 0. */
+int h2_preface(const struct buf *in);
+/* The connection speaks HTTP/2 from here on. -ENOMEM. */
+int h2_start(struct down *d, const struct weft_img_hcm *h);
+/* Takes what stands in d->in. May close. */
+void h2_receive(struct down *d);
+/* The connection ends: the client is told to send no more requests; last: none that comes is taken
+ * any more. */
+void h2_goaway(struct down *d, bool last);
+/* weft_http1_parse() of a stream's head, with what HTTP/2 allows. */
+int h2_parse(struct down *d, struct weft_req *req);
+/* No stream is open. */
+bool h2_quiet(const struct down *d);
+/* At the turn's end: sends. */
+void h2_run(struct worker *w);
+/* Its session has something to send. */
+void h2_due(struct down *d);
+/* Of a connection that closes: its streams go first. */
+void h2_close(struct down *d);
+void h2_free(struct h2 *h2);
 
 /* ---- exchange ---- */
 
@@ -459,8 +534,6 @@ void mirrors_feed(struct exchange *x, const uint8_t *data, size_t len);
 void mirrors_drop(struct exchange *x);
 /* At the turn's end: sends. */
 void mirrors_run(struct worker *w);
-/* Of a mirror that closes. */
-void mirror_forget(struct down *d);
 
 /* ---- replies made here (local.c) ---- */
 
@@ -608,6 +681,7 @@ struct worker {
 	uint8_t *buf_spare[PROXY_BUF_SPARE];
 	unsigned int n_spare;
 	TAILQ_HEAD(, mirror) mirrors; /* with something to send */
+	TAILQ_HEAD(, h2) h2;	      /* the same */
 	TAILQ_HEAD(, down) graves; /* closed in this turn: freed at its end */
 	TAILQ_HEAD(, upstream) up_graves;
 	TAILQ_HEAD(, pool) pool_checks; /* see pool_check() */

@@ -47,3 +47,16 @@
 #define PROXY_SNIFF_MAX 8192u
 /* Backlog of the in-pod listeners (net.core.somaxconn cuts it). */
 #define PROXY_BACKLOG 4096
+
+/* ---- HTTP/2 ---- */
+
+/* Where a stream's scheme stands behind its head, between what the engine puts there (http1_full.h)
+ * and its path. */
+#define PROXY_HEAD_SCHEME 512u
+/* What a stream's head takes more as text than its headers' names and values: ": " and line ends,
+ * the request line. */
+#define PROXY_STREAM_HEAD_ROOM 2048u
+/* Of this many requests, half may be reset by the client within a second
+ * (overload.premature_reset_total_stream_count). */
+#define PROXY_H2_RESETS 500u
+#define PROXY_H2_RESET_MS 1000u

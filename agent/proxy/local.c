@@ -31,9 +31,9 @@ static const struct weft_img_hcm *manager(struct down *d)
  * further request (max_requests_per_connection, max_connection_duration, a listener that drains), or the reply itself is
  * one that Envoy closes after.
  */
-static bool ends_after(const struct down *d, bool close, bool reply_closes)
+static bool ends_after(struct down *d, bool close, bool reply_closes)
 {
-	return close || d->drain || reply_closes;
+	return close || down_conn(d)->drain || reply_closes;
 }
 
 /* ---- what rules make of a reply's head ---- */

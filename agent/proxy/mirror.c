@@ -136,6 +136,34 @@ static bool mirror_fill(struct mirror *m, const struct exchange *of, const struc
 	return true;
 }
 
+static void mirror_forget(struct down *d)
+{
+	struct mirror *m = (struct mirror *)d;
+	struct exchange *of = m->of;
+	const struct exchange *x = d->x;
+
+	if (m->counted && !(x && x->resp_head && x->resp_body.done))
+		COUNT(d->worker->stats.mirrors_lost, 1);
+	if (m->queued)
+		TAILQ_REMOVE(&d->worker->mirrors, m, link);
+	m->queued = false;
+	m->of = NULL;
+	for (uint32_t i = 0; of && i < of->n_mirror; i++) {
+		if (of->mirror[i] == d) {
+			of->mirror[i] = of->mirror[--of->n_mirror];
+			break;
+		}
+	}
+}
+
+static void nothing(struct down *d)
+{
+	(void)d;
+}
+
+static const struct down_codec codec = {
+	.flush = nothing, .watch = nothing, .next = down_close, .closed = mirror_forget};
+
 static void mirror_new(struct exchange *of, const struct weft_img_mirror *p)
 {
 	struct down *o = of->down;
@@ -149,6 +177,7 @@ static void mirror_new(struct exchange *of, const struct weft_img_mirror *p)
 				.pod = o->pod,
 				.client = o->client,
 				.dst = o->dst,
+				.codec = &codec,
 				.mirror = true};
 	m->forward.idle_timeout_ms = of->forward->idle_timeout_ms == WEFT_TIMEOUT_INHERIT ?
 					     of->hcm->stream_idle_ms :
@@ -225,26 +254,6 @@ void mirrors_run(struct worker *w)
 			exchange_attempt(x);
 		} else {
 			exchange_push(x);
-		}
-	}
-}
-
-void mirror_forget(struct down *d)
-{
-	struct mirror *m = (struct mirror *)d;
-	struct exchange *of = m->of;
-	const struct exchange *x = d->x;
-
-	if (m->counted && !(x && x->resp_head && x->resp_body.done))
-		COUNT(d->worker->stats.mirrors_lost, 1);
-	if (m->queued)
-		TAILQ_REMOVE(&d->worker->mirrors, m, link);
-	m->queued = false;
-	m->of = NULL;
-	for (uint32_t i = 0; of && i < of->n_mirror; i++) {
-		if (of->mirror[i] == d) {
-			of->mirror[i] = of->mirror[--of->n_mirror];
-			break;
 		}
 	}
 }

@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * The agent path: accepts captured connections in the pods' namespaces and carries HTTP/1.1 and TCP. Worker threads
- * with an epoll loop each; a connection stays with its worker; no lock on the request path.
+ * The agent path: accepts captured connections in the pods' namespaces and carries HTTP/1.1,
+ * clients' HTTP/2 and TCP. Worker threads with an epoll loop each; a connection stays with its
+ * worker; no lock on the request path.
  */
 
 #include <jansson.h>

@@ -372,6 +372,7 @@ int response_build(struct worker *w, struct exchange *x, const uint8_t *head, co
 	struct lines l = {.w = w, .b = b};
 	int e = status_add(w, b, r->status);
 
+	x->down->relayed = true;
 	l.from = buf_len(b);
 
 	for (uint32_t i = 0; !e && i < r->n; i++) {

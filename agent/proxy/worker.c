@@ -130,14 +130,16 @@ static void graves_clear(struct worker *w)
 	struct down *d;
 
 	/* each may leave something for the other */
-	while (!TAILQ_EMPTY(&w->mirrors) || !TAILQ_EMPTY(&w->pool_checks)) {
+	while (!TAILQ_EMPTY(&w->mirrors) || !TAILQ_EMPTY(&w->pool_checks) || !TAILQ_EMPTY(&w->h2)) {
 		mirrors_run(w);
 		pool_checks_run(w);
+		h2_run(w);
 	}
 	while ((d = TAILQ_FIRST(&w->graves))) {
 		TAILQ_REMOVE(&w->graves, d, link);
 		free(d->limits);
 		free(d->again);
+		h2_free(d->h2);
 		free(d);
 	}
 	while ((u = TAILQ_FIRST(&w->up_graves))) {
@@ -247,6 +249,7 @@ static int worker_init(struct weft_proxy *p, struct worker *w)
 	TAILQ_INIT(&w->pods);
 	TAILQ_INIT(&w->spare);
 	TAILQ_INIT(&w->mirrors);
+	TAILQ_INIT(&w->h2);
 	TAILQ_INIT(&w->graves);
 	TAILQ_INIT(&w->up_graves);
 	TAILQ_INIT(&w->pool_checks);
@@ -353,6 +356,11 @@ static void pod_unlink(struct worker *w, void *arg)
 		return;
 	r->found = true;
 	p->closing = true;
+	for (struct down *d = TAILQ_FIRST(&p->downs), *next; d; d = next) {
+		next = TAILQ_NEXT(d, link);
+		if (d->state == DOWN_STREAMS)
+			down_drain(d, true);
+	}
 	/* The apps' connections that wait are as open as the others. */
 	for (struct listener *l; r->drain_ms && (l = TAILQ_FIRST(&p->listeners));)
 		listener_finish(w, l);

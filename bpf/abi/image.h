@@ -11,6 +11,7 @@
  * Written by the agent only; published by one 64-bit store of weft_img_head.root.
  */
 
+#include "bpf/abi/hcm.h"
 #include "bpf/abi/limits.h"
 #include "bpf/abi/moving.h"
 #include "bpf/abi/outlier.h"
@@ -191,51 +192,6 @@ struct weft_img_bucket {
 
 /* ---- HTTP connection manager ---- */
 
-#define WEFT_HCM_NORMALIZE_PATH (1u << 0)
-#define WEFT_HCM_MERGE_SLASHES (1u << 1)
-#define WEFT_HCM_STRIP_ANY_PORT (1u << 2)
-#define WEFT_HCM_STRIP_MATCHING_PORT (1u << 3)
-#define WEFT_HCM_STRIP_TRAILING_DOT (1u << 4)
-#define WEFT_HCM_ACCEPT_HTTP10 (1u << 5)
-#define WEFT_HCM_GENERATE_REQUEST_ID (1u << 6) /* default on */
-#define WEFT_HCM_PRESERVE_REQUEST_ID (1u << 7)
-#define WEFT_HCM_REQUEST_ID_IN_RESPONSE (1u << 8)
-#define WEFT_HCM_PROXY_100_CONTINUE (1u << 9)
-#define WEFT_HCM_USE_REMOTE_ADDRESS (1u << 10)
-#define WEFT_HCM_SUPPRESS_ENVOY_HEADERS (1u << 11) /* router.suppress_envoy_headers */
-#define WEFT_HCM_STREAM_ERROR (1u << 12) /* stream_error_on_invalid_http_message */
-#define WEFT_HCM_ALLOW_CHUNKED_LENGTH (1u << 13)
-#define WEFT_HCM_CUSTOM_METHODS (1u << 14)
-#define WEFT_HCM_NO_ABSOLUTE_URL (1u << 15)
-#define WEFT_HCM_ENABLE_TRAILERS (1u << 16)
-#define WEFT_HCM_SKIP_XFF_APPEND (1u << 17)
-#define WEFT_HCM_NO_ROUTER (1u << 18) /* no terminal filter: every request ends 404 as Envoy's */
-#define WEFT_HCM_APPEND_PORT (1u << 19) /* append_x_forwarded_port */
-/* use_remote_address without trusted hops: x-forwarded-proto of clients counts for nothing */
-#define WEFT_HCM_OWN_PROTO (1u << 20)
-/* filters look at headers that the connection manager changes, or every reply has some of the request: the agent judges */
-#define WEFT_HCM_PREPARED (1u << 21)
-/* path_with_escaped_slashes_action: at most one of them */
-#define WEFT_HCM_SLASHES_REJECT (1u << 22)
-#define WEFT_HCM_SLASHES_REDIRECT (1u << 23)
-#define WEFT_HCM_SLASHES_FORWARD (1u << 24)
-#define WEFT_HCM_SLASHES (WEFT_HCM_SLASHES_REJECT | WEFT_HCM_SLASHES_REDIRECT | WEFT_HCM_SLASHES_FORWARD)
-/* a path in another form is changed or refused before it is matched, by the agent */
-#define WEFT_HCM_PATH_FORM (WEFT_HCM_NORMALIZE_PATH | WEFT_HCM_MERGE_SLASHES | WEFT_HCM_SLASHES)
-
-/* internal_address_config has ranges: some requests are internal, and keep what is taken from
- * others */
-#define WEFT_HCM_INTERNAL (1u << 25)
-#define WEFT_HCM_EXPECTED_TIMEOUT (1u << 26) /* router.respect_expected_rq_timeout */
-#define WEFT_HCM_FORWARD_CERT                                                                      \
-	(1u << 27) /* x-forwarded-client-cert of clients goes on: ALWAYS_FORWARD_ONLY */
-/* scheme_header_transformation: at most one of them */
-#define WEFT_HCM_SCHEME_HTTP (1u << 28)
-#define WEFT_HCM_SCHEME_HTTPS (1u << 29)
-/* With WEFT_HCM_INTERNAL x-envoy-force-trace has the first slot of every table: what has it is the
- * agent's to answer. */
-#define WEFT_HCM_TRACE_SLOT WEFT_VALUE__HEADERS
-
 /* router.strict_check_headers: bits of weft_img_hcm.strict, in the order in which they are looked
  * at. */
 #define WEFT_STRICT_HEADERS(X)                                                                     \
@@ -298,6 +254,7 @@ struct weft_img_hcm {
 	__u32 internal;	  /* struct weft_img_test[n]: v4, addr, mask */
 	__u32 strict;	  /* strict_check_headers: bit per weft_strict_header */
 	__u32 pad;
+	struct weft_img_h2 h2;
 };
 
 enum weft_filter_kind {

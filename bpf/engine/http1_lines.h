@@ -150,6 +150,8 @@ static bool weft_target_ok(const struct weft_req *req, struct weft_span t, bool 
 	const __u8 *h = req->head;
 	__u32 p = t.off, end = t.off + t.len, before = 0;
 
+	if (h[p] == '/' && req->hcm_flags & WEFT_HCM_STREAM) /* its codec has judged it */
+		return true;
 	if (h[p] == '/' || h[p] == '*')
 		return weft_span_all_visible(req, p, end);
 	if (!is_connect) {

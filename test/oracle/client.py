@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sends one case's requests and describes what came back. Knows nothing of who answers.
 
-HTTP/1 is written byte by byte on plain sockets so that malformed input stays malformed; HTTP/2 goes through curl.
+HTTP/1 is written byte by byte on plain sockets so that malformed input stays malformed, and so are HTTP/2 frames (h2.py);
+HTTP/2 requests go through curl.
 """
 import collections
 import concurrent.futures
@@ -10,6 +11,8 @@ import re
 import socket
 import subprocess
 import time
+
+import h2
 
 LIMIT_S = 6.0       # longest wait for an answer that must come
 IDLE_S = 0.7        # a raw request that stays unanswered for so long gets no answer
@@ -207,7 +210,7 @@ class Runner:
             return self._run(req)
         except ConnectionRefusedError:
             # What a proxy shows by closing an accepted connection, connect() itself can say.
-            nothing = {"responses": []} if "raw" in req else {"status": 0}
+            nothing = {"responses": []} if "raw" in req or "h2" in req else {"status": 0}
             return {"name": req["name"], **nothing, "closed": True}
         except OSError as e:
             return {"name": req["name"], "error": f"{type(e).__name__}: {e.strerror or e}"}
@@ -215,6 +218,8 @@ class Runner:
     def _run(self, req):
         if "raw" in req:
             return self._raw(req)
+        if "h2" in req:
+            return self._h2(req)
         if "repeat" in req:
             return self._repeated(req)
         if "mirrors" in req:
@@ -275,6 +280,37 @@ class Runner:
             out = {"name": req["name"], "responses": got, "closed": closed, "_port": conn.port}
             if conn.buf:
                 out["left_over"] = conn.buf[:200].decode("latin-1")
+            return out
+        finally:
+            conn.close()
+
+    def _h2(self, req):
+        conn = Connection(self._address(req))
+        try:
+            a = h2.talk(conn, req, self.text, IDLE_S, SETTLE_S)
+            got = []
+            for n in sorted(a.streams):
+                s = a.streams[n]
+                out = {"status": 0}
+                heads = [dict(h).get(":status", "") for h in s["headers"]]
+                final = next((h for h, c in zip(s["headers"], heads) if c.isdigit() and int(c) >= 200), None)
+                if final:
+                    out = describe({"status": int(dict(final)[":status"]), "body": s["body"].decode("utf-8", "backslashreplace"),
+                                    "headers": [h for h in final if not h[0].startswith(":")]})
+                if [c for c in heads if c.startswith("1")]:
+                    out["interim"] = [int(c) for c in heads if c.startswith("1")]
+                if final and s["headers"][-1] is not final:
+                    out["trailers"] = s["headers"][-1]
+                for k in ("reset",) if "reset" in s else ():
+                    out[k] = s[k]
+                if not s["ended"] and "reset" not in s:
+                    out["open"] = True
+                got.append(dict({"stream": n}, **out))
+            out = {"name": req["name"], "responses": got, "closed": conn.eof, "_port": conn.port}
+            if a.goaway:
+                out["goaway"] = a.goaway
+            if a.pings:
+                out["pings"] = a.pings
             return out
         finally:
             conn.close()

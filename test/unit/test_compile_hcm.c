@@ -43,6 +43,56 @@ static void test_defaults(void **state)
 	conf_close(&c);
 }
 
+static void test_http2(void **state)
+{
+	const struct weft_img_h2 *o;
+	struct conf c;
+
+	(void)state;
+	conf_open(&c);
+	o = &hcm(&c, LISTENER_80)->h2;
+	assert_int_equal(o->codec, WEFT_CODEC_AUTO);
+	assert_int_equal(o->stream_error, 0);
+	assert_int_equal(o->streams, 1024);
+	assert_int_equal(o->table, 4096);
+	assert_int_equal(o->outbound, 10000);
+	assert_int_equal(o->control, 1000);
+	assert_int_equal(o->empty, 1);
+	assert_int_equal(o->priority, 100);
+	assert_int_equal(o->updates, 10);
+	conf_close(&c);
+	conf_open(&c);
+	o = &hcm(&c, CONF("codec_type: HTTP1, http2_protocol_options: "
+			  "{stream_error_on_invalid_http_messaging: true, "
+			  "override_stream_error_on_invalid_http_message: false}"))
+		     ->h2;
+	assert_int_equal(o->codec, WEFT_CODEC_HTTP1);
+	assert_int_equal(o->stream_error, 0);
+	conf_close(&c);
+	conf_open(&c);
+	o = &hcm(&c, CONF("codec_type: HTTP2, http2_protocol_options: {hpack_table_size: 1, "
+			  "override_stream_error_on_invalid_http_message: true, "
+			  "max_concurrent_streams: 2, initial_stream_window_size: 65536, "
+			  "initial_connection_window_size: 65537, max_outbound_frames: 5, "
+			  "max_outbound_control_frames: 6, "
+			  "max_consecutive_inbound_frames_with_empty_payload: 0, "
+			  "max_inbound_priority_frames_per_stream: 8, "
+			  "max_inbound_window_update_frames_per_data_frame_sent: 9}"))
+		     ->h2;
+	assert_int_equal(o->codec, WEFT_CODEC_HTTP2);
+	assert_int_equal(o->stream_error, 1);
+	assert_int_equal(o->table, 1);
+	assert_int_equal(o->streams, 2);
+	assert_int_equal(o->window, 65536);
+	assert_int_equal(o->session_window, 65537);
+	assert_int_equal(o->outbound, 5);
+	assert_int_equal(o->control, 6);
+	assert_int_equal(o->empty, 0);
+	assert_int_equal(o->priority, 8);
+	assert_int_equal(o->updates, 9);
+	conf_close(&c);
+}
+
 static void flags_are(const char *more, __u32 want)
 {
 	char yaml[4096];
@@ -58,6 +108,9 @@ static void flags_are(const char *more, __u32 want)
 static void test_flags(void **state)
 {
 	const __u32 id = WEFT_HCM_GENERATE_REQUEST_ID;
+
+	flags_are("codec_type: HTTP1", id);
+	flags_are("codec_type: HTTP2", id | WEFT_HCM_PREPARED);
 
 	(void)state;
 	flags_are("generate_request_id: false", 0);
@@ -157,7 +210,13 @@ static void test_refused_fields(void **state)
 	REFUSED("http_protocol_options: {enable_trailers: true}", "http_protocol_options.enable_trailers");
 	REFUSED("stream_error_on_invalid_http_message: true", "stream_error_on_invalid_http_message");
 	(void)state;
-	REFUSED("codec_type: HTTP2", "codec_type");
+	REFUSED("codec_type: HTTP3", "codec_type");
+	REFUSED("http2_protocol_options: {allow_connect: true}",
+		"http2_protocol_options.allow_connect");
+	REFUSED("http2_protocol_options: {allow_metadata: true}",
+		"http2_protocol_options.allow_metadata");
+	REFUSED("http2_protocol_options: {connection_keepalive: {timeout: 1s}}",
+		"http2_protocol_options.connection_keepalive");
 	REFUSED("internal_address_config: {cidr_ranges: [{address_prefix: ten}]}",
 		"internal_address_config.cidr_ranges[0].address_prefix");
 	REFUSED("add_user_agent: true", "add_user_agent");
@@ -179,7 +238,7 @@ static void test_noted_fields(void **state)
 	conf_noted(CONF("access_log: [{name: f, typed_config: {" T(
 			   "extensions.access_loggers.stream.v3.StdoutAccessLog") "}}]"),
 		   "Listener/l", F "access_log");
-	conf_noted(CONF("http2_protocol_options: {}"), "Listener/l", F "http2_protocol_options");
+	conf_noted(CONF("http3_protocol_options: {}"), "Listener/l", F "http3_protocol_options");
 }
 
 #define FILTER(type, more)                                                                         \
@@ -255,6 +314,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_http2),
 		cmocka_unit_test(test_flags),
 		cmocka_unit_test(test_times_and_limits),
 		cmocka_unit_test(test_upgrades),
