@@ -16,12 +16,32 @@
 /* Envoy's: a bucket is not filled faster. */
 #define FILL_INTERVAL_MIN_NS 50000000
 
-static void check_bucket(struct validator *v, const Envoy__Type__V3__TokenBucket *bucket)
+static bool is_short(const Envoy__Type__V3__TokenBucket *bucket)
 {
 	const Google__Protobuf__Duration *d = bucket ? bucket->fill_interval : NULL;
 
-	if (d && d->seconds == 0 && d->nanos > 0 && d->nanos < FILL_INTERVAL_MIN_NS)
+	return d && d->seconds == 0 && d->nanos > 0 && d->nanos < FILL_INTERVAL_MIN_NS;
+}
+
+static void check_bucket(struct validator *v, const Envoy__Type__V3__TokenBucket *bucket)
+{
+	if (is_short(bucket))
 		validate_refuse(v, "token_bucket.fill_interval", "must be at least 0.05s");
+}
+
+/* Rules of the filter itself: fields that only other filters look at (Envoy's own check). */
+static void check_rules(struct validator *v, const http_limit_t *l)
+{
+	for (size_t i = 0; i < l->n_rate_limits; i++) {
+		const Envoy__Config__Route__V3__RateLimit *r = l->rate_limits[i];
+
+		if ((r->stage && r->stage->value) || *r->disable_key)
+			validate_refuse_at(
+				v, "rate_limits", i,
+				"'stage' field and 'disable_key' field are not supported");
+		if (r->limit)
+			validate_refuse_at(v, "rate_limits", i, "'limit' field is not supported");
+	}
 }
 
 struct ordered {
@@ -58,6 +78,12 @@ static void check_http(struct validator *v, const ProtobufCMessage *msg)
 	_xds_free_ struct ordered *o = malloc((l->n_descriptors + 1) * sizeof(*o));
 
 	check_bucket(v, l->token_bucket);
+	check_rules(v, l);
+	for (size_t i = 0; i < l->n_descriptors; i++) {
+		if (is_short(l->descriptors[i]->token_bucket))
+			validate_refuse_at(v, "descriptors", i,
+					   "token_bucket.fill_interval must be at least 0.05s");
+	}
 	if (!o) {
 		v->out_of_memory = true;
 		return;

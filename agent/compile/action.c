@@ -7,6 +7,7 @@
 
 #include "agent/compile/format.h"
 #include "agent/compile/filter.h"
+#include "agent/compile/limit.h"
 #include "agent/compile/parts.h"
 #include "agent/compile/reply.h"
 #include "agent/compile/subset.h"
@@ -375,6 +376,10 @@ uint32_t weft_build_forward(struct weft_build *b, const route_action *a,
 		retry_fill(b, scope->vhost->retry_policy,
 			   weft_field(at, scope->field, "retry_policy"), &out);
 	upgrades_fill(b, a, field, &out);
+	out.rate = weft_build_rate_rules(b, a->n_rate_limits, a->rate_limits, false, scope->headers,
+					 field);
+	if (weft_bool(a->include_vh_rate_limits, false))
+		out.flags |= WEFT_FORWARD_VHOST_RATES;
 	return weft_build_put(b, &out, sizeof(out));
 }
 

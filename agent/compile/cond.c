@@ -191,9 +191,9 @@ static void known_set(struct weft_img_cond *c, bool holds)
 	*c = (struct weft_img_cond){.kind = WEFT_COND_FRACTION, .start = holds ? 1 : 0, .end = 1};
 }
 
-static void query_fill(struct weft_build *b,
-		       const Envoy__Config__Route__V3__QueryParameterMatcher *m, const char *field,
-		       struct weft_img_cond *c)
+void weft_build_query_cond(struct weft_build *b,
+			   const Envoy__Config__Route__V3__QueryParameterMatcher *m,
+			   const char *field, struct weft_img_cond *c)
 {
 	struct weft_img_str name = weft_build_str(b, m->name);
 	char at[WEFT_FIELD_MAX];
@@ -308,8 +308,8 @@ uint32_t weft_build_conds(struct weft_build *b, const route_match *m, const stru
 		weft_build_header_cond(b, m->headers[i], names,
 				       weft_field(at, field, "headers[%zu]", i), &out[n++]);
 	for (size_t i = 0; i < m->n_query_parameters; i++)
-		query_fill(b, m->query_parameters[i],
-			   weft_field(at, field, "query_parameters[%zu]", i), &out[n++]);
+		weft_build_query_cond(b, m->query_parameters[i],
+				      weft_field(at, field, "query_parameters[%zu]", i), &out[n++]);
 	for (size_t i = 0; i < m->n_cookies; i++)
 		cookie_fill(b, m->cookies[i], names, weft_field(at, field, "cookies[%zu]", i),
 			    &out[n++]);

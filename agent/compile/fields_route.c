@@ -24,6 +24,35 @@ const struct weft_field_row weft_fields_route[] = {
 	MESSAGE("envoy.config.route.v3.NonForwardingAction"),
 	MESSAGE("envoy.config.route.v3.QueryParameterMatcher"),
 	KERNEL("name string_match present_match"),
+	MESSAGE("envoy.config.route.v3.RateLimit"),
+	AGENT("stage disable_key actions hits_addend"),
+	QUIET("limit apply_on_stream_done", "of the global rate limit filter, which is refused"),
+	MESSAGE("envoy.config.route.v3.RateLimit.Action"),
+	AGENT("destination_cluster request_headers query_parameters remote_address generic_key "
+	      "header_value_match dynamic_metadata metadata masked_remote_address "
+	      "query_parameter_value_match remote_address_match"),
+	MESSAGE("envoy.config.route.v3.RateLimit.Action.DestinationCluster"),
+	MESSAGE("envoy.config.route.v3.RateLimit.Action.DynamicMetaData"),
+	AGENT("descriptor_key metadata_key default_value"),
+	MESSAGE("envoy.config.route.v3.RateLimit.Action.GenericKey"),
+	AGENT("descriptor_value descriptor_key"),
+	MESSAGE("envoy.config.route.v3.RateLimit.Action.HeaderValueMatch"),
+	AGENT("descriptor_value descriptor_key expect_match headers"),
+	MESSAGE("envoy.config.route.v3.RateLimit.Action.MaskedRemoteAddress"),
+	AGENT("v4_prefix_mask_len v6_prefix_mask_len"),
+	MESSAGE("envoy.config.route.v3.RateLimit.Action.MetaData"),
+	AGENT("descriptor_key metadata_key default_value source skip_if_absent"),
+	MESSAGE("envoy.config.route.v3.RateLimit.Action.QueryParameterValueMatch"),
+	AGENT("descriptor_value descriptor_key expect_match query_parameters"),
+	MESSAGE("envoy.config.route.v3.RateLimit.Action.QueryParameters"),
+	AGENT("query_parameter_name descriptor_key skip_if_absent"),
+	MESSAGE("envoy.config.route.v3.RateLimit.Action.RemoteAddress"),
+	MESSAGE("envoy.config.route.v3.RateLimit.Action.RemoteAddressMatch"),
+	AGENT("descriptor_value descriptor_key address_matcher"),
+	MESSAGE("envoy.config.route.v3.RateLimit.Action.RequestHeaders"),
+	AGENT("header_name descriptor_key skip_if_absent"),
+	MESSAGE("envoy.config.route.v3.RateLimit.HitsAddend"),
+	AGENT("number"),
 	MESSAGE("envoy.config.route.v3.RedirectAction"),
 	KERNEL("https_redirect scheme_redirect host_redirect port_redirect path_redirect "
 	       "prefix_rewrite regex_rewrite response_code strip_query"),
@@ -52,10 +81,9 @@ const struct weft_field_row weft_fields_route[] = {
 	      "path_rewrite host_rewrite_literal "
 	      "auto_host_rewrite host_rewrite_header host_rewrite append_x_forwarded_host "
 	      "timeout idle_timeout retry_policy hash_policy max_grpc_timeout upgrade_configs "
-	      "max_stream_duration"),
+	      "max_stream_duration rate_limits include_vh_rate_limits"),
 	QUIET("flush_timeout", "how long a connection that ends may take"),
 	QUIET("early_data_policy", "no early data without TLS"),
-	QUIET("include_vh_rate_limits", "of descriptors, which are refused"),
 	QUIET("grpc_timeout_offset", "of max_grpc_timeout, noted itself"),
 	MESSAGE("envoy.config.route.v3.RouteAction.HashPolicy"),
 	AGENT("header cookie connection_properties query_parameter terminal"),
@@ -99,7 +127,7 @@ const struct weft_field_row weft_fields_route[] = {
 	       "typed_per_filter_config"),
 	AGENT("cors request_mirror_policies request_headers_to_add request_headers_to_remove "
 	      "include_request_attempt_count include_is_timeout_retry_header "
-	      "include_attempt_count_in_response retry_policy"),
+	      "include_attempt_count_in_response retry_policy rate_limits"),
 	QUIET("virtual_clusters", "observes, changes no traffic"),
 	QUIET("per_request_buffer_limit_bytes request_body_buffer_limit",
 	      "bodies of retried requests have weft's own limit"),

@@ -386,11 +386,15 @@ static void internal_fill(struct weft_build *b, const manager *m, const char *fi
 	struct weft_img_test *list = n ? calloc(n, sizeof(*list)) : NULL;
 	char at[WEFT_FIELD_MAX];
 
-	for (size_t i = 0; list && i < n; i++)
+	for (size_t i = 0; list && i < n; i++) {
+		const Envoy__Config__Core__V3__CidrRange *c =
+			m->internal_address_config->cidr_ranges[i];
+
 		weft_build_range(
-			b, m->internal_address_config->cidr_ranges[i],
+			b, c->address_prefix, weft_u32(c->prefix_len, 0),
 			weft_field(at, field, "internal_address_config.cidr_ranges[%zu]", i),
 			&list[i]);
+	}
 	ret->n_internal = (uint32_t)n;
 	if (n && !list)
 		b->err = b->err ? b->err : -ENOMEM;

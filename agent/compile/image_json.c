@@ -9,6 +9,7 @@
 #include "agent/compile/compile.h"
 #include "agent/compile/image_json.h"
 #include "bpf/engine/engine.h"
+#include "bpf/abi/rate.h"
 
 json_t *weft_image_text(struct weft_img_str s)
 {
@@ -50,15 +51,43 @@ static json_t *bucket_json(const struct weft_img_bucket *b)
 			 (json_int_t)b->max_tokens, "token_ns", (json_int_t)(b->cost >> 4));
 }
 
+static json_t *descriptors_json(const struct weft_img_rate_limit *l)
+{
+	const struct weft_img_rate_descriptor *d = weft_img_at(l->descriptor);
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < l->n_descriptor; i++) {
+		const struct weft_img_rate_entry *e = weft_img_at(d[i].entry);
+		json_t *entries = json_array();
+
+		for (uint32_t k = 0; k < d[i].n_entry; k++)
+			json_array_append_new(entries, json_pack("{s:o, s:o}", "key",
+								 weft_image_text(e[k].key), "value",
+								 weft_image_text(e[k].value)));
+		json_array_append_new(list, json_pack("{s:o, s:o, s:b}", "entries", entries,
+						      "bucket", bucket_json(&d[i].bucket), "shadow",
+						      d[i].flags & WEFT_RATE_SHADOW));
+	}
+	return list;
+}
+
 static json_t *limit_json(uint32_t off)
 {
 	const struct weft_img_rate_limit *l = weft_img_at(off);
 
-	return json_pack("{s:o?, s:i, s:i, s:b, s:o}", "bucket",
-			 l->flags & WEFT_RATE_HAS_BUCKET ? bucket_json(&l->bucket) : NULL,
-			 "enabled_ppm", (int)l->enabled, "enforced_ppm", (int)l->enforced,
-			 "per_connection", l->flags & WEFT_RATE_PER_CONNECTION, "reply",
-			 weft_image_reply(l->reply));
+	json_t *j = json_pack("{s:o?, s:i, s:i, s:b, s:o}", "bucket",
+			      l->flags & WEFT_RATE_HAS_BUCKET ? bucket_json(&l->bucket) : NULL,
+			      "enabled_ppm", (int)l->enabled, "enforced_ppm", (int)l->enforced,
+			      "per_connection", l->flags & WEFT_RATE_PER_CONNECTION, "reply",
+			      weft_image_reply(l->reply));
+
+	if (l->flags & WEFT_RATE_HEADERS)
+		json_object_set_new(j, "x_ratelimit_headers", json_true());
+	if (l->flags & WEFT_RATE_EXHAUSTED)
+		json_object_set_new(j, "resource_exhausted", json_true());
+	if (l->n_descriptor)
+		json_object_set_new(j, "descriptors", descriptors_json(l));
+	return j;
 }
 
 static json_t *cors_json(uint32_t off)

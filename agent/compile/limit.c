@@ -7,6 +7,7 @@
 
 #include "agent/compile/reply.h"
 #include "envoy/config/core/v3/base.pb-c.h"
+#include "bpf/abi/rate.h"
 
 typedef Envoy__Extensions__Filters__Http__LocalRatelimit__V3__LocalRateLimit http_limit;
 typedef Envoy__Extensions__Filters__Network__LocalRatelimit__V3__LocalRateLimit network_limit;
@@ -23,8 +24,8 @@ uint32_t weft_ppm(const Envoy__Config__Core__V3__RuntimeFractionalPercent *p)
 }
 
 /* Cost of a token in 1/16 ns, rounded to nearest: weft_img_bucket. */
-static void bucket_fill(struct weft_build *b, const Envoy__Type__V3__TokenBucket *t,
-			const char *field, struct weft_img_bucket *ret)
+void weft_build_bucket(struct weft_build *b, const Envoy__Type__V3__TokenBucket *t,
+		       const char *field, struct weft_img_bucket *ret)
 {
 	uint64_t tokens = weft_u32(t->tokens_per_fill, 1), interval;
 
@@ -45,9 +46,37 @@ static void bucket_fill(struct weft_build *b, const Envoy__Type__V3__TokenBucket
 	ret->full = ret->cost * ret->max_tokens;
 }
 
+static void descriptors_fill(struct weft_build *b, const http_limit *l, const char *field,
+			     struct weft_img_rate_limit *ret)
+{
+	char at[WEFT_FIELD_MAX];
+
+	if (l->enable_x_ratelimit_headers)
+		ret->flags |= WEFT_RATE_HEADERS;
+	if (!weft_bool(l->always_consume_default_token_bucket, true))
+		ret->flags |= WEFT_RATE_SPARE;
+	ret->stage = l->stage;
+	ret->vhost_rules = l->vh_rate_limits;
+	ret->max_dynamic = weft_u32(l->max_dynamic_descriptors, 20);
+	if (ret->max_dynamic > WEFT_RATE_DYNAMIC_MAX)
+		weft_build_fail(b, weft_field(at, field, "max_dynamic_descriptors"), "above %u",
+				WEFT_RATE_DYNAMIC_MAX);
+	if (l->n_descriptors && l->local_rate_limit_per_downstream_connection)
+		weft_build_fail(b,
+				weft_field(at, field, "local_rate_limit_per_downstream_connection"),
+				"unsupported with descriptors");
+	ret->n_descriptor = (uint32_t)l->n_descriptors;
+	ret->descriptor =
+		weft_build_rate_descriptors(b, l->n_descriptors, l->descriptors, ret->stats, field);
+	if (l->n_rate_limits) {
+		ret->flags |= WEFT_RATE_OWN_RULES;
+		ret->own = weft_build_rate_rules(b, l->n_rate_limits, l->rate_limits, true,
+						 b->names, field);
+	}
+}
+
 uint32_t weft_build_rate_limit(struct weft_build *b, const http_limit *l, const char *field)
 {
-	/* These act on descriptors only, and without descriptors there are none. */
 	static const char body[] = "local_rate_limited";
 	struct weft_img_rate_limit out = {.enabled = weft_ppm(l->filter_enabled),
 					  .enforced = weft_ppm(l->filter_enforced)};
@@ -62,8 +91,7 @@ uint32_t weft_build_rate_limit(struct weft_build *b, const http_limit *l, const 
 
 	weft_build_fields(b, &l->base, field);
 	if (l->rate_limited_as_resource_exhausted)
-		weft_build_fail(b, weft_field(at, field, "rate_limited_as_resource_exhausted"),
-				"unsupported");
+		out.flags |= WEFT_RATE_EXHAUSTED;
 	text.add_field = weft_field(add_field, field, "response_headers_to_add");
 	if (text.status < 400)
 		text.status = 429;
@@ -72,11 +100,13 @@ uint32_t weft_build_rate_limit(struct weft_build *b, const http_limit *l, const 
 		weft_build_state(b, WEFT_CELL_BUCKET, b->hash, "http %s %s", b->resource, field);
 	if (l->token_bucket) {
 		out.flags |= WEFT_RATE_HAS_BUCKET;
-		bucket_fill(b, l->token_bucket, weft_field(at, field, "token_bucket"), &out.bucket);
+		weft_build_bucket(b, l->token_bucket, weft_field(at, field, "token_bucket"),
+				  &out.bucket);
 		out.bucket.cell = out.stats;
 	}
 	if (l->local_rate_limit_per_downstream_connection)
 		out.flags |= WEFT_RATE_PER_CONNECTION;
+	descriptors_fill(b, l, field, &out);
 	out.reply = weft_build_reply(b, &text);
 	out.add = weft_build_headers(
 		b, l->n_request_headers_to_add_when_not_enforced,
@@ -93,7 +123,7 @@ uint32_t weft_build_conn_limit(struct weft_build *b, const network_limit *l, con
 	if (l->runtime_enabled && !weft_bool(l->runtime_enabled->default_value, true))
 		return 0;
 	out.stat_prefix = weft_build_str(b, l->stat_prefix);
-	bucket_fill(b, l->token_bucket, field, &out);
+	weft_build_bucket(b, l->token_bucket, field, &out);
 	/* share_key: one bucket for all filters of equal configuration with the key */
 	if (l->share_key && *l->share_key)
 		out.cell = weft_build_state(b, WEFT_CELL_BUCKET, out.cost, "shared %s %u",

@@ -10,6 +10,19 @@
 /* FractionalPercent in parts per million. NULL: 0 %, the filters' default. */
 #define WEFT_PPM_ALL 1000000u
 uint32_t weft_ppm(const Envoy__Config__Core__V3__RuntimeFractionalPercent *p);
+/* cell stays; `field` of the bucket. */
+void weft_build_bucket(struct weft_build *b, const Envoy__Type__V3__TokenBucket *t,
+		       const char *field, struct weft_img_bucket *ret);
+/* rate_limits of `field`, own: a filter's; names: of the headers that their conditions look at. */
+struct weft_img_rate_rules weft_build_rate_rules(struct weft_build *b, size_t n,
+						 Envoy__Config__Route__V3__RateLimit *const *list,
+						 bool own, struct weft_names_local *names,
+						 const char *field);
+/* weft_img_rate_descriptor[n] of the limit whose state id is `cell`. */
+uint32_t weft_build_rate_descriptors(
+	struct weft_build *b, size_t n,
+	Envoy__Extensions__Common__Ratelimit__V3__LocalRateLimitDescriptor *const *list,
+	uint32_t cell, const char *field);
 /* weft_img_rate_limit. */
 uint32_t
 weft_build_rate_limit(struct weft_build *b,

@@ -111,6 +111,9 @@ uint32_t weft_build_matchers(struct weft_build *b, size_t n,
 			     const char *field);
 void weft_build_path_cond(struct weft_build *b, const Envoy__Type__Matcher__V3__StringMatcher *m,
 			  const char *field, struct weft_img_cond *c);
+void weft_build_query_cond(struct weft_build *b,
+			   const Envoy__Config__Route__V3__QueryParameterMatcher *m,
+			   const char *field, struct weft_img_cond *c);
 /* The text of a condition whose place is set: kind, value and case. */
 void weft_build_string_cond(struct weft_build *b, const Envoy__Type__Matcher__V3__StringMatcher *m,
 			    const char *field, struct weft_img_cond *c);

@@ -110,19 +110,19 @@ static void mask_fill(struct weft_img_test *t, uint32_t bits)
 	}
 }
 
-bool weft_build_range(struct weft_build *b, const cidr *c, const char *field,
-		      struct weft_img_test *ret)
+bool weft_build_range(struct weft_build *b, const char *address, uint32_t prefix_len,
+		      const char *field, struct weft_img_test *ret)
 {
 	struct weft_sockaddr a;
 	char at[WEFT_FIELD_MAX];
 
-	if (!weft_ip_parse(c->address_prefix, 0, &a)) {
+	if (!weft_ip_parse(address, 0, &a)) {
 		weft_build_fail(b, weft_field(at, field, "address_prefix"), "not an IP address");
 		return false;
 	}
 	ret->v4 = a.family == AF_INET;
 	ret->addr = a.addr;
-	mask_fill(ret, weft_u32(c->prefix_len, 0));
+	mask_fill(ret, prefix_len);
 	return true;
 }
 
@@ -131,7 +131,7 @@ static uint32_t emit_address(struct program *p, enum weft_test_kind kind, const 
 {
 	struct weft_img_test t = {.kind = (uint8_t)kind};
 
-	if (!weft_build_range(p->b, c, field, &t))
+	if (!weft_build_range(p->b, c->address_prefix, weft_u32(c->prefix_len, 0), field, &t))
 		return w.no;
 	/* x-forwarded-for is a request's, and says nothing to an edge without trusted hops */
 	if (kind == WEFT_TEST_REMOTE && (p->network || p->b->hcm_flags & WEFT_HCM_OWN_PROTO))

@@ -8,7 +8,7 @@
 #include "envoy/extensions/filters/network/rbac/v3/rbac.pb-c.h"
 
 /* A range of addresses into ret->v4, addr and mask. false: refused. */
-bool weft_build_range(struct weft_build *b, const Envoy__Config__Core__V3__CidrRange *c,
+bool weft_build_range(struct weft_build *b, const char *address, uint32_t prefix_len,
 		      const char *field, struct weft_img_test *ret);
 /* weft_img_rbac. Header names go to b->names. */
 uint32_t weft_build_rbac(struct weft_build *b,

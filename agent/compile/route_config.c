@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/compile/limit.h"
 #include "agent/compile/filter.h"
 #include "agent/compile/parts.h"
 #include "agent/compile/reply.h"
@@ -77,6 +78,7 @@ static uint32_t vhost_build(struct weft_build *b, const virtual_host *v,
 		out.tls_route = tls_route_build(b);
 	if (v->include_request_attempt_count)
 		out.flags |= WEFT_VHOST_ATTEMPT_COUNT;
+	out.rate = weft_build_rate_rules(b, v->n_rate_limits, v->rate_limits, false, names, field);
 	if (v->include_attempt_count_in_response)
 		out.flags |= WEFT_VHOST_ATTEMPT_COUNT_RESPONSE;
 	if (v->include_is_timeout_retry_header)

@@ -93,7 +93,7 @@ void exchange_end(struct exchange *x)
 	timer_remove(&x->backoff);
 	timer_remove(&x->life);
 	buf_free(w, &x->head);
-	buf_free(w, &x->cors);
+	buf_free(w, &x->told);
 	buf_free(w, &x->body);
 	asked_free(x->asked);
 	x->asked = NULL;
@@ -412,7 +412,7 @@ static void judge(struct down *d, struct weft_req *req, struct weft_ctx *ctx, ui
 	x->ctx = *ctx;
 	if (decided) {
 		exchange_decision_set(x, &req->dec);
-		if (cors_prepare(d->worker, x, req)) {
+		if (told_prepare(d->worker, x, req)) {
 			down_close(d);
 			return;
 		}
@@ -502,6 +502,7 @@ void exchange_start(struct down *d)
 	if (!conn->limits)
 		conn->limits = calloc(1, sizeof(*conn->limits));
 	ctx.conn = conn->limits;
+	ctx.rates = w->proxy->rates;
 	/* a pin of its own: it may go to the exchange, which outlives the look that a caller has */
 	epoch = weft_reader_enter(w->reader);
 	if (!weft_ctx_begin(&ctx) && !weft_listener_find(&ctx)) {

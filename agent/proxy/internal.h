@@ -363,7 +363,7 @@ struct exchange {
 	struct body req_body, resp_body;
 	struct buf head; /* the request head for upstream, without its blank line */
 	uint64_t cookies; /* bit per hash policy: the response sets the cookie that was made */
-	struct buf cors; /* lines of the response that a CORS policy says */
+	struct buf told;  /* lines of the response that filters say: CORS, rate limits */
 	struct buf body; /* what was read of the body while it may be needed again, as it goes on the wire */
 	size_t body_sent; /* of `body`, in this attempt */
 	uint32_t cell_outlier; /* cell_endpoint, where its cluster has outlier detection; else 0 */
@@ -699,6 +699,7 @@ struct weft_proxy {
 	struct weft_turns *turns;
 	unsigned int n;
 	struct worker *worker;
+	struct weft_rates *rates;
 	uint32_t pod_files;		  /* share of one pod */
 	uint32_t files[WEFT_PODS_MAX + 1]; /* taken, by pod id; atomics */
 };

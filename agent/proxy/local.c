@@ -215,7 +215,7 @@ static int text_write(struct down *d, const struct reply *a, const char *extra)
 		r = buf_add(w, &text, extra, strlen(extra));
 	}
 	if (!r)
-		r = cors_apply(d->x, &l);
+		r = told_apply(d->x, &l);
 	if (!r)
 		r = reply_write(d, a, buf_at(&text), buf_len(&text));
 	buf_free(w, &text);
@@ -394,7 +394,7 @@ static int formed_write(struct down *d, const struct weft_req *req, const struct
 		e = line_add_number(d->worker, &text, "x-envoy-attempt-count", 21, x->attempts ? x->attempts : 1);
 	}
 	if (!e)
-		e = cors_apply(x, &l);
+		e = told_apply(x, &l);
 	if (!e)
 		e = reply_write(d, &a, buf_at(&text), buf_len(&text));
 	buf_free(d->worker, &text);
@@ -429,7 +429,7 @@ bool local_image(struct down *d, uint32_t reply, bool close)
 
 	close = ends_after(d, close, r->flags & WEFT_REPLY_CLOSES);
 	e = weft_reply_plan_std(reply, x && x->head_method, &plan);
-	if (!e && x && (changes_of(x) || x->attempt_count_back || buf_len(&x->cors) || x->id_back))
+	if (!e && x && (changes_of(x) || x->attempt_count_back || buf_len(&x->told) || x->id_back))
 		e = formed_write(d, NULL, &plan, reply, close);
 	else if (!e && x && x->req_flags & WEFT_REQ_GRPC)
 		e = grpc_plan(d, NULL, &plan, r, x->head_method, close);
@@ -451,7 +451,6 @@ static int fault_write(struct down *d, const struct weft_req *req, bool close)
 			  .grpc = req->flags & WEFT_REQ_GRPC,
 			  .head_method = req->flags & WEFT_REQ_HEAD_METHOD};
 
-	d->x->grpc_status = req->dec.fault_grpc;
 	return text_write(d, &a, NULL);
 }
 
@@ -462,7 +461,7 @@ static int preflight_write(struct down *d, const struct weft_req *req, bool clos
 			  .body = "",
 			  .close = close,
 			  .head_method = req->flags & WEFT_REQ_HEAD_METHOD};
-	const struct buf *lines = &d->x->cors;
+	const struct buf *lines = &d->x->told;
 
 	return reply_write(d, &a, buf_at(lines), buf_len(lines));
 }
@@ -495,6 +494,7 @@ int local_decision_write(struct down *d, const struct weft_req *req, const struc
 	struct weft_reply_plan plan = {0};
 	int e;
 
+	d->x->grpc_status = req->dec.grpc;
 	if (req->dec.outcome == WEFT_OUTCOME_CORS)
 		return preflight_write(d, req, close);
 	if (req->dec.outcome == WEFT_OUTCOME_FAULT && (!req->dec.reply || req->flags & WEFT_REQ_GRPC))

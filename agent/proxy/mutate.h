@@ -64,12 +64,12 @@ int format_json(struct worker *w, const struct format *f, const struct weft_img_
 int reply_body_write(struct worker *w, const struct format *f, const struct weft_img_body *b,
 		     struct buf *out);
 
-/* ---- CORS (cors.c) ---- */
+/* ---- what filters say in responses (told.c) ---- */
 
-/* Fills x->cors from the decision. -ENOMEM. */
-int cors_prepare(struct worker *w, struct exchange *x, const struct weft_req *req);
+/* Fills x->told from the decision. -ENOMEM. */
+int told_prepare(struct worker *w, struct exchange *x, const struct weft_req *req);
 /* Puts them in place of what the response has of these names; x may be NULL. */
-int cors_apply(const struct exchange *x, struct lines *l);
+int told_apply(const struct exchange *x, struct lines *l);
 
 /* ---- mutations (mutate.c) ---- */
 

@@ -64,12 +64,12 @@ int weft_proxy_preview(struct weft_req *req, const struct weft_ctx *ctx, char **
 	memcpy(s->x.request_id, "00000000-0000-4000-8000-000000000000", sizeof(s->x.request_id));
 	exchange_request_set(&s->x, req);
 	exchange_decision_set(&s->x, &req->dec);
-	r = cors_prepare(&s->worker, &s->x, req);
+	r = told_prepare(&s->worker, &s->x, req);
 	if (!r)
 		r = write_text(s, req, ctx, ret, ret_len);
 	buf_free(&s->worker, &s->down.out);
 	buf_free(&s->worker, &s->x.head);
-	buf_free(&s->worker, &s->x.cors);
+	buf_free(&s->worker, &s->x.told);
 	while (s->worker.n_spare)
 		free(s->worker.buf_spare[--s->worker.n_spare]);
 	free(s);

@@ -390,7 +390,7 @@ int response_build(struct worker *w, struct exchange *x, const uint8_t *head, co
 	if (!e)
 		e = rules_apply(x, r, &l);
 	if (!e)
-		e = cors_apply(x, &l);
+		e = told_apply(x, &l);
 	if (!e)
 		e = own_add(w, x, r, &l);
 	return e ? e : framing_add(w, x, r, b);

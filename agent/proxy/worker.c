@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "agent/proxy/internal.h"
+#include "agent/proxy/rates.h"
 
 static void clock_read(struct worker *w)
 {
@@ -300,6 +301,7 @@ int weft_proxy_new(const struct weft_proxy_config *cfg, struct weft_proxy **ret)
 	p->store = cfg->store;
 	p->ops = *cfg->ops;
 	p->pod_files = cfg->pod_files ? cfg->pod_files : quarter_of_files();
+	r = rates_new(&p->rates);
 	while (!r && p->n < n)
 		r = worker_init(p, &p->worker[p->n++]);
 	if (r) {
@@ -317,6 +319,7 @@ void weft_proxy_free(struct weft_proxy *p)
 	for (unsigned int i = 0; i < p->n; i++)
 		worker_clear(&p->worker[i]);
 	weft_turns_free(p->turns);
+	rates_free(p->rates);
 	free(p->worker);
 	free(p);
 }

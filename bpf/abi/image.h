@@ -302,17 +302,11 @@ struct weft_img_cors {
 	struct weft_img_str max_age;
 };
 
-#define WEFT_RATE_PER_CONNECTION (1u << 0)
-#define WEFT_RATE_HAS_BUCKET (1u << 1)
-
-struct weft_img_rate_limit {
-	struct weft_img_bucket bucket; /* all zero without WEFT_RATE_HAS_BUCKET: nothing is limited */
-	__u32 flags;
-	__u32 enabled;	/* filter_enabled in parts per million */
-	__u32 enforced; /* filter_enforced in parts per million */
-	__u32 stats;	/* state id of its weft_cell_bucket when it has no bucket; else bucket.cell */
-	__u32 reply;	/* weft_img_reply of a refusal */
-	__u32 add;	/* weft_img_headers: request_headers_to_add_when_not_enforced, 0 none */
+/* rate_limits of a route, a virtual host or a filter: each makes one descriptor of a request, or
+ * none. */
+struct weft_img_rate_rules {
+	__u32 n;
+	__u32 rule; /* struct weft_img_rate_rule[n] */
 };
 
 enum weft_rules_action { WEFT_RULES_ALLOW, WEFT_RULES_DENY, WEFT_RULES_LOG };
@@ -536,6 +530,7 @@ struct weft_img_vhost {
 	__u32 trie_lower; /* weft_img_node of paths without regard to case, labels in lower case; 0: none */
 	__u32 connect;	  /* weft_img_accept of routes with connect_matcher, 0: none */
 	__u32 tls_route;  /* require_tls: weft_img_route of requests that did not come by https, 0: none */
+	struct weft_img_rate_rules rate; /* rate_limits */
 };
 #define WEFT_VHOST_ATTEMPT_COUNT (1u << 0) /* include_request_attempt_count */
 #define WEFT_VHOST_ATTEMPT_COUNT_RESPONSE (1u << 1)
@@ -698,6 +693,7 @@ struct weft_img_route {
 #define WEFT_FORWARD_AUTO_HOST (1u << 3)   /* auto_host_rewrite */
 #define WEFT_FORWARD_APPEND_XFH (1u << 4)  /* append_x_forwarded_host */
 #define WEFT_FORWARD_BY_HASH (1u << 5)	   /* weighted_clusters.use_hash_policy */
+#define WEFT_FORWARD_VHOST_RATES (1u << 6) /* include_vh_rate_limits */
 
 struct weft_img_forward {
 	__u32 targets;	       /* weft_img_targets */
@@ -733,6 +729,7 @@ struct weft_img_forward {
 	__u32 retry_requests;  /* weft_img_matchers: retriable_request_headers, 0: any */
 	__u32 n_mirror;	       /* request_mirror_policies of the route, else virtual host, else table */
 	__u32 mirror;	       /* struct weft_img_mirror[n] */
+	struct weft_img_rate_rules rate; /* rate_limits */
 };
 #define WEFT_FOLLOW_CROSS (1u << 0)    /* allow_cross_scheme_redirect */
 #define WEFT_FOLLOW_PREVIOUS (1u << 1) /* predicates, by their names */

@@ -22,6 +22,13 @@
 #define WEFT_FOLLOW_MAX 16u
 /* Mirrors of one route: each request makes as many more. */
 #define WEFT_MIRRORS_MAX 8u
+/* rate_limits of one route, virtual host or filter; entries of a descriptor; descriptors of a
+ * request. */
+#define WEFT_RATE_RULES_MAX 32u
+#define WEFT_RATE_ACTIONS_MAX 16u
+#define WEFT_RATE_MATCHES_MAX (2 * WEFT_RATE_RULES_MAX)
+/* Buckets of one descriptor that names a key without a value: they are gone through one by one. */
+#define WEFT_RATE_DYNAMIC_MAX 1024u
 /* The agent's own engine: Envoy's max_request_headers_kb (60) and max_headers_count (100) fit. */
 #define WEFT_NATIVE_HEAD_MAX 65536u
 #define WEFT_NATIVE_HEADERS_MAX 1024u
@@ -32,32 +39,38 @@
 #define WEFT_HOST_LEN_MAX 256u
 /* Conditions of one route; the verifier walks the loop once per condition. */
 #define WEFT_CONDS_MAX 16u
-/* Bytes of one regular expression's table; larger ones the agent simulates. 200 of them are 6.4 MB. */
+/* Bytes of one regular expression's table; larger ones the agent simulates. 200 of them are 6.4 MB.
+ */
 #define WEFT_DFA_SIZE_MAX 32768u
-/* Bytes of a text that a program runs through a table: the verifier walks the loop once per byte. */
+/* Bytes of a text that a program runs through a table: the verifier walks the loop once per byte.
+ */
 #define WEFT_DFA_TEXT_MAX 512u
 /* Instructions of a simulated one: two sets of them are gone through for each byte of a text. */
 #define WEFT_NFA_INSTS_MAX 8192u
-/* Conditional routes tried for one request in the kernel (45 ns each); beyond, the agent decides. */
+/* Conditional routes tried for one request in the kernel (45 ns each); beyond, the agent decides.
+ */
 #define WEFT_CANDIDATES_MAX 1024u
-/* Selections one behind another on the way to a route: a program keeps the place in each list on the way. */
+/* Selections one behind another on the way to a route: a program keeps the place in each list on
+ * the way. */
 #define WEFT_SELECT_DEPTH_MAX 3u
 /* Selections of one list of candidates; what they do not take is tried route by route. */
 #define WEFT_SELECTS_MAX 16u
 /* Routes for which a selection is worth its step. */
 #define WEFT_SELECT_LEAST 4u
-/* Bytes of a table of several expressions, whose rows have numbers of 16 bits. More expressions are several tables. */
+/* Bytes of a table of several expressions, whose rows have numbers of 16 bits. More expressions are
+ * several tables. */
 #define WEFT_SCAN_SIZE_MAX 65536u
 /*
- * Steps that joining the expressions of one resource may take (a few ns each), and one attempt at it; those that are left
- * then stay one by one.
+ * Steps that joining the expressions of one resource may take (a few ns each), and one attempt at
+ * it; those that are left then stay one by one.
  */
 #define WEFT_SCAN_WORK_MAX 100000000ull
 #define WEFT_SCAN_TRY_MAX 10000000ull
 /* Filters of one HTTP connection manager that have an effect, and network filters of a chain. */
 #define WEFT_FILTERS_MAX 8u
 #define WEFT_CONN_LIMITS_MAX 4u
-/* Tests of RBAC's policies in the kernel, for one request (some 40 ns each) or connection; beyond, the agent judges. */
+/* Tests of RBAC's policies in the kernel, for one request (some 40 ns each) or connection; beyond,
+ * the agent judges. */
 #define WEFT_TESTS_MAX 1024u
 #define WEFT_CONN_TESTS_MAX 64u
 /* How deep and, or and not may be nested: what the compiler walks by recursion. */
@@ -68,19 +81,22 @@
 #define WEFT_TARGETS_MAX 64u
 /* Priorities of one assignment (Envoy accepts 0 to 128). */
 #define WEFT_PRIORITIES_MAX 8u
-/* Entries of a weighted round robin schedule (16 KiB), one period; a longer one is a tree of 16 bytes a host. */
+/* Entries of a weighted round robin schedule (16 KiB), one period; a longer one is a tree of 16
+ * bytes a host. */
 #define WEFT_SCHEDULE_MAX 8192u
-/* Depth of that tree: a leaf 46 deep takes weights that sum to Fibonacci's 48th number, beyond 32 bits. */
+/* Depth of that tree: a leaf 46 deep takes weights that sum to Fibonacci's 48th number, beyond 32
+ * bits. */
 #define WEFT_SPLITS_MAX 45u
 /*
- * Entries of one ring, 10 bytes each: unequal weights make Envoy's rings as long as one over the least share. Steps of
- * the search in it: its binary logarithm, and one.
+ * Entries of one ring, 10 bytes each: unequal weights make Envoy's rings as long as one over the
+ * least share. Steps of the search in it: its binary logarithm, and one.
  */
 #define WEFT_RING_MAX (1u << 20)
 #define WEFT_RING_STEPS 21u
 /* Probes of an open-addressed table; the compiler grows a table until every key fits. */
 #define WEFT_TAB_PROBES 16u
-/* Probes of the cell directory; at most half full, so longer runs are not seen (the store counts them). */
+/* Probes of the cell directory; at most half full, so longer runs are not seen (the store counts
+ * them). */
 #define WEFT_DIR_PROBES 64u
 /* Compare-and-swap attempts before a program hands the exchange to the agent. */
 #define WEFT_CAS_TRIES 64u

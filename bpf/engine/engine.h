@@ -87,6 +87,36 @@ struct weft_conn_limits {
 	__u64 word[WEFT_FILTERS_MAX]; /* as weft_cell_bucket.word */
 };
 
+#ifndef __bpf__
+/* A bucket of a descriptor, and what a request asks of it. */
+struct weft_rate_ask {
+	__u32 pod, id, index; /* pod, state id of the limit, place of the descriptor in it */
+	__u32 max; /* buckets of this descriptor, one for each key; the one used longest ago goes */
+	const struct weft_img_bucket *bucket;
+	const void *key;
+	__u32 key_len;
+	bool take; /* else it is only looked at */
+	__u64 hits;
+	__u64 now_ns;
+};
+/* Who keeps these buckets. pay(): 1: the tokens are there, 0: they are not; the word
+ * (weft_cell_bucket) after it. Any thread. */
+struct weft_rates {
+	int (*pay)(struct weft_rates *rates, const struct weft_rate_ask *ask, __u64 *ret_word);
+};
+/*
+ * As Envoy's bucket: 1: `hits` tokens are taken from the one of this word (weft_cell_bucket), 0: it
+ * has fewer, or none are asked for, and the word stays.
+ */
+int weft_bucket_pay(__u64 *word, const struct weft_img_bucket *b, __u64 hits, __u64 now_ns);
+/* It has all its tokens: as good as a new one. full: weft_img_bucket.full. */
+bool weft_bucket_is_full(__u64 word, __u64 full, __u64 now_ns);
+/* x-ratelimit-limit, -remaining, -reset (seconds) of one filter. */
+struct weft_rate_told {
+	__u64 limit, remaining, reset;
+};
+#endif
+
 struct weft_ctx {
 	__u32 pod;
 	__u32 view;	/* index in the root */
@@ -107,6 +137,7 @@ struct weft_ctx {
 	struct weft_conn_limits *conn; /* of this connection, one thread at a time; NULL: full buckets */
 	struct weft_turns
 		*turns; /* of hosts whose weights move; NULL: they are drawn by their weights */
+	struct weft_rates *rates; /* NULL: full buckets */
 #endif
 };
 
@@ -131,7 +162,7 @@ struct weft_decision {
 	__u32 delay_ms;	    /* how long a fault holds the request before this decision counts (agent) */
 	__u32 delay_cell;   /* where the waiting one is counted */
 	__u32 fault_status; /* FAULT: HTTP status */
-	__u32 fault_grpc;   /* gRPC status + 1 of an abort, 0: that of the HTTP status */
+	__u32 grpc; /* gRPC status + 1 of an abort or a rate limit, 0: that of the HTTP status */
 	__u32 cors;	    /* weft_img_cors that the response follows (agent only) */
 	__u32 cors_allowed; /* the origin is one of it */
 	__u32 hashed; /* hash is set: hash_policy found something (agent only) */
@@ -185,6 +216,8 @@ struct weft_req {
 #else
 	struct weft_field field[WEFT_REQ_FIELDS + WEFT_PREPARED_MAX];
 	struct weft_sockaddr remote; /* the client, once it is known (weft_req_prepare()); family 0 before */
+	__u32 n_told;		     /* what responses tell of rate limits, in the filters' order */
+	struct weft_rate_told told[WEFT_FILTERS_MAX];
 	const char *details; /* response code details of a codec error */
 	__u64 made;	     /* bit per hash policy whose cookie was made */
 	/* the path without its parameters, where those do not count; NULL: as it is. Inside

@@ -149,7 +149,7 @@ WEFT_GLOBAL int weft_fault_run(struct weft_req *req, struct weft_ctx *ctx, __u32
 		WEFT_COUNT(cell, struct weft_cell_filter, aborts);
 	req->dec.outcome = WEFT_OUTCOME_FAULT;
 	req->dec.fault_status = status;
-	req->dec.fault_grpc = grpc;
+	req->dec.grpc = grpc;
 	req->dec.reply = f->reply;
 	return 1;
 }

@@ -3,8 +3,10 @@
 
 /* HTTP filters of a connection manager, in chain order, each with its most specific configuration. */
 
+#include "bpf/abi/rate.h"
 #include "bpf/engine/cluster.h"
 #include "bpf/engine/cors.h"
+#include "bpf/engine/descriptor.h"
 #include "bpf/engine/fault.h"
 #include "bpf/engine/limit.h"
 #include "bpf/engine/rbac.h"
@@ -94,6 +96,8 @@ WEFT_INLINE __u32 weft_rate_prepare(struct weft_req *req, __u32 config)
 
 	if (l->flags & WEFT_RATE_PER_CONNECTION)
 		weft_hand(req, WEFT_HANDED_PER_CONNECTION);
+	if (l->n_descriptor || l->flags & WEFT_RATE_HEADERS)
+		weft_hand(req, WEFT_HANDED_DESCRIPTORS);
 	if (l->add && l->enabled && l->enforced < WEFT_PPM)
 		weft_hand(req, WEFT_HANDED_SHADOW);
 	return l->enabled ? weft_rate_id(l) : 0;
@@ -190,6 +194,26 @@ static int weft_conn_take(struct weft_ctx *ctx, const struct weft_img_bucket *b)
 }
 #endif
 
+#ifndef __bpf__
+static __u64 weft_conn_word(const struct weft_ctx *ctx, __u32 id)
+{
+	const struct weft_conn_limits *c = ctx->conn;
+
+	for (__u32 i = 0; c && i < c->n; i++)
+		if (c->id[i] == id)
+			return c->word[i];
+	return 0;
+}
+
+static bool weft_paid(const struct weft_req *req, __u32 cell)
+{
+	for (__u32 i = 0; i < req->dec.n_paid && i < WEFT_PAID_MAX; i++)
+		if (req->dec.paid[i] == cell)
+			return true;
+	return false;
+}
+#endif
+
 /* 1: a token was there (and is taken unless explaining), 0: none, -1: contended. */
 WEFT_GLOBAL int weft_rate_take(struct weft_req *req, struct weft_ctx *ctx, __u32 config, __u32 cell)
 {
@@ -214,6 +238,43 @@ WEFT_GLOBAL int weft_rate_take(struct weft_req *req, struct weft_ctx *ctx, __u32
 	return r;
 }
 
+#ifndef __bpf__
+/* What its own bucket has is told where it refuses, or no descriptor was there to tell of. */
+static void weft_rate_tell_own(struct weft_req *req, const struct weft_ctx *ctx,
+			       const struct weft_img_rate_limit *l, __u32 cell, bool refused,
+			       __u32 before)
+{
+	__u64 word = cell ? WEFT_READ(weft_cell_bucket(cell)->word) : 0;
+
+	if (!(l->flags & WEFT_RATE_HEADERS) || !(l->flags & WEFT_RATE_HAS_BUCKET))
+		return;
+	if (l->flags & WEFT_RATE_PER_CONNECTION)
+		word = weft_conn_word(ctx, l->bucket.cell);
+	if (refused)
+		req->n_told = before;
+	if (req->n_told == before)
+		weft_rate_tell(req, &l->bucket, word, ctx->now_ns);
+}
+
+/* weft_rate_take() with descriptors and what is told. */
+static int weft_rate_take_full(struct weft_req *req, struct weft_ctx *ctx, __u32 config, __u32 cell,
+			       bool again)
+{
+	const struct weft_img_rate_limit *l = weft_img_at(config);
+	__u32 before = req->n_told;
+	enum weft_rate_verdict v = weft_rate_descriptors(req, ctx, l, again);
+	int r = v != WEFT_RATE_REFUSED;
+
+	if (v == WEFT_RATE_BUCKET && !again)
+		r = weft_rate_take(req, ctx, config, cell);
+	if (v == WEFT_RATE_BUCKET && r >= 0)
+		weft_rate_tell_own(req, ctx, l, cell, !r, before);
+	if (r > 0 && l->n_descriptor && !weft_paid(req, cell))
+		weft_paid_put(req, cell);
+	return r;
+}
+#endif
+
 /*
  * Local rate limit i (Envoy's LocalRateLimit filter): 0: goes on, 1: refused, or the agent must go on. What
  * another side paid for this head is not charged and not counted again.
@@ -231,6 +292,9 @@ WEFT_GLOBAL int weft_rate_run(struct weft_req *req, struct weft_ctx *ctx, __u32 
 
 	if (weft_prepaid(ctx, cell)) {
 		weft_paid_put(req, cell);
+#ifndef __bpf__
+		weft_rate_take_full(req, ctx, config, cell, true);
+#endif
 		return 0;
 	}
 	if (!weft_chance(l->enabled, random)) {
@@ -241,7 +305,11 @@ WEFT_GLOBAL int weft_rate_run(struct weft_req *req, struct weft_ctx *ctx, __u32 
 		weft_hand(req, WEFT_HANDED_UNBOUNDED);
 		return 1;
 	}
+#ifdef __bpf__
 	int r = weft_rate_take(req, ctx, config, cell);
+#else
+	int r = weft_rate_take_full(req, ctx, config, cell, false);
+#endif
 
 	if (r < 0) {
 		weft_hand(req, WEFT_HANDED_CONTENDED);
@@ -261,6 +329,8 @@ WEFT_GLOBAL int weft_rate_run(struct weft_req *req, struct weft_ctx *ctx, __u32 
 		WEFT_TRACE(req, "rate_limit", "no token: refused");
 		if (counts)
 			WEFT_COUNT(cell, struct weft_cell_bucket, enforced);
+		if (l->flags & WEFT_RATE_EXHAUSTED)
+			req->dec.grpc = 8 + 1;
 		req->dec.outcome = WEFT_OUTCOME_RATE_LIMITED;
 		req->dec.reply = l->reply;
 		return 1;

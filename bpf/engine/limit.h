@@ -57,6 +57,23 @@ WEFT_GLOBAL int weft_bucket_take_at(__u32 cell, __u32 bucket, __u64 now_ns)
 	return -1;
 }
 
+#ifndef __bpf__
+int weft_bucket_pay(__u64 *word, const struct weft_img_bucket *b, __u64 hits, __u64 now_ns)
+{
+	__u64 now = weft_bucket_now(now_ns), base = weft_bucket_base(*word, now, b->full);
+
+	if (!hits || hits > b->max_tokens || base + hits * b->cost > now)
+		return 0;
+	*word = base + hits * b->cost;
+	return 1;
+}
+
+bool weft_bucket_is_full(__u64 word, __u64 full, __u64 now_ns)
+{
+	return word <= weft_bucket_now(now_ns) - full;
+}
+#endif
+
 /* 1: a token is there. */
 WEFT_GLOBAL int weft_bucket_look_at(__u32 cell, __u32 bucket, __u64 now_ns)
 {

@@ -310,7 +310,8 @@ int weft_reply_plan(const struct weft_req *req, const struct weft_ctx *ctx,
 
 bool weft_reply_is_formed(const struct weft_req *req)
 {
-	return (req->dec.reply && req->hcm_flags & WEFT_HCM_REQUEST_ID_IN_RESPONSE) ||
+	return (req->dec.reply &&
+		(req->n_told || req->hcm_flags & WEFT_HCM_REQUEST_ID_IN_RESPONSE)) ||
 	       weft_reply_formed((struct weft_req *)(uintptr_t)req);
 }
 

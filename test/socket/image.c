@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "image.h"
+#include "bpf/abi/rate.h"
 
 #include <arpa/inet.h>
 #include <assert.h>

@@ -265,7 +265,6 @@ static void test_refused_by_name(void **state)
 	refused("cluster: x, prefix_rewrite: '/a b'", "prefix_rewrite");
 	refused("cluster: x, host_rewrite: '%A%'", "host_rewrite");
 	refused("cluster: x, path_rewrite: '%DYNAMIC_METADATA(a)%'", "path_rewrite");
-	refused("cluster: x, rate_limits: [{actions: [{remote_address: {}}]}]", "rate_limits");
 	refused("cluster: x, internal_redirect_action: HANDLE_INTERNAL_REDIRECT", "internal_redirect_action");
 	refused("cluster: x, max_internal_redirects: 1", "max_internal_redirects");
 	refused("cluster: x, hedge_policy: {hedge_on_per_try_timeout: true}", "hedge_policy");

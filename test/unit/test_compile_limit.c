@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Local rate limits and typed_per_filter_config: what is taken, and where it acts. */
 #include "test/unit/compile_fixture.h"
+#include "bpf/abi/rate.h"
 
 #define BUCKET(n) "token_bucket: {max_tokens: " #n ", fill_interval: 60s}"
 #define BOTH_ON ", filter_enabled: " ON ", filter_enforced: " ON
@@ -163,13 +164,6 @@ static void test_bucket_survives_other_changes(void **state)
 static void test_refused(void **state)
 {
 	(void)state;
-	REFUSE(BUCKET(1) ", descriptors: [{entries: [{key: a, value: b}], " BUCKET(1) "}]",
-	       "descriptors");
-	REFUSE(BUCKET(1) ", enable_x_ratelimit_headers: DRAFT_VERSION_03",
-	       "enable_x_ratelimit_headers");
-	REFUSE(BUCKET(1) ", rate_limits: [{actions: [{remote_address: {}}]}]", "rate_limits");
-	REFUSE(BUCKET(1) ", rate_limited_as_resource_exhausted: true",
-	       "rate_limited_as_resource_exhausted");
 	REFUSE("token_bucket: {max_tokens: 4294967295, fill_interval: 300000s}", "token_bucket");
 	REFUSE("token_bucket: {max_tokens: 1, fill_interval: 300000000s}", "token_bucket");
 	conf_refused(

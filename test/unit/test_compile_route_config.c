@@ -100,7 +100,6 @@ static void test_refused(void **state)
 	REFUSED("response_headers_to_remove: [content-length]", "response_headers_to_remove[0]");
 	REFUSED("vhost_header: a", "vhost_header");
 	REFUSED("vhds: {config_source: {ads: {}}}", "vhds");
-	HOST_REFUSED("rate_limits: [{actions: [{remote_address: {}}]}]", "rate_limits");
 	HOST_REFUSED("request_headers_to_add: [{header: {key: a, value: '%A%'}}]",
 		     "request_headers_to_add[0].header");
 	HOST_REFUSED("response_headers_to_remove: [connection]", "response_headers_to_remove[0]");

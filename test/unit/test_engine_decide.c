@@ -3,6 +3,7 @@
 /* The order of a decision: route, filters with their most specific configuration, then the router. */
 
 #include "test/unit/image_fixture.h"
+#include "bpf/abi/rate.h"
 
 #define KEY 42u
 

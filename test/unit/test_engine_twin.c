@@ -18,6 +18,7 @@
 #include "test/lib/twin.h"
 #include "test/unit/image_fixture.h"
 #include "twin.skel.h"
+#include "bpf/abi/rate.h"
 
 static struct twin_bpf *twin;
 static struct fix_world world;

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What a CORS policy says in responses, and its answers to preflights, as Envoy 1.40 words them. */
+/*
+ * What filters say in responses, as Envoy 1.40 words it: a CORS policy, and its answers to
+ * preflights; what is left of a rate limit.
+ */
 #include <string.h>
 
 #include "agent/proxy/mutate.h"
 
 #define ALLOW(s) "access-control-allow-" s
+#define RATE_NAME "x-ratelimit-"
+#define RATE(s) RATE_NAME s, sizeof(RATE_NAME s) - 1
 #define LINE(b, name, p, n) line_add(w, (b), (name), strlen(name), (p), (n))
 
 static int text_line(struct worker *w, struct buf *b, const char *name, struct weft_img_str s)
@@ -46,14 +51,29 @@ static int preflight_lines(struct worker *w, struct buf *b, const struct weft_re
 	return r;
 }
 
-int cors_prepare(struct worker *w, struct exchange *x, const struct weft_req *req)
+static int rates_lines(struct worker *w, struct buf *b, const struct weft_req *req)
 {
-	const struct weft_img_cors *c = req->dec.cors ? weft_img_at(req->dec.cors) : NULL;
-	struct buf *b = &x->cors;
 	int r = 0;
 
-	if (!c)
-		return 0;
+	/* a response comes by the last filter first */
+	for (uint32_t i = req->n_told; !r && i-- > 0;) {
+		r = line_add_number(w, b, RATE("limit"), req->told[i].limit);
+		if (!r)
+			r = line_add_number(w, b, RATE("remaining"), req->told[i].remaining);
+		if (!r)
+			r = line_add_number(w, b, RATE("reset"), req->told[i].reset);
+	}
+	return r;
+}
+
+int told_prepare(struct worker *w, struct exchange *x, const struct weft_req *req)
+{
+	const struct weft_img_cors *c = req->dec.cors ? weft_img_at(req->dec.cors) : NULL;
+	struct buf *b = &x->told;
+	int r = rates_lines(w, b, req);
+
+	if (r || !c)
+		return r;
 	if (req->dec.cors_allowed) {
 		struct weft_span origin = asked(req, c->slot_origin);
 
@@ -66,10 +86,10 @@ int cors_prepare(struct worker *w, struct exchange *x, const struct weft_req *re
 	return r || req->dec.outcome != WEFT_OUTCOME_CORS ? r : preflight_lines(w, b, req, c);
 }
 
-int cors_apply(const struct exchange *x, struct lines *l)
+int told_apply(const struct exchange *x, struct lines *l)
 {
-	const uint8_t *p = x && buf_len(&x->cors) ? buf_at(&x->cors) : NULL;
-	const uint8_t *end = p ? p + buf_len(&x->cors) : NULL;
+	const uint8_t *p = x && buf_len(&x->told) ? buf_at(&x->told) : NULL;
+	const uint8_t *end = p ? p + buf_len(&x->told) : NULL;
 	int r = 0;
 
 	while (!r && p < end) {
@@ -78,8 +98,14 @@ int cors_apply(const struct exchange *x, struct lines *l)
 
 		if (!colon)
 			break;
-		r = lines_set(l, (const char *)p, (size_t)(colon - p), colon + 2,
-			      (size_t)(lf - colon - 3));
+		/* a rate limit's stand beside what the endpoint says of its own */
+		if ((size_t)(colon - p) > sizeof(RATE_NAME) - 1 &&
+		    !memcmp(p, RATE_NAME, sizeof(RATE_NAME) - 1))
+			r = lines_add(l, (const char *)p, (size_t)(colon - p), colon + 2,
+				      (size_t)(lf - colon - 3), NULL);
+		else
+			r = lines_set(l, (const char *)p, (size_t)(colon - p), colon + 2,
+				      (size_t)(lf - colon - 3));
 		p = lf + 1;
 	}
 	return r;

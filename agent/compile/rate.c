@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: Apache-2.0
+/* rate_limits of routes, virtual hosts and filters, and the descriptors of a local rate limit. */
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/compile/limit.h"
+#include "agent/compile/parts.h"
+#include "agent/compile/rbac.h"
+#include "bpf/abi/rate.h"
+
+typedef Envoy__Config__Route__V3__RateLimit rate_limit;
+typedef Envoy__Config__Route__V3__RateLimit__Action action;
+typedef Envoy__Extensions__Common__Ratelimit__V3__LocalRateLimitDescriptor descriptor;
+
+#define ACTION(x) ENVOY__CONFIG__ROUTE__V3__RATE_LIMIT__ACTION__ACTION_SPECIFIER_##x
+
+/* Where rules stand: whose header names their conditions use. */
+struct place {
+	struct weft_build *b;
+	struct weft_names_local *names;
+};
+
+static void header_fill(struct place *p, const char *name, struct weft_img_rate_action *ret)
+{
+	static const struct {
+		const char *name;
+		uint32_t slot;
+	} pseudo[] = {{":method", WEFT_VALUE_METHOD},
+		      {":path", WEFT_VALUE_PATH},
+		      {":authority", WEFT_VALUE_HOST},
+		      {"host", WEFT_VALUE_HOST},
+		      {":scheme", WEFT_VALUE_SCHEME}};
+	char lower[WEFT_NAME_LEN_MAX + 1] = "";
+
+	for (size_t i = 0; i < WEFT_NAME_LEN_MAX && name[i]; i++)
+		lower[i] = (char)tolower((unsigned char)name[i]);
+	for (size_t i = 0; i < sizeof(pseudo) / sizeof(*pseudo); i++) {
+		if (!strcmp(lower, pseudo[i].name))
+			ret->slot = pseudo[i].slot + 1;
+	}
+	ret->name = weft_build_str(p->b, lower);
+}
+
+static void headers_fill(struct place *p,
+			 const Envoy__Config__Route__V3__RateLimit__Action__HeaderValueMatch *m,
+			 const char *field, struct weft_img_rate_action *ret)
+{
+	struct weft_img_cond *cond = calloc(m->n_headers + 1, sizeof(*cond));
+	char at[WEFT_FIELD_MAX];
+
+	if (!cond) {
+		p->b->err = p->b->err ? p->b->err : -ENOMEM;
+		return;
+	}
+	for (size_t i = 0; i < m->n_headers; i++)
+		weft_build_header_cond(p->b, m->headers[i], p->names,
+				       weft_field(at, field, "headers[%zu]", i), &cond[i]);
+	ret->n = (uint32_t)m->n_headers;
+	ret->list = weft_build_put(p->b, cond, (m->n_headers + 1) * sizeof(*cond));
+	free(cond);
+}
+
+static void
+queries_fill(struct place *p,
+	     const Envoy__Config__Route__V3__RateLimit__Action__QueryParameterValueMatch *m,
+	     const char *field, struct weft_img_rate_action *ret)
+{
+	struct weft_img_cond *cond = calloc(m->n_query_parameters + 1, sizeof(*cond));
+	char at[WEFT_FIELD_MAX];
+
+	if (!cond) {
+		p->b->err = p->b->err ? p->b->err : -ENOMEM;
+		return;
+	}
+	for (size_t i = 0; i < m->n_query_parameters; i++)
+		weft_build_query_cond(p->b, m->query_parameters[i],
+				      weft_field(at, field, "query_parameters[%zu]", i), &cond[i]);
+	ret->n = (uint32_t)m->n_query_parameters;
+	ret->list = weft_build_put(p->b, cond, (m->n_query_parameters + 1) * sizeof(*cond));
+	free(cond);
+}
+
+static uint32_t bits(const Google__Protobuf__UInt32Value *v, uint32_t max)
+{
+	uint32_t n = weft_u32(v, max);
+
+	return n < max ? n : max;
+}
+
+static void ranges_fill(struct place *p,
+			const Envoy__Config__Route__V3__RateLimit__Action__RemoteAddressMatch *m,
+			const char *field, struct weft_img_rate_action *ret)
+{
+	const Envoy__Type__Matcher__V3__AddressMatcher *a = m->address_matcher;
+	struct weft_img_test *t = calloc(a->n_ranges + 1, sizeof(*t));
+	char at[WEFT_FIELD_MAX];
+
+	if (!t) {
+		p->b->err = p->b->err ? p->b->err : -ENOMEM;
+		return;
+	}
+	for (size_t i = 0; i < a->n_ranges; i++)
+		weft_build_range(p->b, a->ranges[i]->address_prefix,
+				 weft_u32(a->ranges[i]->prefix_len, 0),
+				 weft_field(at, field, "address_matcher.ranges[%zu]", i), &t[i]);
+	ret->n = (uint32_t)a->n_ranges;
+	ret->list = weft_build_put(p->b, t, (a->n_ranges + 1) * sizeof(*t));
+	ret->flags = a->invert_match ? 0 : WEFT_RATE_EXPECT;
+	free(t);
+}
+
+/* Kind, key and value; text: of an entry that is there where its conditions hold. */
+static void text_fill(struct place *p, uint32_t kind, const char *key, const char *other,
+		      const char *value, struct weft_img_rate_action *ret)
+{
+	ret->kind = kind;
+	ret->key = weft_build_str(p->b, *key ? key : other);
+	ret->value = weft_build_str(p->b, value);
+}
+
+/* Nothing sets metadata: the default value is the entry, else it is absent. */
+static void metadata_fill(struct place *p, const char *key, const char *value, bool skip,
+			  struct weft_img_rate_action *ret)
+{
+	text_fill(p, *value ? WEFT_RATE_GENERIC_KEY : WEFT_RATE_NOTHING, key, "", value, ret);
+	ret->flags = skip ? WEFT_RATE_SKIP : 0;
+}
+
+static void matched_fill(struct place *p, const action *a, const char *field,
+			 struct weft_img_rate_action *ret)
+{
+	char at[WEFT_FIELD_MAX];
+
+	if (a->action_specifier_case == ACTION(HEADER_VALUE_MATCH)) {
+		weft_build_fields(p->b, &a->header_value_match->base,
+				  weft_field(at, field, "header_value_match"));
+		text_fill(p, WEFT_RATE_HEADERS_MATCH, a->header_value_match->descriptor_key,
+			  "header_match", a->header_value_match->descriptor_value, ret);
+		ret->flags =
+			weft_bool(a->header_value_match->expect_match, true) ? WEFT_RATE_EXPECT : 0;
+		headers_fill(p, a->header_value_match, at, ret);
+	} else if (a->action_specifier_case == ACTION(QUERY_PARAMETER_VALUE_MATCH)) {
+		weft_build_fields(p->b, &a->query_parameter_value_match->base,
+				  weft_field(at, field, "query_parameter_value_match"));
+		text_fill(p, WEFT_RATE_QUERY_MATCH, a->query_parameter_value_match->descriptor_key,
+			  "query_match", a->query_parameter_value_match->descriptor_value, ret);
+		ret->flags = weft_bool(a->query_parameter_value_match->expect_match, true)
+				     ? WEFT_RATE_EXPECT
+				     : 0;
+		queries_fill(p, a->query_parameter_value_match, at, ret);
+	} else {
+		weft_build_fields(p->b, &a->remote_address_match->base,
+				  weft_field(at, field, "remote_address_match"));
+		text_fill(p, WEFT_RATE_ADDRESS_MATCH, a->remote_address_match->descriptor_key,
+			  "remote_address_match", a->remote_address_match->descriptor_value, ret);
+		ranges_fill(p, a->remote_address_match, at, ret);
+	}
+}
+
+static void action_fill(struct place *p, const action *a, const char *field,
+			struct weft_img_rate_action *ret)
+{
+	char at[WEFT_FIELD_MAX];
+
+	weft_build_fields(p->b, &a->base, field);
+	switch (a->action_specifier_case) {
+	case ACTION(DESTINATION_CLUSTER):
+		text_fill(p, WEFT_RATE_DESTINATION_CLUSTER, "destination_cluster", "", "", ret);
+		break;
+	case ACTION(REQUEST_HEADERS):
+		text_fill(p, WEFT_RATE_HEADER, a->request_headers->descriptor_key, "", "", ret);
+		ret->flags = a->request_headers->skip_if_absent ? WEFT_RATE_SKIP : 0;
+		header_fill(p, a->request_headers->header_name, ret);
+		break;
+	case ACTION(QUERY_PARAMETERS):
+		text_fill(p, WEFT_RATE_QUERY, a->query_parameters->descriptor_key, "", "", ret);
+		ret->flags = a->query_parameters->skip_if_absent ? WEFT_RATE_SKIP : 0;
+		ret->name = weft_build_str(p->b, a->query_parameters->query_parameter_name);
+		break;
+	case ACTION(REMOTE_ADDRESS):
+		text_fill(p, WEFT_RATE_REMOTE_ADDRESS, "remote_address", "", "", ret);
+		break;
+	case ACTION(MASKED_REMOTE_ADDRESS):
+		text_fill(p, WEFT_RATE_MASKED_ADDRESS, "masked_remote_address", "", "", ret);
+		ret->v4_bits = bits(a->masked_remote_address->v4_prefix_mask_len, 32);
+		ret->v6_bits = bits(a->masked_remote_address->v6_prefix_mask_len, 128);
+		break;
+	case ACTION(GENERIC_KEY):
+		weft_build_fields(p->b, &a->generic_key->base,
+				  weft_field(at, field, "generic_key"));
+		text_fill(p, WEFT_RATE_GENERIC_KEY, a->generic_key->descriptor_key, "generic_key",
+			  a->generic_key->descriptor_value, ret);
+		break;
+	case ACTION(DYNAMIC_METADATA):
+		metadata_fill(p, a->dynamic_metadata->descriptor_key,
+			      a->dynamic_metadata->default_value, false, ret);
+		break;
+	case ACTION(METADATA):
+		if (a->metadata->source !=
+		    ENVOY__CONFIG__ROUTE__V3__RATE_LIMIT__ACTION__META_DATA__SOURCE__DYNAMIC)
+			weft_build_fail(p->b, weft_field(at, field, "metadata.source"),
+					"unsupported: other than DYNAMIC");
+		metadata_fill(p, a->metadata->descriptor_key, a->metadata->default_value,
+			      a->metadata->skip_if_absent, ret);
+		break;
+	case ACTION(HEADER_VALUE_MATCH):
+	case ACTION(QUERY_PARAMETER_VALUE_MATCH):
+	case ACTION(REMOTE_ADDRESS_MATCH):
+		matched_fill(p, a, field, ret);
+		break;
+	default: /* refused by weft_build_fields() */
+		break;
+	}
+}
+
+/* own: of the filter; those of routes take one token whatever they say (Envoy 1.40). */
+static void rule_fill(struct place *p, const rate_limit *r, const char *field, bool own,
+		      struct weft_img_rate_rule *ret)
+{
+	struct weft_img_rate_action list[WEFT_RATE_ACTIONS_MAX] = {0};
+	char at[WEFT_FIELD_MAX];
+
+	weft_build_fields(p->b, &r->base, field);
+	if (r->n_actions > WEFT_RATE_ACTIONS_MAX) {
+		weft_build_fail(p->b, weft_field(at, field, "actions"), "more than %u",
+				WEFT_RATE_ACTIONS_MAX);
+		return;
+	}
+	for (size_t i = 0; i < r->n_actions; i++)
+		action_fill(p, r->actions[i], weft_field(at, field, "actions[%zu]", i), &list[i]);
+	ret->stage = weft_u32(r->stage, 0);
+	ret->n_action = (uint32_t)r->n_actions;
+	ret->action = weft_build_put(p->b, list, r->n_actions * sizeof(*list));
+	ret->hits = 1;
+	if (own && r->apply_on_stream_done)
+		weft_build_fail(p->b, weft_field(at, field, "apply_on_stream_done"), "unsupported");
+	if (own && r->hits_addend) {
+		weft_build_fields(p->b, &r->hits_addend->base,
+				  weft_field(at, field, "hits_addend"));
+		if (r->hits_addend->number)
+			ret->hits = r->hits_addend->number->value;
+	}
+}
+
+struct weft_img_rate_rules weft_build_rate_rules(struct weft_build *b, size_t n,
+						 rate_limit *const *list, bool own,
+						 struct weft_names_local *names, const char *field)
+{
+	struct weft_img_rate_rule rules[WEFT_RATE_RULES_MAX] = {0};
+	struct place p = {.b = b, .names = names};
+	struct weft_img_rate_rules out = {0};
+	char at[WEFT_FIELD_MAX];
+
+	if (n > WEFT_RATE_RULES_MAX) {
+		weft_build_fail(b, weft_field(at, field, "rate_limits"), "more than %u",
+				WEFT_RATE_RULES_MAX);
+		return out;
+	}
+	for (size_t i = 0; i < n; i++) {
+		/* one that a runtime key can turn off is never looked at by a local limit
+		 * (Envoy 1.40) */
+		if (!*list[i]->disable_key)
+			rule_fill(&p, list[i], weft_field(at, field, "rate_limits[%zu]", i), own,
+				  &rules[out.n++]);
+	}
+	if (out.n)
+		out.rule = weft_build_put(b, rules, out.n * sizeof(*rules));
+	return out;
+}
+
+static uint32_t entries_put(struct weft_build *b, const descriptor *d, const char *field,
+			    uint32_t *flags)
+{
+	struct weft_img_rate_entry e[WEFT_RATE_ACTIONS_MAX] = {0};
+	char at[WEFT_FIELD_MAX];
+
+	if (d->n_entries > WEFT_RATE_ACTIONS_MAX) {
+		weft_build_fail(b, weft_field(at, field, "entries"), "more than %u",
+				WEFT_RATE_ACTIONS_MAX);
+		return 0;
+	}
+	for (size_t i = 0; i < d->n_entries; i++) {
+		e[i].key = weft_build_str(b, d->entries[i]->key);
+		e[i].value = weft_build_str(b, d->entries[i]->value);
+		if (!e[i].value.len)
+			*flags |= WEFT_RATE_WILDCARD;
+	}
+	return weft_build_put(b, e, d->n_entries * sizeof(*e));
+}
+
+static bool is_wild(const descriptor *d)
+{
+	for (size_t i = 0; i < d->n_entries; i++) {
+		if (!*d->entries[i]->value)
+			return true;
+	}
+	return false;
+}
+
+uint32_t weft_build_rate_descriptors(struct weft_build *b, size_t n, descriptor *const *list,
+				     uint32_t cell, const char *field)
+{
+	struct weft_img_rate_descriptor *out = calloc(n + 1, sizeof(*out));
+	char at[WEFT_FIELD_MAX], bucket[WEFT_FIELD_MAX];
+	uint32_t k = 0, off = 0;
+
+	if (!out) {
+		b->err = b->err ? b->err : -ENOMEM;
+		return 0;
+	}
+	/* those that name a value first: that is where Envoy looks first */
+	for (size_t i = 0; i < 2 * n; i++) {
+		const descriptor *d = list[i % n];
+
+		if (is_wild(d) != (i >= n))
+			continue;
+		weft_field(at, field, "descriptors[%zu]", i % n);
+		weft_build_fields(b, &d->base, at);
+		out[k].flags = d->shadow_mode ? WEFT_RATE_SHADOW : 0;
+		out[k].n_entry = (uint32_t)d->n_entries;
+		out[k].entry = entries_put(b, d, at, &out[k].flags);
+		weft_build_bucket(b, d->token_bucket, weft_field(bucket, at, "token_bucket"),
+				  &out[k].bucket);
+		out[k++].bucket.cell = cell;
+	}
+	if (n)
+		off = weft_build_put(b, out, n * sizeof(*out));
+	free(out);
+	return off;
+}
