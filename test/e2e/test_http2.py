@@ -21,6 +21,7 @@ EXCEPTIONS = {
     "Sends stream identifier that is numerically smaller than previous",
     # Envoy closes without GOAWAY or RST_STREAM (test/oracle/cases/h2-frames.yaml)
     "Sends an invalid PING frame to receive GOAWAY frame",
+    "Sends a WINDOW_UPDATE frame with a flow control window increment of 0 on a stream",
     "Sends multiple WINDOW_UPDATE frames increasing the flow control window to above 2^31-1",
     "Sends multiple WINDOW_UPDATE frames increasing the flow control window to above 2^31-1 on a stream",
 }
