@@ -335,6 +335,7 @@ static void filter_set(json_t *j, const struct weft_cell_filter *f)
 	set_u64(j, "shadow_allowed", f->shadow_allowed);
 	set_u64(j, "shadow_denied", f->shadow_denied);
 	set_u64(j, "aborts_injected", f->aborts);
+	set_u64(j, "response_rl_injected", f->rates);
 	set_u64(j, "delays_injected", f->delays);
 	set_u64(j, "faults_overflow", f->overflow);
 	set_u64(j, "active_faults", f->active);

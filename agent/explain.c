@@ -427,6 +427,16 @@ static void set_request_headers(struct explain *x)
 	set(x, "request_headers", list);
 }
 
+/* What the client gets of a response that several faults hold back. */
+static uint32_t slowest(const struct weft_decision *d)
+{
+	uint32_t kbps = d->rate[0].kbps;
+
+	for (uint32_t i = 1; i < d->n_rate; i++)
+		kbps = d->rate[i].kbps < kbps ? d->rate[i].kbps : kbps;
+	return kbps;
+}
+
 static void explain_decision(struct explain *x)
 {
 	const struct weft_decision *d = &x->req->dec;
@@ -436,6 +446,8 @@ static void explain_decision(struct explain *x)
 	set(x, "outcome", json_string(weft_outcome_name((enum weft_outcome)d->outcome)));
 	if (d->delay_ms)
 		set(x, "delay_ms", json_integer(d->delay_ms));
+	if (d->n_rate)
+		set(x, "response_kbps", json_integer(slowest(d)));
 	switch (d->outcome) {
 	case WEFT_OUTCOME_FORWARD:
 		set(x, "action", json_string("forward"));

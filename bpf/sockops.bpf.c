@@ -63,6 +63,7 @@ WEFT_INLINE __u32 weft_slot_open(struct bpf_sock_ops *c, __u8 *state_base, struc
 	at = weft_slot_in(state_base, slot);
 	at->gen++;
 	at->agent_tx = 0;
+	at->active = 0;
 	at->pod = w->pod;
 	__builtin_memset(&at->rec, 0, sizeof(at->rec));
 	at->refs = WEFT_REF_APP | WEFT_REF_AGENT;

@@ -106,6 +106,21 @@ struct weft_img_str weft_build_str(struct weft_build *b, const char *s)
 	return weft_build_bytes(b, s ? s : "", s ? strlen(s) : 0);
 }
 
+uint32_t weft_build_strs(struct weft_build *b, char *const *s, size_t n)
+{
+	struct weft_img_str *list = calloc(n + 1, sizeof(*list));
+	uint32_t off = 0;
+
+	if (!list)
+		b->err = b->err ? b->err : -ENOMEM;
+	for (size_t i = 0; list && i < n; i++)
+		list[i] = weft_build_str(b, s[i]);
+	if (list && n)
+		off = weft_build_put(b, list, n * sizeof(*list));
+	free(list);
+	return off;
+}
+
 uint32_t weft_build_state(struct weft_build *b, enum weft_cell_kind kind, uint64_t content,
 			  const char *fmt, ...)
 {

@@ -107,6 +107,8 @@ const char *weft_field(char *buf, const char *parent, const char *fmt, ...)
 /* An object; 0 after an error. */
 uint32_t weft_build_put(struct weft_build *b, const void *bytes, size_t len);
 struct weft_img_str weft_build_str(struct weft_build *b, const char *s);
+/* struct weft_img_str[n]; 0: none. */
+uint32_t weft_build_strs(struct weft_build *b, char *const *s, size_t n);
 struct weft_img_str weft_build_bytes(struct weft_build *b, const void *bytes, size_t len);
 /* State id of (kind, content, name); the name is what dump shows. */
 uint32_t weft_build_state(struct weft_build *b, enum weft_cell_kind kind, uint64_t content,

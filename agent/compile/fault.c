@@ -9,8 +9,10 @@
 typedef Envoy__Extensions__Filters__Http__Fault__V3__HTTPFault fault;
 typedef Envoy__Extensions__Filters__Http__Fault__V3__FaultAbort fault_abort;
 typedef Envoy__Extensions__Filters__Common__Fault__V3__FaultDelay fault_delay;
+typedef Envoy__Extensions__Filters__Common__Fault__V3__FaultRateLimit fault_rate;
 
 #define ABORT(x) ENVOY__EXTENSIONS__FILTERS__HTTP__FAULT__V3__FAULT_ABORT__ERROR_TYPE_##x
+#define RATE(x) ENVOY__EXTENSIONS__FILTERS__COMMON__FAULT__V3__FAULT_RATE_LIMIT__LIMIT_TYPE_##x
 #define DELAY(x)                                                                                   \
 	ENVOY__EXTENSIONS__FILTERS__COMMON__FAULT__V3__FAULT_DELAY__FAULT_DELAY_SECIFIER_##x
 
@@ -81,6 +83,36 @@ static void delay_fill(struct weft_build *b, const fault_delay *d, const char *f
 		weft_build_slot(b, "x-envoy-fault-delay-request-percentage", b->names, field);
 }
 
+static void rate_fill(struct weft_build *b, const fault_rate *r, const char *field,
+		      struct weft_img_fault *ret)
+{
+	share_fill(r->percentage, &ret->rate);
+	if (r->limit_type_case == RATE(FIXED_LIMIT)) {
+		ret->rate_kind = WEFT_FAULT_FIXED;
+		/* 4 TiB a second and more are the same */
+		ret->rate_kbps = r->fixed_limit->limit_kbps < UINT32_MAX
+					 ? (uint32_t)r->fixed_limit->limit_kbps
+					 : UINT32_MAX;
+		return;
+	}
+	ret->rate_kind = WEFT_FAULT_HEADER;
+	ret->rate_slot = weft_build_slot(b, "x-envoy-fault-throughput-response", b->names, field);
+	ret->rate.slot =
+		weft_build_slot(b, "x-envoy-fault-throughput-response-percentage", b->names, field);
+}
+
+static void nodes_fill(struct weft_build *b, const fault *f, const char *field,
+		       struct weft_img_fault *ret)
+{
+	char at[WEFT_FIELD_MAX];
+
+	ret->n_node = (uint32_t)f->n_downstream_nodes;
+	ret->node = weft_build_strs(b, f->downstream_nodes, f->n_downstream_nodes);
+	if (ret->n_node)
+		ret->node_slot = weft_build_slot(b, "x-envoy-downstream-service-node", b->names,
+						 weft_field(at, field, "downstream_nodes"));
+}
+
 static void conds_fill(struct weft_build *b, const fault *f, const char *field,
 		       struct weft_img_fault *ret)
 {
@@ -112,9 +144,15 @@ uint32_t weft_build_fault(struct weft_build *b, const fault *f, const char *fiel
 		abort_fill(b, f->abort, weft_field(at, field, "abort"), &out);
 	if (f->delay)
 		delay_fill(b, f->delay, weft_field(at, field, "delay"), &out);
+	if (f->response_rate_limit)
+		rate_fill(b, f->response_rate_limit, weft_field(at, field, "response_rate_limit"),
+			  &out);
+	nodes_fill(b, f, field, &out);
 	conds_fill(b, f, field, &out);
-	if (!f->abort && !f->delay)
+	if (!f->abort && !f->delay && !f->response_rate_limit)
 		return 0;
+	out.agent = out.delay_kind || out.abort_kind == WEFT_FAULT_HEADER || out.rate_kind ||
+		    out.n_node;
 	b->validate_clusters = false; /* a name to compare with, no use of the cluster */
 	if (*f->upstream_cluster)
 		out.cluster = weft_build_cluster_id(b, f->upstream_cluster);

@@ -53,6 +53,11 @@ const struct weft_field_row weft_fields_listener[] = {
 	MESSAGE("envoy.extensions.filters.common.fault.v3.FaultDelay"),
 	AGENT("fixed_delay header_delay percentage"),
 	MESSAGE("envoy.extensions.filters.common.fault.v3.FaultDelay.HeaderDelay"),
+	MESSAGE("envoy.extensions.filters.common.fault.v3.FaultRateLimit"),
+	AGENT("fixed_limit header_limit percentage"),
+	MESSAGE("envoy.extensions.filters.common.fault.v3.FaultRateLimit.FixedLimit"),
+	AGENT("limit_kbps"),
+	MESSAGE("envoy.extensions.filters.common.fault.v3.FaultRateLimit.HeaderLimit"),
 	MESSAGE("envoy.extensions.filters.http.cors.v3.Cors"),
 	MESSAGE("envoy.extensions.filters.http.cors.v3.CorsPolicy"),
 	AGENT("allow_origin_string_match allow_methods allow_headers expose_headers max_age "
@@ -64,7 +69,7 @@ const struct weft_field_row weft_fields_listener[] = {
 	MESSAGE("envoy.extensions.filters.http.fault.v3.FaultAbort.HeaderAbort"),
 	MESSAGE("envoy.extensions.filters.http.fault.v3.HTTPFault"),
 	KERNEL("abort upstream_cluster headers max_active_faults"),
-	AGENT("delay"),
+	AGENT("delay downstream_nodes response_rate_limit"),
 	QUIET("abort_percent_runtime delay_percent_runtime delay_duration_runtime "
 	      "abort_http_status_runtime abort_grpc_status_runtime max_active_faults_runtime "
 	      "response_rate_limit_percent_runtime",

@@ -30,21 +30,6 @@ static uint32_t codes(const policy *p)
 	return bits;
 }
 
-static uint32_t names_put(struct weft_build *b, char *const *name, size_t n)
-{
-	struct weft_img_str *list = calloc(n + 1, sizeof(*list));
-	uint32_t off = 0;
-
-	if (!list)
-		b->err = b->err ? b->err : -ENOMEM;
-	for (size_t i = 0; list && i < n; i++)
-		list[i] = weft_build_str(b, name[i]);
-	if (list && n)
-		off = weft_build_put(b, list, n * sizeof(*list));
-	free(list);
-	return off;
-}
-
 static void listed_fill(struct weft_build *b, const listed *l, const char *field,
 			struct weft_img_follow *ret)
 {
@@ -56,7 +41,7 @@ static void listed_fill(struct weft_build *b, const listed *l, const char *field
 	}
 	ret->flags |= WEFT_FOLLOW_LISTED;
 	ret->n_listed = (uint32_t)l->n_allowed_route_names;
-	ret->listed = names_put(b, l->allowed_route_names, l->n_allowed_route_names);
+	ret->listed = weft_build_strs(b, l->allowed_route_names, l->n_allowed_route_names);
 }
 
 static void predicate_fill(struct weft_build *b, const Google__Protobuf__Any *any, const char *field,
@@ -96,7 +81,7 @@ static void copied_fill(struct weft_build *b, const policy *p, const char *field
 			*c = (char)tolower((unsigned char)*c);
 	}
 	ret->n_copy = (uint32_t)p->n_response_headers_to_copy;
-	ret->copy = names_put(b, p->response_headers_to_copy, p->n_response_headers_to_copy);
+	ret->copy = weft_build_strs(b, p->response_headers_to_copy, p->n_response_headers_to_copy);
 }
 
 uint32_t weft_build_follow(struct weft_build *b, const policy *p, const char *field)

@@ -30,6 +30,26 @@ static json_t *delay_json(const struct weft_img_fault *f)
 	return j;
 }
 
+static json_t *rate_json(const struct weft_img_fault *f)
+{
+	json_t *j = json_pack("{s:o}", "share", share_json(&f->rate));
+
+	json_object_set_new(j, "kbps",
+			    f->rate_kind == WEFT_FAULT_HEADER ? json_string("by header")
+							      : json_integer(f->rate_kbps));
+	return j;
+}
+
+static json_t *nodes_json(const struct weft_img_fault *f)
+{
+	const struct weft_img_str *s = f->n_node ? weft_img_at(f->node) : NULL;
+	json_t *j = json_array();
+
+	for (uint32_t i = 0; i < f->n_node; i++)
+		json_array_append_new(j, json_stringn(weft_img_at(s[i].off), s[i].len));
+	return j;
+}
+
 json_t *weft_image_fault(uint32_t off)
 {
 	const struct weft_img_fault *f = weft_img_at(off);
@@ -40,6 +60,10 @@ json_t *weft_image_fault(uint32_t off)
 		json_object_set_new(j, "abort", abort_json(f));
 	if (f->delay_kind)
 		json_object_set_new(j, "delay", delay_json(f));
+	if (f->rate_kind)
+		json_object_set_new(j, "response_rate", rate_json(f));
+	if (f->n_node)
+		json_object_set_new(j, "nodes", nodes_json(f));
 	for (uint32_t i = 0; i < f->n_cond; i++)
 		json_array_append_new(conds, weft_image_cond(&c[i]));
 	json_object_set_new(j, "headers", conds);

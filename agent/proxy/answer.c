@@ -2,7 +2,7 @@
 /* The upstream's response on its way to the client. */
 #include <errno.h>
 
-#include "agent/proxy/internal.h"
+#include "agent/proxy/pace.h"
 
 static void framing_set(struct exchange *x, const struct response *r)
 {
@@ -115,23 +115,38 @@ static int head_take(struct exchange *x, bool eof)
 	return 1;
 }
 
-static int data_add(struct exchange *x, const uint8_t *data, size_t len)
+int exchange_data_out(struct exchange *x, const uint8_t *data, size_t len, bool end)
 {
 	struct worker *w = x->down->worker;
 	struct buf *out = &x->down->out;
 	int r = 0;
 
-	if (x->down->mirror)
-		return 0;
 	if (len && x->chunked_out)
 		r = buf_printf(w, out, "%zx\r\n", len);
 	if (!r)
 		r = buf_add(w, out, data, len);
 	if (!r && len && x->chunked_out)
 		r = buf_add(w, out, "\r\n", 2);
-	if (!r && x->resp_body.done && x->chunked_out)
+	if (!r && end && x->chunked_out)
 		r = buf_add(w, out, "0\r\n\r\n", 5);
 	return r;
+}
+
+static int data_add(struct exchange *x, const uint8_t *data, size_t len)
+{
+	bool end = x->resp_body.done;
+
+	if (x->down->mirror)
+		return 0;
+	if (x->pace && (len || end))
+		return pace_add(x->pace, data, len, end);
+	return exchange_data_out(x, data, len, end);
+}
+
+/* The client, or what holds the response back, takes more of it. */
+static bool room(const struct exchange *x)
+{
+	return buf_len(&x->down->out) < PROXY_HIGH_WATER && pace_waits(x) < PROXY_PACE_MAX;
 }
 
 /* Moves what is there, up to the high water mark. 0, -EBADMSG, -ENOMEM. */
@@ -139,7 +154,7 @@ static int body_take(struct exchange *x)
 {
 	struct upstream *u = x->up;
 
-	while (!x->resp_body.done && buf_len(&u->in) && buf_len(&x->down->out) < PROXY_HIGH_WATER) {
+	while (!x->resp_body.done && buf_len(&u->in) && room(x)) {
 		const uint8_t *data;
 		size_t used, len;
 		int r = body_step(&x->resp_body, buf_at(&u->in), buf_len(&u->in), &used, &data, &len);
@@ -162,7 +177,31 @@ static void complete(struct exchange *x)
 	bool close = x->resp_close;
 
 	exchange_unlink_upstream(x, reusable);
-	exchange_finish(x, close);
+	if (!pace_waits(x)) {
+		exchange_finish(x, close);
+		return;
+	}
+	/* the endpoint has done its part in time */
+	timer_clear(&x->total);
+	timer_clear(&x->per_try);
+	timer_clear(&x->try_idle);
+	down_flush(x->down);
+}
+
+void exchange_paced(struct exchange *x)
+{
+	struct down *d = x->down;
+	uint32_t number = d->exchanges;
+
+	if (x->resp_body.done && !pace_waits(x)) {
+		exchange_finish(x, x->resp_close);
+		return;
+	}
+	if (x->forward)
+		exchange_touch(x);
+	down_flush(d);
+	if (exchange_at_hand(d, number))
+		exchange_resume(x);
 }
 
 void exchange_response_data(struct exchange *x, bool eof)
@@ -196,7 +235,7 @@ void exchange_response_data(struct exchange *x, bool eof)
 	if (d->dead)
 		return;
 	/* body_take() stopped at the mark, and all has gone out since: no event says that there is room */
-	if (buf_len(&u->in) && !buf_len(&d->out))
+	if (buf_len(&u->in) && !buf_len(&d->out) && room(x))
 		exchange_response_data(x, eof);
 	else
 		upstream_watch(u);
@@ -207,8 +246,7 @@ void exchange_resume(struct exchange *x)
 	struct down *d = x->down;
 	uint32_t number = d->exchanges;
 
-	if (x->up && !x->up->connecting && x->resp_head && buf_len(&x->up->in) &&
-	    buf_len(&d->out) < PROXY_HIGH_WATER) {
+	if (x->up && !x->up->connecting && x->resp_head && buf_len(&x->up->in) && room(x)) {
 		exchange_response_data(x, x->up->eof);
 		return;
 	}

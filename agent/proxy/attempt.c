@@ -4,16 +4,25 @@
 #include <string.h>
 
 #include "agent/proxy/mutate.h"
+#include "agent/proxy/pace.h"
 
 /* ---- deadlines ---- */
 
 #define OF(t, member) ((struct exchange *)((char *)(t) - offsetof(struct exchange, member)))
+
+/* The reply at `from` in the client's buffer is the exchange's last word. */
+static void reply_done(struct exchange *x, size_t from, bool close)
+{
+	if (!x->down->dead && !pace_reply(x, from, close))
+		exchange_finish(x, close);
+}
 
 /* A reply that is made here ends the exchange; after the response began, only closing says that it failed. */
 static void reply_end(struct exchange *x, uint32_t status, const char *body)
 {
 	struct down *d = x->down;
 	bool close = !x->req_done || x->resp_close;
+	size_t from = buf_len(&d->out);
 
 	if (x->resp_started || d->mirror) {
 		d->cut = true;
@@ -21,8 +30,7 @@ static void reply_end(struct exchange *x, uint32_t status, const char *body)
 		return;
 	}
 	close = local_attempts(x, status, body, close);
-	if (!d->dead)
-		exchange_finish(x, close);
+	reply_done(x, from, close);
 }
 
 /* No answer in time: 504, or what the request asks for. */
@@ -149,7 +157,7 @@ static void request_complete(struct exchange *x)
 
 	x->req_done = true;
 	timer_clear(&x->total);
-	if (x->timeout_ms)
+	if (x->timeout_ms && !x->resp_body.done)
 		timer_set(w, &x->total, w->now_ms + x->timeout_ms);
 	try_begin(x);
 }
@@ -521,6 +529,7 @@ static void failure_reply(struct exchange *x, enum fail_why why)
 {
 	struct down *d = x->down;
 	bool close = !x->req_done || x->resp_close;
+	size_t from = buf_len(&d->out);
 	char body[160];
 
 	if (x->cell_endpoint && why != FAIL_OVERFLOW)
@@ -543,8 +552,7 @@ static void failure_reply(struct exchange *x, enum fail_why why)
 			 x->attempts > 1 ? "retried and the latest " : "", reset_text(why));
 		close = local_attempts(x, why == FAIL_PROTOCOL ? 502 : 503, body, close);
 	}
-	if (!d->dead)
-		exchange_finish(x, close);
+	reply_done(x, from, close);
 }
 
 void exchange_failed(struct exchange *x, enum fail_why why)

@@ -82,8 +82,9 @@ static uint32_t end_ms(struct down *d, bool drain)
 }
 
 /*
- * All is said: FIN goes out, and what the client still sends is read and dropped for a while, so that a RST does
- * not take the answer from it (Envoy's delayed_close_timeout).
+ * All is said. A client that may still be sending has a while to read the answer and close (Envoy's
+ * delayed_close_timeout); what it sends is dropped. One that has sent all gets its FIN at once, and
+ * what it sends against the rules is dropped as long: a RST would take the answer from it.
  */
 static void linger(struct down *d)
 {
@@ -93,7 +94,7 @@ static void linger(struct down *d)
 		down_close(d);
 		return;
 	}
-	if (!d->h2) /* Envoy's HTTP/2 codec lets the time pass without */
+	if (d->at_once && !d->h2) /* Envoy's HTTP/2 codec lets the time pass without */
 		shutdown(d->watch.fd, SHUT_WR);
 	d->state = DOWN_CLOSING;
 	d->lingering = true;
@@ -196,31 +197,37 @@ static void drain_over(struct worker *w, struct timer *t)
 	struct down *d = of_life(t);
 
 	(void)w;
-	if (d->state == DOWN_STREAMS)
+	if (d->state == DOWN_STREAMS) {
 		h2_goaway(d, true);
-	else if (quiet(d))
-		down_close(d); /* else after the exchange at hand */
+		return;
+	}
+	d->ends = true;
+	if (d->x)
+		d->x->resp_close = true;
+	if (quiet(d))
+		down_next(d, true); /* else after the exchange at hand */
 }
 
 /*
- * Idle, or old enough: a request that is on its way meanwhile is answered still, with the word that it was the last
- * (Envoy's drain sequence). Where nobody has said anything there is none. `said`: the kernel knows of a request.
+ * Idle, or old enough: requests that come meanwhile are answered still, each with the word that it
+ * was the last (Envoy's drain sequence). Where nobody has said anything there is none. `said`: the
+ * kernel knows of a request.
  */
 void down_drain(struct down *d, bool said)
 {
-	uint32_t ms = d->received || said ? end_ms(d, true) : 0;
+	uint32_t ms = end_ms(d, true);
 
 	if (d->drain)
 		return;
-	if (!ms && quiet(d)) {
+	if (!d->received && !said && quiet(d)) {
 		down_close(d);
 		return;
 	}
 	d->drain = true;
 	if (d->state == DOWN_STREAMS)
 		h2_goaway(d, false);
-	if (d->x && !d->x->resp_started)
-		d->x->resp_close = true;
+	else
+		slot_take(d); /* what a program answers does not say it */
 	d->life.fire = drain_over;
 	timer_set(d->worker, &d->life, d->worker->now_ms + ms);
 }
@@ -309,7 +316,7 @@ void down_next(struct down *d, bool close)
 		d->codec->next(d);
 		return;
 	}
-	d->state = close || d->drain ? DOWN_CLOSING : DOWN_HEAD;
+	d->state = close || d->ends ? DOWN_CLOSING : DOWN_HEAD;
 	if (d->state == DOWN_CLOSING)
 		timer_clear(&d->timer); /* no deadline of a head any more */
 	down_flush(d);

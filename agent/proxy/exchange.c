@@ -7,6 +7,7 @@
 
 #include "agent/cleanup.h"
 #include "agent/proxy/mutate.h"
+#include "agent/proxy/pace.h"
 
 /* ---- beginning and end ---- */
 
@@ -82,6 +83,7 @@ void exchange_end(struct exchange *x)
 	struct worker *w = d->worker;
 
 	mirrors_drop(x);
+	pace_end(x);
 	pool_cancel(x);
 	exchange_unlink_upstream(x, false);
 	exchange_places_put(x);
@@ -128,6 +130,8 @@ void exchange_finish(struct exchange *x, bool close)
 		down_close(d); /* nothing follows an upgrade */
 		return;
 	}
+	/* nothing of this request is on its way any more, and another one would come in vain */
+	d->at_once = x->req_done && !x->req_rest && !x->judging && (x->client_close || d->spent);
 	exchange_end(x);
 	go_on(d, close);
 }
@@ -283,6 +287,7 @@ static void answer(struct down *d, struct weft_req *req, struct weft_ctx *ctx, b
 		     req->flags & (WEFT_REQ_CLOSE | WEFT_REQ_CONNECT | WEFT_REQ_UPGRADE);
 	enum weft_outcome outcome = req->dec.outcome;
 	const struct weft_img_hcm *h = weft_img_at(req->dec.hcm);
+	size_t from = buf_len(&d->out);
 
 	if (decided && outcome != WEFT_OUTCOME_UPGRADE_FAILED && outcome != WEFT_OUTCOME_FAULT &&
 	    outcome != WEFT_OUTCOME_CORS && outcome != WEFT_OUTCOME_BAD_REQUEST && !req->dec.reply)
@@ -302,8 +307,10 @@ static void answer(struct down *d, struct weft_req *req, struct weft_ctx *ctx, b
 		local_count(outcome);
 		close = local_decision(d, req, ctx, close);
 	}
-	if (d->dead)
+	x->req_done = !has_body(req);
+	if (d->dead || pace_reply(x, from, close))
 		return;
+	d->at_once = x->req_done && !x->judging;
 	exchange_end(x);
 	down_next(d, close);
 }
@@ -377,6 +384,8 @@ static void forward(struct exchange *x, struct weft_req *req)
 	exchange_request_data(x);
 	if (exchange_at_hand(d, number))
 		exchange_attempt(x);
+	if (exchange_at_hand(d, number))
+		x->judging = false;
 }
 
 /* The decision on a complete head. The pin of `epoch` goes to the exchange. */
@@ -400,7 +409,8 @@ static void judge(struct down *d, struct weft_req *req, struct weft_ctx *ctx, ui
 		request_prepare(d->worker, x, req, ctx);
 	exchange_request_set(x, req);
 	x->client_close |= d->again && d->again->close;
-	x->resp_close = x->client_close || conn->drain;
+	x->resp_close = x->client_close || down_ends(d);
+	x->judging = !d->hold.over;
 	hold_resume(d, ctx);
 	decided = decide(d, req, ctx, &kernel);
 	if (decided && req->dec.delay_ms && !d->hold.over) {
@@ -412,7 +422,7 @@ static void judge(struct down *d, struct weft_req *req, struct weft_ctx *ctx, ui
 	x->ctx = *ctx;
 	if (decided) {
 		exchange_decision_set(x, &req->dec);
-		if (told_prepare(d->worker, x, req)) {
+		if (told_prepare(d->worker, x, req) || pace_begin(x, &req->dec)) {
 			down_close(d);
 			return;
 		}
@@ -425,7 +435,7 @@ static void judge(struct down *d, struct weft_req *req, struct weft_ctx *ctx, ui
 	if (h->max_requests && conn->exchanges >= h->max_requests) {
 		x->resp_close = true;
 		if (conn == d)
-			d->drain = true;
+			d->ends = d->spent = true;
 		else
 			down_drain(conn, true);
 	}

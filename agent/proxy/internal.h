@@ -22,6 +22,7 @@
 
 struct worker;
 struct mirror;
+struct pace;
 struct down;
 struct exchange;
 struct upstream;
@@ -243,8 +244,11 @@ struct down {
 	uint32_t no_slot;	 /* enum weft_handed: why the kernel does not help; 0: it does, or cannot */
 	bool limits_paid, eof, dead, shut;
 	bool has_file; /* of its pod's share */
-	bool drain;	/* closes after the exchange at hand */
-	bool lingering; /* FIN was sent; what still comes is dropped */
+	bool drain;    /* says with each answer that it may be the last */
+	bool ends;     /* closes after the exchange at hand */
+	bool spent;    /* ... because it has had its number of requests */
+	bool at_once;  /* the client has sent all it may: nothing is waited for */
+	bool lingering; /* all is said; what still comes is dropped */
 	bool advancing; /* down_advance() is on the stack: it goes on with what waits */
 	bool mirror;	/* nobody is there: what would be sent is thrown away (mirror.c) */
 	bool may_h2;	/* its first bytes may be an HTTP/2 preface */
@@ -263,6 +267,14 @@ struct down {
 static inline struct down *down_conn(struct down *d)
 {
 	return d->session ? d->session : d;
+}
+
+/* Its connection takes no further request; one of HTTP/2 from when it drains on. */
+static inline bool down_ends(struct down *d)
+{
+	struct down *conn = down_conn(d);
+
+	return conn == d ? d->ends : conn->drain;
 }
 
 /* The request at hand waits as its decision says; then down_advance() decides it again. */
@@ -350,6 +362,8 @@ struct exchange {
 	bool head_method, upgrade, websocket, pinned, keeps;
 	bool has_active, has_pending, has_retry; /* places held */
 	bool req_done;	   /* all of the request was read */
+	bool req_rest;	   /* ... or what is missing of it will not be looked at */
+	bool judging;	   /* its head was read in this very turn */
 	bool req_sent;	   /* and written to the upstream connection's buffer */
 	bool resp_started; /* bytes of the response went to the client */
 	bool interim_sent; /* an interim response went to it */
@@ -394,6 +408,7 @@ struct exchange {
 	uint64_t idle_ms;
 	char request_id[37];
 	uint32_t n_mirror;
+	struct pace *pace; /* what holds the response's body back, NULL: nothing (pace.h) */
 	struct down *mirror[WEFT_MIRRORS_MAX]; /* that still get its request's body */
 };
 
@@ -423,6 +438,10 @@ void exchange_push(struct exchange *x);
 void exchange_connected(struct exchange *x, struct upstream *u);
 /* Bytes of the response stand in u->in; eof: no more will come. */
 void exchange_response_data(struct exchange *x, bool eof);
+/* Bytes of the body for the client, framed. -ENOMEM. */
+int exchange_data_out(struct exchange *x, const uint8_t *data, size_t len, bool end);
+/* Some of what a rate held back went into the client's buffer. May end the exchange. */
+void exchange_paced(struct exchange *x);
 /* Room in the client's buffer or the upstream's: reading goes on. */
 void exchange_resume(struct exchange *x);
 
@@ -644,6 +663,8 @@ bool slot_accept(struct down *d, const struct weft_sockaddr *local);
 void slot_prepay(struct weft_ctx *ctx, uint32_t epoch, const uint32_t *paid, uint32_t n);
 /* Uses the kernel's record for the head that begins at byte `position`. true: req->dec is filled. */
 bool slot_record(struct down *d, struct weft_req *req, struct weft_ctx *ctx, uint64_t position);
+/* Programs judge none of its requests any more. */
+void slot_take(struct down *d);
 /* Gives the connection back to the kernel when it is quiet. */
 void slot_give_back(struct down *d);
 void slot_release(struct down *d);

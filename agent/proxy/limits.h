@@ -29,6 +29,11 @@
 #define PROXY_CHUNK_LINE_MAX 4096u
 /* Trailers are dropped, but have an end. */
 #define PROXY_TRAILERS_MAX 61440u
+/* Parts of a response that faults hold to a rate come this often: Envoy's fill interval. */
+#define PROXY_PACE_MS 50u
+/* Bytes of it that wait before the endpoint is no longer read (Envoy's
+ * per_connection_buffer_limit_bytes by default). */
+#define PROXY_PACE_MAX (1u << 20)
 /* Hosts remembered by one exchange so that a retry goes elsewhere. */
 #define PROXY_TRIED_MAX 8u
 /* Idle upstream connections of one pool; more are closed as they come back. */
@@ -43,7 +48,8 @@
 #define PROXY_EVENTS 256
 /* Timers are looked at this often: Envoy's are of millisecond kind, a proxy's deadlines are not. */
 #define PROXY_TICK_MS 16u
-/* Bytes read of a connection before its kind must be known (a TLS record header, an HTTP first line). */
+/* Bytes read of a connection before its kind must be known (a TLS record header, an HTTP first
+ * line). */
 #define PROXY_SNIFF_MAX 8192u
 /* Backlog of the in-pod listeners (net.core.somaxconn cuts it). */
 #define PROXY_BACKLOG 4096

@@ -27,13 +27,14 @@ static const struct weft_img_hcm *manager(struct down *d)
 }
 
 /*
- * The one place that says whether the connection ends after a reply: who makes it must end it, the connection takes no
- * further request (max_requests_per_connection, max_connection_duration, a listener that drains), or the reply itself is
- * one that Envoy closes after.
+ * The one place that says whether the connection ends after a reply: who makes it must end it, the
+ * connection takes no further request (max_requests_per_connection, or its time is over), or the
+ * reply itself is one that Envoy closes after. One that drains says "connection: close" all the
+ * same, and takes what comes until its drain_timeout.
  */
 static bool ends_after(struct down *d, bool close, bool reply_closes)
 {
-	return close || down_conn(d)->drain || reply_closes;
+	return close || down_ends(d) || reply_closes;
 }
 
 /* ---- what rules make of a reply's head ---- */
@@ -111,7 +112,7 @@ static int head_end(struct worker *w, struct down *d, struct lines *l, bool clos
 		r = lines_add(l, "via", 3, weft_img_at(h->via.off), h->via.len, ", ");
 	if (!r && h && h->server_header != WEFT_SERVER_PASS && !lines_find(l, "server", 6, l->from, &line))
 		r = line_add(w, &d->out, "server", 6, weft_img_at(h->server_name.off), h->server_name.len);
-	if (!r && close)
+	if (!r && (close || d->drain))
 		r = buf_printf(w, &d->out, "connection: close\r\n");
 	return r ? r : buf_printf(w, &d->out, "%s\r\n", last);
 }
@@ -415,7 +416,7 @@ static int plan_write(struct down *d, const struct weft_req *req, struct weft_re
 	head.total -= last.len;
 	weft_reply_write(req, &head, d->out.data + d->out.end);
 	d->out.end += head.total;
-	if (close)
+	if (close || d->drain)
 		r = buf_add(w, &d->out, "connection: close\r\n", 19);
 	return r ? r : buf_add(w, &d->out, weft_img_at(last.off), last.len);
 }

@@ -333,7 +333,7 @@ static int framing_add(struct worker *w, struct exchange *x, const struct respon
 		e = buf_add(w, b, "transfer-encoding: chunked\r\n", 28);
 	else if (x->resp_bare && r->status != 204)
 		e = buf_add(w, b, "content-length: 0\r\n", 19);
-	if (!e && x->resp_close)
+	if (!e && (x->resp_close || x->down->drain))
 		e = buf_add(w, b, "connection: close\r\n", 19);
 	return e ? e : buf_add(w, b, "\r\n", 2);
 }

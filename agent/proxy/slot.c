@@ -114,12 +114,29 @@ bool slot_record(struct down *d, struct weft_req *req, struct weft_ctx *ctx, uin
 	return true;
 }
 
+void slot_take(struct down *d)
+{
+	struct weft_slot *slot = d->slot ? weft_slot_at(d->slot) : NULL;
+	__u64 word;
+
+	if (!slot)
+		return;
+	word = __atomic_load_n(&slot->word, __ATOMIC_ACQUIRE);
+	/* a program that is about to pass bytes does the same */
+	if (word >> WEFT_OWNER_SHIFT == WEFT_OWNER_KERNEL)
+		__atomic_compare_exchange_n(&slot->word, &word,
+					    WEFT_OWNER_AGENT << WEFT_OWNER_SHIFT |
+						    (word & WEFT_PASSED_MASK),
+					    false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+}
+
 void slot_give_back(struct down *d)
 {
 	struct weft_slot *slot = d->slot ? weft_slot_at(d->slot) : NULL;
 	__u64 want, give;
 
-	if (!slot || d->state != DOWN_HEAD || d->eof || buf_len(&d->in) || buf_len(&d->out))
+	if (!slot || d->state != DOWN_HEAD || d->eof || d->drain || buf_len(&d->in) ||
+	    buf_len(&d->out))
 		return;
 	want = WEFT_OWNER_AGENT << WEFT_OWNER_SHIFT | (d->received & WEFT_PASSED_MASK);
 	give = WEFT_OWNER_KERNEL << WEFT_OWNER_SHIFT | (d->received & WEFT_PASSED_MASK);

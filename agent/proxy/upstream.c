@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "agent/proxy/internal.h"
+#include "agent/proxy/pace.h"
 
 static struct upstream *of_timer(struct timer *t)
 {
@@ -178,7 +178,8 @@ void upstream_watch(struct upstream *u)
 	if (u->relay)
 		full = buf_len(&u->relay->out) >= PROXY_HIGH_WATER;
 	else if (u->x)
-		full = buf_len(&u->x->down->out) >= PROXY_HIGH_WATER;
+		full = buf_len(&u->x->down->out) >= PROXY_HIGH_WATER ||
+		       pace_waits(u->x) >= PROXY_PACE_MAX;
 	if (!full && !u->eof)
 		events |= EPOLLIN | EPOLLRDHUP;
 	if (buf_len(&u->out))

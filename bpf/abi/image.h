@@ -382,8 +382,15 @@ struct weft_img_fault {
 	__u32 delay_kind;  /* FIXED or HEADER, 0 none */
 	__u32 delay_ms;
 	__u32 delay_slot;
-	__u32 pad;
-	struct weft_img_share abort, delay;
+	__u32 agent; /* what it does needs more than a draw: a program hands on what it applies to
+		      */
+	struct weft_img_share abort, delay, rate;
+	__u32 rate_kind; /* FIXED or HEADER, 0 none */
+	__u32 rate_kbps; /* FIXED: KiB a second of the response's body */
+	__u32 rate_slot;
+	__u32 n_node; /* of x-envoy-downstream-service-node; 0: any */
+	__u32 node;   /* struct weft_img_str[n] */
+	__u32 node_slot;
 };
 #define WEFT_FAULT_NO_MAX 0xffffffffu
 

@@ -156,7 +156,8 @@ struct weft_cell_filter {
 	__u32 pad0;
 	__u64 origin_valid; /* CORS */
 	__u64 origin_invalid;
-	__u64 pad[6];
+	__u64 rates; /* responses held to a rate */
+	__u64 pad[5];
 };
 static_assert(sizeof(struct weft_cell_filter) == WEFT_CELL_SIZE, "filter");
 static_assert(sizeof(struct weft_cell_bucket) == WEFT_CELL_SIZE, "bucket");
@@ -168,11 +169,12 @@ static_assert(sizeof(struct weft_cell_endpoint) == WEFT_CELL_SIZE, "endpoint");
 /*
  * One captured HTTP connection. `word` is its owner and the bytes that sk_msg passed to the agent:
  *   owner (WEFT_OWNER_*) << 56 | passed bytes (56 bits)
- * passed is the position in the app's byte stream (TCP Fast Open included) behind the last byte that went to the
- * agent, worked out from the socket's sequence numbers at each send; requests answered in place do not move it.
- * The kernel moves KERNEL -> AGENT when it passes bytes; the agent moves AGENT -> KERNEL by
- * compare-and-swap, only when it has handled exactly `passed` bytes and has no exchange open, after storing
- * agent_tx. (kernel-facts 22)
+ * passed is the position in the app's byte stream (TCP Fast Open included) behind the last byte
+ * that went to the agent, worked out from the socket's sequence numbers at each send; requests
+ * answered in place do not move it. The kernel moves KERNEL -> AGENT when it passes bytes; the
+ * agent moves AGENT -> KERNEL by compare-and-swap, only when it has handled exactly `passed` bytes
+ * and has no exchange open, after storing agent_tx (kernel-facts 22); and KERNEL -> AGENT without
+ * bytes when it drains the connection.
  */
 #define WEFT_OWNER_KERNEL 0ull
 #define WEFT_OWNER_AGENT 1ull

@@ -28,6 +28,7 @@ WEFT_INLINE void weft_decision_reset(struct weft_req *req)
 	d->n_paid = d->need_cell = d->n_add = 0;
 	d->cors = d->cors_allowed = 0;
 	d->delay_ms = d->delay_cell = d->fault_status = d->grpc = 0;
+	d->n_rate = 0;
 #ifndef __bpf__
 	req->n_told = 0;
 #endif

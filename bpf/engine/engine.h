@@ -141,6 +141,12 @@ struct weft_ctx {
 #endif
 };
 
+/* The response's body comes to the client no faster (agent). */
+struct weft_rate {
+	__u32 kbps; /* KiB a second */
+	__u32 cell; /* weft_cell_filter that counts the exchange as active */
+};
+
 struct weft_decision {
 	__u32 outcome; /* enum weft_outcome */
 	__u32 handed;  /* enum weft_handed: kernel only, why the agent must do it */
@@ -165,6 +171,8 @@ struct weft_decision {
 	__u32 grpc; /* gRPC status + 1 of an abort or a rate limit, 0: that of the HTTP status */
 	__u32 cors;	    /* weft_img_cors that the response follows (agent only) */
 	__u32 cors_allowed; /* the origin is one of it */
+	__u32 n_rate;
+	struct weft_rate rate[WEFT_FILTERS_MAX]; /* in the order of the filters */
 	__u32 hashed; /* hash is set: hash_policy found something (agent only) */
 	__u64 hash;
 	__u32 add[WEFT_FILTERS_MAX]; /* weft_img_headers: request headers of limits not enforced */

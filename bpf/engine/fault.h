@@ -89,6 +89,45 @@ static __u64 weft_fault_delay(const struct weft_req *req, const struct weft_img_
 	return ms < 0xffffffffu ? ms : 0xffffffffu;
 }
 
+/* One of downstream_nodes sends the request. */
+static bool weft_fault_node(const struct weft_req *req, const struct weft_img_fault *f)
+{
+	struct weft_span s = req->value[f->node_slot & (WEFT_NAMES_MAX - 1)];
+	const struct weft_img_str *node = f->n_node ? weft_img_at(f->node) : NULL;
+
+	for (__u32 i = 0; i < f->n_node; i++) {
+		if (req->present >> (f->node_slot & 63) & 1 && node[i].len == s.len &&
+		    !memcmp(weft_img_at(node[i].off), req->head + s.off, s.len))
+			return true;
+	}
+	return !f->n_node;
+}
+
+/* KiB a second for the response, 0: as fast as it comes. */
+static __u32 weft_fault_rate(const struct weft_req *req, const struct weft_img_fault *f,
+			     __u64 random)
+{
+	__u64 kbps = f->rate_kbps;
+
+	if (!f->rate_kind || !weft_fault_drawn(req, &f->rate, random) ||
+	    (f->rate_kind == WEFT_FAULT_HEADER && !weft_fault_number(req, f->rate_slot, &kbps)))
+		return 0;
+	return (__u32)(kbps < 0xffffffffu ? kbps : 0xffffffffu);
+}
+
+/* true: the response is held to a rate, and the fault is active with it. */
+static bool weft_fault_limits(struct weft_req *req, const struct weft_ctx *ctx, __u32 config,
+			      __u32 cell, __u64 random)
+{
+	__u32 kbps = weft_fault_rate(req, weft_img_at(config), random);
+
+	if (!kbps || !weft_fault_room(ctx, config, cell))
+		return false;
+	WEFT_TRACE(req, "fault", "response at %u KiB/s", kbps);
+	req->dec.rate[req->dec.n_rate++ & (WEFT_FILTERS_MAX - 1)] = (struct weft_rate){kbps, cell};
+	return true;
+}
+
 /* What an abort says: *ret_grpc is a gRPC status + 1, 0: that of the HTTP status. 0: there is no abort. */
 static __u32 weft_fault_status(const struct weft_req *req, const struct weft_img_fault *f, __u32 *ret_grpc)
 {
@@ -118,14 +157,18 @@ WEFT_GLOBAL int weft_fault_run(struct weft_req *req, struct weft_ctx *ctx, __u32
 	if (!weft_fault_applies(req, config))
 		return 0;
 	/* before any draw: the agent makes its own */
-	if (f->delay_kind || f->abort_kind == WEFT_FAULT_HEADER || req->flags & WEFT_REQ_GRPC)
+	if (f->agent || req->flags & WEFT_REQ_GRPC)
 		weft_hand(req, WEFT_HANDED_FAULT);
 	if (WEFT_KERNEL && req->dec.handed)
 		return 1;
 #ifndef __bpf__
+	if (!weft_fault_node(req, f))
+		return 0;
 	__u64 ms = weft_fault_delay(req, f, random);
+	bool held = weft_fault_limits(req, ctx, config, cell, weft_random_next(next));
 
-	if (ms && weft_fault_room(ctx, config, cell)) {
+	/* one that does several things is one active fault */
+	if (ms && (held || weft_fault_room(ctx, config, cell))) {
 		WEFT_TRACE(req, "fault", "delay of %llu ms", (unsigned long long)ms);
 		req->dec.delay_ms = (__u32)ms;
 		req->dec.delay_cell = cell;
@@ -135,6 +178,7 @@ WEFT_GLOBAL int weft_fault_run(struct weft_req *req, struct weft_ctx *ctx, __u32
 	if (!status || !f->abort_kind || !weft_fault_drawn(req, &f->abort, next))
 		return 0;
 #else
+	bool held = false;
 	__u32 grpc = f->abort_kind == WEFT_FAULT_GRPC ? f->abort_status + 1 : 0;
 	__u32 status = grpc ? 200 : f->abort_status;
 
@@ -142,7 +186,7 @@ WEFT_GLOBAL int weft_fault_run(struct weft_req *req, struct weft_ctx *ctx, __u32
 		return 0;
 #endif
 	/* what waits already counts as active */
-	if (!req->dec.delay_ms && !weft_fault_room(ctx, config, cell))
+	if (!req->dec.delay_ms && !held && !weft_fault_room(ctx, config, cell))
 		return 0;
 	WEFT_TRACE(req, "fault", "abort with %u", status);
 	if (!(ctx->flags & WEFT_CTX_EXPLAIN) && (!req->dec.delay_ms || ctx->flags & WEFT_CTX_DELAYED))

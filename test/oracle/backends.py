@@ -4,12 +4,15 @@
 A backend answers 200 with `x-backend-cluster`, `x-backend-endpoint` and a JSON body that repeats the request line, the
 headers in order and the body as they arrived. A request may ask for something else by header:
 `x-backend-status: 503`, `x-backend-delay-ms: 200`, `x-backend-header: name: value` (may repeat), `x-backend-close: 1`
-(close without an answer).
+(close without an answer), `x-backend-script: ...` (wire.py).
 """
 import asyncio
+import base64
 import json
 import socket
 import threading
+
+import wire
 
 END = b"\r\n\r\n"
 
@@ -51,6 +54,9 @@ class Backends:
         line, *fields = head[:-4].split("\r\n")
         headers = [[k, v.strip(" \t")] for k, _, v in (f.partition(":") for f in fields)]
         first = {k.lower(): v for k, v in reversed(headers)}
+        if "x-backend-script" in first:
+            script = json.loads(base64.b64decode(first["x-backend-script"]))
+            return await wire.play(script, lambda: _body(reader, first), reader, writer)
         body = await _body(reader, first)
         method, path, version = (line.split(" ") + ["", ""])[:3]
         if "x-mirror-id" in first:

@@ -13,6 +13,7 @@ import subprocess
 import time
 
 import h2
+import wire
 
 LIMIT_S = 6.0       # longest wait for an answer that must come
 IDLE_S = 0.7        # a raw request that stays unanswered for so long gets no answer
@@ -210,6 +211,8 @@ class Runner:
             return self._run(req)
         except ConnectionRefusedError:
             # What a proxy shows by closing an accepted connection, connect() itself can say.
+            if "wire" in req:
+                return {"name": req["name"], "responses": [], "end": "fin"}
             nothing = {"responses": []} if "raw" in req or "h2" in req else {"status": 0}
             return {"name": req["name"], **nothing, "closed": True}
         except OSError as e:
@@ -220,6 +223,8 @@ class Runner:
             return self._raw(req)
         if "h2" in req:
             return self._h2(req)
+        if "wire" in req:
+            return self._wire(req)
         if "repeat" in req:
             return self._repeated(req)
         if "mirrors" in req:
@@ -312,6 +317,13 @@ class Runner:
             if a.pings:
                 out["pings"] = a.pings
             return out
+        finally:
+            conn.close()
+
+    def _wire(self, req):
+        conn = Connection(self._address(req))
+        try:
+            return wire.run(req, conn, self.text, QUIET)
         finally:
             conn.close()
 

@@ -89,7 +89,7 @@ def explain_case(c, args):
         config = casefile.write_bootstrap(folder, c.short, world)
         lines, asked = [], 0
         for req in c.short["requests"]:
-            if "raw" in req or "h2" in req or "repeat" in req or str(req.get("http", 1.1)) != "1.1" or _depends_on_before(want[req["name"]]) or not req.get("explain", True):
+            if "raw" in req or "h2" in req or "wire" in req or "repeat" in req or str(req.get("http", 1.1)) != "1.1" or _depends_on_before(want[req["name"]]) or not req.get("explain", True):
                 continue
             if req.get("host", "") is None:
                 continue  # explain always has a host

@@ -71,6 +71,8 @@ static void test_abort(void **state)
 
 #define BY_HEADER "abort: {header_abort: {}, " ALL "}"
 #define ASK "x-envoy-fault-abort-request"
+#define THROUGHPUT "x-envoy-fault-throughput-response"
+#define NODE "x-envoy-downstream-service-node"
 static void test_headers(void **state)
 {
 	(void)state;
@@ -129,6 +131,53 @@ static void test_delay(void **state)
 	conf_close(&c);
 }
 
+static void test_rate(void **state)
+{
+	struct weft_decision dec;
+	struct conf c;
+
+	(void)state;
+	conf_open(&c);
+	conf_ok(&c, ONE("response_rate_limit: {fixed_limit: {limit_kbps: 7}, " ALL "}"));
+	dec = ask(&c, "/", "", 0);
+	assert_int_equal(dec.n_rate, 1);
+	assert_int_equal(dec.rate[0].kbps, 7);
+	assert_true(dec.rate[0].cell);
+	assert_int_not_equal(dec.outcome, WEFT_OUTCOME_FAULT);
+	conf_ok(&c,
+		ONE("response_rate_limit: {fixed_limit: {limit_kbps: \"18446744073709551615\"}, " ALL
+		    "}"));
+	assert_int_equal(ask(&c, "/", "", 0).rate[0].kbps, UINT32_MAX);
+	conf_ok(&c, ONE("response_rate_limit: {fixed_limit: {limit_kbps: 7}}"));
+	assert_int_equal(ask(&c, "/", "", 0).n_rate, 0);
+	conf_ok(&c, ONE("response_rate_limit: {header_limit: {}, " ALL "}"));
+	assert_int_equal(ask(&c, "/", "", 0).n_rate, 0);
+	assert_int_equal(ask(&c, "/", THROUGHPUT ": 0\r\n", 0).n_rate, 0);
+	assert_int_equal(ask(&c, "/", THROUGHPUT ": 3\r\n", 0).rate[0].kbps, 3);
+	assert_int_equal(
+		ask(&c, "/", THROUGHPUT ": 3\r\n" THROUGHPUT "-percentage: 0\r\n", 0).n_rate, 0);
+	/* a place of the active faults is needed for it */
+	conf_ok(&c,
+		ONE("max_active_faults: 0, response_rate_limit: {fixed_limit: {limit_kbps: 7}, " ALL
+		    "}"));
+	assert_int_equal(ask(&c, "/", "", 0).n_rate, 0);
+	conf_close(&c);
+}
+
+static void test_nodes(void **state)
+{
+	static const char nodes[] =
+		"downstream_nodes: [a, \"\"], abort: {http_status: 418, " ALL "}";
+
+	(void)state;
+	assert_false(aborted(nodes, "/", "", 0));
+	assert_false(aborted(nodes, "/", NODE ": b\r\n", 0));
+	assert_false(aborted(nodes, "/", NODE ": A\r\n", 0));
+	assert_false(aborted(nodes, "/", NODE ": a, a\r\n", 0));
+	assert_true(aborted(nodes, "/", NODE ": a\r\n", 418));
+	assert_true(aborted(nodes, "/", NODE ":\r\n", 418));
+}
+
 static void test_active(void **state)
 {
 	struct weft_decision dec;
@@ -184,9 +233,10 @@ static void test_refused(void **state)
 	char many[2048] = "", yaml[4096];
 
 	(void)state;
-	conf_refused(ONE("response_rate_limit: {fixed_limit: {limit_kbps: 1}, " ALL "}"),
-		     "Listener/l", F0 ".response_rate_limit", "unsupported");
-	conf_refused(ONE("downstream_nodes: [a]"), "Listener/l", F0 ".downstream_nodes", "unsupported");
+	conf_refused(ONE("response_rate_limit: {fixed_limit: {}, " ALL "}"), "Listener/l",
+		     F0 ".response_rate_limit.fixed_limit.limit_kbps", "");
+	conf_refused(ONE("response_rate_limit: {" ALL "}"), "Listener/l",
+		     F0 ".response_rate_limit.limit_type", "is required");
 	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
 		char at[256];
 
@@ -210,6 +260,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_abort),	cmocka_unit_test(test_headers),
 		cmocka_unit_test(test_share),	cmocka_unit_test(test_delay),
+		cmocka_unit_test(test_rate),	cmocka_unit_test(test_nodes),
 		cmocka_unit_test(test_active),	cmocka_unit_test(test_per_route),
 		cmocka_unit_test(test_refused),
 	};

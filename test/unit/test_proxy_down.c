@@ -150,6 +150,31 @@ static void test_pins(void **state)
 	fix_close();
 }
 
+/* ---- ends ---- */
+
+/* Who has said all gets its FIN at once; who may still be sending is waited for, and closes itself.
+ */
+static void test_ends(void **state)
+{
+	int fd;
+
+	(void)state;
+	fix_server(serve);
+	fix_open(fix_http_yaml(HCM, OTHER, "", 1), 1);
+	fd = ask("GET /x HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", 200);
+	assert_true(fix_ended(fd)); /* before delayed_close_timeout: else reading gives up */
+	close(fd);
+	fd = ask("POST /other HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n", 200);
+	assert_string_equal(fix_header(a.head, "connection"), "close");
+	assert_true(fix_silent(fd, 300));
+	tell(fd, "the rest, and more");
+	assert_true(fix_silent(fd, 100));
+	shutdown(fd, SHUT_WR);
+	assert_true(fix_ended(fd));
+	close(fd);
+	fix_close();
+}
+
 /* ---- sniffing ---- */
 
 /* The end comes while the kind of the connection is not known: what was said counts. */
@@ -428,11 +453,16 @@ static void test_end_behind_full_pipeline(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		FIX_TEST(test_looks_nest),		FIX_TEST(test_pins),
-		FIX_TEST(test_end_while_sniffed),	FIX_TEST(test_pod_drains),
-		FIX_TEST(test_stop),			FIX_TEST(test_full_is_off_the_list),
+		FIX_TEST(test_looks_nest),
+		FIX_TEST(test_pins),
+		FIX_TEST(test_ends),
+		FIX_TEST(test_end_while_sniffed),
+		FIX_TEST(test_pod_drains),
+		FIX_TEST(test_stop),
+		FIX_TEST(test_full_is_off_the_list),
 		FIX_TEST(test_reset_behind_full_client),
-		FIX_TEST(test_reset_before_full_endpoint), FIX_TEST(test_reset_of_waiting_client),
+		FIX_TEST(test_reset_before_full_endpoint),
+		FIX_TEST(test_reset_of_waiting_client),
 		FIX_TEST(test_end_behind_full_pipeline),
 	};
 
