@@ -6,7 +6,7 @@
 
 static void framing_set(struct exchange *x, const struct response *r)
 {
-	bool none = x->head_method || r->status == 204 || r->status == 304;
+	bool none = x->head_method || r->status == 204 || r->status == 304 || r->status == 101;
 
 	/* a server that does not refuse a websocket must switch: any other success goes on as a
 	 * bare head (Envoy 1.40) */
@@ -15,7 +15,7 @@ static void framing_set(struct exchange *x, const struct response *r)
 	if (none || x->resp_bare)
 		body_init(&x->resp_body, BODY_NONE, 0);
 	else if (r->chunked)
-		body_init(&x->resp_body, BODY_CHUNKED, 0);
+		body_init(&x->resp_body, BODY_CHUNKED, PROXY_RESPONSE_HEAD_MAX);
 	else if (r->has_length)
 		body_init(&x->resp_body, BODY_LENGTH, r->length);
 	else
@@ -24,7 +24,8 @@ static void framing_set(struct exchange *x, const struct response *r)
 			 (x->resp_body.kind == BODY_CHUNKED || x->resp_body.kind == BODY_CLOSE);
 	if (!x->req_done) /* the rest of a request that is answered early is not waited for */
 		x->resp_close = true;
-	x->up_keep = r->keep_alive && x->resp_body.kind != BODY_CLOSE && !x->resp_bare;
+	x->up_keep = r->keep_alive && x->resp_body.kind != BODY_CLOSE && !x->resp_bare &&
+		     r->status != 101;
 }
 
 static void status_count(const struct exchange *x, uint32_t status)
@@ -89,10 +90,6 @@ static int head_take(struct exchange *x, bool eof)
 		buf_consume(w, &u->in, r->len);
 		sent = true;
 	}
-	if (r->status == 101 && !x->upgrade) {
-		exchange_failed(x, FAIL_PROTOCOL);
-		return 0;
-	}
 	status_count(x, r->status);
 	outlier_status(x, r);
 	if (r->status != 101 &&
@@ -100,15 +97,15 @@ static int head_take(struct exchange *x, bool eof)
 		return 0;
 	timer_clear(&x->per_try); /* the one of silence goes on: it counts in the body too */
 	framing_set(x, r);
-	if (r->status == 101)
-		x->chunked_out = x->resp_close = false;
+	if (response_upgrades(x, r))
+		x->resp_close = false;
 	x->resp_head = x->resp_started = true;
 	if (!d->mirror && response_build(w, x, buf_at(&u->in), r)) {
 		down_close(d);
 		return 0;
 	}
 	buf_consume(w, &u->in, r->len);
-	if (r->status == 101) {
+	if (response_upgrades(x, r)) {
 		tunnel_start(x);
 		return 0;
 	}

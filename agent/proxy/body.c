@@ -9,7 +9,8 @@ enum { SIZE_FIRST, SIZE, EXTENSION, SIZE_LF, DATA, DATA_CR, DATA_LF, TRAILER_FIR
 
 void body_init(struct body *b, enum body_kind kind, uint64_t length)
 {
-	*b = (struct body){.kind = kind, .left = length, .state = SIZE_FIRST};
+	*b = (struct body){.kind = kind, .state = SIZE_FIRST};
+	*(kind == BODY_CHUNKED ? &b->trailers_max : &b->left) = length;
 	b->done = kind == BODY_NONE || (kind == BODY_LENGTH && !length);
 }
 
@@ -23,7 +24,6 @@ static int hex(uint8_t c)
 
 static int size_end(struct body *b)
 {
-	b->line = 0;
 	b->state = b->left ? DATA : TRAILER_FIRST;
 	return 0;
 }
@@ -32,8 +32,6 @@ static int size_byte(struct body *b, uint8_t c)
 {
 	int digit = hex(c);
 
-	if (++b->line > PROXY_CHUNK_LINE_MAX)
-		return -EBADMSG;
 	if (digit >= 0) {
 		if (b->left >> 60)
 			return -EBADMSG; /* beyond 64 bits */
@@ -57,6 +55,8 @@ static int trailer_byte(struct body *b, uint8_t c)
 {
 	bool begins = b->state == TRAILER_FIRST || b->state == TRAILER_NEXT;
 
+	if (++b->trailers > b->trailers_max)
+		return -E2BIG;
 	if (begins && c == '\r') {
 		b->state = LAST_LF;
 		return 0;
@@ -65,8 +65,6 @@ static int trailer_byte(struct body *b, uint8_t c)
 		b->done = true;
 		return 0;
 	}
-	if (++b->line > PROXY_TRAILERS_MAX)
-		return -E2BIG;
 	if (b->state == TRAILER_VALUE || (b->state == TRAILER_NEXT && (c == ' ' || c == '\t'))) {
 		b->state = c == '\n' ? TRAILER_NEXT : TRAILER_VALUE;
 		return (c < ' ' && !strchr("\t\r\n", c)) || !c || c == 0x7f ? -EBADMSG : 0;
@@ -88,7 +86,7 @@ static int chunk_byte(struct body *b, uint8_t c)
 	case SIZE:
 		return size_byte(b, c);
 	case EXTENSION:
-		if (++b->line > PROXY_CHUNK_LINE_MAX || c == '\n')
+		if (c == '\n')
 			return -EBADMSG;
 		if (c == '\r')
 			b->state = SIZE_LF;
@@ -106,6 +104,8 @@ static int chunk_byte(struct body *b, uint8_t c)
 		b->left = 0;
 		return c == '\n' ? 0 : -EBADMSG;
 	case LAST_LF:
+		if (++b->trailers > b->trailers_max)
+			return -E2BIG;
 		b->done = c == '\n';
 		return c == '\n' ? 0 : -EBADMSG;
 	default:

@@ -324,9 +324,10 @@ static void body_prepare(struct exchange *x, const struct weft_req *req)
 	else if (x->down->session && !x->down->again)
 		body_init(&x->req_body, BODY_CLOSE, 0);
 	else if (req->flags & WEFT_REQ_CHUNKED)
-		body_init(&x->req_body, BODY_CHUNKED, 0);
+		body_init(&x->req_body, BODY_CHUNKED, req->max_head);
 	else
 		body_init(&x->req_body, BODY_LENGTH, req->content_length);
+	x->req_rest = req->flags & WEFT_REQ_UPGRADE; /* what follows is no request */
 	x->chunked_req = req->flags & (WEFT_REQ_CHUNKED | WEFT_REQ_LENGTH_DROPPED) &&
 			 !(req->flags & WEFT_REQ_UPGRADE);
 }

@@ -75,14 +75,16 @@ struct body {
 	enum body_kind kind;
 	int state;
 	uint64_t left; /* bytes of the body, or of the chunk */
-	uint32_t line; /* bytes of the chunk line or the trailers so far */
+	uint64_t trailers, trailers_max; /* bytes of them so far, and at most */
 	bool done;
 };
+/* length: of BODY_LENGTH; of BODY_CHUNKED that of its trailers at most, with their blank line. */
 void body_init(struct body *b, enum body_kind kind, uint64_t length);
 /*
  * Takes bytes in[0..n): *ret_used of them are consumed, and data of the body among them is at
  * *ret_data (*ret_len bytes, maybe 0). One step; call again until nothing is consumed or done.
- * -EBADMSG: malformed chunks, -E2BIG: trailers beyond PROXY_TRAILERS_MAX.
+ * -EBADMSG: malformed chunks; -E2BIG: the trailers are too long. Chunk sizes and extensions may be
+ * of any length: they are looked at byte by byte and kept nowhere (Envoy 1.40).
  */
 int body_step(struct body *b, const uint8_t *in, size_t n, size_t *ret_used, const uint8_t **ret_data,
 	      size_t *ret_len);
@@ -101,6 +103,7 @@ struct response {
 	uint32_t grpc_status; /* when has_grpc_status */
 	bool http10, keep_alive, has_length, chunked, has_date, has_server;
 	bool has_grpc_status, rate_limited; /* x-envoy-ratelimited */
+	bool has_upgrade, wants_upgrade;    /* an upgrade header; connection names it */
 	uint64_t length;
 	uint32_t n;
 	struct head_field field[PROXY_RESPONSE_FIELDS_MAX];
@@ -514,6 +517,11 @@ bool response_matches(uint32_t matchers, const uint8_t *head, const struct respo
 
 /* Before routing: what the connection manager changes in a request. */
 void request_prepare(struct worker *w, struct exchange *x, struct weft_req *req, const struct weft_ctx *ctx);
+/* An answer of 101 that upgrades the connection: others are heads without more (Envoy 1.40). */
+static inline bool response_upgrades(const struct exchange *x, const struct response *r)
+{
+	return r->status == 101 && x->upgrade && r->has_upgrade && r->wants_upgrade;
+}
 /* The head for the client into d->out. */
 int response_build(struct worker *w, struct exchange *x, const uint8_t *head, const struct response *r);
 /* An interim one (1xx) goes on with its fields. */
@@ -649,7 +657,8 @@ void upstream_close(struct upstream *u);
 void tcp_start(struct down *d, const struct weft_img_chain *chain);
 void tcp_connected(struct upstream *u);
 void tcp_failed(struct upstream *u);
-/* Either side has something: moves bytes both ways. */
+/* Either side has something: moves bytes both ways. An upgraded connection has no half: it ends
+ * with either side. */
 void tcp_move(struct down *d);
 /* From an exchange to a tunnel (101). */
 void tunnel_start(struct exchange *x);

@@ -25,10 +25,6 @@
 /* Response heads: Envoy's length (1.40: 80 KiB where max_response_headers_kb is not set) and count. */
 #define PROXY_RESPONSE_HEAD_MAX 81920u
 #define PROXY_RESPONSE_FIELDS_MAX 100u
-/* One line of chunk size with extensions; longer ones are an attack. */
-#define PROXY_CHUNK_LINE_MAX 4096u
-/* Trailers are dropped, but have an end. */
-#define PROXY_TRAILERS_MAX 61440u
 /* Parts of a response that faults hold to a rate come this often: Envoy's fill interval. */
 #define PROXY_PACE_MS 50u
 /* Bytes of it that wait before the endpoint is no longer read (Envoy's

@@ -120,10 +120,13 @@ static int field_meaning(const uint8_t *head, const struct head_field *f, struct
 			return -EBADMSG;
 		ret->chunked = true;
 	} else if (name_is(head, f, "connection")) {
+		ret->wants_upgrade |= list_has(v, f->value_len, "upgrade");
 		if (list_has(v, f->value_len, "close"))
 			ret->keep_alive = false;
 		else if (ret->http10 && list_has(v, f->value_len, "keep-alive"))
 			ret->keep_alive = true;
+	} else if (name_is(head, f, "upgrade")) {
+		ret->has_upgrade = true;
 	} else if (name_is(head, f, "proxy-connection")) {
 		if (list_has(v, f->value_len, "close"))
 			ret->keep_alive = false;
@@ -239,7 +242,8 @@ int response_parse(uint8_t *in, size_t n, struct response *ret)
 static bool passes(const struct exchange *x, const uint8_t *head, const struct head_field *f,
 		   const struct response *r)
 {
-	bool upgraded = r->status == 101;
+	bool upgraded = x->upgrade && (r->status == 101 || x->resp_bare) && r->has_upgrade &&
+			r->wants_upgrade;
 
 	switch (head[f->name]) {
 	case 'c':
@@ -247,7 +251,7 @@ static bool passes(const struct exchange *x, const uint8_t *head, const struct h
 			return upgraded;
 		if (x->resp_bare && name_is(head, f, "content-type"))
 			return false;
-		return (r->status != 204 && !upgraded && !x->resp_bare) ||
+		return (r->status != 204 && r->status != 101 && !x->resp_bare) ||
 		       !name_is(head, f, "content-length");
 	case 'k':
 		return !name_is(head, f, "keep-alive");
@@ -325,15 +329,17 @@ static int own_add(struct worker *w, struct exchange *x, const struct response *
 /* How the body goes on, and what becomes of the connection. */
 static int framing_add(struct worker *w, struct exchange *x, const struct response *r, struct buf *b)
 {
-	bool length = r->has_length && !x->resp_bare;
-	bool head_only = x->head_method && !length && r->status != 204 && r->status != 304;
+	bool length = r->has_length && !x->resp_bare, upgrades = r->has_upgrade && r->wants_upgrade;
+	bool head_only = x->head_method && !length && r->status != 204 && r->status != 304 &&
+			 r->status != 101;
 	int e = 0;
 
 	if (x->chunked_out || head_only)
 		e = buf_add(w, b, "transfer-encoding: chunked\r\n", 28);
 	else if (x->resp_bare && r->status != 204)
 		e = buf_add(w, b, "content-length: 0\r\n", 19);
-	if (!e && (x->resp_close || x->down->drain))
+	if (!e && (x->resp_close || x->down->drain) &&
+	    !((x->resp_bare || response_upgrades(x, r)) && upgrades))
 		e = buf_add(w, b, "connection: close\r\n", 19);
 	return e ? e : buf_add(w, b, "\r\n", 2);
 }

@@ -188,11 +188,37 @@ static bool push(struct worker *w, struct watch *to, struct buf *from, bool eof,
 	return true;
 }
 
+/* The endpoint's end of an upgraded connection: what it said still goes out, then the client has
+ * its time to go. */
+static void tunnel_end(struct down *d)
+{
+	d->relay->relay = NULL;
+	d->relay = NULL;
+	timer_clear(&d->timer);
+	d->state = DOWN_EXCHANGE;
+	exchange_finish(d->x, true);
+}
+
+/* Where both sides have no end of their own. true: it is over. */
+static bool tunnel_over(struct down *d, bool up_broken)
+{
+	struct upstream *u = d->relay;
+
+	if (!u->tunnel || (!d->eof && !u->eof && !up_broken))
+		return false;
+	if (d->eof)
+		down_close(d);
+	else
+		tunnel_end(d);
+	return true;
+}
+
 void tcp_move(struct down *d)
 {
 	struct upstream *u = d->relay;
 	struct worker *w = d->worker;
 	uint64_t in = 0;
+	bool up;
 
 	if (d->dead || !u || u->orphan)
 		return;
@@ -203,9 +229,15 @@ void tcp_move(struct down *d)
 			down_watch(d);
 		return;
 	}
-	if (!pull(w, &d->watch, &u->out, &d->eof, &d->received) || !pull(w, &u->watch, &d->out, &u->eof, &in) ||
-	    !push(w, &u->watch, &u->out, d->eof, &u->shut, &u->sent) ||
-	    !push(w, &d->watch, &d->out, u->eof, &d->shut, &d->sent) ||
+	if (!pull(w, &d->watch, &u->out, &d->eof, &d->received)) {
+		down_close(d);
+		return;
+	}
+	up = pull(w, &u->watch, &d->out, &u->eof, &in) &&
+	     push(w, &u->watch, &u->out, d->eof, &u->shut, &u->sent);
+	if (tunnel_over(d, !up))
+		return;
+	if (!up || !push(w, &d->watch, &d->out, u->eof, &d->shut, &d->sent) ||
 	    (d->shut && u->shut)) {
 		down_close(d);
 		return;

@@ -375,22 +375,15 @@ struct weft_img_fault {
 	__u32 max_active;  /* max_active_faults, or WEFT_FAULT_NO_MAX */
 	__u32 n_cond;
 	__u32 cond;	   /* struct weft_img_cond[n]: all must hold */
-	__u32 abort_kind;  /* enum weft_fault_kind, 0 none */
-	__u32 abort_status; /* HTTP or gRPC */
+	__u32 abort_kind, abort_status; /* enum weft_fault_kind, 0 none; HTTP or gRPC */
 	__u32 abort_slot, grpc_slot; /* HEADER */
 	__u32 reply;	   /* weft_img_reply of FIXED and GRPC, for clients of plain HTTP */
-	__u32 delay_kind;  /* FIXED or HEADER, 0 none */
-	__u32 delay_ms;
-	__u32 delay_slot;
+	__u32 delay_kind, delay_ms, delay_slot; /* FIXED or HEADER, 0 none */
 	__u32 agent; /* what it does needs more than a draw: a program hands on what it applies to
 		      */
 	struct weft_img_share abort, delay, rate;
-	__u32 rate_kind; /* FIXED or HEADER, 0 none */
-	__u32 rate_kbps; /* FIXED: KiB a second of the response's body */
-	__u32 rate_slot;
-	__u32 n_node; /* of x-envoy-downstream-service-node; 0: any */
-	__u32 node;   /* struct weft_img_str[n] */
-	__u32 node_slot;
+	__u32 rate_kind, rate_kbps, rate_slot; /* the same; KiB a second of the body */
+	__u32 n_node, node, node_slot; /* weft_img_str[n]: downstream_nodes, none: any */
 };
 #define WEFT_FAULT_NO_MAX 0xffffffffu
 

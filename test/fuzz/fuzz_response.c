@@ -40,7 +40,11 @@ static long body_decode(const uint8_t *in, size_t n, size_t step, const struct r
 	struct body b;
 	size_t at = 0, got = 0;
 
-	body_init(&b, r->chunked ? BODY_CHUNKED : r->has_length ? BODY_LENGTH : BODY_CLOSE, r->length);
+	body_init(&b,
+		  r->chunked	  ? BODY_CHUNKED
+		  : r->has_length ? BODY_LENGTH
+				  : BODY_CLOSE,
+		  r->chunked ? PROXY_RESPONSE_HEAD_MAX : r->length);
 	while (at < n && !b.done) {
 		size_t k = n - at < step ? n - at : step, used, len;
 		const uint8_t *piece;

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import re
 import select
 import socket
 import struct
@@ -11,6 +12,8 @@ import time
 QUIET_S = 0.7
 LIMIT_S = 12.0
 PLACE = b"%SCRIPT%"
+UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
+NOTES = {}  # by name of the request: what its backend read
 
 
 def parts_bytes(part, text):
@@ -42,7 +45,12 @@ async def play(script, body, reader, writer):
         elif "read" in part:
             read += await asyncio.wait_for(reader.readexactly(part["read"]), LIMIT_S)
         elif "read_end" in part:
-            read += await asyncio.wait_for(reader.read(-1), LIMIT_S)
+            try:
+                read += await asyncio.wait_for(reader.read(-1), LIMIT_S)
+            except ConnectionError:
+                read += b"(reset)"
+        elif "note" in part:
+            NOTES[part["note"]] = read.decode("latin-1")
         elif "say" in part:
             writer.write(b"[" + read + b"]")
             await writer.drain()
@@ -135,7 +143,7 @@ def answers(buf, methods, ended):
             continue
         r = {"first": lines[0], "status": status, "headers": headers, "interim": interim}
         interim = []
-        if status == 101:
+        if status == 101 and any(k == "upgrade" for k, _ in headers):
             r.update(framing="tunnel", body=buf.decode("latin-1"), whole=True)
             out.append(r)
             return out, b""
@@ -150,7 +158,7 @@ def answers(buf, methods, ended):
 def _body(r, buf, method, ended):
     first = {k: v for k, v in reversed(r["headers"])}
     r["whole"], body = True, b""
-    if method == "HEAD" or r["status"] in (204, 304):
+    if method == "HEAD" or r["status"] in (101, 204, 304):
         r["framing"] = "none"
     elif "chunked" in first.get("transfer-encoding", ""):
         r["framing"] = "chunked"
@@ -196,7 +204,7 @@ def describe(r, quiet):
     """Chunks are one body; lengths and dates are left out."""
     out = {"status": r["status"], "framing": r["framing"],
            "response_headers": [[k, v] for k, v in r["headers"] if k not in quiet or k == "connection"]}
-    body = r["body"]
+    body = UUID.sub("<uuid>", r["body"])
     if body:
         out["body"] = body if len(body) <= SHOWN else f"{len(body)} bytes: {body[:40]}...{body[-40:]}"
     if r["interim"]:
@@ -217,6 +225,8 @@ def run(req, connection, text, quiet):
     first = fill(next((p for p in req["wire"] if isinstance(p, str)), ""))
     got, rest = answers(talk.buf, req.get("methods") or [first.split(" ")[0]], talk.end)
     out = {"name": req["name"], "responses": [describe(r, quiet) for r in got], "end": talk.end, "_port": connection.port}
+    if req["name"] in NOTES:
+        out["backend_read"] = NOTES.pop(req["name"])
     if rest:
         out["left_over"] = rest.decode("latin-1")[:SHOWN]
     for name, at in (("took_ms", talk.last), ("end_ms", talk.ended)):

@@ -144,9 +144,8 @@ static void test_rate(void **state)
 	assert_int_equal(dec.rate[0].kbps, 7);
 	assert_true(dec.rate[0].cell);
 	assert_int_not_equal(dec.outcome, WEFT_OUTCOME_FAULT);
-	conf_ok(&c,
-		ONE("response_rate_limit: {fixed_limit: {limit_kbps: \"18446744073709551615\"}, " ALL
-		    "}"));
+	conf_ok(&c, ONE("response_rate_limit: {fixed_limit: {limit_kbps: "
+			"\"18446744073709551615\"}, " ALL "}"));
 	assert_int_equal(ask(&c, "/", "", 0).rate[0].kbps, UINT32_MAX);
 	conf_ok(&c, ONE("response_rate_limit: {fixed_limit: {limit_kbps: 7}}"));
 	assert_int_equal(ask(&c, "/", "", 0).n_rate, 0);
