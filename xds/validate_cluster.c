@@ -7,6 +7,7 @@
 #include "envoy/config/cluster/v3/cluster.pb-c.h"
 #include "envoy/config/endpoint/v3/endpoint.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/maglev/v3/maglev.pb-c.h"
+#include "envoy/extensions/load_balancing_policies/subset/v3/subset.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/ring_hash/v3/ring_hash.pb-c.h"
 #include "xds/any.h"
 #include "xds/cleanup.h"
@@ -251,26 +252,49 @@ static size_t distinct(char *const *list, size_t n)
 	return out;
 }
 
+/* A selector of subsets, in whichever message it stands. */
+static void check_keys(struct validator *v, bool by_keys, char **keys, size_t n_keys,
+		       char **fallback, size_t n_fallback)
+{
+	const char *field = "fallback_keys_subset";
+
+	if (!by_keys) {
+		if (n_fallback)
+			validate_refuse(v, field, "is for fallback_policy KEYS_SUBSET only");
+		return;
+	}
+	if (!n_fallback)
+		validate_refuse(v, field, "is required by fallback_policy KEYS_SUBSET");
+	for (size_t i = 0; i < n_fallback; i++) {
+		if (!list_has(keys, n_keys, fallback[i]))
+			validate_refuse_at(v, field, i, "is none of the selector's keys");
+	}
+	if (distinct(keys, n_keys) == distinct(fallback, n_fallback))
+		validate_refuse(v, field, "must have fewer than the selector's keys");
+}
+
 static void check_selector(struct validator *v, const ProtobufCMessage *msg)
 {
 	const Envoy__Config__Cluster__V3__Cluster__LbSubsetConfig__LbSubsetSelector *s =
 		(const Envoy__Config__Cluster__V3__Cluster__LbSubsetConfig__LbSubsetSelector *)msg;
-	const char *field = "fallback_keys_subset";
 
-	if (s->fallback_policy !=
-	    ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_SUBSET_CONFIG__LB_SUBSET_SELECTOR__LB_SUBSET_SELECTOR_FALLBACK_POLICY__KEYS_SUBSET) {
-		if (s->n_fallback_keys_subset)
-			validate_refuse(v, field, "is for fallback_policy KEYS_SUBSET only");
-		return;
-	}
-	if (!s->n_fallback_keys_subset)
-		validate_refuse(v, field, "is required by fallback_policy KEYS_SUBSET");
-	for (size_t i = 0; i < s->n_fallback_keys_subset; i++) {
-		if (!list_has(s->keys, s->n_keys, s->fallback_keys_subset[i]))
-			validate_refuse_at(v, field, i, "is none of the selector's keys");
-	}
-	if (distinct(s->keys, s->n_keys) == distinct(s->fallback_keys_subset, s->n_fallback_keys_subset))
-		validate_refuse(v, field, "must have fewer than the selector's keys");
+	check_keys(
+		v,
+		s->fallback_policy ==
+			ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_SUBSET_CONFIG__LB_SUBSET_SELECTOR__LB_SUBSET_SELECTOR_FALLBACK_POLICY__KEYS_SUBSET,
+		s->keys, s->n_keys, s->fallback_keys_subset, s->n_fallback_keys_subset);
+}
+
+static void check_policy_selector(struct validator *v, const ProtobufCMessage *msg)
+{
+	const Envoy__Extensions__LoadBalancingPolicies__Subset__V3__Subset__LbSubsetSelector *s =
+		(const void *)msg;
+
+	check_keys(
+		v,
+		s->fallback_policy ==
+			ENVOY__EXTENSIONS__LOAD_BALANCING_POLICIES__SUBSET__V3__SUBSET__LB_SUBSET_SELECTOR__LB_SUBSET_SELECTOR_FALLBACK_POLICY__KEYS_SUBSET,
+		s->keys, s->n_keys, s->fallback_keys_subset, s->n_fallback_keys_subset);
 }
 
 static void check_drop(struct validator *v, const ProtobufCMessage *msg)
@@ -301,6 +325,15 @@ static void check_ring_policy(struct validator *v, const ProtobufCMessage *msg)
 	check_ring(v, NULL, r->minimum_ring_size, r->maximum_ring_size);
 }
 
+static void check_subset_policy(struct validator *v, const ProtobufCMessage *msg)
+{
+	const Envoy__Extensions__LoadBalancingPolicies__Subset__V3__Subset *s =
+		(const Envoy__Extensions__LoadBalancingPolicies__Subset__V3__Subset *)msg;
+
+	if (s->subset_lb_policy && !has_known_policy(s->subset_lb_policy))
+		validate_refuse(v, "subset_lb_policy", "has no policy that is known");
+}
+
 static void check_maglev_policy(struct validator *v, const ProtobufCMessage *msg)
 {
 	check_table_size(
@@ -321,5 +354,9 @@ const struct validate_check validate_checks_cluster[] = {
 	 check_ring_policy},
 	{&envoy__extensions__load_balancing_policies__maglev__v3__maglev__descriptor,
 	 check_maglev_policy},
+	{&envoy__extensions__load_balancing_policies__subset__v3__subset__lb_subset_selector__descriptor,
+	 check_policy_selector},
+	{&envoy__extensions__load_balancing_policies__subset__v3__subset__descriptor,
+	 check_subset_policy},
 	{NULL, NULL},
 };

@@ -244,12 +244,10 @@ static void policy_take(struct weft_build *b, const char *type, const ProtobufCM
 /* Policies that Envoy knows and this does not: Envoy would take them. */
 static bool policy_foreign(const char *type)
 {
-	static const char *const foreign[] = {"subset.v3.Subset",
-					      "wrr_locality.v3.WrrLocality",
+	static const char *const foreign[] = {"wrr_locality.v3.WrrLocality",
 					      "override_host.v3.OverrideHost",
 					      "dynamic_modules.v3.DynamicModulesLoadBalancerConfig",
-					      "load_aware_locality.v3.LoadAwareLocality",
-					      NULL};
+					      "load_aware_locality.v3.LoadAwareLocality", NULL};
 
 	for (size_t i = 0; foreign[i]; i++) {
 		if (!strncmp(type, POLICIES, sizeof(POLICIES) - 1) &&

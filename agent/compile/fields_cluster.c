@@ -121,6 +121,12 @@ const struct weft_field_row weft_fields_cluster[] = {
 	MESSAGE("envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin"),
 	KERNEL("locality_lb_config"),
 	AGENT("slow_start_config"),
+	MESSAGE("envoy.extensions.load_balancing_policies.subset.v3.Subset"),
+	KERNEL("fallback_policy default_subset subset_selectors locality_weight_aware "
+	       "scale_locality_weight panic_mode_any list_as_any metadata_fallback_policy "
+	       "subset_lb_policy"),
+	MESSAGE("envoy.extensions.load_balancing_policies.subset.v3.Subset.LbSubsetSelector"),
+	KERNEL("keys single_host_per_subset fallback_policy fallback_keys_subset"),
 	MESSAGE("envoy.extensions.load_balancing_policies.common.v3.SlowStartConfig"),
 	AGENT("slow_start_window aggression min_weight_percent"),
 	MESSAGE("envoy.extensions.upstreams.http.v3.HttpProtocolOptions"),

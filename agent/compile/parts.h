@@ -173,6 +173,12 @@ void weft_build_paths(struct weft_build *b, const struct weft_route_built *route
 uint32_t weft_build_outlier(struct weft_build *b, const Envoy__Config__Cluster__V3__Cluster *c);
 /* weft_img_cluster. */
 uint32_t weft_build_cluster(struct weft_build *b, const Envoy__Config__Cluster__V3__Cluster *c);
+/*
+ * A copy of a cluster whose load_balancing_policy is the subset policy, with lb_subset_config and
+ * the policy inside instead; NULL: it is another one. The caller frees it.
+ */
+Envoy__Config__Cluster__V3__Cluster *
+weft_cluster_unfold(struct weft_build *b, const Envoy__Config__Cluster__V3__Cluster *c);
 /* weft_img_endpoints of a cluster's assignment; cluster gives balancing and transport. */
 uint32_t weft_build_endpoints(struct weft_build *b, const Envoy__Config__Cluster__V3__Cluster *c,
 			      const Envoy__Config__Endpoint__V3__ClusterLoadAssignment *a);

@@ -50,7 +50,9 @@ struct subsets {
 
 bool weft_subsets_used(const cluster *c)
 {
-	return c->lb_subset_config && c->lb_subset_config->n_subset_selectors;
+	/* the policy extension (weft_cluster_unfold()) has its fallback also without any */
+	return c->lb_subset_config &&
+	       (c->lb_subset_config->n_subset_selectors || c->load_balancing_policy);
 }
 
 void weft_subsets_check(struct weft_build *b, const cluster *c)
@@ -438,7 +440,7 @@ void weft_build_subsets(struct weft_build *b, const cluster *c, const struct wef
 	if (s->metadata_fallback_policy ==
 	    ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_SUBSET_CONFIG__LB_SUBSET_METADATA_FALLBACK_POLICY__FALLBACK_LIST)
 		out.flags |= WEFT_SUBSETS_LIST;
-	u.selector = calloc(u.n_selector, sizeof(*u.selector));
+	u.selector = calloc(u.n_selector + 1, sizeof(*u.selector));
 	if (!u.selector) {
 		b->err = b->err ? b->err : -ENOMEM;
 		return;

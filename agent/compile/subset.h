@@ -14,7 +14,7 @@ const Google__Protobuf__Struct *weft_lb_metadata(const Envoy__Config__Core__V3__
 uint32_t weft_build_criteria(struct weft_build *b, const Envoy__Config__Core__V3__Metadata *outer,
 			     const Envoy__Config__Core__V3__Metadata *own, const char *field);
 
-/* True when the cluster has selectors: without any Envoy makes no subsets. */
+/* True when Envoy makes subsets: of lb_subset_config only where that has selectors. */
 bool weft_subsets_used(const Envoy__Config__Cluster__V3__Cluster *c);
 /* What of it is not done. */
 void weft_subsets_check(struct weft_build *b, const Envoy__Config__Cluster__V3__Cluster *c);

@@ -91,12 +91,23 @@ struct job {
 
 static uint32_t run_cluster(struct weft_build *b, const struct job *j)
 {
-	return weft_build_cluster(b, (const void *)j->res->msg);
+	const cluster *c = (const void *)j->res->msg;
+	cluster *plain = weft_cluster_unfold(b, c);
+	uint32_t off = weft_build_cluster(b, plain ? plain : c);
+
+	if (plain)
+		protobuf_c_message_free_unpacked(&plain->base, NULL);
+	return off;
 }
 
 static uint32_t run_endpoints(struct weft_build *b, const struct job *j)
 {
-	return weft_build_endpoints(b, j->cluster, j->assignment);
+	cluster *plain = weft_cluster_unfold(b, j->cluster);
+	uint32_t off = weft_build_endpoints(b, plain ? plain : j->cluster, j->assignment);
+
+	if (plain)
+		protobuf_c_message_free_unpacked(&plain->base, NULL);
+	return off;
 }
 
 static uint32_t run_listener(struct weft_build *b, const struct job *j)

@@ -134,11 +134,15 @@ static void test_policies(void **state)
 	conf_refused(C(POLICY("wrr_locality.v3.WrrLocality", "")), "Cluster/c",
 		     "load_balancing_policy", "known");
 	/* Envoy would take it before the one that is known here */
-	conf_refused(C("load_balancing_policy: {policies: [{typed_extension_config: {name: a, "
-		       "typed_config: {" T("extensions.load_balancing_policies.subset.v3.Subset") "}}}, "
-		       "{typed_extension_config: {name: b, typed_config: {" T(
-			       "extensions.load_balancing_policies.random.v3.Random") "}}}]}, "),
-		     "Cluster/c", "load_balancing_policy.policies[0]", "unsupported");
+	conf_refused(
+		C("load_balancing_policy: {policies: [{typed_extension_config: {name: a, "
+		  "typed_config: {" T(
+			  "extensions.load_balancing_policies.wrr_locality.v3."
+			  "WrrLocality") "}}}, "
+					 "{typed_extension_config: {name: b, "
+					 "typed_config: {" T("extensions.load_balancing_policies."
+							     "random.v3.Random") "}}}]}, "),
+		"Cluster/c", "load_balancing_policy.policies[0]", "unsupported");
 	conf_noted(C("common_lb_config: {zone_aware_lb_config: {min_cluster_size: 3}}, "), "Cluster/c",
 		   "common_lb_config.zone_aware_lb_config.min_cluster_size");
 	conf_noted(C(POLICY("round_robin.v3.RoundRobin",

@@ -350,6 +350,42 @@ static void test_limits(void **state)
 	free(yaml);
 }
 
+#define POLICIES(type, more)                                                                       \
+	"{policies: [{typed_extension_config: {name: a, typed_config: {" T(                        \
+		"extensions.load_balancing_policies." type) more "}}}]}"
+#define INSIDE(more) more ", subset_lb_policy: " POLICIES("random.v3.Random", "")
+#define OUTSIDE(more) "load_balancing_policy: " POLICIES("subset.v3.Subset", more) ", "
+#define AT_POLICY "load_balancing_policy.policies[0]"
+
+/* The policy extension says the same as the cluster's own field, but for one without selectors. */
+static void test_policy(void **state)
+{
+	(void)state;
+	finds(CLUSTER_OF(OUTSIDE(INSIDE(", subset_selectors: [{keys: [v]}]"))), FIVE, LB("v: '1'"),
+	      "12");
+	finds(CLUSTER_OF(OUTSIDE(INSIDE(", subset_selectors: [{keys: [v]}]"))), FIVE, LB("v: '9'"),
+	      "-");
+	finds(CLUSTER_OF(OUTSIDE(INSIDE(", fallback_policy: ANY_ENDPOINT"))), FIVE, LB("v: '1'"),
+	      "12345");
+	finds(CLUSTER_OF(OUTSIDE(INSIDE(""))), FIVE, LB("v: '1'"), "-");
+	conf_refused(CLUSTER_OF(OUTSIDE(INSIDE(", allow_redundant_keys: true"))) FIVE, "Cluster/c",
+		     AT_POLICY ".allow_redundant_keys", "unsupported");
+	conf_refused(CLUSTER_OF(OUTSIDE(
+			     ", subset_lb_policy: " POLICIES("subset.v3.Subset", INSIDE("")))) FIVE,
+		     "Cluster/c", AT_POLICY ".subset_lb_policy.policies[0]", "subsets of subsets");
+	conf_refused(CLUSTER_OF(OUTSIDE("")) FIVE, "Cluster/c",
+		     AT_POLICY ".typed_extension_config.typed_config.subset_lb_policy", "required");
+	conf_refused(CLUSTER_OF(OUTSIDE(", subset_lb_policy: " POLICIES("unheard.v3.Of", ""))) FIVE,
+		     "Cluster/c", AT_POLICY ".typed_extension_config.typed_config.subset_lb_policy",
+		     "known");
+	conf_refused(CLUSTER_OF(OUTSIDE(INSIDE(", subset_selectors: [{keys: [a], fallback_policy: "
+					       "KEYS_SUBSET}]"))) FIVE,
+		     "Cluster/c",
+		     AT_POLICY ".typed_extension_config.typed_config.subset_selectors[0]"
+			       ".fallback_keys_subset",
+		     "required");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -365,6 +401,7 @@ int main(void)
 		cmocka_unit_test(test_cursors),
 		cmocka_unit_test(test_fallback_list),
 		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_policy),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
