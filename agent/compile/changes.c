@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "agent/compile/format.h"
 #include "bpf/engine/engine.h"
@@ -132,6 +133,68 @@ struct weft_img_change weft_build_change(struct weft_build *b, enum weft_level l
 	adds_fill(b, lists, field, &out);
 	removes_fill(b, lists, field, &out);
 	return out;
+}
+
+/* Envoy refuses them, too. */
+static void name_check(struct weft_build *b, const char *name, const char *field)
+{
+	if (*name == ':' || !strcasecmp(name, "host"))
+		weft_build_fail(b, field, ":-prefixed or host headers may not be modified");
+}
+
+static void mutation_fill(struct weft_build *b,
+			  Envoy__Config__Common__MutationRules__V3__HeaderMutation *m,
+			  const char *field, struct weft_img_change *ret)
+{
+	struct weft_img_header h = {0};
+	struct weft_img_str name;
+	char at[WEFT_FIELD_MAX], *lower;
+
+	weft_build_fields(b, &m->base, field);
+	ret->level = WEFT_LEVEL_ROUTE;
+	if (m->action_case ==
+	    ENVOY__CONFIG__COMMON__MUTATION_RULES__V3__HEADER_MUTATION__ACTION_APPEND) {
+		weft_field(at, field, "append");
+		if (m->append->header)
+			name_check(b, m->append->header->key, at);
+		ret->n_add = header_fill(b, m->append, false, at, &h);
+		ret->add = ret->n_add ? weft_build_put(b, &h, sizeof(h)) : 0;
+	} else if (m->action_case ==
+		   ENVOY__CONFIG__COMMON__MUTATION_RULES__V3__HEADER_MUTATION__ACTION_REMOVE) {
+		weft_field(at, field, "remove");
+		name_check(b, m->remove, at);
+		lower = name_lower(b, m->remove);
+		if (!lower)
+			return;
+		framing_check(b, lower, at);
+		name = weft_build_str(b, lower);
+		ret->n_remove = 1;
+		ret->remove = weft_build_put(b, &name, sizeof(name));
+		free(lower);
+	}
+}
+
+uint32_t weft_build_mutations(struct weft_build *b, size_t n,
+			      Envoy__Config__Common__MutationRules__V3__HeaderMutation *const *list,
+			      const char *field)
+{
+	struct weft_img_changes head = {.n = (uint32_t)n};
+	struct weft_img_change *change;
+	char *bytes = n ? calloc(1, sizeof(head) + n * sizeof(*change)) : NULL;
+	char at[WEFT_FIELD_MAX];
+	uint32_t off = 0;
+
+	if (n && !bytes)
+		b->err = b->err ? b->err : -ENOMEM;
+	if (!bytes)
+		return 0;
+	memcpy(bytes, &head, sizeof(head));
+	change = (void *)(bytes + sizeof(head));
+	for (size_t i = 0; i < n; i++)
+		mutation_fill(b, list[i], weft_field(at, "", "%s[%zu]", field, i), &change[i]);
+	off = weft_build_put(b, bytes, sizeof(head) + n * sizeof(*change));
+	free(bytes);
+	return off;
 }
 
 uint32_t weft_build_changes(struct weft_build *b, const struct weft_change_scope *s, bool response,

@@ -5,6 +5,7 @@
  */
 
 #include "agent/compile/build.h"
+#include "envoy/config/common/mutation_rules/v3/mutation_rules.pb-c.h"
 #include "envoy/config/core/v3/base.pb-c.h"
 
 /* Lists of one level, as they stand in its message. */
@@ -18,6 +19,11 @@ struct weft_change_lists {
 /* A level's own part; empty (n_add and n_remove 0) when it changes nothing. */
 struct weft_img_change weft_build_change(struct weft_build *b, enum weft_level level,
 					 const struct weft_change_lists *lists, const char *field);
+
+/* weft_img_changes of mutations one after the other, 0: none. field: of the list. */
+uint32_t weft_build_mutations(struct weft_build *b, size_t n,
+			      Envoy__Config__Common__MutationRules__V3__HeaderMutation *const *list,
+			      const char *field);
 
 /* The levels around a route, filled from the outside in. */
 struct weft_change_scope {

@@ -101,7 +101,7 @@ const struct weft_field_row weft_fields_route[] = {
 	AGENT("max_stream_duration grpc_timeout_header_max grpc_timeout_header_offset"),
 	MESSAGE("envoy.config.route.v3.RouteAction.RequestMirrorPolicy"),
 	AGENT("cluster cluster_header runtime_fraction disable_shadow_host_suffix_append "
-	      "host_rewrite_literal"),
+	      "host_rewrite_literal request_headers_mutations"),
 	QUIET("trace_sampled", "observes, changes no traffic"),
 	MESSAGE("envoy.config.route.v3.RouteAction.UpgradeConfig"),
 	AGENT("upgrade_type enabled"),

@@ -4,6 +4,8 @@
 #include "agent/compile/fields_table.h"
 
 const struct weft_field_row weft_fields_types[] = {
+	MESSAGE("envoy.config.common.mutation_rules.v3.HeaderMutation"),
+	AGENT("remove append"),
 	MESSAGE("envoy.config.core.v3.Address"),
 	KERNEL("socket_address"),
 	MESSAGE("envoy.config.core.v3.CidrRange"),

@@ -238,12 +238,14 @@ json_t *weft_image_mirrors(const struct weft_img_forward *f)
 	json_t *list = m ? json_array() : NULL;
 
 	for (uint32_t i = 0; list && i < f->n_mirror; i++)
-		json_array_append_new(
-			list, json_pack("{s:o, s:o, s:f, s:o, s:b}", "cluster", weft_image_text(m[i].name),
-					"cluster_header", weft_image_text(m[i].header), "share",
-					(double)m[i].numerator / m[i].denominator, "host",
-					weft_image_text(m[i].host), "suffix",
-					(m[i].flags & WEFT_MIRROR_SUFFIX) != 0));
+		json_array_append_new(list, json_pack("{s:o, s:o, s:f, s:o, s:b, s:o}", "cluster",
+						      weft_image_text(m[i].name), "cluster_header",
+						      weft_image_text(m[i].header), "share",
+						      (double)m[i].numerator / m[i].denominator,
+						      "host", weft_image_text(m[i].host), "suffix",
+						      (m[i].flags & WEFT_MIRROR_SUFFIX) != 0,
+						      "request_changes",
+						      weft_changes_json(m[i].changes)));
 	return list;
 }
 

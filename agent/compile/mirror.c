@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/compile/changes.h"
 #include "agent/compile/parts.h"
 
 typedef Envoy__Config__Route__V3__RouteAction__RequestMirrorPolicy policy;
@@ -23,7 +24,7 @@ static void share_fill(const Envoy__Config__Core__V3__RuntimeFractionalPercent *
 static void policy_fill(struct weft_build *b, const policy *p, const char *field,
 			struct weft_img_mirror *ret)
 {
-	char *header;
+	char *header, at[WEFT_FIELD_MAX];
 
 	weft_build_fields(b, &p->base, field);
 	if (!*p->cluster == !*p->cluster_header)
@@ -42,6 +43,9 @@ static void policy_fill(struct weft_build *b, const policy *p, const char *field
 	}
 	share_fill(p->runtime_fraction, ret);
 	ret->host = weft_build_str(b, p->host_rewrite_literal);
+	ret->changes = weft_build_mutations(b, p->n_request_headers_mutations,
+					    p->request_headers_mutations,
+					    weft_field(at, field, "request_headers_mutations"));
 	if (!p->disable_shadow_host_suffix_append)
 		ret->flags |= WEFT_MIRROR_SUFFIX;
 }

@@ -65,8 +65,12 @@ static int head_make(struct mirror *m, const struct exchange *of, const struct w
 	bool v4 = !a->w[0] && !a->w[1] && a->w[2] == htonl(0xffff);
 	char ip[INET6_ADDRSTRLEN];
 	struct line line;
+	struct format f = {
+		.d = of->down, .x = of, .req = buf_at(&of->head), .req_len = buf_len(&of->head)};
 	int r = buf_add(w, b, buf_at(&of->head), buf_len(&of->head));
 
+	if (!r)
+		r = changes_apply(&l, p->changes, &f);
 	if (!r && p->host.len && lines_find(&l, NAME("host"), l.from, &line))
 		r = buf_replace(w, b, line.value, line.value_len, weft_img_at(p->host.off), p->host.len);
 	else if (!r && p->flags & WEFT_MIRROR_SUFFIX)

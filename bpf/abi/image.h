@@ -753,6 +753,8 @@ struct weft_img_mirror {
 	struct weft_img_str name;   /* of the cluster */
 	struct weft_img_str header; /* that names the cluster, lower case; empty: none */
 	struct weft_img_str host;   /* in place of the request's; empty: none */
+	__u32 changes; /* weft_img_changes of the copy (request_headers_mutations), 0: none */
+	__u32 pad;
 };
 /* A regular expression and what each of its matches becomes (RegexMatchAndSubstitute); the agent alone does it. */
 struct weft_img_rewrite {

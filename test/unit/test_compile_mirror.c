@@ -48,8 +48,20 @@ static void test_refused(void **state)
 	(void)state;
 	REFUSED("[{runtime_fraction: {default_value: {numerator: 1}}}]", "[0]", "exactly one");
 	REFUSED("[{cluster: a, cluster_header: b}]", "[0]", "exactly one");
-	REFUSED("[{cluster: a}, {cluster: a, request_headers_mutations: [{remove: x}]}]",
-		"[1].request_headers_mutations", "unsupported");
+	REFUSED("[{cluster: a}, {cluster: a, request_headers_mutations: [{remove_on_match: "
+		"{key_matcher: {prefix: x}}}]}]",
+		"[1].request_headers_mutations[0].remove_on_match", "unsupported");
+	REFUSED("[{cluster: a, request_headers_mutations: [{remove: x}, {remove: ':path'}]}]",
+		"[0].request_headers_mutations[1].remove", "may not be modified");
+	REFUSED("[{cluster: a, request_headers_mutations: [{append: {header: {key: Host, value: "
+		"x}}}]}]",
+		"[0].request_headers_mutations[0].append", "may not be modified");
+	REFUSED("[{cluster: a, request_headers_mutations: [{append: {header: {key: "
+		"transfer-encoding, value: x}}}]}]",
+		"[0].request_headers_mutations[0].append.header", "frames the message");
+	REFUSED("[{cluster: a, request_headers_mutations: [{append: {header: {key: a, value: "
+		"'%NOPE%'}}}]}]",
+		"[0].request_headers_mutations[0].append.header", "NOPE");
 	REFUSED("[{cluster: a}, {cluster: a}, {cluster: a}, {cluster: a}, {cluster: a}, {cluster: a}, {cluster: a}, "
 		"{cluster: a}, {cluster: a}]", "", "more than 8");
 }
