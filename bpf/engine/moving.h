@@ -293,10 +293,14 @@ static void weft_turns_begin(const struct weft_ctx *ctx, const struct weft_img_m
 	__u32 picks = (__u32)(weft_random() >> 36), left = picks;
 	double sum = 0;
 
-	for (__u32 i = 0; i < s->n; i++)
-		sum += weft_weight_now(ctx, m, endpoints, s->set, i) + WEFT_TURNS_APART;
+	/* each is asked for once: load that moves meanwhile would leave millions of turns over */
 	for (__u32 i = 0; i < s->n; i++) {
-		double w = weft_weight_now(ctx, m, endpoints, s->set, i) + WEFT_TURNS_APART;
+		s->turn[i].due =
+			weft_weight_now(ctx, m, endpoints, s->set, i) + WEFT_TURNS_APART;
+		sum += s->turn[i].due;
+	}
+	for (__u32 i = 0; i < s->n; i++) {
+		double w = s->turn[i].due;
 		__u32 had = (__u32)(w * picks / sum);
 
 		if (had && had / w >= picks / sum)

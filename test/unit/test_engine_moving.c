@@ -3,6 +3,8 @@
 /* Hosts by what they have to do: bounded load, least request by weight and among many, slow start.
  */
 
+#include <math.h>
+
 #include "test/unit/image_fixture.h"
 
 #define CELL 10u /* of the first host */
@@ -261,6 +263,46 @@ static void many_sets(void **state)
 	assert_int_equal(n[0], 1);
 }
 
+/* The engine's: what happens to the first hosts' load while weights are worked out. */
+static struct {
+	__u32 calls, at, load;
+} meanwhile;
+
+double pow(double x, double y)
+{
+	if (++meanwhile.calls == meanwhile.at) {
+		active_set(0, meanwhile.load);
+		active_set(1, meanwhile.load);
+	}
+	if (meanwhile.at && meanwhile.calls > 100000)
+		fail_msg("turns without end");
+	return (double)powl(x, y);
+}
+
+/* Requests end or begin on another worker while a schedule begins: it is begun all the same. */
+static void load_moves_meanwhile(void **state)
+{
+	__u32 c = moving_cluster(WEFT_LB_LEAST_REQUEST, 0, 2), e = weighted(2, (__u32[]){1, 2});
+	struct weft_turns *turns = w.ctx.turns;
+
+	(void)state;
+	for (__u32 at = 1; at <= 6; at++) {
+		for (__u32 before = 0; before <= 99; before += 99) {
+			w.ctx.turns = weft_turns_new();
+			active_set(0, before);
+			active_set(1, before);
+			meanwhile.calls = 0;
+			meanwhile.at = at;
+			meanwhile.load = 99 - before;
+			assert_in_range(choose(c, e), 0, 1);
+			meanwhile.at = 0;
+			weft_turns_free(w.ctx.turns);
+		}
+	}
+	w.ctx.turns = turns;
+	idle(2);
+}
+
 /* ---- slow start ---- */
 
 static void since_set(__u32 endpoints, const __u64 *since, __u32 n)
@@ -390,6 +432,7 @@ int main(void)
 		cmocka_unit_test(many_sets),	    cmocka_unit_test(slow_start),
 		cmocka_unit_test(nobody_slow),	    cmocka_unit_test(drawn),
 		cmocka_unit_test(least_of_many),    cmocka_unit_test(not_in_the_kernel),
+		cmocka_unit_test(load_moves_meanwhile),
 	};
 
 	fix_open();
