@@ -293,8 +293,9 @@ static void interval_end(struct watch *w)
 	w->interval_ms = w->o->now_ms + w->d.conf.interval_ms;
 }
 
-/* Takes the hosts that are ejected now for what is to be published. false: no memory. */
-static bool out_take(struct watch *w)
+/* Takes the hosts that are ejected now for what is to be published. *ret_other: they are not those
+ * that are published. false: no memory. */
+static bool out_take(struct watch *w, bool *ret_other)
 {
 	uint32_t *out = calloc(w->d.active + 1, sizeof(*out));
 	size_t n = 0;
@@ -305,6 +306,7 @@ static bool out_take(struct watch *w)
 		if (w->d.host[i].ejected)
 			out[n++] = w->d.host[i].id;
 	}
+	*ret_other = n != w->n_out || (n && memcmp(out, w->out, n * sizeof(*out)) != 0);
 	free(w->out);
 	w->out = out;
 	w->n_out = n;
@@ -318,7 +320,7 @@ static bool out_take(struct watch *w)
 static bool change_is_due(struct watch *w)
 {
 	uint64_t now = w->o->now_ms;
-	bool due = w->due_ms && now >= w->due_ms;
+	bool due = w->due_ms && now >= w->due_ms, other = false;
 
 	if (w->dirty && !due) {
 		w->dirty = false;
@@ -327,13 +329,13 @@ static bool change_is_due(struct watch *w)
 		if (!due && !w->due_ms)
 			w->due_ms = now + w->d.conf.merge_ms;
 	}
-	if (!due || !out_take(w))
+	if (!due || !out_take(w, &other))
 		return false;
 	w->dirty = false;
 	w->due_ms = 0;
 	w->updated = true;
 	w->updated_ms = now;
-	return true;
+	return other;
 }
 
 static void sooner(uint64_t *at, uint64_t time)

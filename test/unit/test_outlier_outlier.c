@@ -154,6 +154,20 @@ static void test_one_pod_alone(void **state)
 	end();
 }
 
+/* Hosts come and go, none is ejected: what the configuration's publish made stands as it is. */
+static void test_nothing_to_publish(void **state)
+{
+	(void)state;
+	open_with(EDS("") LOAD(HOSTS_3));
+	failed(1, 1);
+	weft_outlier_work(o);
+	publish_now(EDS("") LOAD(HOSTS_3 ", " ENDPOINT("10.1.0.4", 80)));
+	weft_outlier_work(o);
+	assert_int_equal(publishes, 0);
+	assert_int_equal(eligible(1), 15);
+	end();
+}
+
 /* update_merge_window: one change at once, the next when the window is over. */
 static void test_merge_window(void **state)
 {
@@ -332,7 +346,8 @@ static void test_shown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_one_pod_alone),  cmocka_unit_test(test_merge_window),
+		cmocka_unit_test(test_one_pod_alone),
+		cmocka_unit_test(test_nothing_to_publish),  cmocka_unit_test(test_merge_window),
 		cmocka_unit_test(test_panic),	       cmocka_unit_test(test_endpoints_change),
 		cmocka_unit_test(test_cluster_change), cmocka_unit_test(test_pod_goes),
 		cmocka_unit_test(test_untold),	       cmocka_unit_test(test_shown),
