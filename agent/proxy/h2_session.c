@@ -256,6 +256,9 @@ static int session_make(struct h2 *h2)
 		nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(o, 1);
 		nghttp2_option_set_max_outbound_ack(o, h2->opt.control);
 		nghttp2_option_set_max_deflate_dynamic_table_size(o, h2->opt.table);
+		/* what may be said is bounded where it is read or made: a head that nghttp2 alone
+		 * finds too long would leave its stream without an answer */
+		nghttp2_option_set_max_send_header_block_length(o, PROXY_H2_SEND_HEAD_MAX);
 		nghttp2_session_callbacks_set_on_begin_frame_callback(c, on_begin_frame);
 		nghttp2_session_callbacks_set_on_begin_headers_callback(c, on_begin_headers);
 		nghttp2_session_callbacks_set_on_header_callback(c, on_header);

@@ -62,3 +62,5 @@
  * (overload.premature_reset_total_stream_count). */
 #define PROXY_H2_RESETS 500u
 #define PROXY_H2_RESET_MS 1000u
+/* Heads of responses to clients: longer than any that is let through, as Envoy's. */
+#define PROXY_H2_SEND_HEAD_MAX (32u << 20)

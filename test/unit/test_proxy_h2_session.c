@@ -5,8 +5,8 @@
 
 static struct h2c c;
 
-/* /big: 1 MiB; /slow: after 0.3 s; /never; /half: less than it said; else ok with the length of the
- * body it got. */
+/* /big: 1 MiB; /slow: after 0.3 s; /never; /half: less than it said; /long: a head of 70 KB;
+ * else ok with the length of the body it got. */
 static void body_drop(int fd, const char *head, size_t *ret)
 {
 	const char *v = fix_header(head, "content-length");
@@ -33,6 +33,7 @@ static void body_drop(int fd, const char *head, size_t *ret)
 }
 
 #define BIG (1u << 20)
+#define LONG 70000u
 static void upstream(int fd)
 {
 	static const char big[] = "HTTP/1.1 200 OK\r\ncontent-length: 1048576\r\n\r\n";
@@ -65,6 +66,13 @@ static void upstream(int fd)
 		if (!strncmp(path, "/half", 5)) {
 			send(fd, half, sizeof(half) - 1, MSG_NOSIGNAL);
 			return;
+		}
+		if (!strncmp(path, "/long", 5)) {
+			memset(zeros, 'v', LONG);
+			fix_say(fd, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-long: ");
+			send(fd, zeros, LONG, MSG_NOSIGNAL);
+			fix_say(fd, "\r\n\r\nhi");
+			continue;
 		}
 		snprintf(text, sizeof(text), "%zu", n);
 		snprintf(answer, sizeof(answer), "HTTP/1.1 200 OK\r\ncontent-length: %zu\r\n\r\n%s",
@@ -238,6 +246,23 @@ static void test_cut_response(void **state)
 	shut();
 }
 
+/* Longer than what nghttp2 sends by itself, shorter than what an endpoint may send. */
+static void test_long_response_head(void **state)
+{
+	struct h2c_stream *s;
+
+	(void)state;
+	open_with("", "");
+	if (skipped())
+		skip();
+	s = h2c_get(&c, "/long");
+	h2c_run(&c);
+	assert_true(s->closed && !s->error);
+	assert_int_equal(s->status, 200);
+	assert_string_equal(s->body, "hi");
+	shut();
+}
+
 /* Half of 500 requests reset at once: the client does not mean them (CVE-2023-44487). */
 static void test_rapid_reset(void **state)
 {
@@ -378,6 +403,7 @@ int main(void)
 		FIX_TEST(test_slow_upstream),	 FIX_TEST(test_resets), FIX_TEST(test_cut_response),
 		FIX_TEST(test_rapid_reset),	 FIX_TEST(test_drain),	FIX_TEST(test_pod_removed),
 		FIX_TEST(test_too_many_streams), FIX_TEST(test_ways),	FIX_TEST(test_preface),
+		FIX_TEST(test_long_response_head),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
