@@ -9,6 +9,18 @@
 static struct fix_answer a;
 static unsigned int seen;
 static char last[8192]; /* the last head that came */
+static pthread_mutex_t last_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* What it is now. */
+static const char *last_head(void)
+{
+	static char copy[sizeof(last)];
+
+	pthread_mutex_lock(&last_lock);
+	memcpy(copy, last, sizeof(copy));
+	pthread_mutex_unlock(&last_lock);
+	return copy;
+}
 
 /* /status/N fails N times, /header/N has x-again N times, /slow sleeps. */
 static void upstream(int fd)
@@ -19,7 +31,9 @@ static void upstream(int fd)
 	while (fix_head_read(fd, head, sizeof(head))) {
 		const char *answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
+		pthread_mutex_lock(&last_lock);
 		memcpy(last, head, sizeof(last));
+		pthread_mutex_unlock(&last_lock);
 		if (sscanf(head, "%*s /%15[a-z]/%u", path, &n) != 2)
 			return;
 		if (__atomic_fetch_add(&seen, 1, __ATOMIC_RELEASE) < n) {
@@ -66,9 +80,9 @@ static void test_retries(void **state)
 		   "x-envoy-max-retries: 2\r\n");
 	assert_int_equal(a.status, 200);
 	assert_int_equal(FIX_LOAD(seen), 3);
-	assert_null(strstr(last, "x-envoy-retr"));
-	assert_null(strstr(last, "x-envoy-max-retries"));
-	assert_string_equal(fix_header(last, "x-envoy-internal"), "true");
+	assert_null(strstr(last_head(), "x-envoy-retr"));
+	assert_null(strstr(last_head(), "x-envoy-max-retries"));
+	assert_string_equal(fix_header(last_head(), "x-envoy-internal"), "true");
 	/* one further attempt without a number */
 	ask("/status/2", INSIDE
 	    "x-envoy-retry-on: retriable-status-codes\r\nx-envoy-retriable-status-codes: 418\r\n");
@@ -90,7 +104,7 @@ static void test_retries(void **state)
 	    "x-envoy-retry-on: retriable-status-codes\r\nx-envoy-retriable-status-codes: 418\r\n");
 	assert_int_equal(a.status, 418);
 	assert_int_equal(FIX_LOAD(seen), 1);
-	assert_null(fix_header(last, "x-envoy-internal"));
+	assert_null(fix_header(last_head(), "x-envoy-internal"));
 	fix_close();
 }
 
@@ -100,7 +114,7 @@ static void test_times(void **state)
 	open_with("");
 	ask("/slow/1", INSIDE "x-envoy-upstream-rq-timeout-ms: 50\r\n");
 	assert_int_equal(a.status, 504);
-	assert_string_equal(fix_header(last, "x-envoy-expected-rq-timeout-ms"), "50");
+	assert_string_equal(fix_header(last_head(), "x-envoy-expected-rq-timeout-ms"), "50");
 	ask("/slow/1", INSIDE "x-envoy-upstream-rq-timeout-ms: "
 			      "50\r\nx-envoy-upstream-rq-timeout-alt-response: 1\r\n");
 	assert_int_equal(a.status, 204);
@@ -122,12 +136,12 @@ static void test_times(void **state)
 	ask("/slow/9", INSIDE "x-envoy-upstream-rq-per-try-timeout-ms: "
 			      "50\r\nx-envoy-hedge-on-per-try-timeout: true\r\n");
 	assert_int_equal(a.status, 200);
-	assert_string_equal(fix_header(last, "x-envoy-expected-rq-timeout-ms"), "15000");
+	assert_string_equal(fix_header(last_head(), "x-envoy-expected-rq-timeout-ms"), "15000");
 	ask("/slow/1", INSIDE "x-envoy-upstream-rq-timeout-ms: 0\r\n");
 	assert_int_equal(a.status, 200);
-	assert_null(fix_header(last, "x-envoy-expected-rq-timeout-ms"));
+	assert_null(fix_header(last_head(), "x-envoy-expected-rq-timeout-ms"));
 	ask("/slow/0", OUTSIDE "x-envoy-upstream-rq-timeout-ms: 50\r\n");
-	assert_string_equal(fix_header(last, "x-envoy-expected-rq-timeout-ms"), "15000");
+	assert_string_equal(fix_header(last_head(), "x-envoy-expected-rq-timeout-ms"), "15000");
 	fix_close();
 }
 
@@ -142,8 +156,8 @@ static void test_router(void **state)
 	open_with(WITH_ROUTER("respect_expected_rq_timeout: true"));
 	ask("/x/0", INSIDE
 	    "x-envoy-expected-rq-timeout-ms: 700\r\nx-envoy-upstream-rq-timeout-ms: 800\r\n");
-	assert_string_equal(fix_header(last, "x-envoy-expected-rq-timeout-ms"), "700");
-	assert_string_equal(fix_header(last, "x-envoy-upstream-rq-timeout-ms"), "800");
+	assert_string_equal(fix_header(last_head(), "x-envoy-expected-rq-timeout-ms"), "700");
+	assert_string_equal(fix_header(last_head(), "x-envoy-upstream-rq-timeout-ms"), "800");
 	fix_close();
 	open_with(WITH_ROUTER("strict_check_headers: [x-envoy-max-retries]"));
 	ask("/x/0", INSIDE "x-envoy-max-retries: many\r\n");
@@ -170,12 +184,12 @@ static void test_late(void **state)
 		      "", 1, 1);
 	ask("/slow/1", "");
 	assert_int_equal(a.status, 200);
-	assert_string_equal(fix_header(last, "x-envoy-is-timeout-retry"), "true");
+	assert_string_equal(fix_header(last_head(), "x-envoy-is-timeout-retry"), "true");
 	ask("/status/1", "x-envoy-is-timeout-retry: mine\r\n");
 	assert_int_equal(a.status, 200);
-	assert_string_equal(fix_header(last, "x-envoy-is-timeout-retry"), "false");
+	assert_string_equal(fix_header(last_head(), "x-envoy-is-timeout-retry"), "false");
 	ask("/x/0", "x-envoy-is-timeout-retry: mine\r\n");
-	assert_string_equal(fix_header(last, "x-envoy-is-timeout-retry"), "mine");
+	assert_string_equal(fix_header(last_head(), "x-envoy-is-timeout-retry"), "mine");
 	fix_close();
 }
 
@@ -195,9 +209,9 @@ static void test_cert(void **state)
 		fix_open_http(hcm, FIX_ROUTE, "", 1, 1);
 		ask("/x/0", "X-Forwarded-Client-Cert: By=a\r\nx-forwarded-client-cert: By=b\r\n");
 		if (i < 2)
-			assert_null(fix_header(last, "x-forwarded-client-cert"));
+			assert_null(fix_header(last_head(), "x-forwarded-client-cert"));
 		else
-			assert_string_equal(fix_header(last, "x-forwarded-client-cert"),
+			assert_string_equal(fix_header(last_head(), "x-forwarded-client-cert"),
 					    "By=a,By=b");
 		fix_close();
 	}

@@ -148,7 +148,8 @@ static struct weft_cell_bucket *bucket_used(void)
 	const struct weft_dir_ent *e = (const void *)((const uint8_t *)h + h->dir);
 
 	for (uint32_t i = 0; i < h->n_dir; i++)
-		if (e[i].key && weft_cell_bucket(e[i].cell)->enabled == 1)
+		if (__atomic_load_n(&e[i].key, __ATOMIC_ACQUIRE) &&
+		    __atomic_load_n(&weft_cell_bucket(e[i].cell)->enabled, __ATOMIC_RELAXED) == 1)
 			return weft_cell_bucket(e[i].cell);
 	fail_msg("no bucket");
 	return NULL;
