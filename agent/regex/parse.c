@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/regex/internal.h"
+#include "agent/regex/parse.h"
 
 #define RE_REFUSED ((struct regex_node *)NULL)
 
@@ -13,18 +13,9 @@ struct list {
 	uint32_t n, cap;
 };
 
-struct parser {
-	struct regex_pool *pool;
-	const char *whole, *p, *end;
-	uint32_t flags;
-	uint32_t groups;
-	uint32_t depth;
-	struct weft_regex_error *error;
-};
-
 static struct regex_node *parse_alternation(struct parser *s);
 
-static bool refuse(struct parser *s, const char *what, const char *at, const char *end)
+bool parse_refuse(struct parser *s, const char *what, const char *at, const char *end)
 {
 	if (!s->error->text[0])
 		snprintf(s->error->text, sizeof(s->error->text), "%s%s%.*s", what, at ? ": " : "",
@@ -119,266 +110,12 @@ static void push_literal(struct parser *s, struct list *l, unsigned int c)
 		push(s, l, regex_node_literal(s->pool, s->flags, &byte, 1));
 }
 
-/* ---- escapes ---- */
-
-static int hex(int c)
+static bool class_push(struct parser *s, struct list *l)
 {
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
+	struct regex_set set;
 
-/* "\x{...}" or "\x12" behind the x; -1: it is none. */
-static int escape_hex(struct parser *s)
-{
-	int v = 0;
-
-	if (s->p < s->end && *s->p == '{') {
-		const char *q = s->p + 1;
-
-		while (q < s->end && hex(*q) >= 0 && v <= 255)
-			v = v * 16 + hex(*q++);
-		if (q == s->end || *q != '}' || q == s->p + 1 || v > 255) {
-			s->p = q < s->end && v <= 255 ? q + 1 : q;
-			return -1;
-		}
-		s->p = q + 1;
-		return v;
-	}
-	if (s->end - s->p < 2 || hex(s->p[0]) < 0 || hex(s->p[1]) < 0) {
-		s->p = s->end - s->p < 2 ? s->end : s->p + 2;
-		return -1;
-	}
-	v = hex(s->p[0]) * 16 + hex(s->p[1]);
-	s->p += 2;
-	return v;
-}
-
-static int escape_octal(struct parser *s, int v)
-{
-	for (int i = 0; i < 2 && s->p < s->end && *s->p >= '0' && *s->p <= '7'; i++)
-		v = v * 8 + *s->p++ - '0';
-	return v > 255 ? -1 : v;
-}
-
-/* What a backslash and all behind it stand for, -1: refused. */
-static int escape(struct parser *s)
-{
-	static const char from[] = "nrtafv", to[] = "\n\r\t\a\f\v";
-	const char *begin = s->p++, *f;
-	int c, v = -1;
-
-	if (s->p == s->end) {
-		refuse(s, "trailing \\", NULL, NULL);
-		return -1;
-	}
-	c = (unsigned char)*s->p++;
-	f = c ? strchr(from, c) : NULL;
-	if (f)
-		v = (unsigned char)to[f - from];
-	else if (c == 'x')
-		v = escape_hex(s);
-	else if (c == '0' || (c >= '1' && c <= '7' && s->p < s->end && *s->p >= '0' && *s->p <= '7'))
-		v = escape_octal(s, c - '0');
-	else if (c < 128 && hex(c) < 0 && !((c | 0x20) >= 'a' && (c | 0x20) <= 'z'))
-		v = c;
-	if (v < 0)
-		refuse(s, "invalid escape sequence", begin, s->p);
-	return v;
-}
-
-/* ---- classes ---- */
-
-static void set_range(struct regex_set *set, unsigned int lo, unsigned int hi, bool fold)
-{
-	for (unsigned int c = lo; c <= hi; c++) {
-		if (fold)
-			regex_set_fold(set, c);
-		else
-			set_add(set, c);
-	}
-}
-
-static void set_invert(struct regex_set *set)
-{
-	for (int i = 0; i < 4; i++)
-		set->w[i] = ~set->w[i];
-}
-
-static void set_or(struct regex_set *set, const struct regex_set *other)
-{
-	for (int i = 0; i < 4; i++)
-		set->w[i] |= other->w[i];
-}
-
-/* Ranges as pairs of bytes. */
-static void set_pairs(struct regex_set *set, const char *pairs, bool negated, bool fold)
-{
-	struct regex_set own = {0};
-
-	for (; *pairs; pairs += 2)
-		set_range(&own, (unsigned char)pairs[0], (unsigned char)pairs[1], fold);
-	if (negated)
-		set_invert(&own);
-	set_or(set, &own);
-}
-
-/* \d \s \w and their opposites. false: it is none of them. */
-static bool perl_class(struct parser *s, struct regex_set *set)
-{
-	const char *pairs;
-
-	if (s->end - s->p < 2 || *s->p != '\\')
+	if (!parse_class(s, &set))
 		return false;
-	switch (s->p[1] | 0x20) {
-	case 'd':
-		pairs = "09";
-		break;
-	case 's':
-		pairs = "\t\n\f\r  ";
-		break;
-	case 'w':
-		pairs = "09AZ__az";
-		break;
-	default:
-		return false;
-	}
-	set_pairs(set, pairs, !(s->p[1] & 0x20), s->flags & RE_FOLD);
-	s->p += 2;
-	return true;
-}
-
-/* [:alpha:] and so on. 1: done, 0: it is none, -1: refused. */
-static int posix_class(struct parser *s, struct regex_set *set)
-{
-	static const struct {
-		const char *name, *pairs;
-	} all[] = {
-		{"alnum", "09AZaz"}, {"alpha", "AZaz"},	  {"blank", "\t\t  "},	    {"digit", "09"},
-		{"graph", "!~"},     {"lower", "az"},	  {"print", " ~"},	    {"punct", "!/:@[`{~"},
-		{"space", "\t\r  "}, {"upper", "AZ"},	  {"word", "09AZ__az"},	    {"xdigit", "09AFaf"},
-		{"cntrl", "\001\037\177\177"}, {"ascii", "\001\177"},
-	};
-	const char *name = s->p + 2, *close = NULL;
-	bool negated;
-
-	for (const char *q = name; q + 1 < s->end && !close; q++) {
-		if (q[0] == ':' && q[1] == ']')
-			close = q;
-	}
-	if (!close)
-		return 0;
-	negated = *name == '^';
-	name += negated;
-	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
-		struct regex_set own = {0};
-
-		if (strlen(all[i].name) != (size_t)(close - name) ||
-		    memcmp(all[i].name, name, strlen(all[i].name)) != 0)
-			continue;
-		set_pairs(&own, all[i].pairs, false, s->flags & RE_FOLD);
-		if (i >= 12) /* pairs end at a NUL: it is added here */
-			set_add(&own, 0);
-		if (negated)
-			set_invert(&own);
-		set_or(set, &own);
-		s->p = close + 2;
-		return 1;
-	}
-	refuse(s, "invalid character class range", s->p, close + 2);
-	return -1;
-}
-
-/* \pN \p{Name} \P \p{^Name}. 1: done, -1: refused. */
-static int unicode_class(struct parser *s, struct regex_set *set)
-{
-	const char *begin = s->p, *name = s->p + 2, *stop;
-	bool negated = s->p[1] == 'P';
-	struct regex_set own = {0};
-
-	if (name < s->end && *name == '{') {
-		name++;
-		stop = memchr(name, '}', (size_t)(s->end - name));
-		s->p = stop ? stop + 1 : s->end;
-		if (stop && name < stop && *name == '^') {
-			negated = !negated;
-			name++;
-		}
-	} else {
-		stop = name < s->end ? name + 1 : NULL;
-		s->p = stop ? stop : s->end;
-	}
-	if (!stop || !regex_unicode(name, (size_t)(stop - name), &own)) {
-		refuse(s, "invalid character class range", begin, s->p);
-		return -1;
-	}
-	for (unsigned int c = 'A'; s->flags & RE_FOLD && c <= 'z'; c++) {
-		if (set_has(&own, c))
-			regex_set_fold(&own, c);
-	}
-	if (negated)
-		set_invert(&own);
-	set_or(set, &own);
-	return 1;
-}
-
-static int class_char(struct parser *s, const char *whole)
-{
-	if (s->p == s->end) {
-		refuse(s, "missing ]", whole, s->end);
-		return -1;
-	}
-	return *s->p == '\\' ? escape(s) : (unsigned char)*s->p++;
-}
-
-/* One piece of a class. */
-static bool class_item(struct parser *s, const char *whole, struct regex_set *set)
-{
-	const char *begin = s->p;
-	int lo, hi, r = 0;
-
-	if (s->end - s->p > 2 && s->p[0] == '[' && s->p[1] == ':')
-		r = posix_class(s, set);
-	else if (s->end - s->p > 2 && s->p[0] == '\\' && (s->p[1] | 0x20) == 'p')
-		r = unicode_class(s, set);
-	if (r)
-		return r > 0;
-	if (perl_class(s, set))
-		return true;
-	lo = hi = class_char(s, whole);
-	if (lo < 0)
-		return false;
-	/* "[a-]" means a or - */
-	if (s->end - s->p >= 2 && s->p[0] == '-' && s->p[1] != ']') {
-		s->p++;
-		hi = class_char(s, whole);
-		if (hi < 0)
-			return false;
-		if (hi < lo)
-			return refuse(s, "invalid character class range", begin, s->p);
-	}
-	set_range(set, (unsigned int)lo, (unsigned int)hi, s->flags & RE_FOLD);
-	return true;
-}
-
-static bool class_parse(struct parser *s, struct list *l)
-{
-	const char *whole = s->p++;
-	struct regex_set set = {0};
-	bool negated = s->p < s->end && *s->p == '^', first = true;
-
-	s->p += negated;
-	while (s->p < s->end && (*s->p != ']' || first)) {
-		first = false;
-		if (!class_item(s, whole, &set))
-			return false;
-	}
-	if (s->p == s->end)
-		return refuse(s, "missing ]", whole, s->end);
-	s->p++;
-	if (negated)
-		set_invert(&set);
 	push_set(s, l, &set);
 	return true;
 }
@@ -451,18 +188,18 @@ static bool repeat(struct parser *s, struct list *l, enum regex_op op, int lo, i
 		s->p++;
 	}
 	if (before)
-		return refuse(s, "bad repetition operator", before, s->p);
+		return parse_refuse(s, "bad repetition operator", before, s->p);
 	if (op == RE_REPEAT &&
 	    ((hi >= 0 && hi < lo) || lo > REGEX_REPEAT_MAX || hi > REGEX_REPEAT_MAX))
-		return refuse(s, "invalid repetition size", begin, s->p);
+		return parse_refuse(s, "invalid repetition size", begin, s->p);
 	if (!l->n)
-		return refuse(s, "no argument for repetition operator", begin, s->p);
+		return parse_refuse(s, "no argument for repetition operator", begin, s->p);
 	re = regex_node_unary(s->pool, op, flags, l->v[l->n - 1]);
 	re->min = op == RE_REPEAT ? lo : 0;
 	re->max = op == RE_REPEAT ? hi : 0;
 	l->v[l->n - 1] = re;
 	if (op == RE_REPEAT && (lo >= 2 || hi >= 2) && !repeats_left(re, REGEX_REPEAT_MAX))
-		return refuse(s, "invalid repetition size", begin, s->p);
+		return parse_refuse(s, "invalid repetition size", begin, s->p);
 	return true;
 }
 
@@ -484,9 +221,9 @@ static bool name_take(struct parser *s, const char *begin)
 	const char *stop = memchr(name, '>', (size_t)(s->end - name));
 
 	if (!stop)
-		return refuse(s, "invalid named capture group", begin, s->end);
+		return parse_refuse(s, "invalid named capture group", begin, s->end);
 	if (!name_fits(name, stop))
-		return refuse(s, "invalid named capture group", begin, stop + 1);
+		return parse_refuse(s, "invalid named capture group", begin, stop + 1);
 	s->p = stop + 1;
 	return true;
 }
@@ -499,7 +236,7 @@ static bool flags_take(struct parser *s, const char *begin, bool *ret_group)
 
 	for (s->p += 2;;) {
 		if (s->p == s->end)
-			return refuse(s, "missing )", s->whole, s->end);
+			return parse_refuse(s, "missing )", s->whole, s->end);
 		bit = 0;
 		switch (*s->p++) {
 		case 'i':
@@ -516,19 +253,19 @@ static bool flags_take(struct parser *s, const char *begin, bool *ret_group)
 			break;
 		case '-':
 			if (off)
-				return refuse(s, "invalid perl operator", begin, s->p);
+				return parse_refuse(s, "invalid perl operator", begin, s->p);
 			off = true;
 			any = false;
 			continue;
 		case ':':
 		case ')':
 			if (!any)
-				return refuse(s, "invalid perl operator", begin, s->p);
+				return parse_refuse(s, "invalid perl operator", begin, s->p);
 			*ret_group = s->p[-1] == ':';
 			s->flags = flags;
 			return true;
 		default:
-			return refuse(s, "invalid perl operator", begin, s->p);
+			return parse_refuse(s, "invalid perl operator", begin, s->p);
 		}
 		any = true;
 		if (off == (bit == RE_ONE_LINE))
@@ -559,20 +296,20 @@ static bool group(struct parser *s, struct list *l)
 				return true;
 		}
 	} else if (s->end - s->p == 2 && s->p[1] == '?') {
-		return refuse(s, "invalid perl operator", begin, s->end);
+		return parse_refuse(s, "invalid perl operator", begin, s->end);
 	} else {
 		s->p++;
 	}
 	if (capture)
 		n = (int)++s->groups;
 	if (++s->depth > REGEX_DEPTH_MAX)
-		return refuse(s, "expression nests too deeply", s->whole, s->end);
+		return parse_refuse(s, "expression nests too deeply", s->whole, s->end);
 	re = parse_alternation(s);
 	s->depth--;
 	if (!re)
 		return false;
 	if (s->p == s->end)
-		return refuse(s, "missing )", s->whole, s->end);
+		return parse_refuse(s, "missing )", s->whole, s->end);
 	s->p++;
 	s->flags = flags;
 	if (capture) {
@@ -621,16 +358,16 @@ static bool backslash(struct parser *s, struct list *l)
 		return true;
 	}
 	if ((c | 0x20) == 'p') {
-		if (unicode_class(s, &set) < 0)
+		if (parse_unicode_class(s, &set) < 0)
 			return false;
 		push_set(s, l, &set);
 		return true;
 	}
-	if (perl_class(s, &set)) {
+	if (parse_perl_class(s, &set)) {
 		push_set(s, l, &set);
 		return true;
 	}
-	c = escape(s);
+	c = parse_escape(s);
 	if (c < 0)
 		return false;
 	push_literal(s, l, (unsigned int)c);
@@ -639,14 +376,14 @@ static bool backslash(struct parser *s, struct list *l)
 
 static void dot(struct parser *s, struct list *l)
 {
-	struct regex_set set = {0};
+	struct regex_set set;
 
 	s->p++;
 	if (s->flags & RE_DOT_NL) {
 		push_op(s, l, RE_ANY_CHAR);
 		return;
 	}
-	set_range(&set, 0, 255, false);
+	memset(&set, 0xff, sizeof(set));
 	set.w[0] &= ~(1ull << '\n');
 	push_set(s, l, &set);
 }
@@ -662,7 +399,7 @@ static bool item(struct parser *s, struct list *l, const char **before)
 	case '(':
 		return group(s, l);
 	case '[':
-		return class_parse(s, l);
+		return class_push(s, l);
 	case '\\':
 		return backslash(s, l);
 	case '.':
@@ -788,7 +525,7 @@ struct regex_node *regex_parse(struct regex_pool *p, const char *pattern, uint32
 	error->text[0] = '\0';
 	re = parse_alternation(&s);
 	if (re && s.p < s.end) {
-		refuse(&s, "unexpected )", s.whole, s.end);
+		parse_refuse(&s, "unexpected )", s.whole, s.end);
 		re = RE_REFUSED;
 	}
 	*ret_groups = s.groups;
