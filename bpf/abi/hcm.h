@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 #pragma once
 
-/* Flags of connection managers (weft_img_hcm.flags), and which HTTP they take. */
+/* HTTP connection managers of the image (bpf/abi/image.h). */
 
-#include "bpf/abi/types.h"
+#include "bpf/abi/match.h"
+#include "bpf/abi/table.h"
 
+/* weft_img_hcm.flags */
 #define WEFT_HCM_NORMALIZE_PATH (1u << 0)
 #define WEFT_HCM_MERGE_SLASHES (1u << 1)
 #define WEFT_HCM_STRIP_ANY_PORT (1u << 2)
@@ -72,4 +74,71 @@ struct weft_img_h2 {
 	__u32 codec;	      /* enum weft_codec */
 	__u32 stream_error;   /* override_stream_error_on_invalid_http_message */
 	__u32 pad;
+};
+
+/* router.strict_check_headers: bits of weft_img_hcm.strict, in the order in which they are looked
+ * at. */
+#define WEFT_STRICT_HEADERS(X)                                                                     \
+	X(TIMEOUT, "x-envoy-upstream-rq-timeout-ms")                                               \
+	X(PER_TRY, "x-envoy-upstream-rq-per-try-timeout-ms")                                       \
+	X(MAX_RETRIES, "x-envoy-max-retries")                                                      \
+	X(RETRY_ON, "x-envoy-retry-on")                                                            \
+	X(RETRY_GRPC_ON, "x-envoy-retry-grpc-on")
+enum weft_strict_header {
+#define WEFT_STRICT_ROW(n, name) WEFT_STRICT_##n,
+	WEFT_STRICT_HEADERS(WEFT_STRICT_ROW)
+#undef WEFT_STRICT_ROW
+		WEFT_STRICT__MAX
+};
+
+enum weft_server_header { WEFT_SERVER_OVERWRITE, WEFT_SERVER_APPEND_IF_ABSENT, WEFT_SERVER_PASS };
+
+/* Local replies whose text does not depend on a rule; index of weft_img_hcm.reply. */
+enum weft_std_reply {
+	WEFT_REPLY_NOT_FOUND,	   /* 404, no body */
+	WEFT_REPLY_NO_CLUSTER_503, /* cluster_not_found_response_code */
+	WEFT_REPLY_NO_CLUSTER_404,
+	WEFT_REPLY_NO_CLUSTER_500,
+	WEFT_REPLY_NO_UPSTREAM, /* 503 "no healthy upstream" */
+	WEFT_REPLY_OVERFLOW,	/* 503 "... reset reason: overflow", x-envoy-overloaded: true */
+	WEFT_REPLY_DROPPED,	/* 503 "drop overload", x-envoy-drop-overload: true */
+	WEFT_REPLY_DROPPED_ALL, /* 503 "unconditional drop overload",
+				   x-envoy-unconditional-drop-overload: true */
+	WEFT_REPLY__MAX,
+};
+
+struct weft_img_hcm {
+	struct weft_img_str stat_prefix;
+	struct weft_img_str server_name; /* "envoy" unless configured */
+	__u32 flags;
+	__u32 server_header; /* enum weft_server_header */
+	__u32 route_config;  /* id in weft_img_view.route_config */
+	__u32 n_filter;
+	__u32 filter; /* struct weft_img_filter[n], in order; only those with an effect */
+	__u32 n_upgrade;
+	__u32 upgrade;	      /* struct weft_img_str[n]: enabled upgrade types, lower case */
+	__u32 max_head;	      /* bytes (max_request_headers_kb * 1024) */
+	__u32 max_headers;    /* 100 */
+	__u32 stream_idle_ms; /* 300000, 0 off */
+	__u32 request_ms;     /* request_timeout, 0 off */
+	__u32 request_headers_ms;
+	__u32 idle_ms; /* downstream idle_timeout, 3600000, 0 off */
+	__u32 max_connection_ms;
+	__u32 delayed_close_ms; /* 1000 */
+	__u32 drain_ms;		/* 5000 */
+	__u32 max_stream_ms;
+	__u32 underscores;	      /* 0 allow, 1 reject request, 2 drop header */
+	__u32 max_requests;	      /* per downstream connection, 0: no limit */
+	__u32 reply[WEFT_REPLY__MAX]; /* weft_img_reply */
+	struct weft_img_str via;
+	/* names that filters look at, the first slots of every table used here; for requests
+	 * without a table */
+	__u32 headers;	    /* weft_img_tab: HEADER -> slot id + 1 */
+	__u32 trusted_hops; /* xff_num_trusted_hops */
+	__u64 bloom;	    /* as weft_img_route_config.bloom */
+	__u32 n_internal;   /* internal_address_config.cidr_ranges */
+	__u32 internal;	    /* struct weft_img_test[n]: v4, addr, mask */
+	__u32 strict;	    /* strict_check_headers: bit per weft_strict_header */
+	__u32 pad;
+	struct weft_img_h2 h2;
 };
