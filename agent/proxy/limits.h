@@ -5,6 +5,18 @@
 
 /* A buffer that a worker keeps for reuse; also what one read asks for. */
 #define PROXY_BUF 16384u
+/* AddressSanitizer cannot see that memory kept for reuse is used when it is stale: its builds keep
+ * none. */
+#if defined(__SANITIZE_ADDRESS__)
+#define PROXY_KEEPS_SPARES false
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define PROXY_KEEPS_SPARES false
+#endif
+#endif
+#ifndef PROXY_KEEPS_SPARES
+#define PROXY_KEEPS_SPARES true
+#endif
 /* Buffers kept by a worker when nobody uses them: a burst is not paid for with malloc each time. */
 #define PROXY_BUF_SPARE 256u
 /* The same of exchanges (a kilobyte each). */
@@ -12,17 +24,19 @@
 /* Bytes that wait in one direction before the sender is no longer read. */
 #define PROXY_HIGH_WATER 65536u
 /*
- * Room behind the longest head: its normalised path (escaping may make it three times as long), values the agent adds
- * before routing, and the engine's reads by words (bpf/engine/engine.h).
+ * Room behind the longest head: its normalised path (escaping may make it three times as long),
+ * values the agent adds before routing, and the engine's reads by words (bpf/engine/engine.h).
  */
 #define PROXY_HEAD_ROOM (3u * 65536u + 4096u)
 /*
- * A head is gone through at each of its lines' ends, but this often at most (Envoy's 100 fields and some folded lines);
- * then when it is complete or has grown by a step. What a slow sender costs stays in proportion to its bytes.
+ * A head is gone through at each of its lines' ends, but this often at most (Envoy's 100 fields and
+ * some folded lines); then when it is complete or has grown by a step. What a slow sender costs
+ * stays in proportion to its bytes.
  */
 #define PROXY_HEAD_PARSES_MAX 128u
 #define PROXY_HEAD_STEP 8192u
-/* Response heads: Envoy's length (1.40: 80 KiB where max_response_headers_kb is not set) and count. */
+/* Response heads: Envoy's length (1.40: 80 KiB where max_response_headers_kb is not set) and count.
+ */
 #define PROXY_RESPONSE_HEAD_MAX 81920u
 #define PROXY_RESPONSE_FIELDS_MAX 100u
 /* Parts of a response that faults hold to a rate come this often: Envoy's fill interval. */

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Connections to endpoints: upstream.c, pool.c, and what is only relayed (tcp.c). */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "agent/proxy/bytes.h"
+#include "agent/proxy/events.h"
+#include "agent/proxy/exchange.h"
+#include "bpf/engine/engine.h"
+
+struct down;
+struct pod;
+struct pool;
+struct worker;
+
+struct upstream {
+	struct watch watch;
+	TAILQ_ENTRY(upstream) link; /* idle, or in use, of its pool */
+	struct worker *worker;
+	struct pool *pool;
+	struct exchange *x; /* that uses it */
+	struct down *relay; /* tunnel, TCP */
+	struct buf in, out;
+	struct timer timer; /* connect, idle */
+	struct timer life;  /* max_connection_duration */
+	bool connecting, idle, eof, orphan;
+	bool worn; /* not to be used again: a write failed, or it is too old */
+	uint32_t requests, max_requests;
+	uint64_t since_ms, sent, idle_ms;
+	struct weft_sockaddr addr;
+	uint32_t cell_cluster, cell_endpoint, priority;
+	bool has_place;	 /* of max_connections */
+	uint32_t pod_id; /* whose share of descriptors it has one of */
+	bool tunnel, shut;
+};
+
+/* Connections to one endpoint from one pod, on one worker. */
+struct pool {
+	TAILQ_ENTRY(pool) link;
+	struct pod *pod;
+	uint32_t cell_cluster, priority;
+	struct weft_sockaddr addr;
+	TAILQ_HEAD(, upstream) idle, busy;
+	TAILQ_HEAD(, exchange) waiting;
+	uint32_t n_idle, n_busy, n_connecting, n_waiting;
+	uint32_t cluster_id; /* in its pod's view */
+	bool original_dst;   /* its address is in no endpoint list */
+	bool leaving;	     /* the endpoint is no longer in the cluster */
+	bool checked;	     /* in worker.pool_checks */
+	TAILQ_ENTRY(pool) check;
+};
+
+/* Sends the exchange over the pool of its endpoint: now, later, or refuses (exchange_failed). */
+void pool_request(struct exchange *x);
+/* No longer waits. */
+void pool_cancel(struct exchange *x);
+/* The connection is free again, or must go. */
+void pool_return(struct upstream *u, bool reusable);
+/*
+ * Queues a pool for the turn's end, when nobody up the stack holds it or goes through its lists:
+ * requests that wait get connections, as far as they may be opened; without connections and
+ * requests it is forgotten.
+ */
+void pool_check(struct worker *w, struct pool *p);
+void pool_checks_run(struct worker *w);
+void pool_pod_close(struct worker *w, struct pod *p);
+/* After a publish: connections to endpoints that are no longer there are let go. */
+void pool_endpoints_check(struct worker *w);
+/* A connection could not be made: all that wait for one fail. */
+void pool_connect_failed(struct pool *p, enum fail_why why);
+
+/* Opens a connection in the pod's namespace. NULL: *ret_err. */
+struct upstream *upstream_open(struct worker *w, struct pod *pod, const struct weft_sockaddr *to,
+			       uint32_t timeout_ms, int *ret_err);
+void upstream_event(struct upstream *u, uint32_t events);
+/* It takes no new request when it is ms old; 0: no limit. */
+void upstream_life(struct upstream *u, uint32_t ms);
+void upstream_flush(struct upstream *u);
+void upstream_watch(struct upstream *u);
+void upstream_close(struct upstream *u);
+
+/* ---- relays (tcp.c) ---- */
+
+void tcp_start(struct down *d, const struct weft_img_chain *chain);
+void tcp_connected(struct upstream *u);
+void tcp_failed(struct upstream *u);
+/* Either side has something: moves bytes both ways. An upgraded connection has no half: it ends
+ * with either side. */
+void tcp_move(struct down *d);
+/* From an exchange to a tunnel (101). */
+void tunnel_start(struct exchange *x);
+void tcp_close(struct down *d);
