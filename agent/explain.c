@@ -2,43 +2,23 @@
 #include "agent/explain.h"
 
 #include <arpa/inet.h>
-#include <ctype.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "agent/cleanup.h"
-#include "agent/compile/compile.h"
-#include "agent/compile/image_json.h"
 #include "agent/enroll/pod.h"
+#include "agent/explain_parts.h"
 #include "agent/json_out.h"
-#include "agent/proxy/preview.h"
-#include "bpf/engine/engine.h"
 
-/* One explanation on its way. */
-struct explain {
-	const struct weft_explain_query *q;
-	struct weft_diag *diag;
-	struct weft_ctx ctx;
-	struct weft_req *req;
-	json_t *out, *steps;
-};
-
-static json_t *img_text(const struct weft_img_str *s)
+json_t *explain_text(const struct weft_img_str *s)
 {
 	return s->off ? weft_json_bytes(weft_img_at(s->off), s->len) : json_string("");
 }
 
-static void step(struct explain *x, const char *what, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-
-static void step_add(struct explain *x, const char *what, const char *fmt, va_list ap)
-	__attribute__((format(printf, 3, 0)));
-
-static void step_add(struct explain *x, const char *what, const char *fmt, va_list ap)
+void explain_step_add(struct explain *x, const char *what, const char *fmt, va_list ap)
 {
 	_auto_free_ char *text = NULL;
 
@@ -48,80 +28,48 @@ static void step_add(struct explain *x, const char *what, const char *fmt, va_li
 						  weft_json_bytes(text, strlen(text))));
 }
 
-static void step(struct explain *x, const char *what, const char *fmt, ...)
+void explain_step(struct explain *x, const char *what, const char *fmt, ...)
 {
 	va_list ap;
 
 	va_start(ap, fmt);
-	step_add(x, what, fmt, ap);
+	explain_step_add(x, what, fmt, ap);
 	va_end(ap);
 }
 
-static void on_trace(void *ctx, const char *what, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-
-static void on_trace(void *ctx, const char *what, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	step_add(ctx, what, fmt, ap);
-	va_end(ap);
-}
-
-static void set(struct explain *x, const char *key, json_t *value)
+void explain_set(struct explain *x, const char *key, json_t *value)
 {
 	json_object_set_new(x->out, key, value);
 }
 
 /* ---- targets ---- */
 
-static void set_targets(struct explain *x, uint32_t off)
+void explain_set_targets(struct explain *x, uint32_t off)
 {
 	const struct weft_img_targets *t = weft_img_at(off);
 	const struct weft_img_target *target = (const void *)(t + 1);
 	json_t *list;
 
 	if (t->n == 1) {
-		set(x, "cluster", img_text(&target->name));
+		explain_set(x, "cluster", explain_text(&target->name));
 		return;
 	}
 	list = json_array();
 	for (uint32_t i = 0; i < t->n; i++)
 		json_array_append_new(list,
-				      json_pack("{s:o, s:I}", "name", img_text(&target[i].name),
+				      json_pack("{s:o, s:I}", "name", explain_text(&target[i].name),
 						"weight", (json_int_t)target[i].weight));
-	set(x, "weighted_clusters", list);
+	explain_set(x, "weighted_clusters", list);
 }
 
 /* ---- TCP ---- */
 
 /* Why connect() is refused, in the words of the counters. */
-/* What hosts of the cluster have to do decides among them: how. */
-static void balancing_tell(struct explain *x)
-{
-	const struct weft_img_cluster *c =
-		x->req->dec.cluster ? weft_img_at(x->req->dec.cluster) : NULL;
-	const struct weft_img_moving *m = c && c->moving ? weft_img_at(c->moving) : NULL;
-
-	if (c && c->balance_factor)
-		step(x, "balancing", "a host above %u %% of its share of active requests gives way",
-		     c->balance_factor);
-	if (m && m->window_ms)
-		step(x, "balancing", "slow start: hosts of less than %u ms weigh less",
-		     m->window_ms);
-	if (c && c->lb == WEFT_LB_LEAST_REQUEST && m->bias != 1)
-		step(x, "balancing", "unequal weights divided by (active requests + 1)^%g",
-		     m->bias);
-	if (c && c->lb == WEFT_LB_LEAST_REQUEST && c->choice_count == WEFT_CHOICES_ALL)
-		step(x, "balancing", "least active requests of all hosts");
-}
-
 static void set_refused(struct explain *x, enum weft_outcome outcome)
 {
-	set(x, "action", json_string("refused"));
-	set(x, "details", json_string(weft_outcome_name(outcome)));
-	step(x, "class", "connect() is refused: %s", weft_outcome_name(outcome));
+	explain_set(x, "action", json_string("refused"));
+	explain_set(x, "details", json_string(weft_outcome_name(outcome)));
+	explain_step(x, "class", "connect() is refused: %s", weft_outcome_name(outcome));
 }
 
 static void explain_tcp(struct explain *x, uint32_t chain_off)
@@ -131,424 +79,30 @@ static void explain_tcp(struct explain *x, uint32_t chain_off)
 	struct weft_tcp tcp = {0};
 	char text[INET6_ADDRSTRLEN];
 
-	set_targets(x, chain->target);
+	explain_set_targets(x, chain->target);
 	if (t->n > 1) {
 		/* Each of them may be refused or not: what one draw would give says little. */
-		set(x, "action", json_string("tcp"));
-		step(x, "tcp", "to one of %u clusters by weight", t->n);
+		explain_set(x, "action", json_string("tcp"));
+		explain_step(x, "tcp", "to one of %u clusters by weight", t->n);
 		return;
 	}
 	if (weft_tcp_choose(&x->ctx, chain_off, &tcp) < 0) {
-		step(x, "tcp", "state %u is missing", tcp.need);
+		explain_step(x, "tcp", "state %u is missing", tcp.need);
 		return;
 	}
 	if (tcp.outcome != WEFT_OUTCOME_FORWARD) {
 		set_refused(x, (enum weft_outcome)tcp.outcome);
 	} else if (!tcp.endpoint) {
-		set(x, "action", json_string("passthrough"));
-		step(x, "tcp", "to the address the app asked for");
+		explain_set(x, "action", json_string("passthrough"));
+		explain_step(x, "tcp", "to the address the app asked for");
 	} else {
-		set(x, "action", json_string("tcp"));
+		explain_set(x, "action", json_string("tcp"));
 		if (tcp.addr.family)
-			step(x, "tcp", "an endpoint, for instance %s port %u",
-			     weft_addr_text(&tcp.addr.addr, text), tcp.addr.port);
+			explain_step(x, "tcp", "an endpoint, for instance %s port %u",
+				     weft_addr_text(&tcp.addr.addr, text), tcp.addr.port);
 		else
-			step(x, "tcp", "an endpoint whose name is not resolved here");
+			explain_step(x, "tcp", "an endpoint whose name is not resolved here");
 	}
-}
-
-/* ---- HTTP: the head ---- */
-
-static bool is_token(const char *s, size_t len)
-{
-	for (size_t i = 0; i < len; i++) {
-		if (!isalnum((unsigned char)s[i]) && !strchr("!#$%&'*+-.^_`|~", s[i]))
-			return false;
-	}
-	return len > 0;
-}
-
-/* A line break inside an argument would be another header: said, not sent. */
-static int words_check(const struct explain *x)
-{
-	const struct weft_explain_query *q = x->q;
-
-	if (!is_token(q->method, strlen(q->method)))
-		return weft_diag_add(x->diag, -EINVAL, "explain", "method", "not a method");
-	if (q->path[0] == '\0' || q->path[strcspn(q->path, " \r\n")])
-		return weft_diag_add(x->diag, -EINVAL, "explain", "path",
-				     "empty, or with a blank in it");
-	if (q->host && q->host[strcspn(q->host, "\r\n")])
-		return weft_diag_add(x->diag, -EINVAL, "explain", "host",
-				     "with a line break in it");
-	for (size_t i = 0; q->headers && q->headers[i]; i++) {
-		const char *colon = strchr(q->headers[i], ':');
-
-		if (!colon || !is_token(q->headers[i], (size_t)(colon - q->headers[i])) ||
-		    colon[strcspn(colon, "\r\n")])
-			return weft_diag_add(x->diag, -EINVAL, "explain", "header",
-					     "%s is not \"name: value\"", q->headers[i]);
-	}
-	return 0;
-}
-
-static char *head_new(const struct weft_explain_query *q, const char *host, size_t *ret_len)
-{
-	char *head = NULL;
-	size_t len = 0;
-	FILE *f = open_memstream(&head, &len);
-
-	if (!f)
-		return NULL;
-	fprintf(f, "%s %s HTTP/1.1\r\nhost: %s\r\n", q->method, q->path, host);
-	for (size_t i = 0; q->headers && q->headers[i]; i++)
-		fprintf(f, "%s\r\n", q->headers[i]);
-	fputs("\r\n", f);
-	if (fclose(f) != 0) {
-		free(head);
-		return NULL;
-	}
-	*ret_len = len;
-	return head;
-}
-
-/* ---- HTTP: the answer ---- */
-
-struct refusal {
-	int parse;
-	int status;
-	const char *details; /* NULL: the parser's */
-	bool of_manager;
-};
-
-/* Heads that never reach a route (xds-envoy.md 3.1, 3.17). */
-static const struct refusal refusals[] = {
-	{WEFT_PARSE_TOO_LONG, 431, "http1.headers_too_large", false},
-	{WEFT_PARSE_TOO_MANY, 431, "http1.too_many_headers", false},
-	{WEFT_PARSE_BAD, 400, NULL, false},
-	{WEFT_PARSE_BAD_CODING, 501, NULL, false},
-	{WEFT_PARSE_BAD_VERSION, 400, NULL, false},
-	{WEFT_PARSE_VERSION, 426, "low_version", false},
-	{WEFT_PARSE_BAD_HOST, 400, "http.invalid_authority", false},
-	{WEFT_PARSE_NO_HOST, 400, "missing_host_header", true},
-	{WEFT_PARSE_NO_PATH, 404, NULL, true},
-	{WEFT_PARSE_BAD_PATH, 400, "path_normalization_failed", true},
-	{WEFT_PARSE_NO_TYPE, 400, "query_missing_content_type", true},
-	{WEFT_PARSE_BAD_UDP, 404, "invalid_path", true},
-};
-
-static void explain_refusal(struct explain *x, int parse)
-{
-	for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
-		const struct refusal *r = &refusals[i];
-		const char *details = r->details ? r->details : x->req->details;
-
-		if (r->parse != parse)
-			continue;
-		set(x, "action", json_string("local_reply"));
-		/* replies of the connection manager's own are worded for gRPC; the parser's have no words to go by */
-		set(x, "status", json_integer(x->req->flags & WEFT_REQ_GRPC && r->of_manager ? 200 : r->status));
-		set(x, "details", json_string(details ? details : "http1.codec_error"));
-		step(x, "parse", "the head is refused: %d", r->status);
-		return;
-	}
-	step(x, "parse", "unexpected result %d", parse);
-}
-
-/* Header lines and body of a complete reply. */
-static void set_reply_text(struct explain *x, const char *text, size_t len)
-{
-	const char *end = memmem(text, len, "\r\n\r\n", 4), *line, *next;
-	json_t *headers = json_array();
-
-	if (!end)
-		end = text + len;
-	line = memmem(text, (size_t)(end - text), "\r\n", 2);
-	for (; line && line < end; line = next) {
-		const char *colon;
-
-		line += 2;
-		next = memmem(line, (size_t)(end + 2 - line), "\r\n", 2);
-		if (!next)
-			next = end;
-		colon = memchr(line, ':', (size_t)(next - line));
-		if (!colon)
-			continue;
-		if (colon - line == 8 && strncasecmp(line, "location", 8) == 0)
-			set(x, "location", weft_json_bytes(colon + 2, (size_t)(next - colon - 2)));
-		/* The date differs from call to call and says nothing here. */
-		if (colon - line == 4 && strncasecmp(line, "date", 4) == 0)
-			continue;
-		json_array_append_new(
-			headers, json_pack("[o, o]", weft_json_bytes(line, (size_t)(colon - line)),
-					   weft_json_bytes(colon + 2, (size_t)(next - colon - 2))));
-	}
-	set(x, "headers", headers);
-	end = end + 4 <= text + len ? end + 4 : text + len;
-	set(x, "body", weft_json_bytes(end, (size_t)(text + len - end)));
-}
-
-static void set_reply(struct explain *x)
-{
-	const struct weft_img_reply *reply = weft_img_at(x->req->dec.reply);
-	_auto_free_ char *text = NULL;
-	size_t len = 0;
-
-	if (x->req->dec.reply)
-		set(x, "details", img_text(&reply->details));
-	else if (x->req->dec.outcome == WEFT_OUTCOME_CORS)
-		set(x, "details", json_string("cors_response"));
-	else if (x->req->dec.outcome == WEFT_OUTCOME_BAD_REQUEST)
-		set(x, "details", json_string("request_headers_failed_strict_check"));
-	else /* worded by a header */
-		set(x, "details", json_string("fault_filter_abort"));
-	if (weft_proxy_preview(x->req, &x->ctx, &text, &len) < 0) {
-		set(x, "status",
-		    json_integer(x->req->dec.reply ? reply->status : x->req->dec.fault_status));
-		return;
-	}
-	/* a gRPC client gets 200 whatever it is (xds-envoy.md 3.5) */
-	set(x, "status", json_integer(strtol(text + strlen("HTTP/1.1 "), NULL, 10)));
-	set_reply_text(x, text, len);
-}
-
-/* Without an agent no name has an address; whether it will have one is not known here. */
-static void unresolved_tell(struct explain *x)
-{
-	const struct weft_decision *d = &x->req->dec;
-	const struct weft_img_endpoints *e = d->endpoints ? weft_img_at(d->endpoints) : NULL;
-	const struct weft_img_endpoint *v = e && e->n ? weft_img_at(e->endpoint) : NULL;
-
-	for (uint32_t i = 0; e && i < e->n; i++) {
-		if (!v[i].addr.family)
-			step(x, "cluster", "unresolved: %.*s", (int)v[i].hostname.len,
-			     (const char *)weft_img_at(v[i].hostname.off));
-	}
-}
-
-/* The head as the endpoint would get it; one of the endpoint's own host excepted, which is not
- * chosen here. */
-static void set_upstream(struct explain *x)
-{
-	_auto_free_ char *text = NULL;
-	json_t *headers = json_array(), *request;
-	char *line, *save = NULL, *path, *end;
-	size_t len = 0;
-
-	if (weft_proxy_preview(x->req, &x->ctx, &text, &len) < 0) {
-		json_decref(headers);
-		return;
-	}
-	line = strtok_r(text, "\r\n", &save);
-	path = line ? strchr(line, ' ') : NULL;
-	end = path ? strchr(path + 1, ' ') : NULL;
-	if (!end) {
-		json_decref(headers);
-		return;
-	}
-	*path = *end = '\0';
-	request = json_pack("{s:o, s:o}", "method", weft_json_bytes(line, strlen(line)), "path",
-			    weft_json_bytes(path + 1, strlen(path + 1)));
-	while ((line = strtok_r(NULL, "\r\n", &save))) {
-		char *colon = strchr(line, ':');
-
-		if (colon)
-			json_array_append_new(
-				headers,
-				json_pack("[o, o]", weft_json_bytes(line, (size_t)(colon - line)),
-					  weft_json_bytes(colon + 2, strlen(colon + 2))));
-	}
-	json_object_set_new(request, "headers", headers);
-	set(x, "upstream_request", request);
-}
-
-/* cluster_header, use_hash_policy: which one the request named, or its hash chose. */
-static void set_cluster(struct explain *x)
-{
-	const struct weft_decision *d = &x->req->dec;
-	const struct weft_img_forward *f = weft_img_at(d->forward);
-	const struct weft_img_target *t = d->target ? weft_img_at(d->target) : NULL;
-	const struct weft_img_cluster *c = d->cluster ? weft_img_at(d->cluster) : NULL;
-
-	if (t && t->slot && t->slot != WEFT_SLOT_HASHED && c)
-		set(x, "cluster", img_text(&c->name));
-	else if (f->flags & WEFT_FORWARD_BY_HASH && d->hashed)
-		set(x, "cluster", img_text(&t->name));
-}
-
-static void set_where(struct explain *x)
-{
-	const struct weft_decision *d = &x->req->dec;
-
-	if (d->vhost) {
-		const struct weft_img_vhost *v = weft_img_at(d->vhost);
-
-		set(x, "virtual_host", img_text(&v->name));
-	}
-	if (d->route) {
-		const struct weft_img_route *r = weft_img_at(d->route);
-
-		if (r->index == WEFT_NO_ROUTE)
-			set(x, "require_tls", json_true());
-		else
-			set(x, "route",
-			    json_pack("{s:I, s:o}", "index", (json_int_t)r->index, "name",
-				      img_text(&r->name)));
-	}
-	if (d->forward) {
-		const struct weft_img_forward *f = weft_img_at(d->forward);
-
-		const struct weft_img_target *t = d->target ? weft_img_at(d->target) : NULL;
-
-		set_targets(x, f->targets);
-		set_cluster(x);
-		if (t && t->response.changes)
-			set(x, "response_header_changes", weft_changes_json(t->response.changes));
-		set(x, "timeout_ms", json_integer(f->timeout_ms));
-		if (f->n_mirror)
-			set(x, "mirrors", weft_image_mirrors(f));
-	}
-}
-
-/* What limits that are not enforced add to the request on its way. */
-static void set_request_headers(struct explain *x)
-{
-	const struct weft_decision *d = &x->req->dec;
-	json_t *list = json_array();
-
-	for (uint32_t i = 0; i < d->n_add; i++) {
-		const struct weft_img_headers *headers = weft_img_at(d->add[i]);
-		const struct weft_img_header *h = (const void *)(headers + 1);
-
-		for (uint32_t k = 0; k < headers->n; k++)
-			json_array_append_new(list, json_pack("[o, o]", img_text(&h[k].name),
-							      img_text(&h[k].value)));
-	}
-	set(x, "request_headers", list);
-}
-
-/* What the client gets of a response that several faults hold back. */
-static uint32_t slowest(const struct weft_decision *d)
-{
-	uint32_t kbps = d->rate[0].kbps;
-
-	for (uint32_t i = 1; i < d->n_rate; i++)
-		kbps = d->rate[i].kbps < kbps ? d->rate[i].kbps : kbps;
-	return kbps;
-}
-
-static void explain_decision(struct explain *x)
-{
-	const struct weft_decision *d = &x->req->dec;
-
-	set_where(x);
-	set_request_headers(x);
-	set(x, "outcome", json_string(weft_outcome_name((enum weft_outcome)d->outcome)));
-	if (d->delay_ms)
-		set(x, "delay_ms", json_integer(d->delay_ms));
-	if (d->n_rate)
-		set(x, "response_kbps", json_integer(slowest(d)));
-	switch (d->outcome) {
-	case WEFT_OUTCOME_FORWARD:
-		set(x, "action", json_string("forward"));
-		/* What Envoy logs for an answer that came from an endpoint. */
-		set(x, "details", json_string("via_upstream"));
-		unresolved_tell(x);
-		balancing_tell(x);
-		set_upstream(x);
-		return;
-	case WEFT_OUTCOME_REDIRECT:
-		set(x, "action", json_string("redirect"));
-		break;
-	case WEFT_OUTCOME_DIRECT_RESPONSE:
-		set(x, "action", json_string("direct_response"));
-		break;
-	case WEFT_OUTCOME_UPGRADE_FAILED:
-		set(x, "status", json_integer(403));
-		/* fall through */
-	default:
-		set(x, "action", json_string("local_reply"));
-		break;
-	}
-	if (d->reply || d->outcome == WEFT_OUTCOME_FAULT || d->outcome == WEFT_OUTCOME_CORS ||
-	    d->outcome == WEFT_OUTCOME_BAD_REQUEST)
-		set_reply(x);
-}
-
-/* Escaped slashes: the client is sent to the path without them. */
-#define EXPLAIN_ELSEWHERE 1000 /* no enum weft_parse */
-
-static void explain_elsewhere(struct explain *x)
-{
-	const struct weft_span *path = &x->req->value[WEFT_VALUE_PATH];
-
-	set(x, "action", json_string("redirect"));
-	set(x, "status", json_integer(307));
-	set(x, "details", json_string("path_normalization_failed"));
-	set(x, "location", weft_json_bytes((const char *)x->req->head + path->off, path->len));
-	step(x, "path", "escaped slashes: the client is sent to the path without");
-}
-
-/*
- * What the agent does between parser and routes: the path's normal form, and the headers that Envoy
- * has set by then (xds-envoy.md 3.17). room: bytes behind the head that live as long as the
- * request, and WEFT_PREPARE_ROOM behind them.
- */
-static int prepare(struct weft_req *req, const struct weft_ctx *ctx, unsigned char *room, __u32 size)
-{
-	int r = weft_req_form_path(req, room, size);
-
-	if (r == 1 && !(req->flags & WEFT_REQ_GRPC))
-		return EXPLAIN_ELSEWHERE;
-	if (r)
-		return WEFT_PARSE_BAD_PATH;
-	weft_req_prepare(req, ctx, "00000000-0000-4000-8000-000000000000", room + size, WEFT_PREPARE_ROOM);
-	return WEFT_PARSE_OK;
-}
-
-static int explain_http(struct explain *x, uint32_t chain, uint32_t listener)
-{
-	const struct weft_img_listener *l = weft_img_at(listener);
-	_auto_free_ char *host = strndup(weft_img_at(l->name.off), l->name.len), *head = NULL;
-	_auto_free_ unsigned char *bytes = NULL;
-	struct weft_req *req = x->req;
-	size_t len, room;
-	int r = words_check(x);
-
-	if (r < 0)
-		return r;
-	head = host ? head_new(x->q, x->q->host ? x->q->host : host, &len) : NULL;
-	if (!head)
-		return -ENOMEM;
-	r = weft_req_begin(req, &x->ctx, chain);
-	if (r < 0)
-		return weft_diag_add(x->diag, r, "explain", "listener", "the chain has no routes");
-	/* Normalising a path can make every byte three. */
-	room = (len > req->max_head ? len : req->max_head) + 512;
-	bytes = calloc(1, room * 4 + WEFT_PREPARE_ROOM);
-	if (!bytes)
-		return -ENOMEM;
-	memcpy(bytes, head, len);
-	req->head = bytes;
-	req->len = (__u32)len;
-	req->trace = on_trace;
-	req->trace_ctx = x;
-	r = weft_http1_parse(req);
-	if (r == WEFT_PARSE_OK)
-		r = prepare(req, &x->ctx, bytes + room, (__u32)(room * 3 - 512));
-	if (r == EXPLAIN_ELSEWHERE) {
-		explain_elsewhere(x);
-	} else if (r != WEFT_PARSE_OK) {
-		explain_refusal(x, r);
-	} else if (weft_decide(req, &x->ctx) < 0) {
-		r = weft_diag_add(x->diag, -EIO, "explain", "", "no decision: state is missing");
-		req->head = NULL;
-		return r;
-	} else {
-		explain_decision(x);
-	}
-	req->head = NULL;
-	return 0;
 }
 
 /* ---- the connection ---- */
@@ -564,11 +118,12 @@ static void other_protocols(struct explain *x, uint32_t chosen)
 		const struct weft_img_chain *chain = off ? weft_img_at(off) : NULL;
 
 		if (!chain)
-			step(x, "chain", "%s bytes: none, closed", names[p]);
+			explain_step(x, "chain", "%s bytes: none, closed", names[p]);
 		else if (off != chosen)
-			step(x, "chain", "%s bytes: chain \"%.*s\" (%s)", names[p],
-			     (int)chain->name.len, (const char *)weft_img_at(chain->name.off),
-			     chain->kind == WEFT_CHAIN_TCP ? "tcp" : "http");
+			explain_step(x, "chain", "%s bytes: chain \"%.*s\" (%s)", names[p],
+				     (int)chain->name.len,
+				     (const char *)weft_img_at(chain->name.off),
+				     chain->kind == WEFT_CHAIN_TCP ? "tcp" : "http");
 	}
 }
 
@@ -580,12 +135,13 @@ static int explain_connection(struct explain *x)
 	enum weft_class class_id;
 	uint32_t chain_off = 0;
 
-	set(x, "listener", img_text(&l->name));
-	step(x, "listener", "%.*s", (int)l->name.len, (const char *)weft_img_at(l->name.off));
+	explain_set(x, "listener", explain_text(&l->name));
+	explain_step(x, "listener", "%.*s", (int)l->name.len,
+		     (const char *)weft_img_at(l->name.off));
 	class_id = weft_class_find(&x->ctx, &chain_off);
-	set(x, "class", json_string(weft_class_name(class_id)));
+	explain_set(x, "class", json_string(weft_class_name(class_id)));
 	if (class_id == WEFT_CLASS_BYPASS) {
-		set(x, "action", json_string("passthrough"));
+		explain_set(x, "action", json_string("passthrough"));
 		return 0;
 	}
 	if (class_id != WEFT_CLASS_L4 && class_id != WEFT_CLASS_REFUSED)
@@ -597,7 +153,7 @@ static int explain_connection(struct explain *x)
 		return 0;
 	}
 	chain = weft_img_at(chain_off);
-	set(x, "chain", img_text(&chain->name));
+	explain_set(x, "chain", explain_text(&chain->name));
 	if (l->flags & (WEFT_LISTENER_INSPECT_HTTP | WEFT_LISTENER_INSPECT_TLS))
 		other_protocols(x, chain_off);
 	if (chain->kind == WEFT_CHAIN_TCP) {
@@ -631,9 +187,9 @@ static int explain_find(struct explain *x)
 	x->ctx.dst = ref.dst;
 	x->ctx.listener = ref.off;
 	if (ref.off == 0 && weft_listener_find(&x->ctx) < 0) {
-		set(x, "action", json_string("passthrough"));
-		set(x, "class", json_string(weft_class_name(WEFT_CLASS_BYPASS)));
-		step(x, "listener", "none has this address: the connection is left alone");
+		explain_set(x, "action", json_string("passthrough"));
+		explain_set(x, "class", json_string(weft_class_name(WEFT_CLASS_BYPASS)));
+		explain_step(x, "listener", "none has this address: the connection is left alone");
 		return 0;
 	}
 	return explain_connection(x);
@@ -655,7 +211,7 @@ int weft_explain(const struct weft_explain_query *q, struct weft_diag *diag, jso
 		json_decref(x.steps);
 		return r;
 	}
-	set(&x, "steps", x.steps);
+	explain_set(&x, "steps", x.steps);
 	*ret = x.out;
 	return 0;
 }
