@@ -269,17 +269,6 @@ struct part {
 	uint32_t weight;  /* of these proportions */
 };
 
-static uint64_t gcd(uint64_t a, uint64_t b)
-{
-	while (b) {
-		uint64_t t = a % b;
-
-		a = b;
-		b = t;
-	}
-	return a;
-}
-
 /* Proportions that 32 bits do not hold exactly: the largest weight becomes 2^31. */
 static void weights_round(struct part *p, uint32_t n)
 {
@@ -300,18 +289,19 @@ static void weights_whole(struct part *p, uint32_t n)
 	uint64_t common = 1, all = 0;
 
 	for (uint32_t i = 0; i < n; i++) {
-		uint64_t g = gcd(p[i].num, p[i].den);
+		uint64_t g = weft_gcd(p[i].num, p[i].den);
 
 		p[i].num /= g;
 		p[i].den /= g;
-		common = common > UINT32_MAX ? common : common / gcd(common, p[i].den) * p[i].den;
+		common = common > UINT32_MAX ? common
+					     : common / weft_gcd(common, p[i].den) * p[i].den;
 	}
 	for (uint32_t i = 0; i < n; i++) {
 		if (common > UINT32_MAX || p[i].num > UINT64_MAX / (common / p[i].den)) {
 			weights_round(p, n);
 			return;
 		}
-		all = gcd(all, p[i].num * (common / p[i].den));
+		all = weft_gcd(all, p[i].num * (common / p[i].den));
 	}
 	for (uint32_t i = 0; i < n; i++) {
 		uint64_t w = p[i].num * (common / p[i].den) / all;

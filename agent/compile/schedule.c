@@ -7,6 +7,7 @@
 
 #include "bpf/abi/image.h"
 #include "bpf/abi/limits.h"
+#include "bpf/engine/heap.h"
 
 /* A host in the queue: its k-th turn is due at k / weight. */
 struct turn {
@@ -23,26 +24,9 @@ static bool before(const struct turn *a, const struct turn *b)
 	return x != y ? x < y : a->order < b->order;
 }
 
-static void sift_down(struct turn *heap, size_t n, size_t i)
-{
-	for (;;) {
-		size_t least = i, l = 2 * i + 1, r = l + 1;
-		struct turn t;
+WEFT_HEAP_SINK(sift_down, struct turn, before)
 
-		if (l < n && before(&heap[l], &heap[least]))
-			least = l;
-		if (r < n && before(&heap[r], &heap[least]))
-			least = r;
-		if (least == i)
-			return;
-		t = heap[i];
-		heap[i] = heap[least];
-		heap[least] = t;
-		i = least;
-	}
-}
-
-static uint64_t gcd(uint64_t a, uint64_t b)
+uint64_t weft_gcd(uint64_t a, uint64_t b)
 {
 	while (b) {
 		uint64_t t = a % b;
@@ -59,7 +43,7 @@ static uint32_t reduce(struct turn *heap, size_t n)
 	uint64_t g = 0, sum = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		g = gcd(g, heap[i].weight);
+		g = weft_gcd(g, heap[i].weight);
 		sum += heap[i].weight;
 	}
 	for (size_t i = 0; i < n; i++)
@@ -83,12 +67,12 @@ static uint16_t *order_make(struct turn *heap, size_t n, uint32_t period)
 	if (!out)
 		return NULL;
 	for (size_t i = n; i-- > 0;)
-		sift_down(heap, n, i);
+		sift_down(heap, (uint32_t)n, (uint32_t)i);
 	for (uint32_t i = 0; i < period; i++) {
 		out[i] = (uint16_t)heap[0].host;
 		heap[0].k++;
 		heap[0].order = order++;
-		sift_down(heap, n, 0);
+		sift_down(heap, (uint32_t)n, 0);
 	}
 	return out;
 }

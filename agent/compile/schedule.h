@@ -27,3 +27,6 @@ struct weft_schedule {
  */
 int weft_schedule_make(const uint32_t *weight, size_t n, struct weft_schedule *ret);
 void weft_schedule_free(struct weft_schedule *s);
+
+/* Greatest common divisor; of 0 and a: a. */
+uint64_t weft_gcd(uint64_t a, uint64_t b);

@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <sys/queue.h>
 
+#include "bpf/engine/heap.h"
+
 /* Sets of hosts that have a schedule at the same time, of all pods; the one that was unused longest
  * begins anew. */
 #define WEFT_TURNS_MAX 4096u
@@ -249,24 +251,7 @@ static bool weft_turn_before(const struct weft_turn *a, const struct weft_turn *
 	return a->due < b->due || (a->due == b->due && a->order < b->order);
 }
 
-static void weft_turn_sink(struct weft_turn *heap, __u32 n, __u32 i)
-{
-	for (;;) {
-		__u32 least = i, l = 2 * i + 1, r = l + 1;
-		struct weft_turn t;
-
-		if (l < n && weft_turn_before(&heap[l], &heap[least]))
-			least = l;
-		if (r < n && weft_turn_before(&heap[r], &heap[least]))
-			least = r;
-		if (least == i)
-			return;
-		t = heap[i];
-		heap[i] = heap[least];
-		heap[least] = t;
-		i = least;
-	}
-}
+WEFT_HEAP_SINK(weft_turn_sink, struct weft_turn, weft_turn_before)
 
 /* The host that is due; its next turn comes by its weight of now. */
 static __u32 weft_turn_next(const struct weft_ctx *ctx, const struct weft_img_moving *m,
