@@ -9,24 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Up to size bytes, as many as there are. */
-static ssize_t read_all(int fd, char *text, size_t size)
-{
-	size_t len = 0;
-
-	while (len < size) {
-		ssize_t n = read(fd, text + len, size - len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		len += (size_t)n;
-	}
-	return (ssize_t)len;
-}
+#include "xds/read.h"
 
 static int check(const char *path, const char *text, ssize_t len, size_t max,
 		 struct weft_diag *diag)
@@ -66,7 +49,7 @@ int weft_credential_read(const char *path, size_t max, struct weft_diag *diag, c
 		return -ENOMEM;
 	}
 	/* One more than may be, so that too much is seen as such. */
-	len = read_all(fd, text, max + 1);
+	len = weft_fd_read(fd, text, max + 1);
 	close(fd);
 	err = check(path, text, len, max, diag);
 	if (err) {

@@ -14,6 +14,7 @@
 
 #include "xds/cleanup.h"
 #include "xds/file_internal.h"
+#include "xds/read.h"
 #include "xds/yaml.h"
 
 /* Of one file: a mesh of 10,000 services has some 20 MiB; the tree in memory is ten times the text. */
@@ -22,27 +23,19 @@
 static int read_fd(int fd, size_t size, char **ret, size_t *ret_len)
 {
 	_xds_free_ char *buf = malloc(size + 1);
-	size_t n = 0;
+	ssize_t n;
 
 	if (!buf)
 		return -ENOMEM;
 	/* One byte more than there was: a file that grows meanwhile is seen to. */
-	while (n <= size) {
-		ssize_t got = read(fd, buf + n, size + 1 - n);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return -errno;
-		if (!got)
-			break;
-		n += (size_t)got;
-	}
-	if (n > size)
+	n = weft_fd_read(fd, buf, size + 1);
+	if (n < 0)
+		return (int)n;
+	if ((size_t)n > size)
 		return -EAGAIN;
 	buf[n] = '\0';
 	*ret = WEFT_XDS_TAKE(buf);
-	*ret_len = n;
+	*ret_len = (size_t)n;
 	return 0;
 }
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "xds/cleanup.h"
+#include "xds/read.h"
 #include "xds/saved.h"
 
 static int failed(struct weft_diag *diag, const char *path, const char *what, int err)
@@ -97,25 +98,6 @@ static int file_check(const char *path, const struct stat *st, struct weft_diag 
 	return 0;
 }
 
-/* Exactly len bytes, fewer when the file has become shorter. */
-static ssize_t read_all(int fd, uint8_t *data, size_t len)
-{
-	size_t have = 0;
-
-	while (have < len) {
-		ssize_t n = read(fd, data + have, len - have);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		have += (size_t)n;
-	}
-	return (ssize_t)have;
-}
-
 int weft_saved_read(const char *path, const char *identity, struct weft_diag *diag,
 		    int64_t *ret_saved_ms, struct weft_snapshot **ret)
 {
@@ -129,7 +111,7 @@ int weft_saved_read(const char *path, const char *identity, struct weft_diag *di
 	err = fstat(fd, &st) < 0 ? -errno : file_check(path, &st, diag);
 	if (!err) {
 		data = malloc((size_t)st.st_size + 1);
-		len = data ? read_all(fd, data, (size_t)st.st_size) : -ENOMEM;
+		len = data ? weft_fd_read(fd, data, (size_t)st.st_size) : -ENOMEM;
 		err = len < 0 ? failed(diag, path, "read", (int)len) : 0;
 	}
 	close(fd);
