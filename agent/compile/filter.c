@@ -23,6 +23,34 @@ uint32_t weft_filter_key(const char *name)
 	return key ? key : 1;
 }
 
+bool weft_filter_config_open(struct weft_build *b, const Google__Protobuf__Any *any,
+			     const char *field, char field_config[WEFT_FIELD_MAX],
+			     struct weft_filter_config *ret)
+{
+	*ret = (struct weft_filter_config){0};
+	if (!any) {
+		weft_build_fail(b, field, "unsupported: filter without typed_config");
+		return false;
+	}
+	weft_field(field_config, field, "typed_config");
+	ret->type = weft_any_type(any);
+	if (ret->type && weft_any_harmless(ret->type)) {
+		weft_build_note(b, field_config, "filter without effect");
+		weft_filter_config_clear(ret);
+		return false;
+	}
+	ret->err = weft_any_unpack(any, b->resource, field_config, b->diag, &ret->msg);
+	return true;
+}
+
+void weft_filter_config_clear(struct weft_filter_config *c)
+{
+	if (c->msg)
+		protobuf_c_message_free_unpacked(c->msg, NULL);
+	free(c->type);
+	*c = (struct weft_filter_config){0};
+}
+
 uint32_t weft_build_filter(struct weft_build *b, enum weft_filter_kind kind,
 			   const ProtobufCMessage *msg, const char *field)
 {

@@ -9,6 +9,22 @@
 /* What an override entry is keyed by: the filter's name. */
 uint32_t weft_filter_key(const char *name);
 
+/* A filter's typed_config, HTTP or network. */
+struct weft_filter_config {
+	char *type;
+	ProtobufCMessage *msg;
+	int err; /* of weft_any_unpack(), which has told the cause: -ENOENT, an unknown type,
+		    excepted */
+};
+/*
+ * any: NULL, none. False: there is nothing to compile; told, as a note when the filter has no
+ * effect. Else *ret is for weft_filter_config_clear(), and field_config names it in diagnostics.
+ */
+bool weft_filter_config_open(struct weft_build *b, const Google__Protobuf__Any *any,
+			     const char *field, char field_config[WEFT_FIELD_MAX],
+			     struct weft_filter_config *ret);
+void weft_filter_config_clear(struct weft_filter_config *c);
+
 /* The configuration of a filter of this kind from its message; 0: it does nothing. */
 uint32_t weft_build_filter(struct weft_build *b, enum weft_filter_kind kind,
 			   const ProtobufCMessage *msg, const char *field);

@@ -239,49 +239,39 @@ static bool of_envoy(const char *type)
 static void filter_build(struct weft_build *b, const http_filter *f, const char *field,
 			 struct weft_img_filter *list, struct weft_img_hcm *ret)
 {
+	bool has =
+		f->config_type_case ==
+		ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_FILTER__CONFIG_TYPE_TYPED_CONFIG;
+	struct weft_filter_config c;
 	char at[WEFT_FIELD_MAX];
-	ProtobufCMessage *msg = NULL;
-	char *type;
-	int r;
+	const char *type;
 
-	if (f->config_type_case !=
-	    ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_FILTER__CONFIG_TYPE_TYPED_CONFIG) {
-		weft_build_fail(b, field, "unsupported: filter without typed_config");
+	if (!weft_filter_config_open(b, has ? f->typed_config : NULL, field, at, &c))
 		return;
-	}
-	weft_field(at, field, "typed_config");
-	type = weft_any_type(f->typed_config);
-	if (type && weft_any_harmless(type)) {
-		weft_build_note(b, at, "filter without effect");
-		free(type);
-		return;
-	}
-	r = weft_any_unpack(f->typed_config, b->resource, at, b->diag, &msg);
-	if ((!r || r == -ENOENT) && f->is_optional && type && !of_envoy(type))
+	type = c.type;
+	if ((!c.err || c.err == -ENOENT) && f->is_optional && type && !of_envoy(type))
 		weft_build_note(b, at, "unknown filter, optional");
-	else if (r == -ENOENT)
+	else if (c.err == -ENOENT)
 		weft_build_fail(b, at, "unknown filter type %s", type ? type : "");
-	else if (r)
-		b->err = b->err ? b->err : r;
+	else if (c.err)
+		b->err = b->err ? b->err : c.err;
 	else if (!strcmp(type, FILTERS "router.v3.Router"))
-		router_fill(b, msg, at, ret);
+		router_fill(b, c.msg, at, ret);
 	else if (!strcmp(type, FILTERS "local_ratelimit.v3.LocalRateLimit"))
-		filter_add(b, f, WEFT_FILTER_LOCAL_RATE_LIMIT, msg, at, list, ret);
+		filter_add(b, f, WEFT_FILTER_LOCAL_RATE_LIMIT, c.msg, at, list, ret);
 	else if (!strcmp(type, FILTERS "rbac.v3.RBAC"))
-		filter_add(b, f, WEFT_FILTER_RBAC, msg, at, list, ret);
+		filter_add(b, f, WEFT_FILTER_RBAC, c.msg, at, list, ret);
 	else if (!strcmp(type, FILTERS "fault.v3.HTTPFault"))
-		filter_add(b, f, WEFT_FILTER_FAULT, msg, at, list, ret);
+		filter_add(b, f, WEFT_FILTER_FAULT, c.msg, at, list, ret);
 	else if (!strcmp(type, FILTERS "cors.v3.Cors"))
-		filter_add(b, f, WEFT_FILTER_CORS, msg, at, list, ret);
+		filter_add(b, f, WEFT_FILTER_CORS, c.msg, at, list, ret);
 	else if (filter_idle(b, type, at))
 		;	      /* noted */
 	else if (f->disabled) /* only an override could enable it, and that is refused */
 		weft_build_note(b, at, "disabled");
 	else
 		weft_build_fail(b, at, "unsupported: %s", type);
-	if (msg)
-		protobuf_c_message_free_unpacked(msg, NULL);
-	free(type);
+	weft_filter_config_clear(&c);
 }
 
 static void filters_fill(struct weft_build *b, const manager *m, const char *field,

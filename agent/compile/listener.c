@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/compile/filter.h"
 #include "agent/compile/limit.h"
 #include "agent/compile/parts.h"
 #include "agent/compile/subset.h"
@@ -138,41 +139,31 @@ static void rbac_add(struct weft_build *b, const ProtobufCMessage *msg, const ch
 static void network_filter(struct weft_build *b, const Envoy__Config__Listener__V3__Filter *f,
 			   const char *field, struct weft_img_chain *ret)
 {
+	bool has = f->config_type_case ==
+		   ENVOY__CONFIG__LISTENER__V3__FILTER__CONFIG_TYPE_TYPED_CONFIG;
+	struct weft_filter_config c;
 	char at[WEFT_FIELD_MAX];
-	ProtobufCMessage *msg = NULL;
-	char *type;
-	int r;
+	const char *type;
 
-	if (f->config_type_case != ENVOY__CONFIG__LISTENER__V3__FILTER__CONFIG_TYPE_TYPED_CONFIG) {
-		weft_build_fail(b, field, "unsupported: filter without typed_config");
+	if (!weft_filter_config_open(b, has ? f->typed_config : NULL, field, at, &c))
 		return;
-	}
-	weft_field(at, field, "typed_config");
-	type = weft_any_type(f->typed_config);
-	if (type && weft_any_harmless(type)) {
-		weft_build_note(b, at, "filter without effect");
-		free(type);
-		return;
-	}
-	r = weft_any_unpack(f->typed_config, b->resource, at, b->diag, &msg);
-	if (r == -ENOENT)
+	type = c.type;
+	if (c.err == -ENOENT)
 		weft_build_fail(b, at, "unknown filter type %s", type ? type : "");
-	else if (r)
-		b->err = b->err ? b->err : r;
+	else if (c.err)
+		b->err = b->err ? b->err : c.err;
 	else if (!strcmp(type, NETWORK "tcp_proxy.v3.TcpProxy"))
-		tcp_proxy_fill(b, (const void *)msg, at, ret);
+		tcp_proxy_fill(b, (const void *)c.msg, at, ret);
 	else if (!strcmp(type, NETWORK "local_ratelimit.v3.LocalRateLimit"))
-		conn_limit_add(b, msg, at, ret);
+		conn_limit_add(b, c.msg, at, ret);
 	else if (!strcmp(type, NETWORK "rbac.v3.RBAC"))
-		rbac_add(b, msg, at, ret);
+		rbac_add(b, c.msg, at, ret);
 	else if (!strcmp(type, NETWORK "http_connection_manager.v3.HttpConnectionManager")) {
 		ret->kind = WEFT_CHAIN_HTTP;
-		ret->target = weft_build_hcm(b, (const void *)msg, at);
+		ret->target = weft_build_hcm(b, (const void *)c.msg, at);
 	} else
 		weft_build_fail(b, at, "unsupported: %s", type);
-	if (msg)
-		protobuf_c_message_free_unpacked(msg, NULL);
-	free(type);
+	weft_filter_config_clear(&c);
 }
 
 /* Only clear text: TLS termination is not there. */
