@@ -224,6 +224,19 @@ static inline void conf_request(struct conf *c, struct conf_req *q, const char *
 	assert_int_equal(r, 0);
 }
 
+/* Opens c with the configuration, and decides GET / of host h at 10.0.0.1:80. Caller frees. */
+static inline struct conf_req *conf_open_asked(struct conf *c, const char *yaml)
+{
+	struct conf_req *q = calloc(1, sizeof(*q));
+
+	assert_non_null(q);
+	conf_open(c);
+	conf_ok(c, yaml);
+	conf_connect(q, "10.0.0.1", 80);
+	conf_request(c, q, "GET", "h", "/", "");
+	return q;
+}
+
 /* The index of the route that is taken at 10.0.0.1:80, -1: none. */
 static inline int conf_route(struct conf *c, const char *method, const char *host, const char *path,
 			     const char *headers)

@@ -10,19 +10,14 @@
 /* Levels of the request's or the response's changes, as letters: Cluster, Route, Vhost, Table. */
 static void order_is(const char *yaml, bool response, const char *want)
 {
-	struct conf_req *q = calloc(1, sizeof(*q));
 	const struct weft_img_target *t;
 	const struct weft_img_changes *list;
 	const struct weft_img_change *change;
 	char got[8] = "";
 	uint32_t off;
 	struct conf c;
+	struct conf_req *q = conf_open_asked(&c, yaml);
 
-	assert_non_null(q);
-	conf_open(&c);
-	conf_ok(&c, yaml);
-	conf_connect(q, "10.0.0.1", 80);
-	conf_request(&c, q, "GET", "h", "/", "");
 	t = weft_img_at(q->req.dec.target);
 	off = response ? t->response.changes : t->request;
 	list = off ? weft_img_at(off) : NULL;
@@ -118,15 +113,10 @@ static void test_lines_of_levels(void **state)
 
 static bool formed(const char *yaml)
 {
-	struct conf_req *q = calloc(1, sizeof(*q));
 	struct conf c;
 	bool is;
+	struct conf_req *q = conf_open_asked(&c, yaml);
 
-	assert_non_null(q);
-	conf_open(&c);
-	conf_ok(&c, yaml);
-	conf_connect(q, "10.0.0.1", 80);
-	conf_request(&c, q, "GET", "h", "/", "");
 	is = weft_reply_is_formed(&q->req);
 	free(q);
 	conf_close(&c);

@@ -11,16 +11,11 @@
 
 static struct weft_img_follow policy(const char *yaml)
 {
-	struct conf_req *q = calloc(1, sizeof(*q));
 	const struct weft_img_forward *f;
 	struct weft_img_follow out;
 	struct conf c;
+	struct conf_req *q = conf_open_asked(&c, yaml);
 
-	assert_non_null(q);
-	conf_open(&c);
-	conf_ok(&c, yaml);
-	conf_connect(q, "10.0.0.1", 80);
-	conf_request(&c, q, "GET", "h", "/", "");
 	f = weft_img_at(q->req.dec.forward);
 	assert_true(f->follow);
 	out = *(const struct weft_img_follow *)weft_img_at(f->follow);

@@ -10,17 +10,12 @@
 
 static void mirrors_are(const char *yaml, const char *names)
 {
-	struct conf_req *q = calloc(1, sizeof(*q));
 	const struct weft_img_forward *f;
 	const struct weft_img_mirror *m;
 	char got[64] = "";
 	struct conf c;
+	struct conf_req *q = conf_open_asked(&c, yaml);
 
-	assert_non_null(q);
-	conf_open(&c);
-	conf_ok(&c, yaml);
-	conf_connect(q, "10.0.0.1", 80);
-	conf_request(&c, q, "GET", "h", "/", "");
 	f = weft_img_at(q->req.dec.forward);
 	m = weft_img_at(f->mirror);
 	for (uint32_t i = 0; i < f->n_mirror; i++)

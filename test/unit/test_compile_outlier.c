@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compile_fixture.h"
+#include "outlier_defaults.h"
 
 #define C(more)                                                                                    \
 	CLUSTER("c", "type: STATIC, load_assignment: {cluster_name: c, endpoints: "                \
@@ -28,23 +29,11 @@ static const struct weft_img_outlier *outlier(struct conf *c, const char *yaml)
 
 static void test_defaults(void **state)
 {
-	const struct weft_img_outlier want = {.interval_ms = 10000,
-					      .base_ms = 30000,
-					      .max_ms = 300000,
-					      .max_percent = 10,
-					      .run = {5, 5, 5},
-					      .enforce = {0, 100, 100, 100, 100, 0, 0},
-					      .rate_hosts = 5,
-					      .rate_volume = 100,
-					      .rate_factor = 1900,
-					      .failure_percent = 85,
-					      .failure_hosts = 5,
-					      .failure_volume = 50,
-					      .merge_ms = 1000};
 	struct conf c;
 
 	(void)state;
-	assert_memory_equal(outlier(&c, C("outlier_detection: {}")), &want, sizeof(want));
+	assert_memory_equal(outlier(&c, C("outlier_detection: {}")), &outlier_defaults,
+			    sizeof(outlier_defaults));
 	conf_close(&c);
 	assert_null(outlier(&c, C("connect_timeout: 1s")));
 	conf_close(&c);

@@ -81,15 +81,10 @@ static void test_words(void **state)
 
 static void strict_is(const char *yaml, const char *headers, const char *name)
 {
-	struct conf_req *q = calloc(1, sizeof(*q));
 	const struct weft_field *f;
 	struct conf c;
+	struct conf_req *q = conf_open_asked(&c, yaml);
 
-	assert_non_null(q);
-	conf_open(&c);
-	conf_ok(&c, yaml);
-	conf_connect(q, "10.0.0.1", 80);
-	conf_request(&c, q, "GET", "h", "/", "");
 	/* those of a request that is not internal are gone: as if this one was */
 	assert_false(weft_req_strict(&q->req));
 	q->req.n_field = 0;

@@ -11,6 +11,7 @@
 
 #include "agent/outlier/detector.h"
 #include "bpf/engine/outlier.h"
+#include "test/unit/outlier_defaults.h"
 
 #define HOSTS 10
 
@@ -35,20 +36,6 @@ static void changed(void *ctx, const struct weft_detector *det, const struct wef
 }
 
 static const struct weft_detector_ops ops = {.random = drawn, .changed = changed};
-static const struct weft_img_outlier defaults = {
-	.interval_ms = 10000,
-	.base_ms = 30000,
-	.max_ms = 300000,
-	.max_percent = 10,
-	.run = {5, 5, 5},
-	.enforce = {0, 100, 100, 100, 100, 0, 0},
-	.rate_hosts = 5,
-	.rate_volume = 100,
-	.rate_factor = 1900,
-	.failure_percent = 85,
-	.failure_hosts = 5,
-	.failure_volume = 50,
-};
 
 static void begin(size_t n, const struct weft_img_outlier *conf)
 {
@@ -85,7 +72,7 @@ static void statuses(uint32_t i, uint32_t code, unsigned int n, uint64_t now)
 static void test_run_of_five(void **state)
 {
 	(void)state;
-	begin(10, &defaults);
+	begin(10, &outlier_defaults);
 	statuses(0, 500, 4, 1);
 	status(0, 200, 1); /* begins anew */
 	statuses(0, 503, 4, 2);
@@ -105,7 +92,7 @@ static void test_run_of_five(void **state)
 static void test_what_is_a_failure(void **state)
 {
 	(void)state;
-	begin(10, &defaults);
+	begin(10, &outlier_defaults);
 	for (uint32_t code = 100; code < 1000; code++) {
 		memset(cell[0].run, 0, sizeof(cell[0].run));
 		weft_outlier_status(&cell[0], code);
@@ -120,7 +107,7 @@ static void test_what_is_a_failure(void **state)
  * news. */
 static void test_gateway_before_5xx(void **state)
 {
-	struct weft_img_outlier c = defaults;
+	struct weft_img_outlier c = outlier_defaults;
 
 	(void)state;
 	c.enforce[WEFT_EJECT_CONSECUTIVE_GATEWAY_FAILURE] = 100;
@@ -138,7 +125,7 @@ static void test_gateway_before_5xx(void **state)
 
 static void test_detected_but_not_enforced(void **state)
 {
-	struct weft_img_outlier c = defaults;
+	struct weft_img_outlier c = outlier_defaults;
 
 	(void)state;
 	c.enforce[WEFT_EJECT_CONSECUTIVE_5XX] = 40;
@@ -159,7 +146,7 @@ static void test_detected_but_not_enforced(void **state)
 
 static void test_max_ejection_percent(void **state)
 {
-	struct weft_img_outlier c = defaults;
+	struct weft_img_outlier c = outlier_defaults;
 
 	(void)state;
 	begin(9, &c); /* one of nine is more than a tenth */
@@ -190,7 +177,7 @@ static void test_max_ejection_percent(void **state)
  * interval. */
 static void test_times(void **state)
 {
-	struct weft_img_outlier c = defaults;
+	struct weft_img_outlier c = outlier_defaults;
 	uint64_t now = 0;
 
 	(void)state;
@@ -230,7 +217,7 @@ static void test_times(void **state)
 
 static void test_jitter(void **state)
 {
-	struct weft_img_outlier c = defaults;
+	struct weft_img_outlier c = outlier_defaults;
 
 	(void)state;
 	c.jitter_ms = 999;
@@ -252,7 +239,7 @@ static void window(uint32_t i, int which, uint32_t good, uint32_t all)
 /* 100, 100, 100, 100, 50: mean 90, deviation 20; 90 - 1.9 * 20 = 52. */
 static void test_success_rate(void **state)
 {
-	struct weft_img_outlier c = defaults;
+	struct weft_img_outlier c = outlier_defaults;
 
 	(void)state;
 	c.max_percent = 100;
@@ -277,7 +264,7 @@ static void test_success_rate(void **state)
 
 static void test_success_rate_needs(void **state)
 {
-	struct weft_img_outlier c = defaults;
+	struct weft_img_outlier c = outlier_defaults;
 
 	(void)state;
 	c.max_percent = 100;
@@ -299,7 +286,7 @@ static void test_success_rate_needs(void **state)
 
 static void test_failure_percentage(void **state)
 {
-	struct weft_img_outlier c = defaults;
+	struct weft_img_outlier c = outlier_defaults;
 
 	(void)state;
 	c.max_percent = 100;
@@ -325,7 +312,7 @@ static void test_failure_percentage(void **state)
 /* Whom the success rate has out, the share of failures does not count again. */
 static void test_ejected_once(void **state)
 {
-	struct weft_img_outlier c = defaults;
+	struct weft_img_outlier c = outlier_defaults;
 
 	(void)state;
 	c.max_percent = 100;
@@ -342,7 +329,7 @@ static void test_ejected_once(void **state)
 
 static void test_split(void **state)
 {
-	struct weft_img_outlier c = defaults;
+	struct weft_img_outlier c = outlier_defaults;
 
 	(void)state;
 	begin(10,
@@ -374,7 +361,7 @@ static void test_split(void **state)
 /* A cluster that changed is another one. */
 static void test_begin_anew(void **state)
 {
-	struct weft_img_outlier c = defaults;
+	struct weft_img_outlier c = outlier_defaults;
 
 	(void)state;
 	begin(1, &c);

@@ -23,31 +23,23 @@ static void upstream(int fd)
 	}
 }
 
-#define FAULT                                                                                            \
-	"{name: f, typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.http.fault.v3." \
-	"HTTPFault, max_active_faults: 1, delay: {header_delay: {}, percentage: {numerator: 100}}, "        \
-	"abort: {header_abort: {}, percentage: {numerator: 100}}}}"
-#define ROUTER                                                                                             \
-	"{name: r, typed_config: {\"@type\": "                                                                \
-	"type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}"
+#define FAULT                                                                                      \
+	FIX_FAULT("delay: {header_delay: {}, percentage: {numerator: 100}}, "                      \
+		  "abort: {header_abort: {}, percentage: {numerator: 100}}")
 #define WAIT_MS 120u
 #define WAIT "x-envoy-fault-delay-request: 120\r\n"
 
 static void start(void)
 {
 	fix_server(upstream);
-	fix_open_http("request_headers_timeout: 0.05s, http_filters: [" FAULT ", " ROUTER "],", FIX_ROUTE, "", 1, 1);
+	fix_open_http("request_headers_timeout: 0.05s, http_filters: [" FAULT ", " FIX_ROUTER_FILTER
+		      "],",
+		      FIX_ROUTE, "", 1, 1);
 }
 
 static uint64_t ask(int fd, const char *method, const char *headers)
 {
-	uint64_t from = fix_now_ms();
-	char text[1024];
-
-	snprintf(text, sizeof(text), "%s / HTTP/1.1\r\nhost: a\r\n%s\r\n", method, headers);
-	fix_say(fd, text);
-	assert_true(fix_hear(fd, &a));
-	return fix_now_ms() - from;
+	return fix_ask(fd, method, "/", headers, &a);
 }
 
 static void test_waits(void **state)
@@ -164,8 +156,8 @@ static void test_paid(void **state)
 	(void)state;
 	for (int other = 0; other < 2; other++) {
 		fix_server(upstream);
-		fix_open_http("http_filters: [" LIMIT ", " FAULT ", " ROUTER "],", FIX_ROUTE, "", 1,
-			      1);
+		fix_open_http("http_filters: [" LIMIT ", " FAULT ", " FIX_ROUTER_FILTER "],",
+			      FIX_ROUTE, "", 1, 1);
 		fd = fix_dial();
 		fix_say(fd, "GET / HTTP/1.1\r\nhost: a\r\n" WAIT "\r\n");
 		assert_true(fix_silent(fd, WAIT_MS / 2));

@@ -33,14 +33,7 @@ static void upstream(int fd)
 	}
 }
 
-#define FAULT                                                                                      \
-	"{name: f, typed_config: {\"@type\": "                                                     \
-	"type.googleapis.com/envoy.extensions.filters.http.fault.v3."                              \
-	"HTTPFault, max_active_faults: 1, response_rate_limit: {header_limit: {}, percentage: "    \
-	"{numerator: 100}}}}"
-#define ROUTER                                                                                     \
-	"{name: r, typed_config: {\"@type\": "                                                     \
-	"type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}"
+#define FAULT FIX_FAULT("response_rate_limit: {header_limit: {}, percentage: {numerator: 100}}")
 
 static void start(void)
 {
@@ -52,21 +45,17 @@ static void start(void)
 		 "{match: {prefix: /direct}, direct_response: {status: 200, body: {inline_string: "
 		 "\"%.500s\"}}}, " FIX_ROUTE,
 		 block);
-	fix_open_http("http_filters: [" FAULT ", " ROUTER "],", routes, "", 1, 1);
+	fix_open_http("http_filters: [" FAULT ", " FIX_ROUTER_FILTER "],", routes, "", 1, 1);
 }
 
 #define AT(kbps) "x-envoy-fault-throughput-response: " kbps "\r\n"
 
 static uint64_t ask(int fd, const char *path, const char *headers)
 {
-	uint64_t from = fix_now_ms();
-	char text[1024];
+	uint64_t took = fix_ask(fd, "GET", path, headers, &a);
 
-	snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nhost: a\r\n%s\r\n", path, headers);
-	fix_say(fd, text);
-	assert_true(fix_hear(fd, &a));
 	assert_int_equal(a.status, 200);
-	return fix_now_ms() - from;
+	return took;
 }
 
 /* A twentieth of a second's bytes at once (51), the others (449) at 1,024 a second. */
