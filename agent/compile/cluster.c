@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/compile/balancing.h"
+#include "agent/compile/addresses.h"
 #include "agent/compile/dns.h"
 #include "agent/compile/parts.h"
 #include "agent/compile/subset.h"
@@ -60,11 +61,13 @@ static void fields_check(struct weft_build *b, const cluster *c)
 }
 
 /* Names of the cluster's hosts are resolved by whoever compiles; here only what cannot be done is told. */
-static void dns_check(struct weft_build *b, const cluster *c)
+static void dns_check(struct weft_build *b, const cluster *c, struct weft_img_cluster *ret)
 {
 	struct weft_dns_conf conf;
 
 	weft_build_dns(b, c, &conf);
+	if (conf.logical)
+		ret->flags |= WEFT_CLUSTER_LOGICAL;
 	weft_dns_conf_clear(&conf);
 }
 
@@ -84,7 +87,7 @@ static void type_fill(struct weft_build *b, const cluster *c, struct weft_img_cl
 
 	if (weft_dns_is(c)) {
 		ret->type = WEFT_CLUSTER_ENDPOINTS;
-		dns_check(b, c);
+		dns_check(b, c, ret);
 		return;
 	}
 	if (c->cluster_discovery_type_case ==
@@ -555,6 +558,7 @@ uint32_t weft_build_cluster(struct weft_build *b, const cluster *c)
 		consistent_legacy_check(b, c->common_lb_config->consistent_hashing_lb_config);
 	transport_check(b, c->transport_socket);
 	filters_check(b, c);
+	weft_build_eyeballs(b, c);
 	out.connect_timeout_ms = weft_build_ms(b, c->connect_timeout, 5000, "connect_timeout");
 	out.buffer_limit = weft_u32(c->per_connection_buffer_limit_bytes, 1u << 20);
 	out.outlier = weft_build_outlier(b, c);

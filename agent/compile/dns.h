@@ -26,7 +26,7 @@ struct weft_dns_servers {
 
 struct weft_dns_conf {
 	enum weft_dns_family family;
-	bool logical; /* LOGICAL_DNS: one name, its first address */
+	bool logical; /* LOGICAL_DNS: one name, one host with all its addresses */
 	bool respect_ttl;
 	bool wait_for_warm; /* wait_for_warm_on_init */
 	uint32_t refresh_ms; /* 5000 */

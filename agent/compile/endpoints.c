@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/compile/addresses.h"
 #include "agent/compile/dns.h"
 #include "agent/compile/hosts.h"
 #include "agent/compile/parts.h"
@@ -26,7 +27,10 @@ struct parse {
 	uint32_t *by_addr; /* host + 1, open addressing, at most half full */
 	uint32_t mask;
 	bool dns; /* each name has its own hosts, also at an address that another one has */
-	bool logical; /* LOGICAL_DNS: always priority 0 */
+	bool logical;	  /* LOGICAL_DNS: one host, always of priority 0 */
+	const char *name; /* ... and what it is asked for by */
+	bool listed;	  /* hosts may have several addresses */
+	bool several;	  /* one has */
 	bool v4_only; /* a literal of IPv6 is no host then */
 };
 
@@ -159,30 +163,6 @@ static bool known_host(struct parse *p, const struct weft_sockaddr *addr, uint32
 	}
 }
 
-/* Not used, so far as they are addresses: what Envoy refuses is refused. */
-static void additional_check(struct weft_build *b,
-			     const Envoy__Config__Endpoint__V3__Endpoint *e, const char *field)
-{
-	char at[WEFT_FIELD_MAX];
-
-	for (size_t i = 0; i < e->n_additional_addresses; i++) {
-		const Envoy__Config__Core__V3__Address *a = e->additional_addresses[i]->address;
-		struct weft_sockaddr addr;
-
-		weft_field(at, field, "endpoint.additional_addresses[%zu].address", i);
-		if (!a || !a->address_case)
-			weft_build_fail(b, at, "is required");
-		else if (a->address_case ==
-				 ENVOY__CONFIG__CORE__V3__ADDRESS__ADDRESS_SOCKET_ADDRESS &&
-			 !weft_ip_parse(a->socket_address->address, a->socket_address->port_value,
-					&addr))
-			weft_build_fail(b, at, "\"%s\" is not an IP address",
-					a->socket_address->address);
-	}
-	if (e->n_additional_addresses)
-		weft_build_note(b, field, "additional addresses are not used");
-}
-
 /*
  * The address of a host. A name of a DNS cluster has none until it is resolved: no host, or with names_stand one without
  * address.
@@ -217,10 +197,6 @@ static void host_add(struct weft_build *b, const cluster *c, const lb_endpoint *
 	a = e->endpoint->address->socket_address;
 	if (!weft_build_socket(b, a, weft_field(at, field, "endpoint.address.socket_address")))
 		return;
-	if (p->dns && e->endpoint->n_additional_addresses) /* Envoy does not look at them */
-		weft_build_note(b, field, "additional addresses are not used");
-	else
-		additional_check(b, e->endpoint, field);
 	transport_check(b, c, e, field);
 	if (!address_take(b, a, field, p, &out->addr))
 		return;
@@ -230,8 +206,14 @@ static void host_add(struct weft_build *b, const cluster *c, const lb_endpoint *
 	out->health = (uint32_t)e->health_status;
 	out->hostname = weft_build_str(b, p->dns && !*e->endpoint->hostname ? a->address
 									    : e->endpoint->hostname);
-	out->cell = weft_build_state(b, WEFT_CELL_ENDPOINT, 0, "%s %s:%u", c->name, a->address,
-				     a->port_value);
+	if (p->listed)
+		out->addresses = weft_build_addresses(b, c, e->endpoint, &out->addr, field);
+	else if (e->endpoint->n_additional_addresses) /* Envoy does not look at them */
+		weft_build_note(b, field, "additional addresses are not used");
+	p->several |= out->addresses != 0;
+	/* a logical host stays the same one when its addresses change */
+	out->cell = weft_build_state(b, WEFT_CELL_ENDPOINT, 0, "%s %s:%u", c->name,
+				     p->logical ? p->name : a->address, a->port_value);
 	if (h->key && !(h->key[h->n] = weft_hashing_key(&h->balancing->hashing, e, &out->addr)))
 		b->err = b->err ? b->err : -ENOMEM;
 	h->priority[h->n] = priority;
@@ -419,7 +401,7 @@ static void all_fill(struct weft_build *b, const struct weft_hosts *h,
 }
 
 /* What of them is refused was told with the cluster. */
-static void dns_settings(const cluster *c, struct parse *p)
+static void dns_settings(const cluster *c, const assignment *a, struct parse *p)
 {
 	struct weft_build quiet = {0};
 	struct weft_dns_conf conf;
@@ -427,6 +409,11 @@ static void dns_settings(const cluster *c, struct parse *p)
 	weft_build_dns(&quiet, c, &conf);
 	p->dns = true;
 	p->logical = conf.logical;
+	p->listed = conf.logical && a != c->load_assignment;
+	p->name = p->logical && !quiet.err ? c->load_assignment->endpoints[0]
+						     ->lb_endpoints[0]
+						     ->endpoint->address->socket_address->address
+					   : c->name;
 	p->v4_only = conf.family == WEFT_DNS_V4_ONLY;
 	weft_dns_conf_clear(&conf);
 }
@@ -456,7 +443,7 @@ uint32_t weft_build_endpoints(struct weft_build *b, const cluster *c, const assi
 	struct weft_img_endpoints out = {0};
 	struct weft_balancing balancing;
 	struct weft_hosts h = {.balancing = &balancing, .factor = 140};
-	struct parse p = {.h = &h};
+	struct parse p = {.h = &h, .listed = !dns};
 	char at[WEFT_FIELD_MAX];
 	size_t n = 0;
 
@@ -469,7 +456,7 @@ uint32_t weft_build_endpoints(struct weft_build *b, const cluster *c, const assi
 	}
 	weft_balancing_of(c, &balancing);
 	if (dns)
-		dns_settings(c, &p);
+		dns_settings(c, a, &p);
 	if (a->policy)
 		h.factor = weft_u32(a->policy->overprovisioning_factor, 140);
 	h.weighted = a->policy && a->policy->weighted_priority_health;
@@ -478,6 +465,7 @@ uint32_t weft_build_endpoints(struct weft_build *b, const cluster *c, const assi
 		hosts_fill(b, c, a, field, &p);
 		out.n = (uint32_t)h.n;
 		out.drop = drop_of(a);
+		out.flags = p.several ? WEFT_ENDPOINTS_SEVERAL : 0;
 		if (h.n)
 			out.endpoint = weft_build_put(b, h.v, h.n * sizeof(*h.v));
 		if (balancing.slow)

@@ -21,11 +21,11 @@ const struct weft_field_row weft_fields_cluster[] = {
 	      "per_connection_buffer_limit_bytes max_requests_per_connection "
 	      "common_http_protocol_options "
 	      "http_protocol_options typed_extension_protocol_options ring_hash_lb_config "
-	      "maglev_lb_config filters"),
+	      "maglev_lb_config filters upstream_connection_options"),
 	QUIET("upstream_http_protocol_options", "of TLS"),
 	QUIET("alt_stat_name metadata", "a name or data that nothing here reads"),
 	QUIET("per_connection_buffer_high_watermark_timeout cleanup_interval "
-	      "upstream_connection_options preconnect_policy",
+	      "preconnect_policy",
 	      "tunes connections, changes no answer"),
 	AGENT("outlier_detection"),
 	QUIET("health_checks ignore_health_on_host_removal",
@@ -69,6 +69,12 @@ const struct weft_field_row weft_fields_cluster[] = {
 	MESSAGE("envoy.config.cluster.v3.Cluster.TransportSocketMatch"),
 	KERNEL("name match"),
 	QUIET("transport_socket", "TLS is refused where an endpoint selects it"),
+	MESSAGE("envoy.config.cluster.v3.UpstreamConnectionOptions"),
+	AGENT("happy_eyeballs_config"),
+	QUIET("tcp_keepalive set_local_interface_name_on_upstream_connections",
+	      "tunes connections, changes no answer"),
+	MESSAGE("envoy.config.cluster.v3.UpstreamConnectionOptions.HappyEyeballsConfig"),
+	AGENT("first_address_family_version first_address_family_count"),
 	MESSAGE("envoy.config.cluster.v3.Filter"),
 	AGENT("name typed_config"),
 	MESSAGE("envoy.config.cluster.v3.OutlierDetection"),
@@ -97,7 +103,9 @@ const struct weft_field_row weft_fields_cluster[] = {
 	KERNEL("address hostname"),
 	QUIET("observability_name", "a name or data that nothing here reads"),
 	QUIET("health_check_config", "health comes from EDS alone"),
-	QUIET("additional_addresses", "the first address is used"),
+	AGENT("additional_addresses"),
+	MESSAGE("envoy.config.endpoint.v3.Endpoint.AdditionalAddress"),
+	AGENT("address"),
 	MESSAGE("envoy.config.endpoint.v3.LbEndpoint"),
 	KERNEL("endpoint health_status metadata load_balancing_weight"),
 	MESSAGE("envoy.config.endpoint.v3.LocalityLbEndpoints"),

@@ -33,7 +33,7 @@ static int resolved_put(struct names *c)
 		answered |= c->name[i].answered;
 	}
 	if (r == 0 && answered)
-		r = weft_assignment_resolve(a, hosts, name, &res);
+		r = weft_assignment_resolve(a, hosts, c->conf.logical, name, &res);
 	if (r == 0 && res)
 		r = weft_snapshot_put(c->dns->resolved, res);
 	weft_resource_unref(res);

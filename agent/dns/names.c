@@ -88,11 +88,13 @@ static bool has_addr(const struct name *m, const struct weft_addr *addr)
 	return false;
 }
 
-/* Another order of the same addresses is no change. */
+/* Another order of the same addresses is no change; a logical host's are tried in their order. */
 static bool same(const struct name *m, const struct weft_addr *addr, size_t n)
 {
 	if (m->n != n)
 		return false;
+	if (m->of->conf.logical)
+		return !n || !memcmp(m->addr, addr, n * sizeof(*addr));
 	for (size_t i = 0; i < n; i++) {
 		if (!has_addr(m, &addr[i]))
 			return false;
@@ -112,8 +114,8 @@ static size_t hosts_of(const struct names *c)
 /* NULL: the addresses are in force, *ret_changed when they are others. */
 static const char *addresses_take(struct name *m, const struct weft_answer *a, bool *ret_changed)
 {
-	size_t n = m->of->conf.logical && a->n ? 1 : a->n;
 	struct weft_addr *addr;
+	size_t n = a->n;
 
 	if (same(m, a->addr, n))
 		return NULL;

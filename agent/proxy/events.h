@@ -41,7 +41,7 @@ int timers_wait(const struct worker *w);
 
 /* ---- what epoll tells about ---- */
 
-enum watch_kind { WATCH_WAKE, WATCH_LISTENER, WATCH_DOWN, WATCH_UPSTREAM };
+enum watch_kind { WATCH_WAKE, WATCH_LISTENER, WATCH_DOWN, WATCH_UPSTREAM, WATCH_RUNNER };
 struct watch {
 	enum watch_kind kind;
 	int fd;

@@ -198,7 +198,7 @@ static struct run address(const struct format *f, const struct weft_img_piece *p
 		/* chosen after the request was changed */
 		if (!f->resp || !f->x || !f->x->endpoint.family)
 			return (struct run){0};
-		a = f->x->endpoint;
+		a = f->x->up ? f->x->up->addr : f->x->endpoint;
 		break;
 	case WEFT_PIECE_UPSTREAM_LOCAL:
 		if (!upstream_local(f, &a))

@@ -48,6 +48,9 @@
 #define PROXY_TRIED_MAX 8u
 /* Idle upstream connections of one pool; more are closed as they come back. */
 #define PROXY_POOL_IDLE_MAX 256u
+/* A further address of a host is tried when the last has not answered for so long (Envoy's
+ * HappyEyeballsConnectionImpl). */
+#define PROXY_RACE_MS 300u
 /* Connections accepted in one turn of the loop, so that others are served too. */
 #define PROXY_ACCEPT_BATCH 64
 /* When no descriptor is left, the next try to accept. */

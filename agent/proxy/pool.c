@@ -10,17 +10,27 @@
 
 #include "agent/proxy/internal.h"
 
+/* A logical host's connections stay in use when its name has other addresses (Envoy). */
+static bool is_of(const struct pool *p, const struct exchange *x)
+{
+	bool logical = x->cluster->flags & WEFT_CLUSTER_LOGICAL;
+
+	return p->cell_cluster == x->cell_cluster && p->priority == x->priority &&
+	       p->logical == logical &&
+	       (logical || !memcmp(&p->addr, &x->endpoint, sizeof(p->addr)));
+}
+
 static struct pool *pool_find(struct exchange *x)
 {
 	struct pod *pod = x->down->pod;
 	struct pool *p;
 
 	TAILQ_FOREACH(p, &pod->pools, link) {
-		if (p->cell_cluster == x->cell_cluster && p->priority == x->priority &&
-		    !memcmp(&p->addr, &x->endpoint, sizeof(p->addr)))
+		if (is_of(p, x))
 			break;
 	}
 	if (p) {
+		p->addr = x->endpoint;
 		/* those in use stay near the front */
 		TAILQ_REMOVE(&pod->pools, p, link);
 		TAILQ_INSERT_HEAD(&pod->pools, p, link);
@@ -35,6 +45,7 @@ static struct pool *pool_find(struct exchange *x)
 	p->addr = x->endpoint;
 	p->cluster_id = x->cluster_id;
 	p->original_dst = x->cluster->type == WEFT_CLUSTER_ORIGINAL_DST;
+	p->logical = x->cluster->flags & WEFT_CLUSTER_LOGICAL;
 	TAILQ_INIT(&p->idle);
 	TAILQ_INIT(&p->busy);
 	TAILQ_INIT(&p->waiting);
@@ -145,7 +156,8 @@ static bool open_one(struct pool *p, struct exchange *x, int *ret_err)
 			return false;
 		__atomic_fetch_add(places, 1, __ATOMIC_RELAXED);
 	}
-	u = upstream_open(w, p->pod, &p->addr, x->cluster->connect_timeout_ms, ret_err);
+	u = upstream_open(w, p->pod, &p->addr, x->addresses, x->cluster->connect_timeout_ms,
+			  ret_err);
 	if (!u) {
 		weft_place_put(places);
 		COUNT(cell(p)->cx_connect_fail, 1);
@@ -309,6 +321,8 @@ static bool endpoint_stays(const struct weft_ctx *ctx, const struct pool *p)
 	if (p->original_dst || !ref->endpoints)
 		return p->original_dst;
 	set = weft_img_at(ref->endpoints);
+	if (p->logical)
+		return set->n;
 	e = weft_img_at(set->endpoint);
 	for (uint32_t i = 0; i < set->n; i++) {
 		if (!memcmp(&e[i].addr, &p->addr, sizeof(p->addr)))

@@ -32,6 +32,7 @@ static int attempt_once(struct down *d)
 			       .flags = d->limits_paid ? WEFT_CTX_LIMITS_PAID : 0};
 	const struct weft_img_chain *chain = down_chain(d);
 	const struct weft_img_cluster *c;
+	const struct weft_img_endpoint *e;
 	struct weft_tcp tcp = {0};
 	struct upstream *u;
 	int err = -EAGAIN;
@@ -51,7 +52,8 @@ static int attempt_once(struct down *d)
 	outlier_relay_begin(w, d->pod->id, &tcp);
 	d->attempts--;
 	c = weft_img_at(tcp.cluster);
-	u = upstream_open(w, d->pod, &tcp.addr, c->connect_timeout_ms, &err);
+	e = tcp.endpoint ? weft_img_at(tcp.endpoint) : NULL;
+	u = upstream_open(w, d->pod, &tcp.addr, e ? e->addresses : 0, c->connect_timeout_ms, &err);
 	if (!u) {
 		weft_place_put(&weft_cell_cluster(tcp.cell)->cx_active[0]);
 		COUNT(weft_cell_cluster(tcp.cell)->cx_connect_fail, 1);

@@ -80,44 +80,67 @@ static socklen_t addr_fill(const struct weft_sockaddr *to, struct sockaddr_stora
 	return sizeof(*s6);
 }
 
-struct upstream *upstream_open(struct worker *w, struct pod *pod, const struct weft_sockaddr *to,
-			       uint32_t timeout_ms, int *ret_err)
+int upstream_connect(struct worker *w, struct pod *pod, const struct weft_sockaddr *to, int *ret_fd)
 {
 	struct sockaddr_storage addr;
 	socklen_t len = addr_fill(to, &addr);
-	struct upstream *u;
 	int fd, one = 1, r;
 
-	*ret_err = -EMFILE;
 	if (!pod_file_take(w, pod->id))
-		return NULL;
+		return -EMFILE;
 	fd = netns_socket(w, pod->netns_fd, to->family);
-	u = fd >= 0 ? calloc(1, sizeof(*u)) : NULL;
-	if (!u) {
-		*ret_err = fd < 0 ? fd : -ENOMEM;
-		if (fd >= 0)
-			close(fd);
+	if (fd < 0) {
 		pod_file_put(w, pod->id);
+		return fd;
+	}
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	r = w->proxy->ops.exempt(w->proxy->ops.ctx, fd);
+	if (!r && connect(fd, (struct sockaddr *)&addr, len) && errno != EINPROGRESS)
+		r = -errno;
+	if (r) {
+		close(fd);
+		pod_file_put(w, pod->id);
+		COUNT(w->stats.upstream_fail, 1);
+		return r;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+static int connect_only(struct upstream *u, struct pod *pod)
+{
+	struct worker *w = u->worker;
+	int r = upstream_connect(w, pod, &u->addr, &u->watch.fd);
+
+	if (r)
+		return r;
+	r = watch_set(w, &u->watch, EPOLLOUT);
+	if (r) {
+		close(u->watch.fd);
+		pod_file_put(w, pod->id);
+		COUNT(w->stats.upstream_fail, 1);
+	}
+	return r;
+}
+
+struct upstream *upstream_open(struct worker *w, struct pod *pod, const struct weft_sockaddr *to,
+			       uint32_t all, uint32_t timeout_ms, int *ret_err)
+{
+	struct upstream *u = calloc(1, sizeof(*u));
+
+	if (!u) {
+		*ret_err = -ENOMEM;
 		return NULL;
 	}
-	*u = (struct upstream){.watch = {.kind = WATCH_UPSTREAM, .fd = fd},
+	*u = (struct upstream){.watch = {.kind = WATCH_UPSTREAM, .fd = -1},
 			       .worker = w,
 			       .connecting = true,
 			       .pod_id = pod->id,
 			       .since_ms = w->now_ms,
 			       .addr = *to};
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	r = w->proxy->ops.exempt(w->proxy->ops.ctx, fd);
-	if (!r && connect(fd, (struct sockaddr *)&addr, len) && errno != EINPROGRESS)
-		r = -errno;
-	if (!r)
-		r = watch_set(w, &u->watch, EPOLLOUT);
-	if (r) {
-		*ret_err = r;
-		close(fd);
+	*ret_err = all ? race_begin(u, pod, weft_img_at(all)) : connect_only(u, pod);
+	if (*ret_err) {
 		free(u);
-		pod_file_put(w, pod->id);
-		COUNT(w->stats.upstream_fail, 1);
 		return NULL;
 	}
 	u->timer.fire = connect_over;
@@ -154,7 +177,10 @@ void upstream_close(struct upstream *u)
 		weft_place_put(&weft_cell_cluster(u->cell_cluster)->cx_active[u->priority]);
 	if (u->cell_endpoint)
 		weft_place_put(&weft_cell_endpoint(u->cell_endpoint)->cx_active);
-	pod_file_put(w, u->pod_id);
+	if (u->race)
+		race_end(u); /* no descriptor is its own yet */
+	else
+		pod_file_put(w, u->pod_id);
 	timer_remove(&u->timer);
 	timer_remove(&u->life);
 	watch_close(w, &u->watch);
@@ -172,7 +198,8 @@ void upstream_watch(struct upstream *u)
 	if (u->orphan)
 		return;
 	if (u->connecting) {
-		watch_set(u->worker, &u->watch, EPOLLOUT);
+		if (!u->race)
+			watch_set(u->worker, &u->watch, EPOLLOUT);
 		return;
 	}
 	if (u->relay)
@@ -212,17 +239,13 @@ void upstream_flush(struct upstream *u)
 	upstream_watch(u);
 }
 
-static void connected(struct upstream *u)
+void upstream_connect_failed(struct upstream *u)
 {
-	socklen_t len = sizeof(int);
-	int err = 0;
+	connect_failed(u, FAIL_CONNECT);
+}
 
-	if (getsockopt(u->watch.fd, SOL_SOCKET, SO_ERROR, &err, &len))
-		err = errno;
-	if (err) {
-		connect_failed(u, FAIL_CONNECT);
-		return;
-	}
+void upstream_connected(struct upstream *u)
+{
 	timer_clear(&u->timer);
 	if (u->relay) {
 		u->connecting = false;
@@ -233,6 +256,19 @@ static void connected(struct upstream *u)
 	u->connecting = false;
 	u->pool->n_connecting--;
 	pool_return(u, true);
+}
+
+static void connect_event(struct upstream *u)
+{
+	socklen_t len = sizeof(int);
+	int err = 0;
+
+	if (getsockopt(u->watch.fd, SOL_SOCKET, SO_ERROR, &err, &len))
+		err = errno;
+	if (err)
+		upstream_connect_failed(u);
+	else
+		upstream_connected(u);
 }
 
 static void readable(struct upstream *u)
@@ -264,7 +300,7 @@ void upstream_event(struct upstream *u, uint32_t events)
 	if (u->orphan)
 		return;
 	if (u->connecting) {
-		connected(u);
+		connect_event(u);
 		return;
 	}
 	/* its end is there, perhaps behind a response that is still to be read: no further request goes there */

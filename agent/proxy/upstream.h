@@ -36,6 +36,7 @@ struct upstream {
 	bool has_place;	 /* of max_connections */
 	uint32_t pod_id; /* whose share of descriptors it has one of */
 	bool tunnel, shut;
+	struct race *race; /* several addresses are tried: it has no descriptor yet */
 };
 
 /* Connections to one endpoint from one pod, on one worker. */
@@ -49,6 +50,7 @@ struct pool {
 	uint32_t n_idle, n_busy, n_connecting, n_waiting;
 	uint32_t cluster_id; /* in its pod's view */
 	bool original_dst;   /* its address is in no endpoint list */
+	bool logical;	     /* addr is the host's at the moment */
 	bool leaving;	     /* the endpoint is no longer in the cluster */
 	bool checked;	     /* in worker.pool_checks */
 	TAILQ_ENTRY(pool) check;
@@ -73,9 +75,17 @@ void pool_endpoints_check(struct worker *w);
 /* A connection could not be made: all that wait for one fail. */
 void pool_connect_failed(struct pool *p, enum fail_why why);
 
-/* Opens a connection in the pod's namespace. NULL: *ret_err. */
+/*
+ * Opens a connection in the pod's namespace, to one of `all` (offset of weft_img_addresses) where that is not 0. NULL:
+ * *ret_err.
+ */
 struct upstream *upstream_open(struct worker *w, struct pod *pod, const struct weft_sockaddr *to,
-			       uint32_t timeout_ms, int *ret_err);
+			       uint32_t all, uint32_t timeout_ms, int *ret_err);
+/* A descriptor of the pod's share that connects. -errno: also when it failed at once. */
+int upstream_connect(struct worker *w, struct pod *pod, const struct weft_sockaddr *to, int *ret_fd);
+/* It has come about, or no address is left. */
+void upstream_connected(struct upstream *u);
+void upstream_connect_failed(struct upstream *u);
 void upstream_event(struct upstream *u, uint32_t events);
 /* It takes no new request when it is ms old; 0: no limit. */
 void upstream_life(struct upstream *u, uint32_t ms);
@@ -94,3 +104,13 @@ void tcp_move(struct down *d);
 /* From an exchange to a tunnel (101). */
 void tunnel_start(struct exchange *x);
 void tcp_close(struct down *d);
+/* ---- connecting to a host of several addresses (race.c) ---- */
+
+struct race;
+/* u->race, until a connection has come about. -errno: none of the addresses can be tried. */
+int race_begin(struct upstream *u, struct pod *pod, const struct weft_img_addresses *all);
+/* Those that are under way are given up. Without a race: nothing. */
+void race_end(struct upstream *u);
+void race_event(struct watch *watch);
+void race_graves_clear(struct worker *w);
+

@@ -121,6 +121,9 @@ static void dispatch(struct worker *w, struct watch *watch, uint32_t events)
 	case WATCH_UPSTREAM:
 		upstream_event((struct upstream *)watch, events);
 		break;
+	case WATCH_RUNNER:
+		race_event(watch);
+		break;
 	}
 }
 
@@ -147,12 +150,18 @@ static void graves_clear(struct worker *w)
 		TAILQ_REMOVE(&w->up_graves, u, link);
 		free(u);
 	}
+	race_graves_clear(w);
 }
 
 static void endpoints_look(struct worker *w, struct timer *t)
 {
 	pool_endpoints_check(w);
 	timer_set(w, t, w->now_ms + PROXY_ENDPOINTS_MS);
+}
+
+static bool is_upstream(const struct watch *watch)
+{
+	return watch->kind == WATCH_UPSTREAM || watch->kind == WATCH_RUNNER;
 }
 
 static void *worker_main(void *arg)
@@ -168,11 +177,11 @@ static void *worker_main(void *arg)
 		clock_read(w);
 		/* upstream first: a pooled connection that has ended is gone before a request takes it */
 		for (int i = 0; i < n; i++) {
-			if (((struct watch *)events[i].data.ptr)->kind == WATCH_UPSTREAM)
+			if (is_upstream(events[i].data.ptr))
 				dispatch(w, events[i].data.ptr, events[i].events);
 		}
 		for (int i = 0; i < n; i++) {
-			if (((struct watch *)events[i].data.ptr)->kind != WATCH_UPSTREAM)
+			if (!is_upstream(events[i].data.ptr))
 				dispatch(w, events[i].data.ptr, events[i].events);
 		}
 		/* last: a pod that is taken away takes its listeners with it */
@@ -253,6 +262,7 @@ static int worker_init(struct weft_proxy *p, struct worker *w)
 	TAILQ_INIT(&w->h2);
 	TAILQ_INIT(&w->graves);
 	TAILQ_INIT(&w->up_graves);
+	TAILQ_INIT(&w->runner_graves);
 	TAILQ_INIT(&w->pool_checks);
 	clock_read(w);
 	w->wheel.tick = w->now_ms / PROXY_TICK_MS;

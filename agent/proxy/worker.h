@@ -78,6 +78,7 @@ struct worker {
 	TAILQ_HEAD(, h2) h2;	      /* the same */
 	TAILQ_HEAD(, down) graves;    /* closed in this turn: freed at its end */
 	TAILQ_HEAD(, upstream) up_graves;
+	TAILQ_HEAD(, runner) runner_graves;
 	TAILQ_HEAD(, pool) pool_checks; /* see pool_check() */
 	struct worker_stats stats;
 	struct timer endpoints; /* looks whether a new image has left some out */

@@ -48,6 +48,8 @@ struct weft_img_cluster {
 	__u32 outlier;	      /* weft_img_outlier, 0: no outlier detection */
 };
 #define WEFT_CLUSTER_AGENT (1u << 0) /* only the agent chooses its hosts */
+/* LOGICAL_DNS: one host, whatever its addresses are at the moment; its connections stay */
+#define WEFT_CLUSTER_LOGICAL (1u << 1)
 #define WEFT_CHOICES_ALL 0xffffffffu /* choice_count: the best of all hosts (FULL_SCAN) */
 /* Endpoints with the eligible ones of each priority worked out (xds-envoy.md 3.8). */
 struct weft_img_endpoints {
@@ -63,7 +65,10 @@ struct weft_img_endpoints {
 			  none, or find none */
 	__u32 since; /* __u64[n]: when a healthy host's slow start began, CLOCK_MONOTONIC in ns, 0:
 			it has none; 0: none has */
+	__u32 flags;
 };
+/* A host has several addresses: connections to it are the agent's. */
+#define WEFT_ENDPOINTS_SEVERAL (1u << 0)
 
 /* What a request asks for of endpoints' metadata (metadata_match), in the order of keys. */
 struct weft_img_criteria {
@@ -145,5 +150,11 @@ struct weft_img_endpoint {
 	__u32 weight;
 	__u32 health; /* HealthStatus */
 	__u32 cell;   /* state id of its weft_cell_endpoint */
+	__u32 addresses; /* weft_img_addresses, 0: addr is its only one */
 	struct weft_img_str hostname;
+};
+/* All addresses of a host in the order in which they are tried. */
+struct weft_img_addresses {
+	__u32 n;
+	/* struct weft_sockaddr[n] */
 };

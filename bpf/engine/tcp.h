@@ -74,7 +74,10 @@ WEFT_GLOBAL int weft_tcp_cluster(struct weft_ctx *ctx, __u32 chain, struct weft_
 
 	if (c->type == WEFT_CLUSTER_BLACKHOLE)
 		return WEFT_OUTCOME_REFUSED_BLACKHOLE;
-	if (c->flags & WEFT_CLUSTER_AGENT && ctx->flags & WEFT_CTX_KERNEL)
+	if (ctx->flags & WEFT_CTX_KERNEL &&
+	    (c->flags & WEFT_CLUSTER_AGENT ||
+	     (*ret_endpoints &&
+	      WEFT_IMG(struct weft_img_endpoints, *ret_endpoints)->flags & WEFT_ENDPOINTS_SEVERAL)))
 		return -WEFT_EAGAIN; /* no cell is missing: whoever asks again is the agent */
 	ret->cell = weft_cell_find(ctx->pod, c->cell);
 	if (!ret->cell && !(ctx->flags & WEFT_CTX_EXPLAIN)) {

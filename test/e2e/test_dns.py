@@ -32,12 +32,15 @@ class Dns(Mesh):
     def resources(cls):
         both = [cls.world.pods[n].address for n in ("v1", "v2")]
         cls.answers.script = {"moving.test": {"A": both[:1]}, "both.test": {"A": both}, "late.test": {"rcode": "SERVFAIL"},
-                              "six.test": {"AAAA": [cls.world.pods["v2"].address6]}, "first.test": {"A": both}}
-        hosts = [r.host(n, [n + ".test"], r.route("/", n)) for n in ("moving", "both", "late", "six", "first")]
+                              "six.test": {"AAAA": [cls.world.pods["v2"].address6]}, "first.test": {"A": both}, "kept.test": {"A": both},
+                              # nobody listens there in the client's namespace
+                              "second.test": {"A": ["127.0.0.1", both[1]]}}
+        hosts = [r.host(n, [n + ".test"], r.route("/", n)) for n in ("moving", "both", "late", "six", "first", "kept", "second")]
         return r.bootstrap(
-            [r.http("main", VIP, 80, hosts), r.tcp("tcp", VIP, 81, "both")],
+            [r.http("main", VIP, 80, hosts), r.tcp("tcp", VIP, 81, "both"), r.tcp("tcp-second", VIP, 82, "second")],
             [cls.names("moving", "moving.test"), cls.names("both", "both.test"), cls.names("late", "late.test"),
-             cls.names("six", "six.test", dns_lookup_family="AUTO"), cls.names("first", "first.test", type="LOGICAL_DNS")])
+             cls.names("six", "six.test", dns_lookup_family="AUTO"), cls.names("first", "first.test", type="LOGICAL_DNS"), cls.names("kept", "kept.test", type="LOGICAL_DNS"),
+             cls.names("second", "second.test", type="LOGICAL_DNS")])
 
     def point(self, name, *pods):
         self.answers.script[name] = {"A": [self.world.pods[p].address for p in pods]}
@@ -101,19 +104,36 @@ class Dns(Mesh):
             self.assertEqual(result["errors"], {})
             self.assertEqual(set(result["counts"]), {"200 v1", "200 v2"})
 
-    def test_logical_takes_the_first(self):
-        self.point("first.test", "v2", "v1")
-        self.becomes("first", "v2")
-        self.assertEqual(self.backends("first.test"), ["v2"])
-        failures = self.failures("first")
-        self.answers.script["first.test"] = {"rcode": "NXDOMAIN"}
+    def opened(self):
+        return self.agent.stats()["proxy"]["upstream_total"]
+
+    def test_logical_is_one_host(self):
+        """Connections stay in use when the name moves; a new one tries all its addresses."""
+        self.point("kept.test", "v1", "v2")
+        self.becomes("kept", "v1")
+        opened, end = self.opened(), time.monotonic() + 20
+        child = self.begin("load", connections=1, seconds=120, until_eof=True, pause=0.01, host="kept.test", count=["x-backend"])
+        while self.opened() == opened:
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.01)
+        self.point("kept.test", "v2", "v1")
+        self.becomes("kept", "v2")
+        time.sleep(1.5)  # longer than connections to an endpoint that left are kept
+        result = self.finish(child)
+        self.assertEqual((list(result["counts"]), result["errors"]), (["200 v1"], {}))
+        failures = self.failures("kept")
+        self.answers.script["kept.test"] = {"rcode": "NXDOMAIN"}
         end = time.monotonic() + 20
-        while self.failures("first") < failures + 2:
+        while self.failures("kept") < failures + 2:
             self.assertLess(time.monotonic(), end)
             time.sleep(0.02)
-        self.assertEqual(self.backends("first.test"), ["v2"])
-        self.point("first.test", "v1", "v2")
-        self.becomes("first", "v1")
+        self.assertEqual(self.held("kept"), [self.world.pods["v2"].address])
+
+    def test_logical_tries_the_next_address(self):
+        before = self.counters()["outcomes"]
+        self.assertEqual(self.backends("second.test"), ["v2"])
+        self.assertEqual(self.outcomes(before), {"kernel": {"forward": 8}, "agent": {}})
+        self.assertEqual(self.get(port=82)["headers"]["x-backend"], "v2")
 
     def test_connections(self):
         self.assertEqual({self.get(port=81)["headers"]["x-backend"] for _ in range(4)}, {"v1", "v2"})

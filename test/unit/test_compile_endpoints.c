@@ -356,23 +356,6 @@ static void test_drop(void **state)
 				   WEFT_OUTCOME_DROPPED), 890, 1110);
 }
 
-#define MORE(more)                                                                                 \
-	"endpoints: [{lb_endpoints: [{endpoint: {address: " ADDRESS("10.0.0.1", 80) ", additional" \
-		"_addresses: [{address: " ADDRESS("10.0.0.2", 80) "}, " more "]}}]}]"
-
-static void test_additional_addresses(void **state)
-{
-	static const char at[] =
-		"endpoints[0].lb_endpoints[0].endpoint.additional_addresses[1].address";
-
-	(void)state;
-	conf_noted(EDS("") CLA(MORE("{address: " ADDRESS("::1", 80) "}")),
-		   "ClusterLoadAssignment/c", "endpoints[0].lb_endpoints[0]");
-	conf_refused(EDS("") CLA(MORE("{}")), "ClusterLoadAssignment/c", at, "is required");
-	conf_refused(EDS("") CLA(MORE("{address: " ADDRESS("a.b", 80) "}")),
-		     "ClusterLoadAssignment/c", at, "IP address");
-}
-
 static void socket_refused(const char *more, const char *field)
 {
 	char yaml[1024], path[256];
@@ -478,7 +461,6 @@ int main(void)
 		cmocka_unit_test(test_transport_matches),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_drop),
-		cmocka_unit_test(test_additional_addresses),
 		cmocka_unit_test(test_refused_sockets),
 		cmocka_unit_test(test_rest_of_rounding),
 		cmocka_unit_test(test_many_priorities),
