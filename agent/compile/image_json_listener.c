@@ -43,11 +43,13 @@ static json_t *chain_json(uint32_t off, const struct weft_img_view *view)
 		json_array_append_new(rbac, weft_image_rbac(c->rbac[i]));
 	if (rbac)
 		json_object_set_new(out, "rbac", rbac);
-	if (c->kind == WEFT_CHAIN_TCP)
+	if (c->kind == WEFT_CHAIN_TCP) {
+		json_object_set_new(out, "stat_prefix", weft_image_text(c->stat_prefix));
 		json_object_set_new(out, "tcp_proxy", weft_image_targets(c->target));
-	else
+	} else {
 		json_object_set_new(out, "http_connection_manager",
 				    hcm_json(weft_img_at(c->target), view));
+	}
 	return out;
 }
 

@@ -99,8 +99,7 @@ static void tcp_proxy_fill(struct weft_build *b, const tcp_proxy *t, const char 
 	ret->target = targets_build(b, t, field, &criteria);
 	if (criteria)
 		ret->flags |= WEFT_CHAIN_CRITERIA;
-	ret->stat_prefix_off = prefix.off;
-	ret->stat_prefix_len = prefix.len;
+	ret->stat_prefix = prefix;
 	ret->idle_timeout_ms =
 		weft_build_ms(b, t->idle_timeout, 3600000, weft_field(at, field, "idle_timeout"));
 	ret->max_connect_attempts = weft_u32(t->max_connect_attempts, 1);

@@ -49,7 +49,7 @@ struct weft_img_chain {
 	__u32 target;				/* TCP: weft_img_targets, HTTP: weft_img_hcm */
 	__u32 n_conn_limit;			/* network local_ratelimit, in filter order */
 	__u32 conn_limit[WEFT_CONN_LIMITS_MAX]; /* weft_img_bucket */
-	__u32 stat_prefix_off, stat_prefix_len;
+	struct weft_img_str stat_prefix;	/* of the TCP proxy */
 	__u32 idle_timeout_ms;	    /* TCP proxy idle_timeout (3600000), 0: off */
 	__u32 max_connect_attempts; /* TCP proxy, 1 */
 	__u32 n_rbac; /* network RBAC, in filter order; behind the limits, as Envoy judges with the
