@@ -266,10 +266,11 @@ struct weft_sock {
 };
 static_assert(sizeof(struct weft_sock) == 64, "weft_sock");
 #define WEFT_SOCK_EXEMPT 1u /* the agent's own: never touched */
-#define WEFT_SOCK_COUNTED 2u
 #define WEFT_SOCK_MPTCP 4u
 #define WEFT_SOCK_ORIG 8u	 /* the orig map was given an entry */
 #define WEFT_SOCK_LIMITS_PAID 16u /* see WEFT_ORIG_LIMITS_PAID */
+#define WEFT_SOCK_WATCHED 32u	  /* sockops will see its end */
+
 /* From programs to the agent: an endpoint's cell has begun to count for a cluster's outlier
  * detection, or has news. */
 struct weft_outlier_news {
@@ -279,4 +280,3 @@ struct weft_outlier_news {
 	__u32 pad;
 };
 #define WEFT_OUTLIER_RING 65536u /* bytes; what does not fit is found when the interval ends */
-#define WEFT_SOCK_WATCHED 32u	 /* sockops will see its end */

@@ -13,9 +13,6 @@
 #define WEFT_HEAD_WORDS (WEFT_HEAD_MAX / 8)
 #define WEFT_BLANKS_MAX 8
 
-/* scratch[] of the parser */
-#define WEFT_SCRATCH_PATH_END 0
-
 WEFT_INLINE void weft_value_put(struct weft_req *req, __u32 slot, __u32 off, __u32 len)
 {
 	struct weft_span *s = WEFT_VALUE(req, slot);
