@@ -575,6 +575,10 @@ json_t *weft_source_xds_json(struct weft_source_xds *x)
 		      (json_int_t)delta.requests, "init_fetch_timeout",
 		      (json_int_t)delta.init_fetch_timeout);
 	free((char *)(uintptr_t)delta.control_plane);
+	json_object_set_new(j, "received_bytes", json_integer((json_int_t)stream.received_bytes));
+	json_object_set_new(j, "sent", json_integer((json_int_t)stream.sent));
+	json_object_set_new(j, "sent_bytes", json_integer((json_int_t)stream.sent_bytes));
+	json_object_set_new(j, "resets", json_integer((json_int_t)stream.resets));
 	json_object_set_new(j, "variant",
 			    json_string(weft_delta_is_sotw(x->delta) ? "sotw" : "delta"));
 	json_object_set_new(j, "stale", json_boolean(x->saved.stale));

@@ -149,18 +149,6 @@ int weft_any_unpack(const Google__Protobuf__Any *any, const char *resource, cons
 	return r;
 }
 
-int weft_any_unpack_as(const Google__Protobuf__Any *any, const ProtobufCMessageDescriptor *want,
-		       const char *resource, const char *field, struct weft_diag *diag,
-		       ProtobufCMessage **ret)
-{
-	_xds_free_ char *type = weft_any_type(any);
-
-	if (!type || strcmp(type, want->name))
-		return weft_diag_add(diag, -EINVAL, resource, field, "must be a %s, is a %s",
-				     want->name, type ? type : "malformed Any");
-	return weft_any_unpack(any, resource, field, diag, ret);
-}
-
 /*
  * What Istio puts into every listener and that neither admits, refuses nor changes a request: metadata
  * exchange between proxies, statistics, the choice of ALPN for its own mTLS.

@@ -24,11 +24,6 @@ char *weft_any_type(const Google__Protobuf__Any *any);
 int weft_any_unpack(const Google__Protobuf__Any *any, const char *resource, const char *field,
 		    struct weft_diag *diag, ProtobufCMessage **ret);
 
-/* Same, but -EINVAL with a cause unless the type is `want`. */
-int weft_any_unpack_as(const Google__Protobuf__Any *any, const ProtobufCMessageDescriptor *want,
-		       const char *resource, const char *field, struct weft_diag *diag,
-		       ProtobufCMessage **ret);
-
 /* Descriptor of a full message name ("envoy.config.route.v3.Route"), NULL when not in the subset. */
 const ProtobufCMessageDescriptor *weft_any_descriptor(const char *full_name);
 

@@ -103,7 +103,6 @@ void weft_delta_disconnected(struct weft_delta *d, int64_t now_ms)
 	if (!d->stats.connected)
 		return;
 	stream_forget(d);
-	d->stats.disconnects++;
 	d->stats.connected = false;
 }
 

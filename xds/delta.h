@@ -108,7 +108,7 @@ void weft_delta_each(const struct weft_delta *d,
 		     void (*fn)(void *ctx, const struct weft_delta_item *item), void *ctx);
 
 struct weft_delta_stats {
-	uint64_t responses, acks, nacks, requests, connects, disconnects, init_fetch_timeout;
+	uint64_t responses, acks, nacks, requests, connects, init_fetch_timeout;
 	bool connected;
 	const char *control_plane; /* identifier the server gave, or NULL */
 };
