@@ -35,6 +35,20 @@ struct {
 	__type(value, __u64);
 } sock SEC(".maps");
 
+/* What an app's socket in the sock map receives, by the same cookie; where there is a verdict
+ * program (skb.bpf.c). */
+struct weft_stream {
+	__u32 next; /* sequence number of the first byte that no segment has brought */
+	__u32 broken;
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, WEFT_SLOTS_DEFAULT);
+	__type(key, __u64);
+	__type(value, struct weft_stream);
+} stream SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);

@@ -6,6 +6,8 @@
 
 /* Off when this kernel lacks what sk_msg needs: connections get no slot and the agent does everything. */
 const volatile bool msg_on = true;
+/* A verdict program stands beside it (skb.bpf.c). */
+const volatile bool verdict_on = false;
 
 /* Client and agent ends of a captured connection; the agent builds the same from accept(). */
 WEFT_INLINE void weft_orig_key_fill(struct bpf_sock_ops *c, struct weft_orig_key *key)
@@ -45,10 +47,25 @@ WEFT_INLINE void weft_slot_unref(__u8 *state_base, __u32 slot, __u32 gen, __u32 
 	}
 }
 
+/* Into the sock map, with what the verdict program must know of it first. */
+WEFT_INLINE bool weft_sock_map_put(struct bpf_sock_ops *c, __u64 cookie, const struct tcp_sock *t)
+{
+	struct weft_stream st = {.next = t->rcv_nxt};
+
+	if (verdict_on && bpf_map_update_elem(&stream, &cookie, &st, BPF_ANY))
+		return false;
+	if (!bpf_sock_hash_update(c, &sock, &cookie, BPF_ANY))
+		return true;
+	if (verdict_on)
+		bpf_map_delete_elem(&stream, &cookie);
+	return false;
+}
+
 /* A slot for this connection, in the sock map: 0, or why there is none (enum weft_handed): the agent does everything. */
 WEFT_INLINE __u32 weft_slot_open(struct bpf_sock_ops *c, __u8 *state_base, struct weft_sock *w,
-				 __u32 sent)
+				 const struct tcp_sock *t)
 {
+	__u32 sent = t->write_seq - w->seq;
 	__u64 cookie = bpf_get_socket_cookie(c);
 	struct weft_slot *at;
 	__u32 slot;
@@ -72,7 +89,7 @@ WEFT_INLINE __u32 weft_slot_open(struct bpf_sock_ops *c, __u8 *state_base, struc
 	w->cookie = cookie;
 	w->gen = at->gen;
 	w->slot = slot;
-	if (!bpf_sock_hash_update(c, &sock, &cookie, BPF_ANY))
+	if (weft_sock_map_put(c, cookie, t))
 		return 0;
 	w->slot = 0;
 	weft_slot_unref(state_base, slot, w->gen, WEFT_REF_APP | WEFT_REF_AGENT);
@@ -119,7 +136,7 @@ WEFT_INLINE void weft_captured(struct bpf_sock_ops *c, struct weft_sock *w, stru
 		return;
 	}
 	if (msg_on && w->class_id == WEFT_CLASS_CAPTURED) {
-		val.why = weft_slot_open(c, state_base, w, t->write_seq - w->seq);
+		val.why = weft_slot_open(c, state_base, w, t);
 		if (val.why) {
 			w->class_id = WEFT_CLASS_CAPTURED_PLAIN;
 			weft_count_handed(state_base, val.why);
@@ -170,8 +187,11 @@ WEFT_INLINE void weft_closed(struct bpf_sock_ops *c, struct weft_sock *w, __u32 
 				val->closed_ns = bpf_ktime_get_ns();
 		}
 	}
-	if (slot)
-		weft_slot_unref(state_base, slot, w->gen, refs);
+	if (!slot)
+		return;
+	if (verdict_on)
+		bpf_map_delete_elem(&stream, &w->cookie);
+	weft_slot_unref(state_base, slot, w->gen, refs);
 }
 
 /* Outlier detection of an l4 connection: it is there, or has failed. An app that gave up says

@@ -91,11 +91,14 @@ static int object_open(struct weft_kernel *k, uint32_t n_slot)
 		err = bpf_map__set_max_entries(b->maps.sock, n_slot);
 	if (!err)
 		err = bpf_map__set_max_entries(b->maps.orig, n_slot * WEFT_ORIGS_PER_SLOT);
+	if (!err)
+		err = bpf_map__set_max_entries(b->maps.stream, k->verdict_on ? n_slot : 1);
 	if (err)
 		return err;
 	b->rodata->img_mask = k->img_size - 1;
 	b->rodata->state_mask = k->state_size - 1;
 	b->rodata->msg_on = k->msg_on;
+	b->rodata->verdict_on = k->verdict_on;
 	bpf_program__set_autoload(b->progs.msg, k->msg_on);
 	bpf_program__set_autoload(b->progs.skb, k->verdict_on);
 	bpf_program__set_autoload(b->progs.connect6, k->feature[WEFT_FEATURE_CONNECT6].available);

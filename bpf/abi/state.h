@@ -43,6 +43,8 @@ struct weft_state_head {
 	__u64 decisions_dropped;  /* it did not: number, epoch or hash differ */
 	__u32 pod_origs_max; /* entries of original destinations of one pod */
 	__u32 pod_runs_max;  /* program runs of one pod that have head buffers */
+	__u64 segments_trimmed; /* bytes that TCP had delivered were cut off (skb.bpf.c) */
+	__u64 streams_broken;	/* or could not be: the app gets no more */
 	__u64 head_key[WEFT_HEAD_MAX / 8]; /* of weft_hash_head(): random bits, one word for each of a head's */
 };
 

@@ -2,6 +2,7 @@
 /* The agent of the fixture: one thread accepts, one thread per connection. */
 
 #include "agent.h"
+#include "stray.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -74,7 +75,7 @@ static const struct weft_record *record_of(struct conn *c, uint64_t hash)
 static void answer_put(struct conn *c, struct weft_req *req, struct weft_ctx *ctx)
 {
 	struct weft_reply_plan plan;
-	char path[256], text[512];
+	char path[WORLD_BODY_MAX + 1], text[WORLD_BODY_MAX + 128];
 	uint8_t out[16384];
 	int n;
 
@@ -86,9 +87,13 @@ static void answer_put(struct conn *c, struct weft_req *req, struct weft_ctx *ct
 	}
 	snprintf(path, sizeof(path), "%.*s", (int)req->value[WEFT_VALUE_PATH].len,
 		 (const char *)req->head + req->value[WEFT_VALUE_PATH].off);
+	if (world.body)
+		world_body(path, world.body);
 	n = snprintf(text, sizeof(text),
 		     "HTTP/1.1 200 OK\r\nx-by: agent\r\ncontent-length: %zu\r\n\r\n%s",
 		     strlen(path), path);
+	if (world.stray)
+		stray_send(c->fd, text, world.stray);
 	tx(c, text, (size_t)n);
 }
 
@@ -210,7 +215,7 @@ static void conn_start(int fd)
 	__atomic_add_fetch(&world.open, 1, __ATOMIC_RELAXED);
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attr, 256 * 1024);
+	pthread_attr_setstacksize(&attr, 512 * 1024);
 	assert(!pthread_create(&thread, &attr, conn_run, c));
 	pthread_attr_destroy(&attr);
 }

@@ -3,6 +3,9 @@
 
 #include "world.h"
 
+#include "agent/kernel/kernel_state.h"
+
+#include <bpf/bpf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -76,14 +79,20 @@ static void unread_answer_holds(void **state)
 	finish(fd);
 }
 
+static int readable_now(int fd)
+{
+	int n = -1;
+
+	assert_int_equal(ioctl(fd, FIONREAD, &n), 0);
+	return n;
+}
+
 static int readable(int fd)
 {
 	struct pollfd p = {.fd = fd, .events = POLLIN};
-	int n = -1;
 
 	assert_int_equal(poll(&p, 1, 2000), 1);
-	assert_int_equal(ioctl(fd, FIONREAD, &n), 0);
-	return n;
+	return readable_now(fd);
 }
 
 static void queue_as_the_app_sees_it(void **state)
@@ -112,10 +121,86 @@ static void queue_as_the_app_sees_it(void **state)
 		assert_int_equal(a.len, seen);
 		assert_int_equal(a.by_agent, agent);
 		assert_memory_equal(peek, a.text, a.len);
-		assert_int_equal(ioctl(fd, FIONREAD, &n), 0);
-		assert_int_equal(n, 0);
+		assert_int_equal(readable_now(fd), 0);
 	}
 	finish(fd);
+}
+
+/*
+ * Segments that begin with what an earlier one has brought: the app reads every byte once, and is
+ * told of as many. Without the cut of skb.bpf.c it reads some twice where there is a verdict
+ * program.
+ */
+static void overlapping_segments(void **state)
+{
+	static const uint32_t stray[] = {1, 10, 4095, 4096, 7000};
+	uint64_t cut = world.head->segments_trimmed;
+	char body[WORLD_BODY_MAX + 1];
+	int fd = vip_connect(1);
+	struct answer a;
+
+	(void)state;
+	world.body = WORLD_BODY_MAX;
+	world_body(body, world.body);
+	for (size_t i = 0; i < sizeof(stray) / sizeof(stray[0]); i++) {
+		int n = 0;
+
+		world.stray = stray[i];
+		send_get(fd, "/x", "");
+		for (int wait = 0; wait < 200 && n <= WORLD_BODY_MAX; wait++) {
+			struct timespec t = {.tv_nsec = 10000000};
+
+			nanosleep(&t, NULL);
+			n = readable(fd);
+		}
+		recv_answer(fd, false, &a);
+		assert_string_equal(a.body, body);
+		assert_int_equal(n, a.len);
+		assert_int_equal(readable_now(fd), 0);
+	}
+	world.stray = world.body = 0;
+	assert_int_equal(world.head->segments_trimmed - cut,
+			 weft_kernel_has(world.kernel, "skb") ? sizeof(stray) / sizeof(stray[0])
+							      : 0);
+	expect(fd, "/deny", 403, false);
+	expect(fd, "/y", 200, true);
+	finish(fd);
+	world_drained();
+}
+
+/* What cannot be cut ends the stream: the app gets nothing more, rather than bytes that were not
+ * sent. */
+static void stream_that_cannot_be_cut(void **state)
+{
+	uint64_t broken = world.head->streams_broken, cookie;
+	socklen_t len = sizeof(cookie);
+	int fd = vip_connect(1), map;
+	uint32_t stream[2];
+	char byte;
+
+	(void)state;
+	if (!weft_kernel_has(world.kernel, "skb")) {
+		close(fd);
+		print_message("no verdict program on this kernel\n");
+		skip();
+	}
+	map = bpf_map__fd(world.kernel->skel->maps.stream);
+	expect(fd, "/y", 200, true);
+	assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len), 0);
+	assert_int_equal(bpf_map_lookup_elem(map, &cookie, stream), 0);
+	stream[0] += 1u << 20; /* as if the next segment were all old */
+	assert_int_equal(bpf_map_update_elem(map, &cookie, stream, BPF_EXIST), 0);
+	for (int i = 0; i < 2; i++) {
+		send_get(fd, "/y", "");
+		nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+		assert_int_equal(recv(fd, &byte, 1, MSG_DONTWAIT), -1);
+		assert_int_equal(errno, EAGAIN);
+	}
+	assert_int_equal(world.head->streams_broken, broken + 1);
+	finish(fd);
+	world_drained();
+	assert_int_equal(bpf_map_lookup_elem(map, &cookie, stream),
+			 -ENOENT); /* and none is left behind */
 }
 
 /* The agent gives the connection back after each of its answers: the kernel answers again. */
@@ -345,6 +430,8 @@ int main(void)
 		cmocka_unit_test(mixed_pipelined),
 		cmocka_unit_test(unread_answer_holds),
 		cmocka_unit_test(queue_as_the_app_sees_it),
+		cmocka_unit_test(overlapping_segments),
+		cmocka_unit_test(stream_that_cannot_be_cut),
 		cmocka_unit_test(changes_hands),
 		cmocka_unit_test(answer_on_its_way_holds),
 		cmocka_unit_test(unread_agent_answer_holds),

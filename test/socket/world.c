@@ -173,6 +173,13 @@ int world_teardown(void **state)
 	return rmdir(world.cgroup);
 }
 
+void world_body(char *ret, uint32_t len)
+{
+	for (uint32_t i = 0; i < len; i++)
+		ret[i] = "0123456789abcdef"[i / 4 >> i % 4 * 4 & 15];
+	ret[len] = 0;
+}
+
 void world_drained(void)
 {
 	struct timespec step = {.tv_nsec = 10000000};

@@ -36,12 +36,17 @@ struct world {
 	/* of the agent, atomics */
 	uint32_t accepted, not_captured, served, honoured, decided, given_back, open;
 	uint32_t pause_ms; /* before each answer */
+	uint32_t body;	   /* bytes of its answers' bodies; 0: the path */
+	uint32_t stray;	   /* bytes of each answer that reach the app before it is sent (stray.h) */
 	bool hold_accept;  /* the agent does not accept */
 	bool stop;
 	struct weft_sockaddr last_dst; /* of the exchange that came last */
 	uint32_t last_slot;
 };
 extern struct world world;
+#define WORLD_BODY_MAX 7000
+/* The body that world.body asks for: every four bytes are a number of their own. */
+void world_body(char *ret, uint32_t len);
 
 /* Exits with 77 (skipped, said) when not root. For main(). */
 void world_need_root(void);
