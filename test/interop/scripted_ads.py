@@ -4,11 +4,15 @@
 Messages are read and written as raw protobuf with the few lines below, so that broken ones can be sent
 and nothing of the client's own schema is shared. Needs only grpcio.
 """
+import os
 import queue
 import threading
 from concurrent import futures
 
-import grpc
+# Whoever forks here (subprocess with preexec_fn) executes something else: gRPC need not follow, and aborts when a fork
+# meets a server that stops.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+import grpc  # noqa: E402
 
 METHOD = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 PREFIX = "type.googleapis.com/"
