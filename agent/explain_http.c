@@ -78,7 +78,7 @@ struct refusal {
 	bool of_manager;
 };
 
-/* Heads that never reach a route (xds-envoy.md 3.1, 3.17). */
+/* Heads that never reach a route, with Envoy's statuses and response code details. */
 static const struct refusal refusals[] = {
 	{WEFT_PARSE_TOO_LONG, 431, "http1.headers_too_large", false},
 	{WEFT_PARSE_TOO_MANY, 431, "http1.too_many_headers", false},
@@ -170,7 +170,7 @@ static void set_reply(struct explain *x)
 			json_integer(x->req->dec.reply ? reply->status : x->req->dec.fault_status));
 		return;
 	}
-	/* a gRPC client gets 200 whatever it is (xds-envoy.md 3.5) */
+	/* a gRPC client gets 200 whatever it is (agent/proxy/grpc.h) */
 	explain_set(x, "status", json_integer(strtol(text + strlen("HTTP/1.1 "), NULL, 10)));
 	set_reply_text(x, text, len);
 }
@@ -377,7 +377,7 @@ static void explain_elsewhere(struct explain *x)
 
 /*
  * What the agent does between parser and routes: the path's normal form, and the headers that Envoy
- * has set by then (xds-envoy.md 3.17). room: bytes behind the head that live as long as the
+ * has set by then. room: bytes behind the head that live as long as the
  * request, and WEFT_PREPARE_ROOM behind them.
  */
 static int prepare(struct weft_req *req, const struct weft_ctx *ctx, unsigned char *room,

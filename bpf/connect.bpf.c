@@ -22,7 +22,8 @@ struct weft_connect {
 	__u32 flags; /* WEFT_SOCK_* */
 };
 
-/* An MPTCP socket connects through a subflow, a TCP socket of the kernel's that no sock map accepts (kernel-facts 40). */
+/* An MPTCP socket connects through a subflow, a TCP socket of the kernel's that no sock map
+ * accepts: its data would go unjudged. */
 WEFT_INLINE bool weft_is_mptcp(struct bpf_sock_addr *c, struct bpf_sock *s)
 {
 	struct tcp_sock *t;
@@ -74,8 +75,9 @@ WEFT_INLINE bool weft_tuple_used(struct bpf_sock_addr *c, struct bpf_sock *s,
 }
 
 /*
- * The agent's listener for this connection: by hash of the destination; a socket that is bound to a port already takes
- * the next one when its four-tuple is in use (kernel-facts 45). port 0: the pod has none of this family.
+ * The agent's listener for this connection: by hash of the destination; a socket that is bound to a
+ * port already takes the next one when its four-tuple is in use, for then connect() would fail with
+ * EADDRNOTAVAIL. port 0: the pod has none of this family.
  */
 WEFT_INLINE void weft_listener_of(struct bpf_sock_addr *c, struct bpf_sock *s,
 				  const struct weft_pod *p, const struct weft_sockaddr *dst,

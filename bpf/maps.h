@@ -92,7 +92,7 @@ WEFT_INLINE void weft_sockaddr_set4(struct weft_sockaddr *a, __u32 ip, __u16 por
 	a->family = WEFT_AF_INET;
 }
 
-/* After addr was filled from an AF_INET6 socket: a v4-mapped one is IPv4 (kernel-facts 44). */
+/* After addr was filled from an AF_INET6 socket: a v4-mapped one is IPv4 (Java's are). */
 WEFT_INLINE void weft_sockaddr_canonical(struct weft_sockaddr *a)
 {
 	bool mapped = !a->addr.w[0] && !a->addr.w[1] && a->addr.w[2] == WEFT_V4_MAPPED;

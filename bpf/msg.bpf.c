@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * sk_msg on apps' captured sockets: one run per send(). Judges a request that is whole in this send on a connection
- * with nothing in flight, answers it in place when the rules do so, and passes everything else to the agent, with what
- * was decided in the slot. Passing is always right: the agent parses all it receives.
+ * sk_msg on apps' captured sockets: one run per send(). Judges a request that is whole in this send
+ * on a connection with nothing in flight, answers it in place when the rules do so, and passes
+ * everything else to the agent, with what was decided in the slot. Passing is always right: the
+ * agent parses all it receives.
  *
- * Facts of sk_msg that shape this file (numbers of kernel-facts where they were measured):
- *  - a redirect helper that was called decides the verdict, so it is the very last thing (21)
- *  - SK_DROP stays in force for the socket (32): only for a message that is broken half-way, which ends the connection
- *  - after EAGAIN the verdict of that send covers the next one without a run (41): positions are read from the socket
- *  - the app reads redirected bytes before bytes from TCP (22): nothing is answered while anything is unread
+ * Facts of sk_msg that shape this file:
+ *  - a redirect helper that was called decides the verdict, so it is the very last thing
+ *  - SK_DROP stays in force for the socket: only for a message that is broken half-way, which ends
+ * the connection
+ *  - after EAGAIN the verdict of that send covers the next one without a run: positions are read
+ * from the socket
+ *  - the app reads redirected bytes before bytes from TCP: nothing is answered while anything is
+ * unread
  */
 
 #define WEFT_PSOCK_MASK (~7ull) /* sk_user_data carries flags in its low bits */
@@ -236,7 +240,7 @@ WEFT_GLOBAL int weft_seg_copy(struct weft_req *req, __u32 seg, __u32 out, __u32 
 	default:
 		return -1;
 	}
-	len = ((len - 1) & (WEFT_REPLY_MAX - 1)) + 1; /* 6.1 forgets len != 0 (kernel-facts 30) */
+	len = ((len - 1) & (WEFT_REPLY_MAX - 1)) + 1; /* 6.1 forgets len != 0 */
 	if (bpf_probe_read_kernel(WEFT_STATE(__u8, out) + WEFT_INDEX(at, 4095), len, from))
 		return -1;
 	return (int)(at + len);

@@ -41,7 +41,7 @@ struct weft_resource {
 };
 
 /*
- * Decodes and validates one resource (wire checks, PGV rules of xds-envoy.md 2.13, unknown fields in
+ * Decodes and validates one resource (wire checks, Envoy's PGV rules, unknown fields in
  * narrowing messages, nested typed_config including TypedStruct). -EINVAL with causes in diag.
  * *ret has one reference.
  */

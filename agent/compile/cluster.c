@@ -260,7 +260,7 @@ static bool policy_foreign(const char *type)
 	return false;
 }
 
-/* The first policy that is known counts (xds-envoy.md 3.9). */
+/* The first policy that is known counts (LoadBalancingPolicy). */
 static void policy_extension(struct weft_build *b, const cluster *c, struct weft_img_cluster *ret)
 {
 	char at[WEFT_FIELD_MAX];

@@ -34,8 +34,7 @@ static bool is_gone(const struct weft_build *b, const char *low)
 	       weft_header_removed(low, b->hcm_flags & WEFT_HCM_USE_REMOTE_ADDRESS);
 }
 
-/* Pseudo headers have slots of their own; `host` is another name of :authority (xds-envoy.md 3.3).
- */
+/* Pseudo headers have slots of their own; `host` is another name of :authority, as in Envoy. */
 static uint8_t slot_get(struct weft_build *b, const char *name, struct weft_names_local *names,
 			const char *field)
 {
@@ -137,7 +136,7 @@ void weft_build_header_cond(struct weft_build *b, const matcher *m, struct weft_
 			     (m->treat_missing_header_as_empty ? WEFT_COND_MISSING_AS_EMPTY : 0));
 	switch (m->header_match_specifier_case) {
 	case ENVOY__CONFIG__ROUTE__V3__HEADER_MATCHER__HEADER_MATCH_SPECIFIER_EXACT_MATCH:
-		/* the deprecated form: "" fits any value (xds-envoy.md 3.3) */
+		/* the deprecated form: "" fits any value (Envoy 1.40) */
 		text_set(b, c, *m->exact_match ? WEFT_COND_EXACT : WEFT_COND_PREFIX,
 			 m->exact_match);
 		break;

@@ -15,8 +15,8 @@ typedef Envoy__Config__Route__V3__RouteAction__HashPolicy hash_policy;
 
 #define CASE(x) ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__HASH_POLICY__POLICY_SPECIFIER_##x
 
-/* Pseudo headers stand where the parser leaves them; `host` is another name of :authority
- * (xds-envoy.md 3.3). */
+/* Pseudo headers stand where the parser leaves them; `host` is another name of :authority,
+ * as in Envoy. */
 static uint32_t slot_of(const char *name)
 {
 	static const struct {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Tables of RING_HASH and MAGLEV, as Envoy makes them (xds-envoy.md 3.9). */
+/* Tables of RING_HASH and MAGLEV, as Envoy 1.40 makes them. */
 
 #include <stdbool.h>
 #include <stddef.h>

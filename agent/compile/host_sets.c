@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Sets of hosts. Health comes from EDS alone here, so that priorities, overprovisioning, panic and localities
- * (xds-envoy.md 3.8) can be worked out once: the image holds, per priority with load, the hosts that may be chosen.
+ * Sets of hosts. Health comes from EDS alone here, so that priorities, overprovisioning, panic and
+ * localities can be worked out once, as Envoy does: the image holds, per priority with load, the
+ * hosts that may be chosen.
  */
 #include <errno.h>
 #include <math.h>

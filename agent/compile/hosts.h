@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The hosts of one assignment, and the sets of them that take requests (xds-envoy.md 3.8). */
+/* The hosts of one assignment, and the sets of them that take requests (host_sets.c). */
 
 #include "agent/compile/balancing.h"
 #include "agent/compile/build.h"

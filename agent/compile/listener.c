@@ -230,7 +230,7 @@ static void match_fill(struct weft_build *b, const Envoy__Config__Listener__V3__
 				"unsupported without transport_protocol raw_buffer: ALPN of TLS");
 }
 
-/* At each level the most specific chains stay, and there is no way back (xds-envoy.md 3.1). */
+/* At each level the most specific chains stay, and there is no way back (FilterChainMatch). */
 static uint32_t column_resolve(const struct spec *s, size_t n, uint32_t port,
 			       enum weft_proto column, uint32_t fallback)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* OutlierDetection of a cluster (xds-envoy.md 3.11): defaults as Envoy 1.40. */
+/* OutlierDetection of a cluster, with the defaults of Envoy 1.40. */
 #include "agent/compile/parts.h"
 
 #define FIELD "outlier_detection"

@@ -111,7 +111,7 @@ static void length_bit(__u64 bits[4], size_t len)
 	bits[len >> 6 & 3] |= 1ull << (len & 63);
 }
 
-/* "*", "*.foo", "foo.*", or the host itself; case does not count (xds-envoy.md 3.2). */
+/* "*", "*.foo", "foo.*", or the host itself; case does not count (VirtualHost.domains). */
 static void domain_add(struct weft_build *b, const char *domain, uint32_t vhost, const char *field,
 		       struct domains *d, struct weft_img_route_config *rc)
 {

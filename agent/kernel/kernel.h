@@ -77,7 +77,7 @@ json_t *weft_kernel_probe(const char *cgroup);
 json_t *weft_kernel_programs(const struct weft_kernel *k);
 /* Counters of the state head with their names: {outcomes: {kernel, agent}, handed: {...}, classes: {...}, slots_used}. */
 json_t *weft_kernel_counters(const struct weft_kernel *k);
-/* Whether an open kernel uses a feature, by its name in weft_kernel_probe(). "fionread": TCP reads are counted right
- * without the passing verdict program (kernel-facts 37).
+/* Whether an open kernel uses a feature, by its name in weft_kernel_probe(). "fionread": TCP reads
+ * are counted right without the passing verdict program (bpf/skb.bpf.c).
  */
 bool weft_kernel_has(const struct weft_kernel *k, const char *feature);

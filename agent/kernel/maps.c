@@ -13,7 +13,8 @@ int weft_kernel_synchronize(void *ctx)
 	struct weft_kernel *k = ctx;
 	__u32 zero = 0;
 
-	/* The kernel waits for an RCU grace period after it has replaced a map in a map (kernel-facts 46). */
+	/* The kernel waits for an RCU grace period after it has replaced a map in a map;
+	 * membarrier() does not on every machine. */
 	return bpf_map_update_elem(bpf_map__fd(k->skel->maps.grace), &zero, &k->grace_fd, BPF_ANY);
 }
 

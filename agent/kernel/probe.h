@@ -56,7 +56,7 @@ struct weft_feature_result {
 void weft_features_probe(struct weft_feature_result results[WEFT_FEATURE__MAX]);
 
 /*
- * Does a release ("6.12.101+deb13") carry every known TCP-relevant fix of sockmap? Always writes a reason.
- * kernel-facts 16.
+ * Does a release ("6.12.101+deb13") carry every known TCP-relevant fix of sockmap? Always writes a
+ * reason.
  */
 bool weft_sockmap_fixed(const char *release, char *reason, size_t size);

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Outlier detection of one cluster as one pod sees it: Envoy's algorithm (xds-envoy.md 3.11;
- * DetectorImpl of Envoy 1.40), without a clock, a thread or a map of its own. Times are in ms of
+ * Outlier detection of one cluster as one pod sees it: Envoy's algorithm
+ * (DetectorImpl of Envoy 1.40), without a clock, a thread or a map of its own. Times are in ms of
  * one clock that only goes forward.
  */
 

@@ -65,7 +65,7 @@ void asked_times(struct worker *w, struct exchange *x)
 	lines_remove(&l, NAME("x-envoy-upstream-rq-timeout-alt-response"));
 	lines_remove(&l, NAME("x-envoy-upstream-alt-stat-name"));
 	lines_remove(&l, NAME("x-envoy-hedge-on-per-try-timeout"));
-	/* one that is not below the whole request's is none (xds-envoy.md 3.6) */
+	/* one that is not below the whole request's is none (Envoy 1.40) */
 	if (x->timeout_ms && x->per_try_ms >= x->timeout_ms)
 		x->per_try_ms = 0;
 }

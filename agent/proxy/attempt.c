@@ -150,7 +150,7 @@ static void try_begin(struct exchange *x)
 		timer_set(w, &x->per_try, w->now_ms + x->per_try_ms);
 }
 
-/* The route's timeout counts from the end of the request (xds-envoy.md 3.6). */
+/* The route's timeout counts from the end of the request (RouteAction.timeout). */
 static void request_complete(struct exchange *x)
 {
 	struct worker *w = x->down->worker;
@@ -189,7 +189,7 @@ static bool keep_check(struct exchange *x)
 {
 	if (!x->keep_body || buf_len(&x->body) <= x->cluster->buffer_limit)
 		return false;
-	/* the attempt at hand failed and nobody takes the bytes (xds-envoy.md 3.5) */
+	/* the attempt at hand failed and nobody takes the bytes (Envoy 1.40) */
 	if (x->backoff.at) {
 		reply_end(x, 507, "exceeded request buffer limit while retrying upstream");
 		return true;
@@ -407,7 +407,7 @@ void exchange_connected(struct exchange *x, struct upstream *u)
 	down_watch(d);
 }
 
-/* ---- retries (xds-envoy.md 3.7) ---- */
+/* ---- retries (RetryPolicy) ---- */
 
 /* gRPC statuses that stand in the response's head. */
 static bool grpc_retriable(uint32_t on, const struct response *r)

@@ -152,7 +152,7 @@ static void consume(struct down *d, size_t n)
 	buf_consume(d->worker, &d->in, n);
 }
 
-/* Envoy's answer to a head that is no request (xds-envoy.md 3.1, 3.17). */
+/* Envoy's answer to a head that is no request. */
 static void codec_error(struct down *d, struct weft_req *req, int why)
 {
 	struct {

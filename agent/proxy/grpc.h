@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* How Envoy words a local reply for a gRPC client (xds-envoy.md 3.5; gRPC over HTTP/2, "Responses"). */
+/* How Envoy words a local reply for a gRPC client (gRPC over HTTP/2, "Responses"). */
 
 #include <stddef.h>
 #include <stdint.h>

@@ -117,7 +117,8 @@ static int head_end(struct worker *w, struct down *d, struct lines *l, bool clos
 	return r ? r : buf_printf(w, &d->out, "%s\r\n", last);
 }
 
-/* Always 200, its status and text in headers (xds-envoy.md 3.5); a rule's own grpc-status stays (Envoy 1.40). */
+/* Always 200, its status and text in headers (grpc.h); a rule's own grpc-status stays (Envoy 1.40).
+ */
 static int grpc_write(struct down *d, const struct reply *a, struct lines *l)
 {
 	struct worker *w = d->worker;

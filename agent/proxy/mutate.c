@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Header mutations, and rewrites of host and path, in Envoy's order (xds-envoy.md 3.4, 3.17). */
+/* Header mutations, and rewrites of host and path, in Envoy's order. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Upstream connections of one pod to one endpoint, and the breakers in front of them (xds-envoy.md 3.10): a request takes
- * an idle connection, or waits (max_pending_requests) for one that may be opened (max_connections; every pool may open
- * its first); on a connection it counts against max_requests.
+ * Upstream connections of one pod to one endpoint, and the breakers in front of them
+ * (CircuitBreakers): a request takes an idle connection, or waits (max_pending_requests) for one
+ * that may be opened (max_connections; every pool may open its first); on a connection it counts
+ * against max_requests.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -51,7 +51,7 @@ struct weft_img_cluster {
 /* LOGICAL_DNS: one host, whatever its addresses are at the moment; its connections stay */
 #define WEFT_CLUSTER_LOGICAL (1u << 1)
 #define WEFT_CHOICES_ALL 0xffffffffu /* choice_count: the best of all hosts (FULL_SCAN) */
-/* Endpoints with the eligible ones of each priority worked out (xds-envoy.md 3.8). */
+/* Endpoints with the eligible ones of each priority worked out (agent/compile/host_sets.c). */
 struct weft_img_endpoints {
 	__u32 n;	/* all endpoints */
 	__u32 endpoint; /* struct weft_img_endpoint[n] */

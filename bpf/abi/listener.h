@@ -87,7 +87,7 @@ struct weft_img_target {
 	struct weft_img_response response;
 };
 
-/* A token bucket: continuous refill, starts full (Envoy since 2024; xds-envoy.md 3.12). */
+/* A token bucket: continuous refill, starts full (Envoy since 2024). */
 struct weft_img_bucket {
 	__u32 cell;	  /* state id of its weft_cell_bucket */
 	__u32 max_tokens; /* 0: refuses everything */

@@ -175,7 +175,7 @@ static_assert(sizeof(struct weft_cell_endpoint) == WEFT_CELL_SIZE, "endpoint");
  * that went to the agent, worked out from the socket's sequence numbers at each send; requests
  * answered in place do not move it. The kernel moves KERNEL -> AGENT when it passes bytes; the
  * agent moves AGENT -> KERNEL by compare-and-swap, only when it has handled exactly `passed` bytes
- * and has no exchange open, after storing agent_tx (kernel-facts 22); and KERNEL -> AGENT without
+ * and has no exchange open, after storing agent_tx; and KERNEL -> AGENT without
  * bytes when it drains the connection.
  */
 #define WEFT_OWNER_KERNEL 0ull

@@ -61,7 +61,7 @@ static void addresses_mapped(void **state)
 	v6_like(vip_mapped(1), &world.image.vip4[1]);
 }
 
-/* One local port, two destinations: fails when both go to one listener's port (kernel-facts 45). */
+/* One local port, two destinations: fails when both go to one listener's port. */
 static void bound_before_connect(void **state)
 {
 	static const int to[] = {1, 2, 8};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Endpoints: health, priorities, panic (xds-envoy.md 3.8), weights, transport socket matches. */
+/* Endpoints: health, priorities, panic, weights, transport socket matches. */
 #include "test/unit/compile_fixture.h"
 
 #define EDS(more) CLUSTER("c", more "type: EDS, eds_cluster_config: {eds_config: {ads: {}}}")

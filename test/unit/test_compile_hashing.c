@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Tables of RING_HASH and MAGLEV against the vectors of xds-envoy.md 3.9, and of xxHash's own code. */
+/* Tables of RING_HASH and MAGLEV against vectors of Envoy's, and of xxHash's own code. */
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 

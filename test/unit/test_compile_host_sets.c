@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Localities with weights: who is in which, in what proportions (xds-envoy.md 3.8). */
+/* Localities with weights: who is in which, in what proportions. */
 #include "test/unit/compile_fixture.h"
 
 #define WEIGHTED "common_lb_config: {locality_weighted_lb_config: {}}, "

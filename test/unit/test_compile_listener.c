@@ -165,7 +165,7 @@ static void test_chain_match(void **state)
 	conf_close(&c);
 }
 
-/* Once a port has been matched there is no way back to chains for any port (xds-envoy.md 3.1). */
+/* Once a port has been matched there is no way back to chains for any port (FilterChainMatch). */
 static void test_no_way_back(void **state)
 {
 	struct conf c;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Domains and header matchers against their plain meaning (xds-envoy.md 3.2, 3.3): random route
+/* Domains and header matchers against their plain meaning: random route
  * tables, every request decided both ways. */
 #include <ctype.h>
 #include <strings.h>

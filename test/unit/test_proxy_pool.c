@@ -144,7 +144,7 @@ static void test_zero(void **state)
 	int fd;
 
 	(void)state;
-	/* every pool may open its first connection (xds-envoy.md 3.10) */
+	/* every pool may open its first connection, as in Envoy */
 	open_with("max_connections: 0", 1);
 	gate_set(true);
 	fd = fix_dial();
