@@ -133,17 +133,19 @@ static uint64_t outlier_random(void *ctx)
 	return n;
 }
 
-static void outlier_publish(void *ctx)
+static int outlier_publish(void *ctx)
 {
 	struct weft_daemon *d = ctx;
 	_cleanup_diag_ struct weft_diag diag = WEFT_DIAG_INIT;
 	_auto_free_ char *text = NULL;
+	int r = weft_views_again(d->views, &diag);
 
-	if (weft_views_again(d->views, &diag) == 0)
-		return;
+	if (r == 0)
+		return 0;
 	text = weft_diag_text(&diag);
 	WEFT_LOG(WEFT_LOG_ERROR, "ejected hosts are not published",
 		 WEFT_KV_S("reason", text ? text : "out of memory"));
+	return r;
 }
 
 static void outlier_work(struct weft_daemon *d)

@@ -446,6 +446,7 @@ static json_t *dump_stats(struct weft_daemon *d)
 	json_object_set_new(j, "pods", shares.list);
 	json_object_set_new(j, "dns", weft_dns_stats_json(d->dns));
 	json_object_set_new(j, "outlier_detection", weft_outlier_stats_json(d->outlier));
+	json_object_set_new(j, "ejections", weft_outlier_publishing_json(d->outlier));
 	weft_store_cells_each(d->store, cell_append, &cells);
 	json_object_set_new(j, "cells", cells.list);
 	return j;

@@ -149,13 +149,11 @@ static int warm_only(const struct weft_views *v, const struct view *view,
 }
 
 /* Views other than this one stay as they are. */
-static int publish(struct weft_views *v, uint32_t view, const struct weft_snapshot *in_force,
-		   struct weft_diag *diag)
+static int publish_with(struct weft_views *v, uint32_t view, const struct weft_snapshot *in_force,
+			const struct weft_ejected *ejected, size_t n_ejected,
+			struct weft_diag *diag)
 {
 	struct weft_view_input inputs[WEFT_VIEWS];
-	size_t n_ejected = 0;
-	const struct weft_ejected *ejected =
-		v->outlier ? weft_outlier_ejected(v->outlier, &n_ejected) : NULL;
 	int r;
 
 	static_assert(WEFT_VIEWS == 1, "ejections are of pods of one view");
@@ -169,6 +167,27 @@ static int publish(struct weft_views *v, uint32_t view, const struct weft_snapsh
 	r = weft_compiler_publish(v->compiler, inputs, WEFT_VIEWS, diag);
 	if (r == 0 && v->published)
 		v->published(v->ctx);
+	return r;
+}
+
+/*
+ * Endpoints of many pods that each leave out others may fill the image. A configuration is not lost
+ * for that: where it has to be published it is, for once, without what is ejected.
+ */
+static int publish(struct weft_views *v, uint32_t view, const struct weft_snapshot *in_force,
+		   bool has_to, struct weft_diag *diag)
+{
+	size_t n = 0;
+	const struct weft_ejected *ejected =
+		v->outlier ? weft_outlier_ejected(v->outlier, &n) : NULL;
+	int r = publish_with(v, view, in_force, ejected, n, diag);
+
+	if (r != -ENOSPC || !n || !has_to)
+		return r;
+	weft_diag_clear(diag);
+	r = publish_with(v, view, in_force, NULL, 0, diag);
+	if (r == 0)
+		weft_outlier_withheld(v->outlier);
 	return r;
 }
 
@@ -191,7 +210,7 @@ static int put_in_force(struct weft_views *v, uint32_t view, const struct weft_s
 	if (r == 0 && waits)
 		r = weft_compiler_check(v->compiler, merged, diag);
 	if (r == 0)
-		r = publish(v, view, s, diag);
+		r = publish(v, view, s, true, diag);
 	if (r < 0) {
 		weft_snapshot_free(s);
 		return r;
@@ -210,7 +229,7 @@ int weft_views_again(struct weft_views *v, struct weft_diag *diag)
 {
 	const struct weft_snapshot *in_force = v->view[WEFT_VIEW_DEFAULT].in_force;
 
-	return in_force ? publish(v, WEFT_VIEW_DEFAULT, in_force, diag) : 0;
+	return in_force ? publish(v, WEFT_VIEW_DEFAULT, in_force, false, diag) : 0;
 }
 
 int weft_views_renew(struct weft_views *v, struct weft_diag *diag)

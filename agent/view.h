@@ -36,14 +36,16 @@ void weft_views_free(struct weft_views *v);
 void weft_views_resolve(struct weft_views *v, struct weft_dns *d);
 /* From now on what outlier detection has ejected is left out; o is borrowed. */
 void weft_views_eject(struct weft_views *v, struct weft_outlier *o);
-/* Publishes what is in force anew, with the ejections of now. As weft_views_set(). */
+/* Publishes what is in force anew, with the ejections of now. As weft_views_set(); -ENOSPC also
+ * where it would fit without them. */
 int weft_views_again(struct weft_views *v, struct weft_diag *diag);
 /* Publishes anew with the addresses there are. As weft_views_set(). */
 int weft_views_renew(struct weft_views *v, struct weft_diag *diag);
 
 /*
  * Replaces what `source` contributes to a view. 0: published. -EINVAL (causes in diag; also a name
- * that another source has), -ENOSPC, -ENOMEM: everything stays as it was.
+ * that another source has), -ENOSPC, -ENOMEM: everything stays as it was. When only the ejections
+ * are too much for the image it is published without them (weft_outlier_withheld()).
  */
 int weft_views_set(struct weft_views *v, uint32_t view, enum weft_source source,
 		   const struct weft_snapshot *next, struct weft_diag *diag);

@@ -53,6 +53,12 @@ json_t *weft_outlier_stats_json(const struct weft_outlier *o)
 	return out.list;
 }
 
+json_t *weft_outlier_publishing_json(const struct weft_outlier *o)
+{
+	return json_pack("{s:I, s:I, s:b}", "publish_failures", (json_int_t)o->publish_failures,
+			 "withheld", (json_int_t)o->withheld, "withheld_now", o->withheld_now);
+}
+
 static void hosts_add(void *ctx, const struct watch *w)
 {
 	struct out *out = ctx;

@@ -37,7 +37,13 @@ struct weft_outlier {
 	pthread_mutex_t lock; /* told */
 	struct told *told;
 	size_t n_told, cap_told;
-	bool stale; /* what is published has more than there is */
+	bool lost;	     /* some of what was told: under lock */
+	bool stale;	     /* other hosts are published as ejected than are */
+	uint64_t retry_ms;   /* not published again before */
+	uint32_t backoff_ms; /* of the next failure */
+	uint64_t look_ms;    /* when all cells are looked through, 0: not */
+	uint64_t publish_failures, withheld;
+	bool withheld_now;
 	uint64_t now_ms;
 	struct watch *bucket[OUTLIER_BUCKETS];
 	struct weft_ejected *ejected;

@@ -11,6 +11,10 @@
 #include "agent/log.h"
 #include "bpf/engine/engine.h"
 
+/* After what failed for want of memory or room. */
+#define RETRY_MS 1000u
+#define RETRY_MAX_MS 30000u
+
 /* ---- told by workers ---- */
 
 static void wake(const struct weft_outlier *o)
@@ -35,6 +39,8 @@ void weft_outlier_tell(struct weft_outlier *o, uint32_t pod, uint32_t cluster, u
 	}
 	if (o->n_told < o->cap_told)
 		o->told[o->n_told++] = (struct told){pod, cluster, endpoint};
+	else
+		o->lost = true;
 	pthread_mutex_unlock(&o->lock);
 	wake(o);
 }
@@ -253,34 +259,88 @@ static void pending_take(const struct watch *w, struct weft_detector_host *h)
 	}
 }
 
-static void told_take(struct weft_outlier *o)
+struct look {
+	struct weft_outlier *o;
+	struct told *told;
+	size_t n, cap;
+	bool failed;
+};
+
+/* Cells that count for a cluster. */
+static void look_at(void *ctx, uint32_t pod, uint32_t id, uint32_t cell)
+{
+	struct look *l = ctx;
+	const char *kind, *name = weft_compiler_state_name(l->o->cfg.compiler, id, &kind);
+	uint32_t owner;
+
+	if (!name || strcmp(kind, "endpoint") != 0)
+		return;
+	owner = __atomic_load_n(&weft_cell_endpoint(cell)->owner, __ATOMIC_RELAXED);
+	if (!owner || l->failed)
+		return;
+	if (l->n == l->cap) {
+		struct told *bigger = reallocarray(l->told, l->cap * 2 + 64, sizeof(*bigger));
+
+		l->failed = !bigger;
+		if (!bigger)
+			return;
+		l->told = bigger;
+		l->cap = l->cap * 2 + 64;
+	}
+	l->told[l->n++] = (struct told){pod, owner, id};
+}
+
+/* false: there was no memory for some. */
+static bool told_watch(struct weft_outlier *o, const struct told *told, size_t n)
 {
 	struct clusters all = {0};
-	struct told *told;
-	size_t n;
+	bool whole = true;
 
-	pthread_mutex_lock(&o->lock);
-	told = o->told;
-	n = o->n_told;
-	o->told = NULL;
-	o->n_told = o->cap_told = 0;
-	pthread_mutex_unlock(&o->lock);
 	if (n && clusters_read(&all))
-		n = 0; /* the next interval finds what is pending */
+		return false;
 	for (size_t i = 0; i < n; i++) {
-		/* a pod that is gone has no cells: nothing is made for it */
-		struct watch *w = weft_cell_find(told[i].pod, told[i].endpoint)
-					  ? watch_make(o, &all, &told[i])
-					  : NULL;
-		struct weft_detector_host *h = w ? host_find(w, told[i].endpoint) : NULL;
+		struct weft_detector_host *h;
+		struct watch *w;
 
+		/* a pod that is gone has no cells: nothing is made for it */
+		if (!weft_cell_find(told[i].pod, told[i].endpoint))
+			continue;
+		w = watch_make(o, &all, &told[i]);
+		whole = whole && (w || !cluster_find(&all, told[i].cluster));
+		h = w ? host_find(w, told[i].endpoint) : NULL;
 		if (!h)
 			continue;
 		cell_set(w, h);
 		pending_take(w, h);
 	}
 	free(all.v);
+	return whole;
+}
+
+/* What was told; when some of it was lost for want of memory, whatever all cells have. */
+static void told_take(struct weft_outlier *o)
+{
+	struct look look = {.o = o};
+	struct told *told;
+	bool lost;
+	size_t n;
+
+	pthread_mutex_lock(&o->lock);
+	told = o->told;
+	n = o->n_told;
+	lost = o->lost;
+	o->told = NULL;
+	o->n_told = o->cap_told = 0;
+	o->lost = false;
+	pthread_mutex_unlock(&o->lock);
+	if (lost || !told_watch(o, told, n))
+		o->look_ms = o->now_ms;
 	free(told);
+	if (!o->look_ms || o->now_ms < o->look_ms)
+		return;
+	weft_store_cells_each(o->cfg.store, look_at, &look);
+	o->look_ms = told_watch(o, look.told, look.n) && !look.failed ? 0 : o->now_ms + RETRY_MS;
+	free(look.told);
 }
 
 static void interval_end(struct watch *w)
@@ -329,8 +389,12 @@ static bool change_is_due(struct watch *w)
 		if (!due && !w->due_ms)
 			w->due_ms = now + w->d.conf.merge_ms;
 	}
-	if (!due || !out_take(w, &other))
+	if (!due)
 		return false;
+	if (!out_take(w, &other)) {
+		w->due_ms = now + RETRY_MS;
+		return false;
+	}
 	w->dirty = false;
 	w->due_ms = 0;
 	w->updated = true;
@@ -344,9 +408,27 @@ static void sooner(uint64_t *at, uint64_t time)
 		*at = time;
 }
 
+/* What is published stays as it is for now. */
+static void publish_later(struct weft_outlier *o)
+{
+	o->stale = true;
+	o->retry_ms = o->now_ms + o->backoff_ms;
+	o->backoff_ms = o->backoff_ms * 2 < RETRY_MAX_MS ? o->backoff_ms * 2 : RETRY_MAX_MS;
+}
+
+void weft_outlier_withheld(struct weft_outlier *o)
+{
+	o->now_ms = o->cfg.now_ms(o->cfg.ctx);
+	o->withheld++;
+	o->withheld_now = true;
+	WEFT_LOG(WEFT_LOG_ERROR,
+		 "ejected hosts get requests: the image is too small to leave them out");
+	publish_later(o);
+	wake(o);
+}
+
 uint64_t weft_outlier_work(struct weft_outlier *o)
 {
-	bool publish = o->stale;
 	uint64_t count, next = 0;
 
 	if (read(o->fd, &count, sizeof(count)) < 0)
@@ -357,12 +439,19 @@ uint64_t weft_outlier_work(struct weft_outlier *o)
 		for (struct watch *w = o->bucket[i]; w; w = w->next) {
 			if (o->now_ms >= w->interval_ms)
 				interval_end(w);
-			publish = change_is_due(w) || publish;
+			o->stale = change_is_due(w) || o->stale;
 		}
 	}
-	o->stale = false;
-	if (publish)
-		o->cfg.publish(o->cfg.ctx);
+	if (o->stale && o->now_ms >= o->retry_ms) {
+		o->stale = false;
+		if (o->cfg.publish(o->cfg.ctx)) {
+			o->publish_failures++;
+			publish_later(o);
+		}
+	}
+	if (o->stale)
+		sooner(&next, o->retry_ms);
+	sooner(&next, o->look_ms);
 	for (size_t i = 0; i < OUTLIER_BUCKETS; i++) {
 		for (const struct watch *w = o->bucket[i]; w; w = w->next) {
 			sooner(&next, w->interval_ms);
@@ -410,6 +499,9 @@ void weft_outlier_published(struct weft_outlier *o)
 		}
 	}
 	o->stale = false; /* of clusters that are gone nothing is published */
+	o->withheld_now = false;
+	o->retry_ms = 0;
+	o->backoff_ms = RETRY_MS;
 	free(all.v);
 }
 
@@ -488,6 +580,7 @@ int weft_outlier_new(const struct weft_outlier_config *cfg, struct weft_outlier 
 	if (!o)
 		return -ENOMEM;
 	o->cfg = *cfg;
+	o->backoff_ms = RETRY_MS;
 	o->ops = (struct weft_detector_ops){.random = random_of, .changed = on_changed, .ctx = o};
 	o->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (o->fd < 0) {

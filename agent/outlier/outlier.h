@@ -25,9 +25,11 @@ struct weft_outlier_config {
 	uint64_t (*random)(void *ctx);
 	/*
 	 * Other hosts than those last published are ejected: publish (weft_outlier_ejected()), then
-	 * call weft_outlier_published(). Called from weft_outlier_work() only.
+	 * call weft_outlier_published(). Called from weft_outlier_work() only. Not 0: it failed,
+	 * and is called again after a second, then after twice as long each time, up to half a
+	 * minute.
 	 */
-	void (*publish)(void *ctx);
+	int (*publish)(void *ctx);
 	void *ctx;
 };
 
@@ -39,7 +41,8 @@ void weft_outlier_free(struct weft_outlier *o);
 int weft_outlier_fd(const struct weft_outlier *o);
 /*
  * Tells that this endpoint's cell has just begun to count for the cluster, or has news (`pending`).
- * Any thread; a few hundred ns. Without memory the news waits in the cell for the next interval.
+ * Any thread; a few hundred ns. Without memory all cells are looked through for news, until there
+ * is some.
  */
 void weft_outlier_tell(struct weft_outlier *o, uint32_t pod, uint32_t cluster, uint32_t endpoint);
 /* Takes what was told, ends intervals that are over, publishes. When it wants to be called again,
@@ -47,6 +50,11 @@ void weft_outlier_tell(struct weft_outlier *o, uint32_t pod, uint32_t cluster, u
 uint64_t weft_outlier_work(struct weft_outlier *o);
 /* After each publish: hosts and clusters that are gone are forgotten. Never publishes. */
 void weft_outlier_published(struct weft_outlier *o);
+/*
+ * After a publish that had to leave the ejections out, because the image was full with them:
+ * logged, counted, and published with them again as after a failure.
+ */
+void weft_outlier_withheld(struct weft_outlier *o);
 /* Forgets a pod. */
 void weft_outlier_pod_drop(struct weft_outlier *o, uint32_t pod);
 /* What is to be published. Borrowed until the next call of anything here. */
@@ -55,4 +63,6 @@ const struct weft_ejected *weft_outlier_ejected(struct weft_outlier *o, size_t *
 /* Counters of each pod's clusters, by Envoy's names; hosts that are ejected, with cause and times.
  */
 json_t *weft_outlier_stats_json(const struct weft_outlier *o);
+/* {publish_failures, withheld: how often, withheld_now: ejected hosts get requests}. */
+json_t *weft_outlier_publishing_json(const struct weft_outlier *o);
 json_t *weft_outlier_hosts_json(const struct weft_outlier *o);

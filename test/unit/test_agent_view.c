@@ -10,7 +10,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/outlier/outlier.h"
 #include "agent/view.h"
+#include "bpf/engine/engine.h"
+#include "bpf/engine/outlier.h"
 #include "xds/file.h"
 
 #define CLUSTER(name, more)                                                                        \
@@ -36,6 +39,7 @@ struct fixture {
 	struct weft_store *store;
 	struct weft_compiler *compiler;
 	struct weft_views *views;
+	struct weft_outlier *outlier;
 	int published;
 };
 
@@ -133,12 +137,175 @@ static void test_full_image_keeps_the_old(void **state)
 	weft_snapshot_free(large);
 }
 
+/* ---- ejections ---- */
+
+#define HOSTS 1000
+#define PODS 300
+
+static uint64_t clock_now;
+
+static uint64_t now_ms(void *ctx)
+{
+	(void)ctx;
+	return clock_now;
+}
+
+static uint64_t zero(void *ctx)
+{
+	(void)ctx;
+	return 0;
+}
+
+static int again(void *ctx)
+{
+	struct fixture *f = ctx;
+	_cleanup_diag_ struct weft_diag diag = WEFT_DIAG_INIT;
+
+	return weft_views_again(f->views, &diag);
+}
+
+static void told(void *ctx)
+{
+	struct fixture *f = ctx;
+
+	f->published++;
+	weft_outlier_published(f->outlier);
+}
+
+static char *hosts_text(void)
+{
+	size_t cap = HOSTS * 128 + 1024;
+	char *text = malloc(cap);
+	int n = snprintf(text, cap,
+			 CLUSTER("big", ", \"outlier_detection\": {\"consecutive_5xx\": 1, "
+					"\"max_ejection_percent\": 100}, \"load_assignment\": "
+					"{\"cluster_name\": \"big\", \"endpoints\": "
+					"[{\"lb_endpoints\": ["));
+
+	n--; /* the brace that ends a cluster */
+	for (unsigned int i = 0; i < HOSTS; i++)
+		n += snprintf(text + n, cap - (size_t)n,
+			      "%s{\"endpoint\": {\"address\": {\"socket_address\": {\"address\": "
+			      "\"10.1.%u.%u\", \"port_value\": 80}}}}",
+			      i ? ", " : "", i / 250, i % 250 + 1);
+	snprintf(text + n, cap - (size_t)n, "]}]}}");
+	return text;
+}
+
+/* The pod's view of the cluster with detection. */
+static const struct weft_img_cluster_ref *big_of(uint32_t pod)
+{
+	struct weft_ctx ctx = {.pod = pod};
+	const struct weft_img_cluster_ref *ref;
+	const struct weft_img_view *v;
+
+	assert_int_equal(weft_ctx_begin(&ctx), 0);
+	v = weft_img_at(ctx.view_off);
+	ref = weft_img_at(v->cluster);
+	for (uint32_t i = 0; i < v->n_cluster; i++) {
+		if (ref[i].cluster &&
+		    ((const struct weft_img_cluster *)weft_img_at(ref[i].cluster))->outlier)
+			return &ref[i];
+	}
+	fail();
+	return NULL;
+}
+
+/* The pod's host i answers with 500. */
+static void host_fails(struct fixture *f, uint32_t pod, uint32_t i)
+{
+	const struct weft_img_cluster_ref *ref = big_of(pod);
+	const struct weft_img_endpoints *e = weft_img_at(ref->endpoints);
+	const struct weft_img_cluster *k = weft_img_at(ref->cluster);
+	struct weft_cell_endpoint *cell;
+	uint32_t id;
+
+	id = ((const struct weft_img_endpoint *)weft_img_at(e->endpoint))[i].cell;
+	cell = weft_cell_endpoint(weft_store_cell(f->store, pod, id));
+	weft_outlier_begin(cell, weft_img_at(k->outlier), k->cell, id);
+	weft_outlier_status(cell, 500);
+	weft_outlier_tell(f->outlier, pod, k->cell, id);
+}
+
+static uint32_t eligible(uint32_t pod)
+{
+	const struct weft_img_endpoints *e = weft_img_at(big_of(pod)->endpoints);
+
+	return ((const struct weft_img_host_set *)weft_img_at(e->set))->n_host;
+}
+
+static int64_t publishing(struct fixture *f, const char *name)
+{
+	json_t *j = weft_outlier_publishing_json(f->outlier), *v = json_object_get(j, name);
+	int64_t n = json_is_boolean(v) ? json_is_true(v) : json_integer_value(v);
+
+	json_decref(j);
+	return n;
+}
+
+/* Endpoints of many pods that each leave another host out fill the image: what was ejected before
+ * stays so, and the next configuration is published without. */
+static void test_ejections_fill_the_image(void **state)
+{
+	_cleanup_diag_ struct weft_diag diag = WEFT_DIAG_INIT;
+	struct fixture *f = *state;
+	struct weft_outlier_config cfg = {.store = f->store,
+					  .compiler = f->compiler,
+					  .now_ms = now_ms,
+					  .random = zero,
+					  .publish = again,
+					  .ctx = f};
+	char *text[2] = {hosts_text(), NULL};
+	struct weft_snapshot *s = snapshot(text[0]);
+	struct weft_views *views = NULL;
+
+	clock_now = 100000;
+	assert_int_equal(weft_outlier_new(&cfg, &f->outlier), 0);
+	assert_int_equal(weft_views_new(f->compiler, told, f, &views), 0);
+	weft_views_free(f->views);
+	f->views = views;
+	weft_views_eject(views, f->outlier);
+	assert_int_equal(weft_views_set(views, 0, WEFT_SOURCE_FILE, s, &diag), 0);
+	host_fails(f, 1, 0);
+	weft_outlier_work(f->outlier);
+	assert_int_equal(eligible(1), HOSTS - 1);
+	for (uint32_t pod = 2; pod <= PODS; pod++)
+		host_fails(f, pod, pod);
+	weft_outlier_work(f->outlier);
+	assert_int_equal(publishing(f, "publish_failures"), 1);
+	assert_int_equal(eligible(1), HOSTS - 1);
+	assert_int_equal(eligible(2), HOSTS);
+	/* something else of the configuration: the cluster and its detection stay */
+	weft_snapshot_free(s);
+	assert_true(asprintf(&text[1], "%s, " CLUSTER("other", ""), text[0]) > 0);
+	s = snapshot(text[1]);
+	assert_int_equal(weft_views_set(views, 0, WEFT_SOURCE_FILE, s, &diag), 0);
+	assert_int_equal(diag.n, 0);
+	assert_int_equal(publishing(f, "withheld"), 1);
+	assert_int_equal(publishing(f, "withheld_now"), 1);
+	assert_int_equal(eligible(1), HOSTS);
+	/* most pods go: it is tried again, and there is room */
+	for (uint32_t pod = 3; pod <= PODS; pod++)
+		weft_outlier_pod_drop(f->outlier, pod);
+	clock_now += 1000;
+	weft_compiler_reclaim(f->compiler);
+	weft_outlier_work(f->outlier);
+	assert_int_equal(publishing(f, "withheld_now"), 0);
+	assert_int_equal(eligible(1), HOSTS - 1);
+	assert_int_equal(eligible(2), HOSTS - 1);
+	weft_snapshot_free(s);
+	free(text[0]);
+	free(text[1]);
+	weft_outlier_free(f->outlier);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_sources_are_merged, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_duplicate_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full_image_keeps_the_old, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_ejections_fill_the_image, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

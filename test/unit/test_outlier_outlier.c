@@ -20,6 +20,16 @@ static struct conf c;
 static struct weft_outlier *o;
 static uint64_t now;
 static unsigned int publishes;
+static int publish_error;
+static unsigned int no_memory; /* calls of reallocarray() that fail */
+
+void *reallocarray(void *old, size_t n, size_t size)
+{
+	if (!no_memory)
+		return realloc(old, n * size);
+	no_memory--;
+	return NULL;
+}
 
 static uint64_t clock_of(void *ctx)
 {
@@ -49,11 +59,14 @@ static void publish_now(const char *yaml)
 	weft_outlier_published(o);
 }
 
-static void publish(void *ctx)
+static int publish(void *ctx)
 {
 	(void)ctx;
 	publishes++;
+	if (publish_error)
+		return publish_error;
 	publish_now(NULL);
+	return 0;
 }
 
 static void open_with(const char *yaml)
@@ -319,6 +332,79 @@ static void test_untold(void **state)
 	end();
 }
 
+/* What could not be told for want of memory is found by a look at all cells: that a cell counts,
+ * and its news. */
+static void test_no_memory_to_tell(void **state)
+{
+	(void)state;
+	open_with(EDS("") LOAD(HOSTS_3));
+	no_memory = 1;
+	failed(1, 1); /* its first: the cell has just begun to count */
+	no_memory = 1;
+	assert_int_equal(weft_outlier_work(o), now + 1000);
+	now += 1000;
+	/* found a second later; from then on as ever */
+	assert_int_equal(weft_outlier_work(o), now + 10000);
+	no_memory = 1;
+	failed(1, 1);
+	weft_outlier_work(o);
+	assert_int_equal(no_memory, 0);
+	assert_int_equal(eligible(1), 5);
+	end();
+}
+
+static int64_t publishing(const char *name)
+{
+	json_t *j = weft_outlier_publishing_json(o), *v = json_object_get(j, name);
+	int64_t n = json_is_boolean(v) ? json_is_true(v) : json_integer_value(v);
+
+	json_decref(j);
+	return n;
+}
+
+/* A publish that failed is tried again, less and less often, until one succeeds. */
+static void test_failed_publish(void **state)
+{
+	uint64_t waits = 1000, began;
+
+	(void)state;
+	open_with(EDS(", common_lb_config: {healthy_panic_threshold: {value: 0}}") LOAD(HOSTS_3));
+	failed(1, 1);
+	failed(1, 1);
+	publish_error = -ENOSPC;
+	began = now;
+	for (unsigned int i = 1; i < 5; i++) { /* the host comes back after 30 s */
+		assert_true(weft_outlier_work(o) <= now + waits);
+		assert_int_equal(publishes, i);
+		assert_int_equal(publishing("publish_failures"), i);
+		now += waits - 1;
+		weft_outlier_work(o);
+		assert_int_equal(publishes, i);
+		now++;
+		waits *= 2;
+	}
+	assert_int_equal(now - began, 15000);
+	assert_int_equal(eligible(1), 7);
+	publish_error = 0;
+	weft_outlier_work(o);
+	assert_int_equal(publishes, 5);
+	assert_int_equal(eligible(1), 5);
+	/* nothing more to say; and the next failure waits for a second again */
+	now += 1000;
+	weft_outlier_work(o);
+	assert_int_equal(publishes, 5);
+	failed(1, 2);
+	failed(1, 2);
+	publish_error = -ENOMEM;
+	weft_outlier_work(o);
+	assert_int_equal(publishes, 6);
+	now += 1000;
+	publish_error = 0;
+	weft_outlier_work(o);
+	assert_int_equal(publishes, 7);
+	end();
+}
+
 /* What is ejected has a name, a cause and times. */
 static void test_shown(void **state)
 {
@@ -347,10 +433,16 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_one_pod_alone),
-		cmocka_unit_test(test_nothing_to_publish),  cmocka_unit_test(test_merge_window),
-		cmocka_unit_test(test_panic),	       cmocka_unit_test(test_endpoints_change),
-		cmocka_unit_test(test_cluster_change), cmocka_unit_test(test_pod_goes),
-		cmocka_unit_test(test_untold),	       cmocka_unit_test(test_shown),
+		cmocka_unit_test(test_nothing_to_publish),
+		cmocka_unit_test(test_merge_window),
+		cmocka_unit_test(test_panic),
+		cmocka_unit_test(test_endpoints_change),
+		cmocka_unit_test(test_cluster_change),
+		cmocka_unit_test(test_pod_goes),
+		cmocka_unit_test(test_untold),
+		cmocka_unit_test(test_shown),
+		cmocka_unit_test(test_no_memory_to_tell),
+		cmocka_unit_test(test_failed_publish),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
