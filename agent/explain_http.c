@@ -75,46 +75,23 @@ struct refusal {
 	int parse;
 	int status;
 	const char *details; /* NULL: the parser's */
-	bool of_manager;
 };
 
 /* Heads that never reach a route, with Envoy's statuses and response code details. */
 static const struct refusal refusals[] = {
-	{WEFT_PARSE_TOO_LONG, 431, "http1.headers_too_large", false},
-	{WEFT_PARSE_TOO_MANY, 431, "http1.too_many_headers", false},
-	{WEFT_PARSE_BAD, 400, NULL, false},
-	{WEFT_PARSE_BAD_CODING, 501, NULL, false},
-	{WEFT_PARSE_BAD_VERSION, 400, NULL, false},
-	{WEFT_PARSE_VERSION, 426, "low_version", false},
-	{WEFT_PARSE_BAD_HOST, 400, "http.invalid_authority", false},
-	{WEFT_PARSE_NO_HOST, 400, "missing_host_header", true},
-	{WEFT_PARSE_NO_PATH, 404, NULL, true},
-	{WEFT_PARSE_BAD_PATH, 400, "path_normalization_failed", true},
-	{WEFT_PARSE_NO_TYPE, 400, "query_missing_content_type", true},
-	{WEFT_PARSE_BAD_UDP, 404, "invalid_path", true},
+	{WEFT_PARSE_TOO_LONG, 431, "http1.headers_too_large"},
+	{WEFT_PARSE_TOO_MANY, 431, "http1.too_many_headers"},
+	{WEFT_PARSE_BAD, 400, NULL},
+	{WEFT_PARSE_BAD_CODING, 501, NULL},
+	{WEFT_PARSE_BAD_VERSION, 400, NULL},
+	{WEFT_PARSE_VERSION, 426, "low_version"},
+	{WEFT_PARSE_BAD_HOST, 400, "http.invalid_authority"},
+	{WEFT_PARSE_NO_HOST, 400, "missing_host_header"},
+	{WEFT_PARSE_NO_PATH, 404, NULL},
+	{WEFT_PARSE_BAD_PATH, 400, "path_normalization_failed"},
+	{WEFT_PARSE_NO_TYPE, 400, "query_missing_content_type"},
+	{WEFT_PARSE_BAD_UDP, 404, "invalid_path"},
 };
-
-static void explain_refusal(struct explain *x, int parse)
-{
-	for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
-		const struct refusal *r = &refusals[i];
-		const char *details = r->details ? r->details : x->req->details;
-
-		if (r->parse != parse)
-			continue;
-		explain_set(x, "action", json_string("local_reply"));
-		/* replies of the connection manager's own are worded for gRPC; the parser's have no
-		 * words to go by */
-		explain_set(x, "status",
-			    json_integer(x->req->flags & WEFT_REQ_GRPC && r->of_manager
-						 ? 200
-						 : r->status));
-		explain_set(x, "details", json_string(details ? details : "http1.codec_error"));
-		explain_step(x, "parse", "the head is refused: %d", r->status);
-		return;
-	}
-	explain_step(x, "parse", "unexpected result %d", parse);
-}
 
 /* Header lines and body of a complete reply. */
 static void set_reply_text(struct explain *x, const char *text, size_t len)
@@ -150,6 +127,37 @@ static void set_reply_text(struct explain *x, const char *text, size_t len)
 	explain_set(x, "body", weft_json_bytes(end, (size_t)(text + len - end)));
 }
 
+/* The answer to a head that is refused; parse 0: to one that is sent elsewhere. */
+static void set_early(struct explain *x, int parse, int status)
+{
+	_auto_free_ char *text = NULL;
+	size_t len = 0;
+
+	if (weft_proxy_preview_refused(x->req, &x->ctx, parse, &text, &len) < 0) {
+		explain_set(x, "status", json_integer(status));
+		return;
+	}
+	explain_set(x, "status", json_integer(strtol(text + strlen("HTTP/1.1 "), NULL, 10)));
+	set_reply_text(x, text, len);
+}
+
+static void explain_refusal(struct explain *x, int parse)
+{
+	for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
+		const struct refusal *r = &refusals[i];
+		const char *details = r->details ? r->details : x->req->details;
+
+		if (r->parse != parse)
+			continue;
+		explain_set(x, "action", json_string("local_reply"));
+		set_early(x, parse, r->status);
+		explain_set(x, "details", json_string(details ? details : "http1.codec_error"));
+		explain_step(x, "parse", "the head is refused: %d", r->status);
+		return;
+	}
+	explain_step(x, "parse", "unexpected result %d", parse);
+}
+
 static void set_reply(struct explain *x)
 {
 	const struct weft_img_reply *reply = weft_img_at(x->req->dec.reply);
@@ -162,6 +170,8 @@ static void set_reply(struct explain *x)
 		explain_set(x, "details", json_string("cors_response"));
 	else if (x->req->dec.outcome == WEFT_OUTCOME_BAD_REQUEST)
 		explain_set(x, "details", json_string("request_headers_failed_strict_check"));
+	else if (x->req->dec.outcome == WEFT_OUTCOME_UPGRADE_FAILED)
+		explain_set(x, "details", json_string("upgrade_failed"));
 	else /* worded by a header */
 		explain_set(x, "details", json_string("fault_filter_abort"));
 	if (weft_proxy_preview(x->req, &x->ctx, &text, &len) < 0) {
@@ -348,15 +358,12 @@ static void explain_decision(struct explain *x)
 	case WEFT_OUTCOME_DIRECT_RESPONSE:
 		explain_set(x, "action", json_string("direct_response"));
 		break;
-	case WEFT_OUTCOME_UPGRADE_FAILED:
-		explain_set(x, "status", json_integer(403));
-		/* fall through */
 	default:
 		explain_set(x, "action", json_string("local_reply"));
 		break;
 	}
 	if (d->reply || d->outcome == WEFT_OUTCOME_FAULT || d->outcome == WEFT_OUTCOME_CORS ||
-	    d->outcome == WEFT_OUTCOME_BAD_REQUEST)
+	    d->outcome == WEFT_OUTCOME_BAD_REQUEST || d->outcome == WEFT_OUTCOME_UPGRADE_FAILED)
 		set_reply(x);
 }
 
@@ -368,10 +375,10 @@ static void explain_elsewhere(struct explain *x)
 	const struct weft_span *path = &x->req->value[WEFT_VALUE_PATH];
 
 	explain_set(x, "action", json_string("redirect"));
-	explain_set(x, "status", json_integer(307));
 	explain_set(x, "details", json_string("path_normalization_failed"));
 	explain_set(x, "location",
 		    weft_json_bytes((const char *)x->req->head + path->off, path->len));
+	set_early(x, 0, 307);
 	explain_step(x, "path", "escaped slashes: the client is sent to the path without");
 }
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "envoy/config/accesslog/v3/accesslog.pb-c.h"
 #include "envoy/config/core/v3/base.pb-c.h"
 #include "google/protobuf/any.pb-c.h"
 #include "google/protobuf/wrappers.pb-c.h"
@@ -202,6 +203,22 @@ static int apply_flag(struct applier *a, Envoy__Config__Core__V3__RuntimeFeature
 	return 0;
 }
 
+/* A filter's key says how many of its share's parts are in it. */
+static int apply_share(struct applier *a, Envoy__Config__Accesslog__V3__RuntimeFilter *m)
+{
+	const json_t *v = look_up(a, m->runtime_key);
+	double number = json_number_value(v);
+
+	if (!v)
+		return 0;
+	if (!m->percent_sampled || !json_is_number(v) || number < 0 || number > UINT32_MAX ||
+	    number != trunc(number))
+		return misfit(a, m->runtime_key, "a whole number, and there a percent_sampled");
+	m->percent_sampled->numerator = (uint32_t)number;
+	a->changed = true;
+	return 0;
+}
+
 static int apply_self(struct applier *a, ProtobufCMessage *msg)
 {
 	const ProtobufCMessageDescriptor *d = msg->descriptor;
@@ -220,6 +237,8 @@ static int apply_self(struct applier *a, ProtobufCMessage *msg)
 			&((Envoy__Config__Core__V3__RuntimePercent *)msg)->default_value->value);
 	if (d == &envoy__config__core__v3__runtime_feature_flag__descriptor)
 		return apply_flag(a, (Envoy__Config__Core__V3__RuntimeFeatureFlag *)msg);
+	if (d == &envoy__config__accesslog__v3__runtime_filter__descriptor)
+		return apply_share(a, (Envoy__Config__Accesslog__V3__RuntimeFilter *)msg);
 	return 0;
 }
 

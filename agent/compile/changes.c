@@ -83,7 +83,9 @@ static bool header_fill(struct weft_build *b, const Envoy__Config__Core__V3__Hea
 static void adds_fill(struct weft_build *b, const struct weft_change_lists *l, const char *field,
 		      struct weft_img_change *ret)
 {
-	const char *name = l->response ? "response_headers_to_add" : "request_headers_to_add";
+	const char *name = l->name	 ? l->name
+			   : l->response ? "response_headers_to_add"
+					 : "request_headers_to_add";
 	struct weft_img_header *h = calloc(l->n_add + 1, sizeof(*h));
 	char at[WEFT_FIELD_MAX];
 

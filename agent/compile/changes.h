@@ -13,6 +13,7 @@ struct weft_change_lists {
 	size_t n_add, n_remove;
 	Envoy__Config__Core__V3__HeaderValueOption **add;
 	char **remove;
+	const char *name; /* of the list of additions, NULL: as it is called in routes */
 	bool response;
 };
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "agent/compile/filter.h"
+#include "agent/compile/mapper.h"
 #include "agent/compile/parts.h"
 #include "agent/compile/rbac.h"
 #include "agent/compile/reply.h"
@@ -429,8 +430,11 @@ uint32_t weft_build_hcm(struct weft_build *b, const manager *m, const char *fiel
 	out.flags = http1_flags(b, m->http_protocol_options, flags_of(b, m, field),
 				weft_field(at, field, "http_protocol_options"));
 	flags_check(b, out.flags, field);
-	/* each reply has some of its request: none is the kernel's */
-	flag(&out.flags, WEFT_HCM_PREPARED, out.flags & WEFT_HCM_REQUEST_ID_IN_RESPONSE);
+	out.mapping = weft_build_mapping(b, m->local_reply_config,
+					 weft_field(at, field, "local_reply_config"));
+	/* each reply has some of its request, or is another: none is the kernel's */
+	flag(&out.flags, WEFT_HCM_PREPARED,
+	     out.flags & WEFT_HCM_REQUEST_ID_IN_RESPONSE || out.mapping);
 	weft_build_codec(b, m, field, &out);
 	out.trusted_hops = m->xff_num_trusted_hops;
 	internal_fill(b, m, field, &out);

@@ -17,13 +17,13 @@ static json_t *hcm_json(const struct weft_img_hcm *h, const struct weft_img_view
 		json_array_append_new(filters,
 				      weft_image_filter(f[i].kind, f[i].config, f[i].disabled));
 	return json_pack(
-		"{s:o, s:o, s:i, s:o?, s:o, s:i, s:i}", "stat_prefix",
+		"{s:o, s:o, s:i, s:o?, s:o, s:i, s:i, s:o*}", "stat_prefix",
 		weft_image_text(h->stat_prefix), "server_name", weft_image_text(h->server_name),
 		"flags", (int)h->flags, "route_config",
 		at ? weft_image_text(((const struct weft_img_route_config *)weft_img_at(at))->name)
 		   : NULL,
 		"filters", filters, "max_request_headers", (int)h->max_head, "max_headers_count",
-		(int)h->max_headers);
+		(int)h->max_headers, "local_reply_config", h->mapping ? json_true() : NULL);
 }
 
 static json_t *chain_json(uint32_t off, const struct weft_img_view *view)

@@ -36,6 +36,7 @@ static void reply_end(struct exchange *x, uint32_t status, const char *body)
 /* No answer in time: 504, or what the request asks for. */
 static void timeout_reply(struct exchange *x)
 {
+	x->flags |= WEFT_FLAG_BIT(UT);
 	if (x->alt_timeout)
 		reply_end(x, 204, "");
 	else
@@ -62,6 +63,7 @@ static void idle_over(struct worker *w, struct timer *t)
 	struct exchange *x = OF(t, idle);
 
 	COUNT(w->stats.timeouts, 1);
+	x->flags |= WEFT_FLAG_BIT(SI);
 	reply_end(x, x->req_done ? 504 : 408, "stream timeout");
 }
 
@@ -484,15 +486,21 @@ static bool retry_begin(struct exchange *x)
 	struct worker *w = x->down->worker;
 	struct weft_cell_cluster *c;
 
-	if (!x->retries_left || x->retry_off || x->resp_started)
+	if (x->retry_off || x->resp_started)
 		return false;
+	if (!x->retries_left) {
+		x->flags |= WEFT_FLAG_BIT(URX);
+		return false;
+	}
 	c = weft_cell_cluster(x->cell_cluster);
 	if (x->has_retry)
 		weft_place_put(&c->retry_active[x->priority]);
 	x->has_retry = weft_place_take(&c->retry_active[x->priority],
 				       x->cluster->threshold[x->priority].max_retries);
-	if (!x->has_retry)
+	if (!x->has_retry) {
+		x->flags |= WEFT_FLAG_BIT(UO);
 		return false;
+	}
 	x->retries_left--;
 	COUNT(c->rq_retry, 1);
 	COUNT(w->stats.retries, 1);
@@ -527,6 +535,18 @@ static const char *reset_text(enum fail_why why)
 	}
 }
 
+/* Of an attempt that took too long timeout_reply() says it. */
+static const uint32_t failure_flags[] = {
+	[FAIL_CONNECT] = WEFT_FLAG_BIT(UF),
+	[FAIL_CONNECT_TIMEOUT] = WEFT_FLAG_BIT(UF),
+	[FAIL_TERMINATION] = WEFT_FLAG_BIT(UC),
+	[FAIL_PROTOCOL] = WEFT_FLAG_BIT(UPE),
+	[FAIL_PER_TRY] = 0,
+	[FAIL_DURATION] = WEFT_FLAG_BIT(UMSDR),
+	[FAIL_OVERFLOW] = WEFT_FLAG_BIT(UO),
+	[FAIL_NO_HOST] = WEFT_FLAG_BIT(UH),
+};
+
 static void failure_reply(struct exchange *x, enum fail_why why)
 {
 	struct down *d = x->down;
@@ -534,6 +554,7 @@ static void failure_reply(struct exchange *x, enum fail_why why)
 	size_t from = buf_len(&d->out);
 	char body[160];
 
+	x->flags |= failure_flags[why];
 	if (x->cell_endpoint && why != FAIL_OVERFLOW)
 		COUNT(weft_cell_endpoint(x->cell_endpoint)->rq_error, 1);
 	if (why == FAIL_OVERFLOW || why == FAIL_NO_HOST) {

@@ -152,15 +152,9 @@ static void consume(struct down *d, size_t n)
 	buf_consume(d->worker, &d->in, n);
 }
 
-/* Envoy's answer to a head that is no request. */
-static void codec_error(struct down *d, struct weft_req *req, int why)
+struct refused refused_head(const struct weft_req *req, int why)
 {
-	struct {
-		uint32_t status;
-		const char *body;
-		enum weft_outcome outcome;
-		bool close; /* what follows cannot be told from it */
-	} a = {400, "Bad Request", WEFT_OUTCOME_BAD_REQUEST, true};
+	struct refused a = {400, "Bad Request", WEFT_OUTCOME_BAD_REQUEST, true};
 
 	switch (why) {
 	case WEFT_PARSE_TOO_LONG:
@@ -203,6 +197,13 @@ static void codec_error(struct down *d, struct weft_req *req, int why)
 	default:
 		break;
 	}
+	return a;
+}
+
+static void codec_error(struct down *d, struct weft_req *req, int why)
+{
+	struct refused a = refused_head(req, why);
+
 	local_count(a.outcome);
 	if (a.status != 404)
 		COUNT(d->worker->stats.protocol_errors, 1);
@@ -292,8 +293,8 @@ static void answer(struct down *d, struct weft_req *req, struct weft_ctx *ctx, b
 	if (decided && outcome != WEFT_OUTCOME_UPGRADE_FAILED && outcome != WEFT_OUTCOME_FAULT &&
 	    outcome != WEFT_OUTCOME_CORS && outcome != WEFT_OUTCOME_BAD_REQUEST && !req->dec.reply)
 		decided = false; /* no reply for it: an image of another make */
-	if (decided && (weft_reply_is_formed(req) || !req->dec.reply) &&
-	    request_lines(d->worker, x, req)) { /* rules may look at it */
+	if (decided && (weft_reply_is_formed(req) || !req->dec.reply || h->mapping) &&
+	    request_answered(d->worker, x, req)) { /* rules may look at it */
 		down_close(d);
 		return;
 	}

@@ -82,6 +82,7 @@ struct exchange {
 	bool hedged;	     /* x-envoy-hedge-on-per-try-timeout */
 	bool alt_timeout;    /* x-envoy-upstream-rq-timeout-alt-response: 204 in place of 504 */
 	bool id_back;	     /* x-request-id in the response */
+	uint32_t flags;	     /* bits of enum weft_reply_flag: what became of the attempts */
 	struct asked *asked; /* of retries; NULL: nothing */
 	uint64_t idle_ms;
 	char request_id[37];
@@ -96,6 +97,14 @@ struct exchange *exchange_new(struct down *d);
 /* What is known of a request before its decision, and by it. */
 void exchange_request_set(struct exchange *x, const struct weft_req *req);
 void exchange_decision_set(struct exchange *x, const struct weft_decision *dec);
+/* Envoy's answer to a head that is no request; why: enum weft_parse. */
+struct refused {
+	uint32_t status;
+	const char *body;
+	enum weft_outcome outcome;
+	bool close; /* what follows cannot be told from it */
+};
+struct refused refused_head(const struct weft_req *req, int why);
 /* A complete head stands in d->in: parses, decides, answers or forwards. */
 void exchange_start(struct down *d);
 /*

@@ -60,6 +60,14 @@ static struct run request_line(const struct format *f, struct run name)
 	return lf ? line_in(lf + 1, f->req_len - (size_t)(lf + 1 - f->req), name) : (struct run){0};
 }
 
+const uint8_t *format_request_line(const struct format *f, const char *name, size_t *ret_n)
+{
+	struct run r = request_line(f, (struct run){(const uint8_t *)name, strlen(name)});
+
+	*ret_n = r.n;
+	return r.p;
+}
+
 static struct run request_header(const struct format *f, struct run name)
 {
 	static const struct run host = {(const uint8_t *)"host", 4};

@@ -16,6 +16,11 @@
 /* The request as the client sent it and the connection manager completed it, into x->head. -ENOMEM.
  */
 int request_lines(struct worker *w, struct exchange *x, const struct weft_req *req);
+/* The same of a request that is answered here, for rules that look at it: as far as it came.
+ * -ENOMEM. */
+int request_answered(struct worker *w, struct exchange *x, const struct weft_req *req);
+/* What the client sent and nothing else, into ret. -ENOMEM. */
+int request_sent(struct worker *w, const struct weft_req *req, struct buf *ret);
 /*
  * Builds the head for upstream from the parsed request into x->head: as above, changed by the
  * rules; and its hash, for which req is used. -ENOMEM.
@@ -63,6 +68,8 @@ void asked_free(struct asked *a);
 
 /* Does one of a weft_img_matchers hold for x->head? Without memory: none. */
 bool request_matches(const struct exchange *x, uint32_t matchers);
+/* The same for a head of that form, or none (n 0). */
+bool head_matches(const uint8_t *head, size_t n, uint32_t matchers);
 /* The same for a response; head has its names in lower case. */
 bool response_matches(uint32_t matchers, const uint8_t *head, const struct response *r);
 

@@ -39,16 +39,6 @@ static bool ends_after(struct down *d, bool close, bool reply_closes)
 
 /* ---- what rules make of a reply's head ---- */
 
-/* A reply of this side's own making. */
-struct reply {
-	uint32_t status;
-	const char *body;
-	size_t len;
-	bool close, grpc, head_method;
-	struct weft_img_str type;	    /* content-type whatever rules say; empty: none */
-	const struct weft_img_body *format; /* that makes another body of it, NULL: none */
-};
-
 /*
  * The mutations of replies made here, 0: none. Direct responses and redirects have their route's; what is said of a
  * request on its way has those of the way (bpf/engine/reply.h: weft_reply_response()).
@@ -68,6 +58,16 @@ static uint32_t changes_of(const struct exchange *x)
 	return target ? target->response.changes : 0;
 }
 
+/* %RESPONSE_CODE% before a reply has its own: that of the interim response, 0: none (Envoy 1.40).
+ */
+static uint32_t code_before(const struct exchange *x)
+{
+	bool continued = x && x->req_flags & WEFT_REQ_EXPECT &&
+			 !(x->hcm->flags & WEFT_HCM_PROXY_100_CONTINUE);
+
+	return continued ? 100 : 0;
+}
+
 /* The rules' changes to l, which has what the reply had before them; and what no reply has. */
 static int rules_apply(struct down *d, struct lines *l, uint32_t status)
 {
@@ -78,7 +78,8 @@ static int rules_apply(struct down *d, struct lines *l, uint32_t status)
 			   .req = x && buf_len(&x->head) ? buf_at(&x->head) : NULL,
 			   .req_len = x ? buf_len(&x->head) : 0,
 			   .resp = l,
-			   .status = status};
+			   .status = status,
+			   .code = code_before(x)};
 	int r = changes_apply(l, changes_of(x), &f);
 
 	for (int i = 0; gone[i]; i++)
@@ -122,7 +123,9 @@ static int head_end(struct worker *w, struct down *d, struct lines *l, bool clos
 static int grpc_write(struct down *d, const struct reply *a, struct lines *l)
 {
 	struct worker *w = d->worker;
-	char *message = a->len && !a->head_method ? weft_grpc_message(a->body, a->len) : NULL;
+	/* the line feed behind JSON is of no use in a header (Envoy 1.40) */
+	size_t len = a->len && a->json ? a->len - 1 : a->len;
+	char *message = len && !a->head_method ? weft_grpc_message(a->body, len) : NULL;
 	struct line line;
 	int r = buf_printf(w, l->b, "content-type: application/grpc\r\n");
 
@@ -176,30 +179,97 @@ static int made_write(struct down *d, const struct reply *a, const void *lines, 
 	return grpc_write(d, a, &l);
 }
 
+/*
+ * Why Envoy says at this moment that the reply is made: nothing of one that a route, RBAC or a rate
+ * limit makes, or of what is no request (1.40; its log knows more).
+ */
+static uint32_t flags_of(const struct down *d)
+{
+	static const uint32_t of_outcome[] = {
+		[WEFT_OUTCOME_NO_ROUTE] = WEFT_FLAG_BIT(NR),
+		[WEFT_OUTCOME_NO_CLUSTER] = WEFT_FLAG_BIT(NC),
+		[WEFT_OUTCOME_NO_HEALTHY_UPSTREAM] = WEFT_FLAG_BIT(UH),
+		[WEFT_OUTCOME_OVERFLOW] = WEFT_FLAG_BIT(UO),
+		[WEFT_OUTCOME_FAULT] = WEFT_FLAG_BIT(FI),
+	};
+	const struct exchange *x = d->x;
+	uint32_t outcome = x ? x->dec.outcome : WEFT_OUTCOME_NONE;
+	uint32_t flags = x ? x->flags : 0;
+
+	if (d->hold.over)
+		flags |= WEFT_FLAG_BIT(DI);
+	if (outcome == WEFT_OUTCOME_DROPPED)
+		return flags |
+		       (x->dec.reply == x->hcm->reply[WEFT_REPLY_DROPPED_ALL] ? WEFT_FLAG_BIT(UDO)
+									      : WEFT_FLAG_BIT(DO));
+	return outcome < sizeof(of_outcome) / sizeof(*of_outcome) ? flags | of_outcome[outcome]
+								  : flags;
+}
+
+/* What is the same for all that looks at a reply. */
+static struct format reply_format(struct down *d, const struct buf *head)
+{
+	const struct exchange *x = d->x;
+
+	if (x && buf_len(&x->head))
+		head = &x->head;
+	return (struct format){.d = d,
+			       .x = x,
+			       .req = head && buf_len(head) ? buf_at(head) : NULL,
+			       .req_len = head ? buf_len(head) : 0,
+			       .code = code_before(x)};
+}
+
+/* As the connection manager has it after that. */
+static int mapped_write(struct down *d, struct reply *a, uint32_t mapping, const void *lines,
+			size_t len)
+{
+	struct worker *w = d->worker;
+	struct format f = reply_format(d, a->head);
+	struct buf text = {0}, body = {0};
+	struct lines l = {.w = w, .b = &text};
+	int r = buf_add(w, &text, lines, len);
+
+	f.flags = flags_of(d);
+	if (!r)
+		r = mapping_apply(w, weft_img_at(mapping), &f, a, &l, &body);
+	if (!r)
+		r = made_write(d, a, buf_at(&text), buf_len(&text));
+	buf_free(w, &text);
+	buf_free(w, &body);
+	return r;
+}
+
 /* The same before its body is put into its form. */
 static int reply_write(struct down *d, const struct reply *a, const void *lines, size_t len)
 {
-	const struct exchange *x = d->x;
-	struct format f = {.d = d,
-			   .x = x,
-			   .req = x && buf_len(&x->head) ? buf_at(&x->head) : NULL,
-			   .req_len = x ? buf_len(&x->head) : 0,
-			   .local = true,
-			   .body = a->body,
-			   .body_len = a->len};
+	const struct weft_img_hcm *h = manager(d);
+	struct format f = reply_format(d, a->head);
 	struct reply made = *a;
 	struct buf body = {0};
 	int r = 0;
 
+	f.local = true;
+	f.body = a->body;
+	f.body_len = a->len;
 	if (a->format) {
 		r = reply_body_write(d->worker, &f, a->format, &body);
 		made.body = (const char *)buf_at(&body);
 		made.len = buf_len(&body);
 	}
 	if (!r)
-		r = made_write(d, &made, lines, len);
+		r = h && h->mapping ? mapped_write(d, &made, h->mapping, lines, len)
+				    : made_write(d, &made, lines, len);
 	buf_free(d->worker, &body);
 	return r;
+}
+
+/* local_reply_config may change each reply. */
+static bool is_mapped(struct down *d)
+{
+	const struct weft_img_hcm *h = manager(d);
+
+	return h && h->mapping;
 }
 
 /* ---- the proxy's own ---- */
@@ -243,16 +313,20 @@ bool local_text(struct down *d, uint32_t status, const char *body, const char *e
 bool local_early(struct down *d, const struct weft_req *req, uint32_t status, const char *body, const char *extra,
 		 bool close)
 {
-	struct reply a = {.status = status, .body = body, .len = strlen(body)};
+	struct buf head = {0};
+	struct reply a = {.status = status, .body = body, .len = strlen(body), .head = &head};
+	int r = 0;
 
 	/* what the parser itself refuses has no headers yet */
 	if (!*body) {
 		a.grpc = req->flags & WEFT_REQ_GRPC;
 		a.head_method = req->flags & WEFT_REQ_HEAD_METHOD;
+		r = is_mapped(d) ? request_sent(d->worker, req, &head) : 0;
 	}
 	a.close = ends_after(d, close, status == 400);
-	if (text_write(d, &a, extra))
+	if (r || text_write(d, &a, extra))
 		down_close(d);
+	buf_free(d->worker, &head);
 	return a.close;
 }
 
@@ -431,7 +505,9 @@ bool local_image(struct down *d, uint32_t reply, bool close)
 
 	close = ends_after(d, close, r->flags & WEFT_REPLY_CLOSES);
 	e = weft_reply_plan_std(reply, x && x->head_method, &plan);
-	if (!e && x && (changes_of(x) || x->attempt_count_back || buf_len(&x->told) || x->id_back))
+	if (!e && x &&
+	    (changes_of(x) || x->attempt_count_back || buf_len(&x->told) || x->id_back ||
+	     x->hcm->mapping))
 		e = formed_write(d, NULL, &plan, reply, close);
 	else if (!e && x && x->req_flags & WEFT_REQ_GRPC)
 		e = grpc_plan(d, NULL, &plan, r, x->head_method, close);
@@ -465,7 +541,7 @@ static int preflight_write(struct down *d, const struct weft_req *req, bool clos
 			  .head_method = req->flags & WEFT_REQ_HEAD_METHOD};
 	const struct buf *lines = &d->x->told;
 
-	return reply_write(d, &a, buf_at(lines), buf_len(lines));
+	return made_write(d, &a, buf_at(lines), buf_len(lines));
 }
 
 /* strict_check_headers: what is wrong stands in the reply. */
@@ -506,7 +582,7 @@ int local_decision_write(struct down *d, const struct weft_req *req, const struc
 	e = weft_reply_plan(req, ctx, &plan);
 	if (e)
 		return e;
-	if (weft_reply_is_formed(req))
+	if (weft_reply_is_formed(req) || d->x->hcm->mapping)
 		return formed_write(d, req, &plan, req->dec.reply, close);
 	if (req->flags & WEFT_REQ_GRPC)
 		return grpc_plan(d, req, &plan, r, req->flags & WEFT_REQ_HEAD_METHOD, close);

@@ -24,7 +24,8 @@ static struct probe *probe_new(const struct weft_img_matchers *m, const void *he
 	p->m = m;
 	p->req.head = p->bytes;
 	p->req.len = p->req.max_head = (uint32_t)n;
-	memcpy(p->bytes, head, n);
+	if (n)
+		memcpy(p->bytes, head, n);
 	return p;
 }
 
@@ -112,20 +113,26 @@ static void lines_put(struct probe *p, size_t at, size_t n)
 	}
 }
 
-bool request_matches(const struct exchange *x, uint32_t matchers)
+bool head_matches(const uint8_t *head, size_t n, uint32_t matchers)
 {
-	size_t n = buf_len(&x->head);
-	const uint8_t *lf = memchr(buf_at(&x->head), '\n', n);
-	struct probe *p = lf ? probe_new(weft_img_at(matchers), buf_at(&x->head), n) : NULL;
+	const uint8_t *lf = n ? memchr(head, '\n', n) : NULL;
+	struct probe *p = probe_new(weft_img_at(matchers), head, n);
 	bool holds;
 
 	if (!p)
 		return false;
-	request_line(p, (size_t)(lf - buf_at(&x->head)));
-	lines_put(p, (size_t)(lf - buf_at(&x->head)) + 1, n);
+	if (lf) {
+		request_line(p, (size_t)(lf - head));
+		lines_put(p, (size_t)(lf - head) + 1, n);
+	}
 	holds = any_holds(p);
 	free(p);
 	return holds;
+}
+
+bool request_matches(const struct exchange *x, uint32_t matchers)
+{
+	return buf_len(&x->head) && head_matches(buf_at(&x->head), buf_len(&x->head), matchers);
 }
 
 bool response_matches(uint32_t matchers, const uint8_t *head, const struct response *r)

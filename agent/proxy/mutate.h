@@ -7,7 +7,7 @@
  */
 
 #include "agent/proxy/internal.h"
-#include "bpf/abi/body.h"
+#include "bpf/abi/mapper.h"
 
 /* ---- lines (lines.c) ---- */
 
@@ -47,7 +47,10 @@ struct format {
 	bool local;		  /* of the body of a reply that is made here, */
 	const char *body;	  /* which is this as yet */
 	size_t body_len;
+	uint32_t flags; /* bits of enum weft_reply_flag, of such a reply */
 };
+/* The value of the request's first line of that name, NULL: none. */
+const uint8_t *format_request_line(const struct format *f, const char *name, size_t *ret_n);
 /* Appends the value to out. -ENOMEM. */
 int format_value(struct worker *w, const struct format *f, const struct weft_img_header *h, struct buf *out);
 
@@ -63,6 +66,28 @@ int format_json(struct worker *w, const struct format *f, const struct weft_img_
 /* Appends what a weft_img_body makes of f. -ENOMEM. */
 int reply_body_write(struct worker *w, const struct format *f, const struct weft_img_body *b,
 		     struct buf *out);
+
+/* A reply of this side's own making. */
+struct reply {
+	uint32_t status;
+	const char *body;
+	size_t len;
+	bool close, grpc, head_method;
+	bool json;			    /* the body is JSON of local_reply_config */
+	struct weft_img_str type;	    /* content-type whatever the lines say; empty: none */
+	const struct weft_img_body *format; /* that makes another body of it, NULL: none */
+	const struct buf *head;		    /* the request's, where there is no exchange */
+};
+
+/* ---- local_reply_config (mapper.c) ---- */
+
+/*
+ * Changes a reply whose text has its form (a->format) already, and its lines l, as a
+ * weft_img_mapping says; body: the new text's bytes, empty before. f says what the rules may look
+ * at. -ENOMEM.
+ */
+int mapping_apply(struct worker *w, const struct weft_img_mapping *m, struct format *f,
+		  struct reply *a, struct lines *l, struct buf *body);
 
 /* ---- what filters say in responses (told.c) ---- */
 

@@ -3,9 +3,11 @@
 #include "agent/proxy/preview.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/cleanup.h"
 #include "agent/proxy/mutate.h"
 
 /* As much of a connection as heads are made from. */
@@ -40,26 +42,53 @@ static int write_text(struct stage *s, struct weft_req *req, const struct weft_c
 			r = buf_add(&s->worker, &x->head, "\r\n", 2);
 		return r ? r : text_take(&x->head, ret, ret_len);
 	}
+	if (req->dec.outcome == WEFT_OUTCOME_UPGRADE_FAILED) {
+		r = request_answered(&s->worker, x, req);
+		if (!r)
+			local_text(&s->down, 403, "", NULL, true);
+		return r ? r : text_take(&s->down.out, ret, ret_len);
+	}
 	if (!req->dec.reply && req->dec.outcome != WEFT_OUTCOME_FAULT &&
 	    req->dec.outcome != WEFT_OUTCOME_CORS && req->dec.outcome != WEFT_OUTCOME_BAD_REQUEST)
 		return -ENOENT;
-	if (weft_reply_is_formed(req) || !req->dec.reply)
-		r = request_lines(&s->worker, x, req);
+	if (weft_reply_is_formed(req) || !req->dec.reply || x->hcm->mapping)
+		r = request_answered(&s->worker, x, req);
 	if (!r)
 		r = local_decision_write(&s->down, req, ctx, false);
 	return r ? r : text_take(&s->down.out, ret, ret_len);
 }
 
-int weft_proxy_preview(struct weft_req *req, const struct weft_ctx *ctx, char **ret, size_t *ret_len)
+static struct stage *stage_new(struct weft_req *req, const struct weft_ctx *ctx)
 {
 	struct stage *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->down = (struct down){.worker = &s->worker, .client = ctx->src, .dst = ctx->dst, .x = &s->x};
+	s->x.down = &s->down;
+	s->x.ctx = *ctx;
+	s->x.hcm = weft_img_at(req->dec.hcm);
+	return s;
+}
+
+static void stage_free(struct stage *s)
+{
+	buf_free(&s->worker, &s->down.out);
+	buf_free(&s->worker, &s->x.head);
+	buf_free(&s->worker, &s->x.told);
+	while (s->worker.n_spare)
+		free(s->worker.buf_spare[--s->worker.n_spare]);
+	free(s);
+}
+
+int weft_proxy_preview(struct weft_req *req, const struct weft_ctx *ctx, char **ret,
+		       size_t *ret_len)
+{
+	struct stage *s = stage_new(req, ctx);
 	int r;
 
 	if (!s)
 		return -ENOMEM;
-	s->down = (struct down){.worker = &s->worker, .client = ctx->src, .dst = ctx->dst, .x = &s->x};
-	s->x.down = &s->down;
-	s->x.ctx = *ctx;
 	/* a new one for each request: any will do */
 	memcpy(s->x.request_id, "00000000-0000-4000-8000-000000000000", sizeof(s->x.request_id));
 	exchange_request_set(&s->x, req);
@@ -67,11 +96,29 @@ int weft_proxy_preview(struct weft_req *req, const struct weft_ctx *ctx, char **
 	r = told_prepare(&s->worker, &s->x, req);
 	if (!r)
 		r = write_text(s, req, ctx, ret, ret_len);
-	buf_free(&s->worker, &s->down.out);
-	buf_free(&s->worker, &s->x.head);
-	buf_free(&s->worker, &s->x.told);
-	while (s->worker.n_spare)
-		free(s->worker.buf_spare[--s->worker.n_spare]);
-	free(s);
+	stage_free(s);
+	return r;
+}
+
+int weft_proxy_preview_refused(struct weft_req *req, const struct weft_ctx *ctx, int why,
+			       char **ret, size_t *ret_len)
+{
+	const struct weft_span *p = &req->value[WEFT_VALUE_PATH];
+	struct refused a = {307, "", WEFT_OUTCOME_REDIRECT, false};
+	struct stage *s = stage_new(req, ctx);
+	_auto_free_ char *line = NULL;
+	int r = -ENOMEM;
+
+	if (!s)
+		return -ENOMEM;
+	if (why)
+		a = refused_head(req, why);
+	else if (asprintf(&line, "location: %.*s\r\n", (int)p->len, req->head + p->off) < 0)
+		line = NULL;
+	if (why || line) {
+		local_early(&s->down, req, a.status, a.body, line, a.close);
+		r = text_take(&s->down.out, ret, ret_len);
+	}
+	stage_free(s);
 	return r;
 }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The request head that goes upstream, as Envoy's HTTP connection manager and router leave it by default. */
+#include <ctype.h>
 #include <errno.h>
 #include <string.h>
+#include <strings.h>
 
 #include "agent/proxy/mutate.h"
 
@@ -209,11 +211,12 @@ void request_prepare(struct worker *w, struct exchange *x, struct weft_req *req,
 			 WEFT_PREPARE_ROOM);
 }
 
-int request_lines(struct worker *w, struct exchange *x, const struct weft_req *req)
+/* The first line, and the host where there is one. */
+static int start_add(struct worker *w, struct buf *b, const struct weft_req *req)
 {
 	const struct weft_span *m = &req->value[WEFT_VALUE_METHOD], *p = &req->value[WEFT_VALUE_PATH];
 	const struct weft_span *host = &req->value[WEFT_VALUE_HOST];
-	struct buf *b = &x->head;
+	bool has_host = req->present >> WEFT_VALUE_HOST & 1;
 	int r = buf_add(w, b, req->head + m->off, m->len);
 
 	if (!r)
@@ -222,13 +225,54 @@ int request_lines(struct worker *w, struct exchange *x, const struct weft_req *r
 		r = buf_add(w, b, req->head + p->off, p->len);
 	if (!r)
 		r = buf_add(w, b, " HTTP/1.1\r\n", 11);
-	if (!r)
-		r = line_add(w, b, "host", 4, req->head + host->off, host->len);
+	return r || !has_host ? r : line_add(w, b, "host", 4, req->head + host->off, host->len);
+}
+
+int request_sent(struct worker *w, const struct weft_req *req, struct buf *ret)
+{
+	int r = start_add(w, ret, req);
+
+	for (uint32_t i = 0; !r && i < req->n_field; i++) {
+		const struct weft_field *f = &req->field[i];
+		size_t at = buf_len(ret);
+
+		if (f->name.len == 4 &&
+		    !strncasecmp((const char *)req->head + f->name.off, "host", 4))
+			continue;
+		r = line_add(w, ret, req->head + f->name.off, f->name.len, req->head + f->value.off,
+			     f->value.len);
+		/* those of a head that was refused stand as they came */
+		for (uint8_t *c = buf_at(ret) + at; !r && *c != ':'; c++)
+			*c = (uint8_t)tolower(*c);
+	}
+	return r;
+}
+
+int request_lines(struct worker *w, struct exchange *x, const struct weft_req *req)
+{
+	int r = start_add(w, &x->head, req);
+
 	if (!r)
 		r = fields_add(w, x, req);
 	if (!r && x->forward)
 		asked_times(w, x);
 	return r ? r : own_add(w, x, req);
+}
+
+int request_answered(struct worker *w, struct exchange *x, const struct weft_req *req)
+{
+	/* the router has changed what it then finds no host or no place for */
+	bool routed = (x->dec.outcome == WEFT_OUTCOME_NO_HEALTHY_UPSTREAM ||
+		       x->dec.outcome == WEFT_OUTCOME_OVERFLOW) &&
+		      x->dec.forward && x->dec.target;
+	int r;
+
+	if (routed) {
+		x->forward = weft_img_at(x->dec.forward);
+		x->attempts = 1; /* counted before it found so */
+	}
+	r = request_lines(w, x, req);
+	return r || !routed ? r : request_change(w, x);
 }
 
 int request_build(struct worker *w, struct exchange *x, struct weft_req *req)

@@ -139,6 +139,6 @@ struct weft_img_hcm {
 	__u32 n_internal;   /* internal_address_config.cidr_ranges */
 	__u32 internal;	    /* struct weft_img_test[n]: v4, addr, mask */
 	__u32 strict;	    /* strict_check_headers: bit per weft_strict_header */
-	__u32 pad;
+	__u32 mapping;	    /* weft_img_mapping (mapper.h), 0: local_reply_config changes nothing */
 	struct weft_img_h2 h2;
 };

@@ -220,7 +220,6 @@ static void test_refused_fields(void **state)
 	REFUSED("internal_address_config: {cidr_ranges: [{address_prefix: ten}]}",
 		"internal_address_config.cidr_ranges[0].address_prefix");
 	REFUSED("add_user_agent: true", "add_user_agent");
-	REFUSED("local_reply_config: {mappers: []}", "local_reply_config");
 	REFUSED("represent_ipv4_remote_address_as_ipv4_mapped_ipv6: true",
 		"represent_ipv4_remote_address_as_ipv4_mapped_ipv6");
 	REFUSED("http_protocol_options: {accept_http_10: true}",
