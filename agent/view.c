@@ -15,6 +15,7 @@ struct view {
 	struct weft_snapshot *merged;
 	/* Compiled: merged, with the predecessors of clusters that are not warm yet. */
 	struct weft_snapshot *in_force;
+	struct weft_snapshot *asked[2]; /* merged and in force, whose names were asked for last */
 };
 
 struct weft_views {
@@ -54,6 +55,8 @@ void weft_views_free(struct weft_views *v)
 			weft_snapshot_free(v->view[i].part[s]);
 		weft_snapshot_free(v->view[i].merged);
 		weft_snapshot_free(v->view[i].in_force);
+		weft_snapshot_free(v->view[i].asked[0]);
+		weft_snapshot_free(v->view[i].asked[1]);
 	}
 	free(v);
 }
@@ -64,6 +67,10 @@ static int merge_type(struct weft_snapshot *to, const struct weft_snapshot *from
 	size_t n = weft_snapshot_count(from, type);
 	int err = 0;
 
+	if (!weft_snapshot_count(to, type)) {
+		weft_snapshot_share(to, from, type);
+		return 0;
+	}
 	for (size_t i = 0; i < n; i++) {
 		struct weft_resource *r = weft_snapshot_at(from, type, i);
 		_auto_free_ char *what = NULL;
@@ -131,6 +138,8 @@ static int warm_only(const struct weft_views *v, const struct view *view,
 	size_t n = r == 0 ? weft_snapshot_count(merged, WEFT_XDS_CLUSTER) : 0;
 
 	*ret_waits = false;
+	if (view->in_force && weft_snapshot_same(merged, view->in_force, WEFT_XDS_CLUSTER))
+		n = 0;
 	for (size_t i = 0; r == 0 && v->dns && view->in_force && i < n; i++) {
 		const struct weft_resource *next = weft_snapshot_at(merged, WEFT_XDS_CLUSTER, i);
 		struct weft_resource *old =
@@ -191,11 +200,30 @@ static int publish(struct weft_views *v, uint32_t view, const struct weft_snapsh
 	return r;
 }
 
+static bool same_clusters(const struct weft_snapshot *a, const struct weft_snapshot *b)
+{
+	return a && b ? weft_snapshot_same(a, b, WEFT_XDS_CLUSTER) : a == b;
+}
+
 /* merged is new: names of it are asked for before they are needed, those of what is in force go on. */
 static int names_want(struct weft_views *v, uint32_t view, const struct weft_snapshot *merged)
 {
+	struct view *to = &v->view[view];
+	int r;
+
 	static_assert(WEFT_VIEWS == 1, "names of other views would be dropped");
-	return v->dns ? weft_dns_want(v->dns, merged, v->view[view].in_force) : 0;
+	if (!v->dns ||
+	    (same_clusters(to->asked[0], merged) && same_clusters(to->asked[1], to->in_force)))
+		return 0;
+	weft_snapshot_free(to->asked[0]);
+	weft_snapshot_free(to->asked[1]);
+	to->asked[0] = to->asked[1] = NULL;
+	r = weft_dns_want(v->dns, merged, to->in_force);
+	if (r == 0 && merged)
+		r = weft_snapshot_clone(merged, &to->asked[0]);
+	if (r == 0 && to->in_force)
+		r = weft_snapshot_clone(to->in_force, &to->asked[1]);
+	return r;
 }
 
 /* Takes over in_force when it is published. */

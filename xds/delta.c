@@ -56,6 +56,7 @@ static void clock_start(struct weft_delta *d, int64_t now_ms)
 	if (d->clock_started)
 		return;
 	d->clock_started = true;
+	d->timers_changed = true;
 	cds->started = true;
 	cds->deadline = now_ms + DELTA_FETCH_TIMEOUT_MS;
 }
@@ -87,6 +88,7 @@ int weft_delta_connected(struct weft_delta *d, int64_t now_ms)
 	int err = 0;
 
 	clock_start(d, now_ms);
+	d->timers_changed = true;
 	stream_forget(d);
 	d->stats.connects++;
 	d->stats.connected = true;
@@ -100,6 +102,7 @@ int weft_delta_connected(struct weft_delta *d, int64_t now_ms)
 void weft_delta_disconnected(struct weft_delta *d, int64_t now_ms)
 {
 	clock_start(d, now_ms);
+	d->timers_changed = true;
 	if (!d->stats.connected)
 		return;
 	stream_forget(d);
@@ -261,6 +264,8 @@ int64_t weft_delta_tick(struct weft_delta *d, int64_t now_ms)
 	bool any = false;
 
 	clock_start(d, now_ms);
+	if (!d->timers_changed && (d->next_tick == DELTA_NEVER || now_ms < d->next_tick))
+		return d->next_tick;
 	for (int i = 0; i < WEFT_XDS__MAX; i++)
 		any |= type_expire(d, &d->types[i], now_ms);
 	if (any) {
@@ -272,6 +277,8 @@ int64_t weft_delta_tick(struct weft_delta *d, int64_t now_ms)
 	}
 	for (int i = 0; i < WEFT_XDS__MAX; i++)
 		next = earlier(next, type_deadline(&d->types[i]));
+	d->timers_changed = false;
+	d->next_tick = next;
 	return next;
 }
 

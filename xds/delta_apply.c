@@ -427,11 +427,14 @@ static int answer(struct application *a)
 
 /*
  * What the response made necessary goes out first, then its answer, then changes of its own type.
+ * Other content makes nothing necessary.
  */
 static int finish(struct application *a)
 {
 	int err = 0;
 
+	if (a->change.content)
+		return answer(a);
 	for (int i = 0; !err && i < WEFT_XDS__MAX; i++) {
 		if ((enum weft_xds_type)i != a->type)
 			err = delta_collect(a->d, (enum weft_xds_type)i);
@@ -491,6 +494,7 @@ int delta_apply(struct weft_delta *d, enum weft_xds_type type,
 	int err = apply_and_publish(&a);
 
 	d->types[type].answered |= !err && took_effect(&a);
+	d->timers_changed |= !a.change.content;
 	change_free(&a.change);
 	d->types[type].fetched = d->types[type].fetched || !err;
 	if (!err && a.refused) {

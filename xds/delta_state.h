@@ -108,6 +108,8 @@ struct weft_delta {
 	uint64_t generation; /* of compositions */
 	struct weft_delta_stats stats;
 	char *control_plane;
+	int64_t next_tick; /* as weft_delta_tick() gave it; void while timers_changed */
+	bool timers_changed;
 	bool clock_started, node_sent, complete, served, sotw;
 };
 
@@ -128,6 +130,7 @@ struct delta_undo {
 struct delta_change {
 	struct delta_undo *undos;
 	size_t n, cap;
+	bool content; /* published, and nothing but the content of what was in force changed */
 };
 
 /* delta_item.c */

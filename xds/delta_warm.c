@@ -74,7 +74,47 @@ static int compose_item(struct weft_delta *d, const struct delta_item *item,
 	}
 	if (choice)
 		return weft_snapshot_put(*next, choice->res);
-	weft_snapshot_del(*next, item->type, item->name);
+	err = weft_snapshot_del(*next, item->type, item->name);
+	return err == -ENOENT ? 0 : err;
+}
+
+static bool is_other_content(const struct weft_delta *d, const struct delta_undo *u)
+{
+	const struct delta_item *item = u->item;
+
+	return !d->types[item->type].wildcard && item->undo == u && u->held && item->held &&
+	       item->active == u->held && item->mark == d->generation &&
+	       u->expires == DELTA_NEVER && item->expires == DELTA_NEVER;
+}
+
+/*
+ * Nothing but the content of names that are watched and in force: what waits for what, and until
+ * when, stays as it is, and the rest of the snapshot too.
+ */
+static bool is_content(const struct weft_delta *d, const struct delta_change *change)
+{
+	for (size_t i = 0; i < change->n; i++) {
+		if (!is_other_content(d, &change->undos[i]))
+			return false;
+	}
+	return change->n && change->n == change->cap;
+}
+
+/* compose() for such a change, at a cost by what changed. */
+static int content_compose(struct weft_delta *d, const struct delta_change *change,
+			   struct weft_snapshot **ret)
+{
+	struct weft_snapshot *next = NULL;
+
+	for (size_t i = 0; i < change->n; i++) {
+		int err = compose_item(d, change->undos[i].item, &next);
+
+		if (err) {
+			weft_snapshot_free(next);
+			return err;
+		}
+	}
+	*ret = next;
 	return 0;
 }
 
@@ -100,6 +140,26 @@ static int compose(struct weft_delta *d, struct weft_snapshot **ret)
 	return 0;
 }
 
+static void published_set(struct weft_delta *d, struct weft_snapshot *next)
+{
+	if (!next)
+		return;
+	weft_snapshot_free(d->published);
+	d->published = next;
+}
+
+static void content_commit(struct weft_delta *d, const struct delta_change *change,
+			   struct weft_snapshot *next)
+{
+	for (size_t i = 0; i < change->n; i++) {
+		struct delta_item *item = change->undos[i].item;
+
+		delta_slot_unref(item->active);
+		item->active = delta_slot_ref(item->held);
+	}
+	published_set(d, next);
+}
+
 /* `next` was accepted (NULL: equal content): the choices become active. */
 static void commit(struct weft_delta *d, struct weft_snapshot *next)
 {
@@ -115,10 +175,7 @@ static void commit(struct weft_delta *d, struct weft_snapshot *next)
 			item->active = choice;
 		}
 	}
-	if (next) {
-		weft_snapshot_free(d->published);
-		d->published = next;
-	}
+	published_set(d, next);
 }
 
 /* Back to what is in force. Waiting for it any longer makes no sense: it was judged. */
@@ -191,10 +248,13 @@ static void add_causes(struct weft_diag *diag, const struct weft_diag *more, int
 
 int delta_publish(struct weft_delta *d, struct delta_change *change, struct weft_diag *diag)
 {
+	if (change)
+		change->content = is_content(d, change);
 	for (int round = 0;; round++) {
 		_cleanup_diag_ struct weft_diag causes = WEFT_DIAG_INIT;
 		struct weft_snapshot *next = NULL;
-		int err = compose(d, &next);
+		bool content = change && change->content;
+		int err = content ? content_compose(d, change, &next) : compose(d, &next);
 
 		if (err) {
 			take_back_all(d, change, diag);
@@ -202,10 +262,15 @@ int delta_publish(struct weft_delta *d, struct delta_change *change, struct weft
 		}
 		err = next ? d->ops.publish(d->ctx, next, &causes) : 0;
 		if (!err) {
-			commit(d, next);
+			if (content)
+				content_commit(d, change, next);
+			else
+				commit(d, next);
 			return round ? -EINVAL : 0;
 		}
 		weft_snapshot_free(next);
+		if (change)
+			change->content = false;
 		add_causes(diag, &causes, err);
 		if (round == DELTA_ROUNDS || !take_back(d, &causes)) {
 			take_back_all(d, change, diag);

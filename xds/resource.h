@@ -55,8 +55,9 @@ struct weft_resource *weft_resource_ref(struct weft_resource *r);
 void weft_resource_unref(struct weft_resource *r);
 
 /*
- * The resources in force for one view: at most one per (type, name). A snapshot is changed only by its
- * owner; share a clone (cheap: resources by reference).
+ * The resources in force for one view: at most one per (type, name). A snapshot is changed only by
+ * its owner; share a clone (cheap: it copies nothing until one of the two is changed). A clone may
+ * go to another thread.
  */
 struct weft_snapshot;
 int weft_snapshot_new(struct weft_snapshot **ret);
@@ -64,8 +65,11 @@ int weft_snapshot_clone(const struct weft_snapshot *s, struct weft_snapshot **re
 void weft_snapshot_free(struct weft_snapshot *s);
 /* Adds or replaces; takes its own reference. -ENOMEM. */
 int weft_snapshot_put(struct weft_snapshot *s, struct weft_resource *r);
-/* true when it was there. */
-bool weft_snapshot_del(struct weft_snapshot *s, enum weft_xds_type type, const char *name);
+/* In the place of those of a type, the very same that another has. */
+void weft_snapshot_share(struct weft_snapshot *s, const struct weft_snapshot *from,
+			 enum weft_xds_type type);
+/* -ENOENT: it was not there; -ENOMEM. */
+int weft_snapshot_del(struct weft_snapshot *s, enum weft_xds_type type, const char *name);
 /* Borrowed; NULL when absent. */
 struct weft_resource *weft_snapshot_get(const struct weft_snapshot *s, enum weft_xds_type type,
 					const char *name);
@@ -75,3 +79,6 @@ size_t weft_snapshot_index(const struct weft_snapshot *s, enum weft_xds_type typ
 size_t weft_snapshot_count(const struct weft_snapshot *s, enum weft_xds_type type);
 struct weft_resource *weft_snapshot_at(const struct weft_snapshot *s, enum weft_xds_type type,
 				       size_t i);
+/* True when both have the very same resources of a type (not only equal ones). */
+bool weft_snapshot_same(const struct weft_snapshot *a, const struct weft_snapshot *b,
+			enum weft_xds_type type);

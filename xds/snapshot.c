@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Per type an array sorted by name: listing is what happens most (compile, dump), and a clone is one
- * copy of pointers. Loading sorted input appends at the end, so it is linear too.
+ * Per type an array sorted by name: listing is what happens most (compile, dump). Clones share the
+ * arrays; the first that changes one of them copies it, so that a change costs no more than the
+ * resources of one type. Loading sorted input appends at the end, so it is linear too.
  */
 
 #include <errno.h>
@@ -10,14 +11,69 @@
 
 #include "xds/resource.h"
 
+/* Shared by clones, copied by the first that changes it. */
 struct table {
+	unsigned int refs; /* atomic: clones go to other threads */
 	size_t n, cap;
 	struct weft_resource **v;
 };
 
 struct weft_snapshot {
-	struct table tables[WEFT_XDS__MAX];
+	struct table *tables[WEFT_XDS__MAX]; /* NULL: empty */
 };
+
+static const struct table empty = {.refs = 1};
+
+static const struct table *table_of(const struct weft_snapshot *s, enum weft_xds_type type)
+{
+	return s->tables[type] ? s->tables[type] : &empty;
+}
+
+static void table_unref(struct table *t)
+{
+	if (!t || __atomic_sub_fetch(&t->refs, 1, __ATOMIC_ACQ_REL))
+		return;
+	for (size_t i = 0; i < t->n; i++)
+		weft_resource_unref(t->v[i]);
+	free(t->v);
+	free(t);
+}
+
+static struct table *table_ref(struct table *t)
+{
+	if (t)
+		__atomic_add_fetch(&t->refs, 1, __ATOMIC_RELAXED);
+	return t;
+}
+
+/* A table of the snapshot's own, to be changed. -ENOMEM. */
+static int table_own(struct weft_snapshot *s, enum weft_xds_type type, struct table **ret)
+{
+	struct table *from = s->tables[type], *t;
+
+	if (from && __atomic_load_n(&from->refs, __ATOMIC_ACQUIRE) == 1) {
+		*ret = from;
+		return 0;
+	}
+	t = calloc(1, sizeof(*t));
+	if (!t)
+		return -ENOMEM;
+	t->refs = 1;
+	if (from && from->n) {
+		t->cap = from->n + 1;
+		t->v = malloc(t->cap * sizeof(struct weft_resource *));
+		if (!t->v) {
+			free(t);
+			return -ENOMEM;
+		}
+		for (; t->n < from->n; t->n++)
+			t->v[t->n] = weft_resource_ref(from->v[t->n]);
+	}
+	table_unref(from);
+	s->tables[type] = t;
+	*ret = t;
+	return 0;
+}
 
 /* Where name is, or is to be; *ret_found tells which. */
 static size_t locate(const struct table *t, const char *name, bool *ret_found)
@@ -59,21 +115,8 @@ int weft_snapshot_clone(const struct weft_snapshot *s, struct weft_snapshot **re
 
 	if (!c)
 		return -ENOMEM;
-	for (int i = 0; i < WEFT_XDS__MAX; i++) {
-		const struct table *from = &s->tables[i];
-		struct table *to = &c->tables[i];
-
-		if (!from->n)
-			continue;
-		to->v = malloc(from->n * sizeof(struct weft_resource *));
-		if (!to->v) {
-			weft_snapshot_free(c);
-			return -ENOMEM;
-		}
-		to->cap = from->n;
-		for (; to->n < from->n; to->n++)
-			to->v[to->n] = weft_resource_ref(from->v[to->n]);
-	}
+	for (int i = 0; i < WEFT_XDS__MAX; i++)
+		c->tables[i] = table_ref(s->tables[i]);
 	*ret = c;
 	return 0;
 }
@@ -82,26 +125,22 @@ void weft_snapshot_free(struct weft_snapshot *s)
 {
 	if (!s)
 		return;
-	for (int i = 0; i < WEFT_XDS__MAX; i++) {
-		for (size_t j = 0; j < s->tables[i].n; j++)
-			weft_resource_unref(s->tables[i].v[j]);
-		free(s->tables[i].v);
-	}
+	for (int i = 0; i < WEFT_XDS__MAX; i++)
+		table_unref(s->tables[i]);
 	free(s);
 }
 
-int weft_snapshot_put(struct weft_snapshot *s, struct weft_resource *r)
+void weft_snapshot_share(struct weft_snapshot *s, const struct weft_snapshot *from,
+			 enum weft_xds_type type)
 {
-	struct table *t = &s->tables[r->type];
-	bool found;
-	size_t i = locate(t, r->name, &found);
+	struct table *old = s->tables[type];
 
-	if (found) {
-		weft_resource_ref(r); /* first: it may be the one that is there */
-		weft_resource_unref(t->v[i]);
-		t->v[i] = r;
-		return 0;
-	}
+	s->tables[type] = table_ref(from->tables[type]);
+	table_unref(old);
+}
+
+static int table_insert(struct table *t, size_t i, struct weft_resource *r)
+{
 	if (t->n == t->cap) {
 		size_t cap = t->cap ? t->cap * 2 : 16;
 		struct weft_resource **v = realloc(t->v, cap * sizeof(struct weft_resource *));
@@ -117,24 +156,45 @@ int weft_snapshot_put(struct weft_snapshot *s, struct weft_resource *r)
 	return 0;
 }
 
-bool weft_snapshot_del(struct weft_snapshot *s, enum weft_xds_type type, const char *name)
+int weft_snapshot_put(struct weft_snapshot *s, struct weft_resource *r)
 {
-	struct table *t = &s->tables[type];
+	struct table *t;
 	bool found;
-	size_t i = locate(t, name, &found);
+	size_t i = locate(table_of(s, r->type), r->name, &found);
+	int err;
 
+	if (found && s->tables[r->type]->v[i] == r)
+		return 0;
+	err = table_own(s, r->type, &t);
+	if (err)
+		return err;
 	if (!found)
-		return false;
+		return table_insert(t, i, r);
+	weft_resource_ref(r);
+	weft_resource_unref(t->v[i]);
+	t->v[i] = r;
+	return 0;
+}
+
+int weft_snapshot_del(struct weft_snapshot *s, enum weft_xds_type type, const char *name)
+{
+	struct table *t;
+	bool found;
+	size_t i = locate(table_of(s, type), name, &found);
+	int err = found ? table_own(s, type, &t) : -ENOENT;
+
+	if (err)
+		return err;
 	weft_resource_unref(t->v[i]);
 	t->n--;
 	memmove(&t->v[i], &t->v[i + 1], (t->n - i) * sizeof(struct weft_resource *));
-	return true;
+	return 0;
 }
 
 struct weft_resource *weft_snapshot_get(const struct weft_snapshot *s, enum weft_xds_type type,
 					const char *name)
 {
-	const struct table *t = &s->tables[type];
+	const struct table *t = table_of(s, type);
 	bool found;
 	size_t i = locate(t, name, &found);
 
@@ -144,18 +204,28 @@ struct weft_resource *weft_snapshot_get(const struct weft_snapshot *s, enum weft
 size_t weft_snapshot_index(const struct weft_snapshot *s, enum weft_xds_type type, const char *name)
 {
 	bool found;
-	size_t i = locate(&s->tables[type], name, &found);
+	size_t i = locate(table_of(s, type), name, &found);
 
 	return found ? i : SIZE_MAX;
 }
 
 size_t weft_snapshot_count(const struct weft_snapshot *s, enum weft_xds_type type)
 {
-	return s->tables[type].n;
+	return table_of(s, type)->n;
 }
 
 struct weft_resource *weft_snapshot_at(const struct weft_snapshot *s, enum weft_xds_type type,
 				       size_t i)
 {
-	return s->tables[type].v[i];
+	return s->tables[type]->v[i];
+}
+
+bool weft_snapshot_same(const struct weft_snapshot *a, const struct weft_snapshot *b,
+			enum weft_xds_type type)
+{
+	const struct table *x = table_of(a, type), *y = table_of(b, type);
+
+	if (x == y || (!x->n && !y->n))
+		return true;
+	return x->n == y->n && !memcmp(x->v, y->v, x->n * sizeof(struct weft_resource *));
 }

@@ -282,7 +282,7 @@ static void test_resolved(void **state)
 	assert_int_equal(weft_snapshot_put(resolved, r), 0);
 	publish(&c, resolved);
 	assert_hosts(&c, "10.0.0.1:80 10.0.0.1:80");
-	assert_true(weft_snapshot_del(resolved, WEFT_XDS_ENDPOINT, name));
+	assert_int_equal(weft_snapshot_del(resolved, WEFT_XDS_ENDPOINT, name), 0);
 	publish(&c, resolved);
 	assert_hosts(&c, "");
 	free(name);

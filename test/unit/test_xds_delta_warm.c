@@ -452,9 +452,66 @@ static void sources_other_than_ads_are_refused(void **state)
 	script_free(s);
 }
 
+/* Changed endpoints go the short way: what waits meanwhile waits no shorter and no longer. */
+static void content_leaves_what_waits(void **state)
+{
+	struct script *s = serving_script();
+	int64_t deadline;
+
+	(void)state;
+	begin(s, CDS);
+	add(s, "b", "1", eds_cluster("b", NULL, 1, 7));
+	respond(s, "n5");
+	expect_change(s, EDS, "b", "");
+	expect_ack(s, CDS, "n5");
+	deadline = weft_delta_tick(s->d, s->now);
+	assert_int_equal(deadline, s->now + 7000);
+	for (unsigned int i = 2; i < 5; i++) {
+		unsigned int before = s->publishes;
+
+		s->now += 1000;
+		begin(s, EDS);
+		add(s, "a", "e2", cla("a", i));
+		respond(s, "n6");
+		expect_ack(s, EDS, "n6");
+		expect_nothing(s);
+		assert_int_equal(s->publishes, before + 1);
+		assert_string_equal(version_in_force(s, EDS, "a"), "e2");
+		assert_int_equal(weft_delta_tick(s->d, s->now), deadline);
+		assert_false(in_force(s, CDS, "b"));
+	}
+	s->now = deadline;
+	weft_delta_tick(s->d, s->now);
+	assert_true(in_force(s, CDS, "b"));
+	assert_string_equal(version_in_force(s, EDS, "a"), "e2");
+	script_free(s);
+}
+
+/* A clone that was handed out is not changed by what comes after. */
+static void content_leaves_snapshots_alone(void **state)
+{
+	struct script *s = serving_script();
+	struct weft_snapshot *kept;
+
+	(void)state;
+	assert_int_equal(weft_snapshot_clone(s->current, &kept), 0);
+	begin(s, EDS);
+	add(s, "a", "e2", cla("a", 7));
+	respond(s, "n5");
+	expect_ack(s, EDS, "n5");
+	assert_string_equal(version_in_force(s, EDS, "a"), "e2");
+	assert_string_equal(weft_snapshot_get(kept, EDS, "a")->version, "e1");
+	assert_true(weft_snapshot_same(kept, s->current, CDS));
+	assert_false(weft_snapshot_same(kept, s->current, EDS));
+	weft_snapshot_free(kept);
+	script_free(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(content_leaves_what_waits),
+		cmocka_unit_test(content_leaves_snapshots_alone),
 		cmocka_unit_test(new_cluster_waits_for_its_endpoints_check_30),
 		cmocka_unit_test(changed_cluster_uses_the_endpoints_held),
 		cmocka_unit_test(changed_cluster_warms_beside_the_old_check_31),

@@ -46,8 +46,8 @@ static void sorted_and_replaced(void **state)
 	weft_resource_unref(r);
 	assert_string_equal(weft_snapshot_get(c, WEFT_XDS_CLUSTER, "c")->version, "2");
 	assert_string_equal(weft_snapshot_get(s, WEFT_XDS_CLUSTER, "c")->version, "1");
-	assert_true(weft_snapshot_del(c, WEFT_XDS_CLUSTER, "a"));
-	assert_false(weft_snapshot_del(c, WEFT_XDS_CLUSTER, "a"));
+	assert_int_equal(weft_snapshot_del(c, WEFT_XDS_CLUSTER, "a"), 0);
+	assert_int_equal(weft_snapshot_del(c, WEFT_XDS_CLUSTER, "a"), -ENOENT);
 	assert_null(weft_snapshot_get(c, WEFT_XDS_CLUSTER, "a"));
 	assert_null(weft_snapshot_get(c, WEFT_XDS_LISTENER, "b"));
 	weft_snapshot_free(s);
@@ -56,9 +56,48 @@ static void sorted_and_replaced(void **state)
 	weft_snapshot_free(NULL);
 }
 
+/* What two clones share is copied by the one that is changed, and only that type. */
+static void shared_until_changed(void **state)
+{
+	struct weft_snapshot *s, *a, *b;
+	struct weft_resource *r = cluster('a', "1");
+
+	(void)state;
+	assert_int_equal(weft_snapshot_new(&s), 0);
+	assert_int_equal(weft_snapshot_new(&b), 0);
+	assert_true(weft_snapshot_same(s, b, WEFT_XDS_CLUSTER));
+	assert_int_equal(weft_snapshot_put(s, r), 0);
+	assert_false(weft_snapshot_same(s, b, WEFT_XDS_CLUSTER));
+	weft_snapshot_share(b, s, WEFT_XDS_CLUSTER);
+	assert_int_equal(weft_snapshot_clone(s, &a), 0);
+	assert_true(weft_snapshot_same(s, a, WEFT_XDS_CLUSTER));
+	assert_true(weft_snapshot_same(s, b, WEFT_XDS_CLUSTER));
+	/* the same again changes nothing */
+	assert_int_equal(weft_snapshot_put(a, r), 0);
+	assert_true(weft_snapshot_same(s, a, WEFT_XDS_CLUSTER));
+	assert_int_equal(weft_snapshot_del(b, WEFT_XDS_CLUSTER, "a"), 0);
+	assert_int_equal(weft_snapshot_count(b, WEFT_XDS_CLUSTER), 0);
+	weft_resource_unref(r);
+	/* equal, but not the same */
+	r = cluster('a', "1");
+	assert_int_equal(weft_snapshot_put(a, r), 0);
+	assert_false(weft_snapshot_same(s, a, WEFT_XDS_CLUSTER));
+	weft_snapshot_free(a);
+	assert_int_equal(weft_snapshot_count(s, WEFT_XDS_CLUSTER), 1);
+	weft_snapshot_share(s, b, WEFT_XDS_LISTENER);
+	weft_snapshot_share(s, b, WEFT_XDS_CLUSTER);
+	assert_int_equal(weft_snapshot_count(s, WEFT_XDS_CLUSTER), 0);
+	weft_resource_unref(r);
+	weft_snapshot_free(s);
+	weft_snapshot_free(b);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(sorted_and_replaced)};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(sorted_and_replaced),
+		cmocka_unit_test(shared_until_changed),
+	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
