@@ -132,13 +132,10 @@ int weft_cells_tcp_ids(uint32_t view, uint32_t **ret, size_t *ret_n)
 	return 0;
 }
 
-void weft_cells_make(struct weft_store *store, uint32_t pod, uint32_t view)
+size_t weft_cells_make_these(struct weft_store *store, uint32_t pod, const uint32_t *id, size_t n)
 {
-	_auto_free_ uint32_t *id = NULL;
-	size_t n, missing = 0;
+	size_t missing = 0;
 
-	if (weft_cells_tcp_ids(view, &id, &n) < 0)
-		return;
 	for (size_t i = 0; i < n; i++)
 		missing += weft_store_cell(store, pod, id[i]) == 0;
 	/* Such connections are captured instead: the agent does what the program cannot. */
@@ -146,4 +143,47 @@ void weft_cells_make(struct weft_store *store, uint32_t pod, uint32_t view)
 		WEFT_LOG(WEFT_LOG_WARN,
 			 "state is full: TCP connections of a pod go through the agent",
 			 WEFT_KV_U("pod", pod), WEFT_KV_U("missing", missing));
+	return missing;
+}
+
+size_t weft_cells_make(struct weft_store *store, uint32_t pod, uint32_t view)
+{
+	_auto_free_ uint32_t *id = NULL;
+	size_t n;
+
+	if (weft_cells_tcp_ids(view, &id, &n) < 0)
+		return 0;
+	return weft_cells_make_these(store, pod, id, n);
+}
+
+int weft_cells_news(struct weft_cells_seen *seen, uint32_t view, uint32_t **ret, size_t *ret_n)
+{
+	uint32_t *id, *news;
+	size_t n, n_news = 0, s = 0;
+	int r = weft_cells_tcp_ids(view, &id, &n);
+
+	if (r < 0)
+		return r;
+	news = calloc(n + 1, sizeof(*news));
+	if (!news) {
+		free(id);
+		return -ENOMEM;
+	}
+	for (size_t i = 0; i < n; i++) {
+		while (s < seen->n && seen->id[s] < id[i])
+			s++;
+		if (s == seen->n || seen->id[s] != id[i])
+			news[n_news++] = id[i];
+	}
+	free(seen->id);
+	*seen = (struct weft_cells_seen){.id = id, .n = n};
+	*ret = news;
+	*ret_n = n_news;
+	return 0;
+}
+
+void weft_cells_forget(struct weft_cells_seen *seen)
+{
+	free(seen->id);
+	*seen = (struct weft_cells_seen){0};
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/daemon.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -97,12 +98,33 @@ static void on_signal(void *ctx, uint32_t events)
 
 /* ---- publishing ---- */
 
+struct news {
+	struct weft_daemon *d;
+	uint32_t *id;
+	size_t n, missing;
+};
+
 static void pod_cells(void *ctx, const struct weft_pod_info *pod)
 {
-	struct weft_daemon *d = ctx;
+	struct news *news = ctx;
 
 	if (pod->phase == WEFT_POD_ACTIVE)
-		weft_cells_make(d->store, pod->id, pod->view);
+		news->missing += weft_cells_make_these(news->d->store, pod->id, news->id, news->n);
+}
+
+/* Pods have cells of what there was before. */
+static void cells_follow(struct weft_daemon *d)
+{
+	struct news news = {.d = d};
+
+	static_assert(WEFT_VIEWS == 1, "cells are of one view");
+	if (weft_cells_news(&d->cells, WEFT_VIEW_DEFAULT, &news.id, &news.n) < 0)
+		return;
+	if (news.n)
+		weft_pods_each(d->pods, pod_cells, &news);
+	if (news.missing)
+		weft_cells_forget(&d->cells); /* tried again with the next publish */
+	free(news.id);
 }
 
 static void on_published(void *ctx)
@@ -110,7 +132,7 @@ static void on_published(void *ctx)
 	struct weft_daemon *d = ctx;
 
 	if (d->pods)
-		weft_pods_each(d->pods, pod_cells, d);
+		cells_follow(d);
 	if (d->outlier)
 		weft_outlier_published(d->outlier);
 }
@@ -247,7 +269,8 @@ static int pod_listen(void *ctx, const struct weft_proxy_pod *pod,
 
 	outlier_work(d); /* a pod of this id may have left ejections behind */
 	/* Also before the kernel knows the pod: its first connection finds its cells. */
-	weft_cells_make(d->store, pod->id, pod->view);
+	if (weft_cells_make(d->store, pod->id, pod->view))
+		weft_cells_forget(&d->cells);
 	return weft_proxy_pod_add(d->proxy, pod, port4, port6);
 }
 
@@ -439,6 +462,7 @@ static void stop(struct weft_daemon *d)
 	weft_views_free(d->views);
 	weft_dns_free(d->dns);
 	weft_outlier_free(d->outlier);
+	weft_cells_forget(&d->cells);
 	weft_compiler_free(d->compiler);
 	weft_store_free(d->store);
 	weft_kernel_close(d->kernel);

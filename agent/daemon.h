@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include "agent/admin.h"
+#include "agent/cells.h"
 #include "agent/compile/compile.h"
 #include "agent/dns/dns.h"
 #include "agent/enroll/pod.h"
@@ -48,6 +49,7 @@ struct weft_daemon {
 	struct weft_proxy *proxy;
 	struct weft_proxy_ops proxy_ops;
 	struct weft_pods *pods;
+	struct weft_cells_seen cells;  /* of all pods */
 	struct weft_source_file *file; /* NULL: no --config */
 	struct weft_source_xds *xds;   /* NULL: no --xds */
 	struct weft_admin *admin;

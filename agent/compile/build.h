@@ -148,15 +148,18 @@ int weft_names_new(struct weft_names **ret);
 void weft_names_free(struct weft_names *n);
 /*
  * Number of the name (from 1; the lowest that is free), given on first use, with high_bits set in
- * it. The next settling takes it as needed. -ENOMEM; also when 2^30 - 1 numbers are in use.
+ * it. The next settling takes it back unless it is held. -ENOMEM; also when 2^30 - 1 numbers are in
+ * use.
  */
 int weft_names_get(struct weft_names *n, const char *name, uint32_t high_bits, uint32_t *ret);
-/* The next settling takes this number as needed. Unknown ones (and 0) are ignored. */
-void weft_names_mark(struct weft_names *n, uint32_t id);
+/* One more, or one less, of what is in force has this number. Unknown ones (and 0) are ignored. */
+void weft_names_hold(struct weft_names *n, uint32_t id);
+void weft_names_drop(struct weft_names *n, uint32_t id);
 /*
- * After a publish: numbers neither asked for nor marked since the last settling are retired with
- * `epoch`, the one just published; a retired one that was is in force again. epoch 0: the
- * transaction was given up; numbers that no publish ever had are free at once.
+ * After a publish: numbers that nothing holds any more are retired with `epoch`, the one just
+ * published; a retired one that is held again is in force again. epoch 0: the transaction was given
+ * up; numbers that no publish ever had are free at once. Only what was asked for, held or dropped
+ * since the last settling is looked at.
  */
 void weft_names_settle(struct weft_names *n, uint32_t epoch);
 /* Appends the numbers that were retired in `settled` or before (weft_store_settled()). -ENOMEM. */

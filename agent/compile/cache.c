@@ -111,6 +111,16 @@ struct weft_compiled *weft_cache_add(struct weft_cache *c, const char *key, stru
 	return e;
 }
 
+void weft_cache_remove(struct weft_cache *c, struct weft_compiled *e)
+{
+	size_t i = slot(e->key), j = 0;
+
+	while (c->bucket[i][j] != e)
+		j++;
+	entry_free(e);
+	c->bucket[i][j] = c->bucket[i][--c->n[i]];
+}
+
 void weft_cache_prune(struct weft_cache *c,
 		      bool (*drop)(const struct weft_compiled *e, uint64_t serial), uint64_t serial)
 {

@@ -23,6 +23,8 @@ struct weft_compiled *weft_cache_find(struct weft_cache *c, const char *key);
 /* Takes over what the build collected. NULL on -ENOMEM. */
 struct weft_compiled *weft_cache_add(struct weft_cache *c, const char *key, struct weft_build *b,
 				     uint32_t off);
+/* Drops this entry, which is in the cache. */
+void weft_cache_remove(struct weft_cache *c, struct weft_compiled *e);
 /* Drops entries for which drop() is true. */
 void weft_cache_prune(struct weft_cache *c,
 		      bool (*drop)(const struct weft_compiled *e, uint64_t serial),

@@ -63,6 +63,7 @@ struct weft_compiler_stats {
 	/* Highest numbers ever given, and how many are retired but not free yet. */
 	uint32_t clusters, route_configs, states;
 	size_t waiting;
+	uint64_t patches; /* publishes that changed endpoints only, at a cost by what changed */
 };
 void weft_compiler_stats(const struct weft_compiler *c, struct weft_compiler_stats *ret);
 

@@ -3,6 +3,7 @@
  * Numbers for names. A number stays with its name while anything in force has it, and goes to
  * another name only when no program run, no reader and no cell can still mean the old one.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,10 +18,12 @@ struct entry {
 	char *name; /* NULL: the number is free */
 	uint32_t id;
 	uint32_t retired; /* first epoch without it; 0: in force, or not yet published */
+	uint32_t held;
 	bool published;
-	bool asked;  /* since the last settling */
-	uint64_t begin; /* 0: not yet */
-	size_t next; /* index + 1 in the chain */
+	bool changed;	     /* asked for, held or dropped since the last settling */
+	uint64_t begin;	     /* 0: not yet */
+	size_t next;	     /* index + 1 in the chain */
+	size_t next_changed; /* index + 1 */
 };
 
 struct weft_names {
@@ -31,6 +34,7 @@ struct weft_names {
 	uint32_t *free; /* numbers, the lowest last; room for cap */
 	size_t n_free;
 	size_t n_retired;
+	size_t changed; /* index + 1 of the first */
 };
 
 int weft_names_new(struct weft_names **ret)
@@ -127,6 +131,15 @@ static int number_take(struct weft_names *n, size_t *ret)
 	return 0;
 }
 
+static void changed_add(struct weft_names *n, struct entry *e)
+{
+	if (e->changed)
+		return;
+	e->changed = true;
+	e->next_changed = n->changed;
+	n->changed = (size_t)(e - n->entry) + 1;
+}
+
 int weft_names_get(struct weft_names *n, const char *name, uint32_t high_bits, uint32_t *ret)
 {
 	struct entry *e = find(n, name);
@@ -144,7 +157,7 @@ int weft_names_get(struct weft_names *n, const char *name, uint32_t high_bits, u
 		*e = (struct entry){.name = copy, .id = high_bits | (uint32_t)(i + 1)};
 		chain_add(n, i);
 	}
-	e->asked = true;
+	changed_add(n, e);
 	*ret = e->id;
 	return 0;
 }
@@ -177,12 +190,25 @@ uint64_t weft_names_begin(struct weft_names *n, uint32_t id)
 	return e->begin;
 }
 
-void weft_names_mark(struct weft_names *n, uint32_t id)
+void weft_names_hold(struct weft_names *n, uint32_t id)
 {
 	struct entry *e = by_id(n, id);
 
-	if (e)
-		e->asked = true;
+	if (!e)
+		return;
+	e->held++;
+	changed_add(n, e);
+}
+
+void weft_names_drop(struct weft_names *n, uint32_t id)
+{
+	struct entry *e = by_id(n, id);
+
+	if (!e)
+		return;
+	assert(e->held);
+	e->held--;
+	changed_add(n, e);
 }
 
 static void entry_free(struct weft_names *n, struct entry *e)
@@ -209,32 +235,36 @@ static void free_sort(struct weft_names *n, size_t before)
 		qsort(n->free, n->n_free, sizeof(*n->free), descending);
 }
 
+static void entry_settle(struct weft_names *n, struct entry *e, uint32_t epoch)
+{
+	if (!e->published && (!epoch || !e->held)) {
+		entry_free(n, e); /* nobody has seen it */
+		return;
+	}
+	if (!epoch)
+		return;
+	e->published = true;
+	if (!e->held && !e->retired) {
+		e->retired = epoch;
+		n->n_retired++;
+	} else if (e->held && e->retired) {
+		e->retired = 0;
+		n->n_retired--;
+	}
+}
+
 void weft_names_settle(struct weft_names *n, uint32_t epoch)
 {
-	size_t before = n->n_free;
+	size_t before = n->n_free, next;
 
-	for (size_t i = 0; i < n->n; i++) {
-		struct entry *e = &n->entry[i];
-		bool asked = e->asked;
+	for (size_t i = n->changed; i; i = next) {
+		struct entry *e = &n->entry[i - 1];
 
-		e->asked = false;
-		if (!e->name)
-			continue;
-		if (!e->published && (!epoch || !asked)) {
-			entry_free(n, e); /* nobody has seen it */
-			continue;
-		}
-		if (!epoch)
-			continue;
-		e->published = true;
-		if (!asked && !e->retired) {
-			e->retired = epoch;
-			n->n_retired++;
-		} else if (asked && e->retired) {
-			e->retired = 0;
-			n->n_retired--;
-		}
+		next = e->next_changed;
+		e->changed = false;
+		entry_settle(n, e, epoch);
 	}
+	n->changed = 0;
 	free_sort(n, before);
 }
 

@@ -24,6 +24,13 @@ int weft_compiler_new(struct weft_store *store, struct weft_compiler **ret)
 	return 0;
 }
 
+static void standings_free(struct weft_standing *s, size_t n)
+{
+	for (size_t i = 0; s && i < n; i++)
+		weft_standing_clear(&s[i]);
+	free(s);
+}
+
 void weft_compiler_free(struct weft_compiler *c)
 {
 	if (!c)
@@ -32,6 +39,8 @@ void weft_compiler_free(struct weft_compiler *c)
 	weft_names_free(c->route_configs);
 	weft_names_free(c->states);
 	weft_cache_free(c->cache);
+	standings_free(c->standing, c->n_standing);
+	free(c->roots.v);
 	weft_diag_clear(&c->notes);
 	weft_diag_clear(&c->next_notes);
 	free(c);
@@ -48,6 +57,7 @@ static bool not_used_now(const struct weft_compiled *e, uint64_t serial)
 }
 
 struct collect {
+	struct weft_compiler *c;
 	struct weft_words live;
 	int err;
 };
@@ -60,29 +70,59 @@ static void collect_one(struct weft_compiled *e, void *arg)
 		k->err = weft_words_add(&k->live, e->live.v[i]);
 }
 
-/* What a compiled resource in force has numbers of. */
-static void mark_one(struct weft_compiled *e, void *arg)
+static void numbers_each(struct weft_compiler *c, const struct weft_compiled *e,
+			 void (*fn)(struct weft_names *n, uint32_t id))
+{
+	for (size_t i = 0; i < e->live.n; i++)
+		fn(c->states, e->live.v[i]);
+	for (size_t i = 0; i < e->named.n; i++)
+		fn(c->clusters, e->named.v[i]);
+	for (size_t i = 0; i + 1 < e->inline_rc.n; i += 2)
+		fn(c->route_configs, e->inline_rc.v[i]);
+	for (size_t i = 0; i < e->n_rds; i++)
+		fn(c->route_configs, e->rds[i].id);
+}
+
+void weft_compiled_hold(struct weft_compiler *c, const struct weft_compiled *e)
+{
+	numbers_each(c, e, weft_names_hold);
+}
+
+void weft_compiled_release(struct weft_compiler *c, const struct weft_compiled *e)
+{
+	numbers_each(c, e, weft_names_drop);
+}
+
+static void hold_new(struct weft_compiled *e, void *arg)
 {
 	struct weft_compiler *c = arg;
 
-	for (size_t i = 0; i < e->live.n; i++)
-		weft_names_mark(c->states, e->live.v[i]);
-	for (size_t i = 0; i < e->named.n; i++)
-		weft_names_mark(c->clusters, e->named.v[i]);
-	for (size_t i = 0; i + 1 < e->inline_rc.n; i += 2)
-		weft_names_mark(c->route_configs, e->inline_rc.v[i]);
-	for (size_t i = 0; i < e->n_rds; i++)
-		weft_names_mark(c->route_configs, e->rds[i].id);
+	if (made_now(e, c->serial))
+		weft_compiled_hold(c, e);
 }
 
-/* epoch: as weft_names_settle(). */
-static void names_settle(struct weft_compiler *c, uint32_t epoch)
+static void release_unused(struct weft_compiled *e, void *arg)
 {
-	if (epoch)
-		weft_cache_each(c->cache, mark_one, c);
+	struct weft_compiler *c = arg;
+
+	if (not_used_now(e, c->serial))
+		weft_compiled_release(c, e);
+}
+
+void weft_compiler_settle(struct weft_compiler *c, uint32_t epoch)
+{
 	weft_names_settle(c->clusters, epoch);
 	weft_names_settle(c->route_configs, epoch);
 	weft_names_settle(c->states, epoch);
+}
+
+int weft_words_drop(struct weft_store *s, const struct weft_words *objects)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < objects->n && !r; i++)
+		r = weft_store_drop(s, objects->v[i]);
+	return r;
 }
 
 static int compare_ids(const void *a, const void *b)
@@ -153,15 +193,19 @@ void weft_compiler_stats(const struct weft_compiler *c, struct weft_compiler_sta
 		.clusters = weft_names_count(c->clusters) - 1,
 		.route_configs = weft_names_count(c->route_configs) - 1,
 		.states = weft_names_count(c->states) - 1,
+		.patches = c->patches,
 		.waiting = weft_names_waiting(c->clusters) + weft_names_waiting(c->route_configs) +
 			   weft_names_waiting(c->states),
 	};
 }
 
-/* A grace period takes milliseconds: only when many numbers wait for it. */
-static void names_bound(struct weft_compiler *c)
+void weft_compiler_bound(struct weft_compiler *c)
 {
-	if (weft_names_waiting(c->clusters) > WEFT_NAMES_WAIT_MAX ||
+	struct weft_store_stats stats;
+
+	weft_store_stats(c->store, &stats);
+	if (stats.fresh_bytes > stats.img_size / WEFT_FRESH_PART || stats.fresh > WEFT_FRESH_MAX ||
+	    weft_names_waiting(c->clusters) > WEFT_NAMES_WAIT_MAX ||
 	    weft_names_waiting(c->route_configs) > WEFT_NAMES_WAIT_MAX ||
 	    weft_names_waiting(c->states) > WEFT_NAMES_WAIT_MAX)
 		weft_compiler_reclaim(c);
@@ -178,9 +222,31 @@ static void notes_settle(struct weft_compiler *c, bool keep)
 	}
 }
 
+/* What a publish makes, until it is in force. */
+struct next {
+	struct weft_standing *standing;
+	size_t n;
+	struct weft_words roots;
+	uint32_t root;
+};
+
+static void next_clear(struct next *n)
+{
+	standings_free(n->standing, n->n);
+	free(n->roots.v);
+}
+
+static int root_put(struct weft_compiler *c, struct next *next, const void *bytes, size_t len,
+		    uint32_t *ret)
+{
+	int r = weft_store_put(c->store, bytes, len, ret);
+
+	return r ? r : weft_words_add(&next->roots, *ret);
+}
+
 /* Compiles all views into one root, inside a transaction. */
 static int root_build(struct weft_compiler *c, const struct weft_view_input *views, size_t n,
-		      struct weft_diag *diag, uint32_t *ret_root)
+		      struct weft_diag *diag, struct next *next)
 {
 	struct {
 		struct weft_img_root head;
@@ -189,7 +255,9 @@ static int root_build(struct weft_compiler *c, const struct weft_view_input *vie
 	struct weft_own_views *own = calloc(1, sizeof(*own));
 	int err = 0, r;
 
-	if (!root || !own) {
+	next->standing = calloc(n + 1, sizeof(*next->standing));
+	next->n = n;
+	if (!root || !own || !next->standing) {
 		free(root);
 		free(own);
 		return -ENOMEM;
@@ -197,16 +265,16 @@ static int root_build(struct weft_compiler *c, const struct weft_view_input *vie
 	root->head.epoch = weft_store_epoch(c->store) + 1;
 	root->head.n_view = (uint32_t)n;
 	for (size_t i = 0; i < n && err != -ENOSPC && err != -ENOMEM; i++) {
-		r = views[i].snapshot ? weft_view_build(c, &views[i], diag, &root->view[i], own)
+		r = views[i].snapshot ? weft_view_build(c, &views[i], diag, own, &next->standing[i])
 				      : 0;
+		root->view[i] = next->standing[i].view;
 		err = err ? err : r;
 	}
 	root->head.n_own = own->n;
 	if (!err && own->n)
-		err = weft_store_put(c->store, own->v, own->n * sizeof(*own->v), &root->head.own);
+		err = root_put(c, next, own->v, own->n * sizeof(*own->v), &root->head.own);
 	if (!err) {
-		err = weft_store_put(c->store, root, sizeof(*root) + n * sizeof(*root->view),
-				     ret_root);
+		err = root_put(c, next, root, sizeof(*root) + n * sizeof(*root->view), &next->root);
 		if (err == -ENOSPC)
 			weft_diag_add(diag, err, "", "", "the image is full");
 	}
@@ -215,37 +283,86 @@ static int root_build(struct weft_compiler *c, const struct weft_view_input *vie
 	return err;
 }
 
+static void drop_unused(struct weft_compiled *e, void *arg)
+{
+	struct collect *k = arg;
+
+	if (!k->err && not_used_now(e, k->c->serial))
+		k->err = weft_words_drop(k->c->store, &e->objects);
+}
+
+/* What is in force and not needed any more. */
+static int objects_drop(struct weft_compiler *c)
+{
+	struct collect k = {.c = c};
+
+	weft_cache_each(c->cache, drop_unused, &k);
+	for (size_t i = 0; i < c->n_standing && !k.err; i++)
+		k.err = weft_words_drop(c->store, &c->standing[i].objects);
+	return k.err ? k.err : weft_words_drop(c->store, &c->roots);
+}
+
+static void standings_names(struct weft_compiler *c, const struct weft_standing *s, size_t n,
+			    void (*fn)(struct weft_names *n, uint32_t id))
+{
+	for (size_t i = 0; i < n; i++) {
+		for (size_t j = 0; j < s[i].named.n; j++)
+			fn(c->clusters, s[i].named.v[j]);
+	}
+}
+
+/* next is published: it takes the place of what was in force. */
+static void next_stands(struct weft_compiler *c, struct next *next)
+{
+	struct next old = {.standing = c->standing, .n = c->n_standing, .roots = c->roots};
+
+	weft_cache_each(c->cache, hold_new, c);
+	standings_names(c, next->standing, next->n, weft_names_hold);
+	weft_cache_each(c->cache, release_unused, c);
+	standings_names(c, old.standing, old.n, weft_names_drop);
+	weft_cache_prune(c->cache, not_used_now, c->serial);
+	weft_compiler_settle(c, weft_store_epoch(c->store));
+	cells_settle(c);
+	c->standing = next->standing;
+	c->n_standing = next->n;
+	c->roots = next->roots;
+	next_clear(&old);
+}
+
 static int run(struct weft_compiler *c, const struct weft_view_input *views, size_t n, bool publish,
 	       struct weft_diag *diag)
 {
-	uint32_t root = 0;
+	struct next next = {0};
 	int err;
 
-	names_bound(c);
+	weft_compiler_bound(c);
 	err = weft_store_begin(c->store);
 	if (err)
 		return err;
 	c->serial++;
-	err = root_build(c, views, n, diag, &root);
+	err = root_build(c, views, n, diag, &next);
 	if (!err && publish)
-		err = weft_store_commit(c->store, root);
+		err = objects_drop(c);
+	if (!err && publish)
+		err = weft_store_commit(c->store, next.root);
 	notes_settle(c, !err || !publish);
 	if (err || !publish) {
+		next_clear(&next);
 		weft_store_abort(c->store);
 		weft_cache_prune(c->cache, made_now, c->serial);
-		names_settle(c, 0);
+		weft_compiler_settle(c, 0);
 		return err;
 	}
-	weft_cache_prune(c->cache, not_used_now, c->serial);
-	names_settle(c, weft_store_epoch(c->store));
-	cells_settle(c);
+	next_stands(c, &next);
 	return 0;
 }
 
 int weft_compiler_publish(struct weft_compiler *c, const struct weft_view_input *views, size_t n,
 			  struct weft_diag *diag)
 {
-	return run(c, views, n, true, diag);
+	int r = n == 1 ? weft_view_patch(c, &views[0], diag) : -EAGAIN;
+
+	return r == -EAGAIN ? run(c, views, n, true, diag) : r;
 }
 
 int weft_compiler_check(struct weft_compiler *c, const struct weft_snapshot *snapshot,

@@ -21,6 +21,7 @@ static void view_clear(struct view *v)
 	free(v->rds_used);
 	free(v->eds_used);
 	free(v->member);
+	free(v->user);
 }
 
 /* weft_img_view, 0 after an error. */
@@ -49,13 +50,16 @@ static uint32_t view_put(struct view *v)
 static void ejected_apply(struct view *v, const struct weft_ejected *ejected,
 			  struct weft_img_cluster_ref *table)
 {
+	const struct weft_compiled *e;
+
 	for (size_t i = 0; i < v->n_member; i++) {
-		const struct member *m = &v->member[i];
+		const struct weft_member *m = &v->member[i];
 
 		if (m->cell != ejected->cluster || !ejected->n)
 			continue;
 		v->ejected = ejected;
-		table[m->id].endpoints = view_endpoints(v, m->res);
+		e = view_endpoints(v, m->res);
+		table[m->id].endpoints = e ? e->off : 0;
 		v->ejected = NULL;
 		return;
 	}
@@ -88,19 +92,77 @@ static size_t own_put(struct view *v, const struct weft_view_input *in, size_t a
 	return i;
 }
 
-int weft_view_build(struct weft_compiler *c, const struct weft_view_input *in,
-		    struct weft_diag *diag, uint32_t *ret_off, struct weft_own_views *own)
+void weft_standing_clear(struct weft_standing *s)
 {
-	const struct weft_snapshot *s = in->snapshot;
-	struct view v = {.c = c, .s = s, .resolved = in->resolved, .diag = diag};
+	weft_snapshot_free(s->snapshot);
+	weft_snapshot_free(s->resolved);
+	free(s->cluster);
+	free(s->member);
+	free(s->user);
+	free(s->objects.v);
+	free(s->named.v);
+	*s = (struct weft_standing){0};
+}
 
-	view_build_init(&v, &v.b, "View", "0", 0);
-	v.err = v.b.err;
-	v.rds_used = calloc(weft_snapshot_count(s, WEFT_XDS_ROUTE) + 1, sizeof(*v.rds_used));
-	v.eds_used = calloc(weft_snapshot_count(s, WEFT_XDS_ENDPOINT) + 1, sizeof(*v.eds_used));
-	v.member = calloc(weft_snapshot_count(s, WEFT_XDS_CLUSTER) + 1, sizeof(*v.member));
-	if (!v.rds_used || !v.eds_used || !v.member)
-		v.err = err_first(v.err, -ENOMEM);
+static int by_eds(const void *a, const void *b)
+{
+	const struct weft_eds_user *x = a, *y = b;
+
+	if (x->eds != y->eds)
+		return (x->eds > y->eds) - (x->eds < y->eds);
+	return (x->member > y->member) - (x->member < y->member);
+}
+
+/* What was made outlives v. */
+static int standing_take(struct view *v, const struct weft_view_input *in,
+			 struct weft_standing *ret)
+{
+	int r = weft_snapshot_clone(in->snapshot, &ret->snapshot);
+
+	if (!r && in->resolved)
+		r = weft_snapshot_clone(in->resolved, &ret->resolved);
+	if (r) {
+		weft_standing_clear(ret);
+		return r;
+	}
+	qsort(v->user, v->n_user, sizeof(*v->user), by_eds);
+	ret->cluster = v->cluster;
+	ret->n_cluster = v->cap_cluster;
+	ret->member = v->member;
+	ret->user = v->user;
+	ret->n_user = v->n_user;
+	ret->objects = v->b.objects;
+	ret->named = v->b.named;
+	v->cluster = NULL;
+	v->member = NULL;
+	v->user = NULL;
+	v->b.objects = v->b.named = (struct weft_words){0};
+	return 0;
+}
+
+/* Room for what is known by the snapshot's indexes. */
+static void view_begin(struct view *v)
+{
+	size_t n_cluster = weft_snapshot_count(v->s, WEFT_XDS_CLUSTER);
+
+	view_build_init(v, &v->b, "View", "0", 0);
+	v->err = v->b.err;
+	v->rds_used = calloc(weft_snapshot_count(v->s, WEFT_XDS_ROUTE) + 1, sizeof(*v->rds_used));
+	v->eds_used =
+		calloc(weft_snapshot_count(v->s, WEFT_XDS_ENDPOINT) + 1, sizeof(*v->eds_used));
+	v->member = calloc(n_cluster + 1, sizeof(*v->member));
+	v->user = calloc(n_cluster + 1, sizeof(*v->user));
+	if (!v->rds_used || !v->eds_used || !v->member || !v->user)
+		v->err = err_first(v->err, -ENOMEM);
+}
+
+int weft_view_build(struct weft_compiler *c, const struct weft_view_input *in,
+		    struct weft_diag *diag, struct weft_own_views *own, struct weft_standing *ret)
+{
+	struct view v = {.c = c, .s = in->snapshot, .resolved = in->resolved, .diag = diag};
+
+	*ret = (struct weft_standing){0};
+	view_begin(&v);
 	if (!v.err) {
 		view_clusters_fill(&v);
 		view_endpoints_check(&v);
@@ -108,11 +170,16 @@ int weft_view_build(struct weft_compiler *c, const struct weft_view_input *in,
 		view_routes_check(&v);
 	}
 	if (!v.err) {
-		*ret_off = view_put(&v);
+		uint32_t before = own->n;
+
+		ret->view = view_put(&v);
 		for (size_t i = 0; i < in->n_ejected && !v.err && !v.b.err;)
-			i = own_put(&v, in, i, *ret_off, own);
+			i = own_put(&v, in, i, ret->view, own);
+		ret->own = own->n != before;
 		v.err = err_first(v.err, v.b.err);
 	}
+	if (!v.err)
+		v.err = standing_take(&v, in, ret);
 	view_clear(&v);
 	return v.err;
 }

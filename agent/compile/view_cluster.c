@@ -38,16 +38,21 @@ static uint32_t run_endpoints_alone(struct weft_build *b, const struct job *j)
 	return weft_build_endpoints(b, &any, (const void *)j->res->msg);
 }
 
+struct weft_compiled *view_endpoints_alone(struct view *v, size_t i)
+{
+	const struct weft_resource *res = weft_snapshot_at(v->s, WEFT_XDS_ENDPOINT, i);
+	struct job job = {.res = res, .run = run_endpoints_alone};
+
+	return view_resolve(v, "endpoints", "", res->name, res->hash, &job);
+}
+
 void view_endpoints_check(struct view *v)
 {
 	size_t n = weft_snapshot_count(v->s, WEFT_XDS_ENDPOINT);
 
 	for (size_t i = 0; i < n; i++) {
-		const struct weft_resource *res = weft_snapshot_at(v->s, WEFT_XDS_ENDPOINT, i);
-		struct job job = {.res = res, .run = run_endpoints_alone};
-
 		if (!v->eds_used[i])
-			view_resolve(v, "endpoints", "", res->name, res->hash, &job);
+			view_endpoints_alone(v, i);
 	}
 }
 
@@ -81,7 +86,42 @@ static char *variant_of(const char *cluster_name, const struct weft_ejected *eje
 	return text;
 }
 
-uint32_t view_endpoints(struct view *v, const struct weft_resource *res)
+/* Of a cluster with this assignment. */
+static uint64_t eds_hash(const struct weft_resource *res, const struct weft_resource *eds)
+{
+	return res->hash ^ eds->hash * 0x9E3779B97F4A7C15ull;
+}
+
+int view_endpoints_find(struct weft_compiler *c, const struct weft_resource *res,
+			const struct weft_resource *eds, struct weft_compiled **ret)
+{
+	char *key = res ? view_key("endpoints", res->name, eds->name, eds_hash(res, eds))
+			: view_key("endpoints", "", eds->name, eds->hash);
+
+	if (!key)
+		return -ENOMEM;
+	*ret = weft_cache_find(c->cache, key);
+	free(key);
+	return 0;
+}
+
+/* The assignment that EDS has for a cluster, NULL: none (yet). */
+static const struct weft_resource *eds_take(struct view *v, const cluster *c)
+{
+	const char *name = *c->eds_cluster_config->service_name
+				   ? c->eds_cluster_config->service_name
+				   : c->name;
+	size_t i = weft_snapshot_index(v->s, WEFT_XDS_ENDPOINT, name);
+
+	if (i == SIZE_MAX)
+		return NULL;
+	v->eds_used[i] = true;
+	if (v->user && !v->ejected)
+		v->user[v->n_user++] = (struct weft_eds_user){.eds = i, .member = v->n_member};
+	return weft_snapshot_at(v->s, WEFT_XDS_ENDPOINT, i);
+}
+
+struct weft_compiled *view_endpoints(struct view *v, const struct weft_resource *res)
 {
 	const cluster *c = (const void *)res->msg;
 	struct job job = {.res = res, .cluster = c, .run = run_endpoints};
@@ -91,18 +131,16 @@ uint32_t view_endpoints(struct view *v, const struct weft_resource *res)
 	char *variant;
 
 	if (c->eds_cluster_config) {
-		if (*c->eds_cluster_config->service_name)
-			name = c->eds_cluster_config->service_name;
-		job.res = weft_snapshot_get(v->s, WEFT_XDS_ENDPOINT, name);
+		job.res = eds_take(v, c);
 		if (!job.res)
-			return 0;
-		v->eds_used[weft_snapshot_index(v->s, WEFT_XDS_ENDPOINT, name)] = true;
+			return NULL;
+		name = job.res->name;
 		job.assignment = (const void *)job.res->msg;
-		hash ^= job.res->hash * 0x9E3779B97F4A7C15ull;
+		hash = eds_hash(res, job.res);
 	} else {
 		job.assignment = c->load_assignment;
 		if (!job.assignment)
-			return 0;
+			return NULL;
 		if (weft_dns_is(c) && v->resolved)
 			resolved_take(v, res, &job, &hash);
 		else if (weft_dns_is(c))
@@ -111,11 +149,11 @@ uint32_t view_endpoints(struct view *v, const struct weft_resource *res)
 	variant = variant_of(c->name, v->ejected);
 	if (!variant) {
 		v->err = err_first(v->err, -ENOMEM);
-		return 0;
+		return NULL;
 	}
 	e = view_resolve(v, "endpoints", variant, name, hash, &job);
 	free(variant);
-	return e ? e->off : 0;
+	return e;
 }
 
 static uint32_t cluster_cell(const struct view *v, uint32_t off)
@@ -132,20 +170,21 @@ void view_clusters_fill(struct view *v)
 		struct job job = {.res = res, .run = run_cluster};
 		struct weft_compiled *e =
 			view_resolve(v, "cluster", "", res->name, res->hash, &job);
+		const struct weft_compiled *endpoints;
 		uint32_t id;
 
 		if (!e)
 			continue;
-		if (weft_names_get(v->c->clusters, res->name, 0, &id)) {
-			v->err = err_first(v->err, -ENOMEM);
+		id = weft_build_cluster_id(&v->b, res->name);
+		if (!id)
 			continue;
-		}
 		if (!view_table_room(v, (void **)&v->cluster, &v->cap_cluster, sizeof(*v->cluster),
 				     id))
 			return;
 		v->cluster[id].cluster = e->off;
-		v->cluster[id].endpoints = view_endpoints(v, res);
-		v->member[v->n_member++] = (struct member){cluster_cell(v, e->off), id, res};
+		endpoints = view_endpoints(v, res);
+		v->cluster[id].endpoints = endpoints ? endpoints->off : 0;
+		v->member[v->n_member++] = (struct weft_member){cluster_cell(v, e->off), id, res};
 		view_name_put(v, &v->cluster_name, WEFT_KIND_CLUSTER_NAME, res->name, id + 1);
 	}
 }

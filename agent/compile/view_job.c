@@ -66,6 +66,15 @@ static void notes_append(struct weft_compiler *c, const struct weft_compiled *e)
 	}
 }
 
+char *view_key(const char *kind, const char *variant, const char *name, uint64_t hash)
+{
+	char *key;
+
+	if (asprintf(&key, "%s %016llx %s %s", kind, (unsigned long long)hash, variant, name) < 0)
+		return NULL;
+	return key;
+}
+
 struct weft_compiled *view_resolve(struct view *v, const char *kind, const char *variant,
 				   const char *name, uint64_t hash, const struct job *job)
 {
@@ -74,16 +83,14 @@ struct weft_compiled *view_resolve(struct view *v, const char *kind, const char 
 
 	if (v->err == -ENOSPC || v->err == -ENOMEM)
 		return NULL; /* the next one would say the same */
-	if (asprintf(&key, "%s %016llx %s %s", kind, (unsigned long long)hash, variant, name) < 0) {
+	key = view_key(kind, variant, name, hash);
+	if (!key) {
 		v->err = err_first(v->err, -ENOMEM);
 		return NULL;
 	}
 	e = weft_cache_find(v->c->cache, key);
 	if (!e)
 		e = compile(v, key, job, name, hash);
-	else if (e->used != v->c->serial)
-		for (size_t i = 0; i < e->objects.n; i++)
-			weft_store_touch(v->c->store, e->objects.v[i]);
 	if (e && e->used != v->c->serial) {
 		if (!v->ejected) /* else they were told */
 			notes_append(v->c, e);

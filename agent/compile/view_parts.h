@@ -15,7 +15,7 @@ struct names {
 };
 
 /* A cluster of the view, for pods that have hosts of it ejected. */
-struct member {
+struct weft_member {
 	uint32_t cell, id;
 	const struct weft_resource *res;
 };
@@ -36,8 +36,10 @@ struct view {
 	struct names name, cluster_name;
 	uint32_t fallback;
 	bool *rds_used, *eds_used; /* by index in the snapshot */
-	struct member *member;	   /* in the snapshot's order */
+	struct weft_member *member; /* in the snapshot's order */
 	size_t n_member;
+	struct weft_eds_user *user; /* in the same order */
+	size_t n_user;
 	const struct weft_ejected *ejected; /* of the cluster at hand, for one pod */
 	int err;
 };
@@ -62,6 +64,8 @@ struct job {
 
 void view_build_init(struct view *v, struct weft_build *b, const char *type, const char *name,
 		     uint64_t hash);
+/* By this a resource is known in the cache. NULL without memory. */
+char *view_key(const char *kind, const char *variant, const char *name, uint64_t hash);
 /* The compiled form of a resource; NULL after an error (then v->err is set). */
 struct weft_compiled *view_resolve(struct view *v, const char *kind, const char *variant,
 				   const char *name, uint64_t hash, const struct job *job);
@@ -76,8 +80,16 @@ void view_name_put(struct view *v, struct names *names, enum weft_kind kind, con
 void view_clusters_fill(struct view *v);
 /* Endpoints that no cluster uses yet: their errors are told now. */
 void view_endpoints_check(struct view *v);
-/* weft_img_endpoints of a cluster without the hosts in v->ejected, 0: none. */
-uint32_t view_endpoints(struct view *v, const struct weft_resource *res);
+/* One of these, by its index in the snapshot. NULL after an error. */
+struct weft_compiled *view_endpoints_alone(struct view *v, size_t i);
+/*
+ * weft_img_endpoints of a cluster without the hosts in v->ejected. NULL: none, or after an error.
+ */
+struct weft_compiled *view_endpoints(struct view *v, const struct weft_resource *res);
+/* What view_endpoints() made of a cluster with an assignment by EDS, from the cache; res as NULL:
+ * view_endpoints_alone(). *ret is NULL when it is not there. -ENOMEM. */
+int view_endpoints_find(struct weft_compiler *c, const struct weft_resource *res,
+			const struct weft_resource *eds, struct weft_compiled **ret);
 
 /* ---- view_route.c ---- */
 

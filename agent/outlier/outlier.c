@@ -481,11 +481,20 @@ static bool watch_follow(struct watch *w, const struct clusters *all)
 	return true;
 }
 
+static bool watches_any(const struct weft_outlier *o)
+{
+	for (size_t i = 0; i < OUTLIER_BUCKETS; i++) {
+		if (o->bucket[i])
+			return true;
+	}
+	return false;
+}
+
 void weft_outlier_published(struct weft_outlier *o)
 {
-	struct clusters all;
+	struct clusters all = {0};
 
-	if (clusters_read(&all))
+	if (watches_any(o) && clusters_read(&all))
 		return; /* they are looked at after the next publish */
 	o->now_ms = o->cfg.now_ms(o->cfg.ctx);
 	for (size_t i = 0; i < OUTLIER_BUCKETS; i++) {

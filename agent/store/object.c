@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The image: content-addressed objects, transactions, publishing, grace. */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,31 @@
 struct weft_img_head *weft_store_head(const struct weft_store *s)
 {
 	return s->mem.img;
+}
+
+static int journal_add(struct weft_journal *j, struct weft_object *o)
+{
+	if (j->n == j->cap) {
+		size_t cap = j->cap ? j->cap * 2 : 64;
+		struct weft_object **v = reallocarray(j->v, cap, sizeof(struct weft_object *));
+
+		if (!v)
+			return -ENOMEM;
+		j->v = v;
+		j->cap = cap;
+	}
+	j->v[j->n++] = o;
+	return 0;
+}
+
+static void journals_clear(struct weft_store *s)
+{
+	struct weft_journal *all[] = {&s->put, &s->born, &s->dropped};
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		free(all[i]->v);
+		*all[i] = (struct weft_journal){0};
+	}
 }
 
 static size_t off_bucket(const struct weft_store *s, uint32_t off)
@@ -92,6 +118,7 @@ void weft_store_free(struct weft_store *s)
 	free(s->by_off);
 	weft_arena_free(s->arena);
 	weft_cells_free(s);
+	journals_clear(s);
 	pthread_mutex_destroy(&s->lock);
 	free(s->own_img);
 	free(s->own_state);
@@ -183,49 +210,66 @@ static int room_get(struct weft_store *s, uint32_t len, struct weft_run **ret)
 	return r;
 }
 
+/* In the index, and in the journal of the transaction. */
+static int object_new(struct weft_store *s, uint64_t hash, const void *bytes, size_t len,
+		      struct weft_object **ret)
+{
+	struct weft_object *o;
+	int r;
+
+	if (len >= s->mem.img_size) {
+		s->full++;
+		return -ENOSPC;
+	}
+	o = calloc(1, sizeof(*o));
+	if (!o)
+		return -ENOMEM;
+	/* One word more: strings are read by words, and the bytes behind must be ours to read. */
+	r = room_get(s, (uint32_t)len + 8, &o->run);
+	if (r) {
+		free(o);
+		return r;
+	}
+	r = journal_add(&s->born, o);
+	if (r) {
+		weft_arena_put(s->arena, o->run);
+		free(o);
+		return r;
+	}
+	o->hash = hash;
+	o->len = (uint32_t)len;
+	o->born = s->tx;
+	memcpy((uint8_t *)s->mem.img + o->run->off, bytes, len);
+	memset((uint8_t *)s->mem.img + o->run->off + len, 0, 8);
+	if (s->n_object >= s->n_bucket)
+		index_grow(s);
+	index_add(s, o);
+	*ret = o;
+	return 0;
+}
+
 int weft_store_put(struct weft_store *s, const void *bytes, size_t len, uint32_t *ret_off)
 {
 	uint64_t hash = XXH64(bytes, len, 0);
 	struct weft_object *o = find(s, hash, bytes, len);
-	int r;
+	int r = o ? 0 : object_new(s, hash, bytes, len, &o);
 
-	if (!o) {
-		if (len >= s->mem.img_size) {
-			s->full++;
-			return -ENOSPC;
-		}
-		o = calloc(1, sizeof(*o));
-		if (!o)
-			return -ENOMEM;
-		/* One word more: strings are read by words, and the bytes behind must be ours to
-		 * read. */
-		r = room_get(s, (uint32_t)len + 8, &o->run);
-		if (r) {
-			free(o);
-			return r;
-		}
-		o->hash = hash;
-		o->len = (uint32_t)len;
-		o->born = s->tx;
-		memcpy((uint8_t *)s->mem.img + o->run->off, bytes, len);
-		memset((uint8_t *)s->mem.img + o->run->off + len, 0, 8);
-		if (s->n_object >= s->n_bucket)
-			index_grow(s);
-		index_add(s, o);
-	}
-	o->mark = s->tx;
+	if (!r)
+		r = journal_add(&s->put, o);
+	if (r)
+		return r;
+	o->held++;
 	*ret_off = o->run->off;
 	return 0;
 }
 
-void weft_store_touch(struct weft_store *s, uint32_t off)
+int weft_store_drop(struct weft_store *s, uint32_t off)
 {
 	struct weft_object *o = s->by_off[off_bucket(s, off)];
 
 	while (o && o->run->off != off)
 		o = o->by_off;
-	if (o)
-		o->mark = s->tx;
+	return o ? journal_add(&s->dropped, o) : 0;
 }
 
 static void object_free(struct weft_store *s, struct weft_object *o)
@@ -235,31 +279,21 @@ static void object_free(struct weft_store *s, struct weft_object *o)
 	free(o);
 }
 
-/* Calls fn for each object; fn may free it. */
-static void each(struct weft_store *s,
-		 void (*fn)(struct weft_store *s, struct weft_object *o, void *arg), void *arg)
+/* Held or not, as the transaction left it. */
+static void object_settle(struct weft_store *s, struct weft_object *o, uint32_t epoch)
 {
-	for (size_t i = 0; i < s->n_bucket; i++) {
-		for (struct weft_object *o = s->by_hash[i], *next; o; o = next) {
-			next = o->by_hash;
-			fn(s, o, arg);
-		}
-	}
-}
-
-static void commit_one(struct weft_store *s, struct weft_object *o, void *arg)
-{
-	const uint32_t *epoch = arg;
-
-	if (o->born == s->tx)
-		o->since = *epoch;
-	if (o->mark == s->tx) {
+	if (o->held && o->replaced) {
 		o->replaced = 0;
 		o->synchronized = false;
-	} else if (!o->replaced) {
-		o->replaced = *epoch;
+		LIST_REMOVE(o, link);
+		s->waiting_bytes -= o->run->len;
+	} else if (!o->held && !o->replaced) {
+		o->replaced = epoch;
+		LIST_INSERT_HEAD(&s->replaced, o, link);
+		s->waiting_bytes += o->run->len;
+		s->fresh_bytes += o->run->len;
+		s->fresh++;
 	}
-	s->n_replaced += o->replaced != 0;
 }
 
 int weft_store_commit(struct weft_store *s, uint32_t root_off)
@@ -271,24 +305,29 @@ int weft_store_commit(struct weft_store *s, uint32_t root_off)
 		return -EINVAL;
 	__atomic_store_n(&weft_store_head(s)->root, (uint64_t)epoch << 32 | root_off,
 			 __ATOMIC_SEQ_CST);
-	s->n_replaced = 0;
-	each(s, commit_one, &epoch);
+	for (size_t i = 0; i < s->born.n; i++)
+		s->born.v[i]->since = epoch;
+	for (size_t i = 0; i < s->dropped.n; i++) {
+		assert(s->dropped.v[i]->held);
+		s->dropped.v[i]->held--;
+	}
+	for (size_t i = 0; i < s->put.n; i++)
+		object_settle(s, s->put.v[i], epoch);
+	for (size_t i = 0; i < s->dropped.n; i++)
+		object_settle(s, s->dropped.v[i], epoch);
+	journals_clear(s);
 	s->tx = 0;
 	s->publishes++;
 	return 0;
 }
 
-static void abort_one(struct weft_store *s, struct weft_object *o, void *arg)
-{
-	(void)arg;
-	if (o->born == s->tx)
-		object_free(s, o);
-}
-
 void weft_store_abort(struct weft_store *s)
 {
-	if (s->tx)
-		each(s, abort_one, NULL);
+	for (size_t i = 0; i < s->put.n; i++)
+		s->put.v[i]->held--;
+	for (size_t i = 0; i < s->born.n; i++)
+		object_free(s, s->born.v[i]);
+	journals_clear(s);
 	s->tx = 0;
 }
 
@@ -302,56 +341,59 @@ uint32_t weft_store_epoch(const struct weft_store *s)
 	return (uint32_t)(__atomic_load_n(&weft_store_head(s)->root, __ATOMIC_RELAXED) >> 32);
 }
 
-struct reclaim {
-	struct weft_held held;
-	bool any;
-};
-
-static void waiting_one(struct weft_store *s, struct weft_object *o, void *arg)
+/* Something is replaced whose grace period has not begun. */
+static bool objects_waiting(const struct weft_store *s)
 {
-	struct reclaim *c = arg;
+	const struct weft_object *o;
 
-	(void)s;
-	c->any = c->any || (o->replaced && !o->synchronized);
+	LIST_FOREACH(o, &s->replaced, link)
+	{
+		if (!o->synchronized)
+			return true;
+	}
+	return false;
 }
 
-static void synchronized_one(struct weft_store *s, struct weft_object *o, void *arg)
+static void objects_synchronized(struct weft_store *s)
 {
-	(void)s;
-	(void)arg;
-	o->synchronized = o->replaced != 0;
+	struct weft_object *o;
+
+	LIST_FOREACH(o, &s->replaced, link)
+	o->synchronized = true;
+	s->fresh_bytes = s->fresh = 0;
 }
 
-static void reclaim_one(struct weft_store *s, struct weft_object *o, void *arg)
+static void objects_reclaim(struct weft_store *s, const struct weft_held *held)
 {
-	const struct reclaim *c = arg;
+	struct weft_object *o, *next;
 
-	if (o->replaced && o->synchronized && !weft_held_has(&c->held, o->since, o->replaced) &&
-	    (!s->tx || o->mark != s->tx)) {
+	for (o = LIST_FIRST(&s->replaced); o; o = next) {
+		next = LIST_NEXT(o, link);
+		/* held: the open transaction has it again */
+		if (!o->synchronized || o->held || weft_held_has(held, o->since, o->replaced))
+			continue;
+		LIST_REMOVE(o, link);
+		s->waiting_bytes -= o->run->len;
 		object_free(s, o);
-		s->n_replaced--;
 	}
 }
 
 void weft_store_reclaim(struct weft_store *s)
 {
-	struct reclaim c = {.any = weft_cells_waiting(s)};
+	bool any = weft_cells_waiting(s) || objects_waiting(s);
+	struct weft_held held;
 
-	if (s->n_replaced)
-		each(s, waiting_one, &c);
-	if (c.any && s->mem.synchronize && s->mem.synchronize(s->mem.ctx))
+	if (any && s->mem.synchronize && s->mem.synchronize(s->mem.ctx))
 		return; /* no grace period, nothing freed: tried again next time */
-	if (c.any) {
+	if (any) {
 		s->synchronized = weft_store_epoch(s);
-		if (s->n_replaced)
-			each(s, synchronized_one, NULL);
+		objects_synchronized(s);
 		weft_cells_synchronized(s);
 	}
-	weft_readers_look(s, &c.held);
-	if (s->n_replaced)
-		each(s, reclaim_one, &c);
-	weft_cells_reclaim(s, c.held.oldest);
-	weft_held_clear(&c.held);
+	weft_readers_look(s, &held);
+	objects_reclaim(s, &held);
+	weft_cells_reclaim(s, held.oldest);
+	weft_held_clear(&held);
 }
 
 uint32_t weft_store_settled(struct weft_store *s)
@@ -359,15 +401,6 @@ uint32_t weft_store_settled(struct weft_store *s)
 	uint32_t oldest = weft_readers_oldest(s);
 
 	return oldest < s->synchronized ? oldest : s->synchronized;
-}
-
-static void stats_one(struct weft_store *s, struct weft_object *o, void *arg)
-{
-	struct weft_store_stats *ret = arg;
-
-	(void)s;
-	if (o->replaced)
-		ret->waiting_bytes += o->run->len;
 }
 
 void weft_store_stats(const struct weft_store *s, struct weft_store_stats *ret)
@@ -378,10 +411,12 @@ void weft_store_stats(const struct weft_store *s, struct weft_store_stats *ret)
 		.img_used = weft_arena_used(s->arena),
 		.img_size = s->mem.img_size,
 		.objects = s->n_object,
+		.waiting_bytes = s->waiting_bytes,
+		.fresh_bytes = s->fresh_bytes,
+		.fresh = s->fresh,
 		.cells_used = __atomic_load_n(&s->cells_used, __ATOMIC_RELAXED),
 		.cells = h->n_cell,
 		.publishes = s->publishes,
 		.full = s->full,
 	};
-	each((struct weft_store *)(uintptr_t)s, stats_one, ret);
 }

@@ -35,22 +35,25 @@ void weft_store_free(struct weft_store *s);
 
 /* ---- building: one transaction at a time ---- */
 
-/* Opens a transaction. Objects put or touched in it survive its commit; all others are replaced by
- * it. */
+/* Opens a transaction. What is in force stays in force but for what is dropped in it. */
 int weft_store_begin(struct weft_store *s);
 /*
- * An object of these bytes; equal bytes give the same offset. *ret_off is 8-byte aligned. tail:
- * further readable bytes behind it (strings are compared by words). -ENOSPC: image full.
+ * An object of these bytes; equal bytes give the same offset. Each put holds it, until the put is
+ * dropped or the transaction is given up. *ret_off is 8-byte aligned. tail: further readable bytes
+ * behind it (strings are compared by words). -ENOSPC: image full.
  */
 int weft_store_put(struct weft_store *s, const void *bytes, size_t len, uint32_t *ret_off);
 /* The bytes of an object, for whoever builds another from it; off as weft_store_put() gave it. */
 const void *weft_store_at(const struct weft_store *s, uint32_t off);
-/* Keeps an object of an earlier transaction in this one. */
-void weft_store_touch(struct weft_store *s, uint32_t off);
+/*
+ * Takes back one put of an earlier transaction, with the commit of this one. An object that nothing
+ * holds then is replaced. -ENOMEM: the transaction is to be given up; offsets of no object are
+ * ignored.
+ */
+int weft_store_drop(struct weft_store *s, uint32_t off);
 /*
  * Publishes root (an object put in this transaction; its epoch field must be weft_store_epoch() +
- * 1): one atomic store. Objects not of this transaction are freed once no program run and no reader
- * can hold them.
+ * 1): one atomic store. What is replaced is freed once no program run and no reader can hold it.
  */
 int weft_store_commit(struct weft_store *s, uint32_t root_off);
 /* Forgets the transaction: what was in force stays. */
@@ -68,7 +71,9 @@ uint32_t weft_store_settled(struct weft_store *s);
 
 struct weft_store_stats {
 	uint64_t img_used, img_size, objects, waiting_bytes; /* waiting: replaced, grace not over */
-	uint64_t cells_used, cells, publishes, full;	     /* full: refused for want of space */
+	uint64_t fresh_bytes,
+		fresh; /* of these, replaced since a grace period last began: bytes, objects */
+	uint64_t cells_used, cells, publishes, full; /* full: refused for want of space */
 };
 void weft_store_stats(const struct weft_store *s, struct weft_store_stats *ret);
 

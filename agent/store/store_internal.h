@@ -4,6 +4,7 @@
 /* What object.c (image), reader.c and cell.c (state) share. Not for use outside agent/store. */
 
 #include <pthread.h>
+#include <sys/queue.h>
 
 #include "agent/store/arena.h"
 #include "agent/store/store.h"
@@ -13,12 +14,19 @@ struct weft_object {
 	uint64_t hash; /* of its bytes */
 	struct weft_run *run;
 	uint32_t len;
-	uint32_t mark;			      /* last transaction that put or touched it */
+	uint32_t held;			      /* puts that were not dropped */
 	uint32_t born;			      /* transaction that made it */
 	uint32_t since;			      /* first epoch that had it */
 	uint32_t replaced;		      /* epoch that no longer has it, 0: in force */
 	bool synchronized;		      /* replaced, and a grace period has passed since */
 	struct weft_object *by_hash, *by_off; /* chains */
+	LIST_ENTRY(weft_object) link;	      /* of those that are replaced */
+};
+
+/* What a transaction did to objects. */
+struct weft_journal {
+	struct weft_object **v;
+	size_t n, cap;
 };
 
 /* A cell that lost its place in the directory and waits for its last users. */
@@ -36,7 +44,9 @@ struct weft_store {
 	struct weft_arena *arena;
 	struct weft_object **by_hash, **by_off;
 	size_t n_object, n_bucket; /* n_bucket: power of two */
-	size_t n_replaced;	   /* objects that wait for the end of their grace */
+	LIST_HEAD(, weft_object) replaced; /* they wait for the end of their grace */
+	uint64_t waiting_bytes, fresh_bytes, fresh; /* as weft_store_stats */
+	struct weft_journal put, born, dropped; /* of the transaction */
 	uint32_t synchronized;	   /* epoch in force when a grace period last began */
 	uint32_t tx;		   /* number of the transaction, 0: none open */
 	uint32_t last_tx;

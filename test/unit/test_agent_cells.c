@@ -64,11 +64,66 @@ static void test_make(void **state)
 	weft_offline_close(&o);
 }
 
+/* Only what was not seen is news, until it is forgotten. */
+static void test_news(void **state)
+{
+	struct weft_cells_seen seen = {0};
+	struct weft_offline o;
+	uint32_t *all = NULL, *id = NULL, first;
+	size_t n_all = 0, n = 0;
+
+	(void)state;
+	assert_int_equal(open_good(&o), 0);
+	assert_int_equal(weft_cells_tcp_ids(0, &all, &n_all), 0);
+	assert_int_equal(weft_cells_news(&seen, 0, &id, &n), 0);
+	assert_int_equal(n, n_all);
+	assert_memory_equal(id, all, n * sizeof(*id));
+	free(id);
+	assert_int_equal(weft_cells_news(&seen, 0, &id, &n), 0);
+	assert_int_equal(n, 0);
+	free(id);
+	first = seen.id[0];
+	memmove(seen.id, seen.id + 1, --seen.n * sizeof(*id));
+	assert_int_equal(weft_cells_news(&seen, 0, &id, &n), 0);
+	assert_int_equal(n, 1);
+	assert_int_equal(id[0], first);
+	free(id);
+	assert_int_equal(weft_cells_news(&seen, 9, &id, &n), -ENOENT);
+	weft_cells_forget(&seen);
+	assert_int_equal(weft_cells_news(&seen, 0, &id, &n), 0);
+	assert_int_equal(n, n_all);
+	free(id);
+	weft_cells_forget(&seen);
+	free(all);
+	weft_offline_close(&o);
+}
+
+/* A state that is full: what is missing is told. */
+static void test_missing(void **state)
+{
+	struct weft_offline o;
+	struct weft_store_stats stats;
+	uint32_t id = 1u << 20;
+
+	(void)state;
+	assert_int_equal(open_good(&o), 0);
+	weft_store_stats(o.store, &stats);
+	for (uint32_t pod = 1; stats.cells_used + 1 < stats.cells; pod = pod % 200 + 1, id++) {
+		if (!weft_store_cell(o.store, pod, id))
+			break;
+		weft_store_stats(o.store, &stats);
+	}
+	assert_true(weft_cells_make(o.store, 900, 0) > 0);
+	weft_offline_close(&o);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ids_of_tcp_chains),
 		cmocka_unit_test(test_make),
+		cmocka_unit_test(test_news),
+		cmocka_unit_test(test_missing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

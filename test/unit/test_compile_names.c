@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -83,17 +84,38 @@ static void test_many(void **state)
 	weft_names_free(n);
 }
 
-/* Asks for names first..first + n - 1 and settles. */
+/* What is in force. */
+static uint32_t in_force[1000];
+static size_t n_in_force;
+
+/* Asks for names first..first + n - 1 and settles; published, they take the place of what was in
+ * force. */
 static void round_of(struct weft_names *n, uint32_t first, uint32_t count, uint32_t epoch)
 {
+	uint32_t id[1000];
 	char name[32];
-	uint32_t id;
 
-	for (uint32_t i = first; i < first + count; i++) {
-		snprintf(name, sizeof(name), "name-%u", i);
-		assert_int_equal(weft_names_get(n, name, 0, &id), 0);
+	assert_true(count <= 1000);
+	for (uint32_t i = 0; i < count; i++) {
+		snprintf(name, sizeof(name), "name-%u", first + i);
+		assert_int_equal(weft_names_get(n, name, 0, &id[i]), 0);
+	}
+	if (epoch) {
+		for (size_t i = 0; i < count; i++)
+			weft_names_hold(n, id[i]);
+		for (size_t i = 0; i < n_in_force; i++)
+			weft_names_drop(n, in_force[i]);
+		memcpy(in_force, id, count * sizeof(*id));
+		n_in_force = count;
 	}
 	weft_names_settle(n, epoch);
+}
+
+static int begin(void **state)
+{
+	(void)state;
+	n_in_force = 0;
+	return 0;
 }
 
 static size_t released(struct weft_names *n, uint32_t settled)
@@ -126,6 +148,7 @@ static void test_retired_and_released(void **state)
 	assert_int_equal(weft_names_get(n, "name-1", 0, &id), 0);
 	assert_int_equal(weft_names_get(n, "name-2", 0, &id), 0);
 	assert_int_equal(id, 3);
+	weft_names_hold(n, 3);
 	weft_names_settle(n, 3);
 	assert_int_equal(weft_names_waiting(n), 1); /* name-2 is back */
 	assert_int_equal(released(n, 2), 1);
@@ -154,19 +177,26 @@ static void test_given_up(void **state)
 	weft_names_free(n);
 }
 
-static void test_marked_stays(void **state)
+/* Held twice, dropped once; what nobody touches stays as it is. */
+static void test_held_stays(void **state)
 {
 	struct weft_names *n;
 
 	(void)state;
 	assert_int_equal(weft_names_new(&n), 0);
-	round_of(n, 0, 2, 1);
-	weft_names_mark(n, 2);
-	weft_names_mark(n, 0);
-	weft_names_mark(n, 77);
+	round_of(n, 0, 3, 1);
+	weft_names_hold(n, 2);
+	weft_names_hold(n, 0);
+	weft_names_hold(n, 77);
+	weft_names_drop(n, 1);
+	weft_names_drop(n, 2);
+	weft_names_drop(n, 0);
+	weft_names_drop(n, 77);
 	weft_names_settle(n, 2);
 	assert_int_equal(released(n, 2), 1);
+	assert_null(weft_names_text(n, 1));
 	assert_string_equal(weft_names_text(n, 2), "name-1");
+	assert_string_equal(weft_names_text(n, 3), "name-2");
 	weft_names_free(n);
 }
 
@@ -205,15 +235,16 @@ static void test_a_million_names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+#define TEST(fn) cmocka_unit_test_setup(fn, begin)
 		cmocka_unit_test(test_numbers_stay),
 		cmocka_unit_test(test_begins_once),
 		cmocka_unit_test(test_kinds_in_high_bits),
 		cmocka_unit_test(test_many),
-		cmocka_unit_test(test_retired_and_released),
-		cmocka_unit_test(test_given_up),
-		cmocka_unit_test(test_marked_stays),
-		cmocka_unit_test(test_in_force_is_not_released),
-		cmocka_unit_test(test_a_million_names),
+		TEST(test_retired_and_released),
+		TEST(test_given_up),
+		TEST(test_held_stays),
+		TEST(test_in_force_is_not_released),
+		TEST(test_a_million_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,6 +25,9 @@ static int synchronize(void *ctx)
 	return synchronize_result;
 }
 
+/* What the last publish() holds, 0: nothing. */
+static uint32_t text_held, root_held;
+
 struct fixture {
 	struct weft_store *s;
 	void *img, *state;
@@ -37,6 +40,7 @@ static int setup(void **state)
 		.img_size = IMG, .state_size = STATE, .synchronize = synchronize};
 
 	synchronized = synchronize_result = 0;
+	text_held = root_held = 0;
 	f.img = mem.img = calloc(1, IMG + WEFT_IMAGE_SLACK);
 	f.state = mem.state = calloc(1, STATE + WEFT_STATE_SLACK);
 	*state = &f;
@@ -62,17 +66,28 @@ static struct weft_store_stats stats(struct weft_store *s)
 	return st;
 }
 
-/* Publishes a root, and `text` beside it unless NULL; its offset. */
+static void drop_held(struct weft_store *s)
+{
+	if (text_held)
+		assert_int_equal(weft_store_drop(s, text_held), 0);
+	if (root_held)
+		assert_int_equal(weft_store_drop(s, root_held), 0);
+}
+
+/* Publishes a root, and `text` beside it unless NULL, in the place of the last; its offset. */
 static uint32_t publish(struct weft_store *s, const char *text)
 {
 	struct weft_img_root root = {.epoch = weft_store_epoch(s) + 1};
 	uint32_t off = 0, at;
 
 	assert_int_equal(weft_store_begin(s), 0);
+	drop_held(s);
 	if (text)
 		assert_int_equal(weft_store_put(s, text, strlen(text), &off), 0);
 	assert_int_equal(weft_store_put(s, &root, sizeof(root), &at), 0);
 	assert_int_equal(weft_store_commit(s, at), 0);
+	text_held = off;
+	root_held = at;
 	return off;
 }
 
@@ -195,20 +210,61 @@ static void test_put_again_revives(void **state)
 	assert_int_equal(publish(f->s, "x"), first);
 }
 
-static void test_touch_keeps(void **state)
+static void test_held_until_dropped(void **state)
 {
 	struct fixture *f = *state;
 	struct weft_img_root root = {.epoch = 2};
-	uint32_t off = publish(f->s, "x"), at;
+	uint32_t off = publish(f->s, "x"), again, at;
 
+	/* held twice, dropped once */
 	assert_int_equal(weft_store_begin(f->s), 0);
-	weft_store_touch(f->s, off);
-	weft_store_touch(f->s, 8000); /* no object there */
+	assert_int_equal(weft_store_put(f->s, "x", 1, &again), 0);
+	assert_int_equal(again, off);
+	assert_int_equal(weft_store_drop(f->s, off), 0);
+	assert_int_equal(weft_store_drop(f->s, root_held), 0);
+	assert_int_equal(weft_store_drop(f->s, 8000), 0); /* no object there */
 	assert_int_equal(weft_store_put(f->s, &root, sizeof(root), &at), 0);
 	assert_int_equal(weft_store_commit(f->s, at), 0);
 	weft_store_reclaim(f->s);
 	assert_true(is_there(f, off, "x"));
 	assert_int_equal(stats(f->s).objects, 2);
+	root_held = at;
+	publish(f->s, NULL);
+	weft_store_reclaim(f->s);
+	assert_int_equal(stats(f->s).objects, 1);
+}
+
+/* A transaction that is given up drops nothing. */
+static void test_abort_drops_nothing(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t off = publish(f->s, "x");
+
+	assert_int_equal(weft_store_begin(f->s), 0);
+	drop_held(f->s);
+	weft_store_abort(f->s);
+	weft_store_reclaim(f->s);
+	assert_int_equal(stats(f->s).waiting_bytes, 0);
+	assert_int_equal(stats(f->s).objects, 2);
+	assert_true(is_there(f, off, "x"));
+}
+
+/* Replaced, but held by the open transaction: room for others is not made of it. */
+static void test_revived_in_an_open_transaction(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t first = publish(f->s, "x"), off;
+
+	publish(f->s, NULL);
+	assert_int_equal(weft_store_begin(f->s), 0);
+	assert_int_equal(weft_store_put(f->s, "x", 1, &off), 0);
+	assert_int_equal(off, first);
+	weft_store_reclaim(f->s);
+	assert_true(is_there(f, first, "x"));
+	weft_store_abort(f->s);
+	assert_int_equal(stats(f->s).objects, 2);
+	weft_store_reclaim(f->s);
+	assert_int_equal(stats(f->s).objects, 1);
 }
 
 static void test_full(void **state)
@@ -252,7 +308,9 @@ int main(void)
 		TEST(test_replaced_waits_for_grace),
 		TEST(test_reader_keeps_its_epoch),
 		TEST(test_put_again_revives),
-		TEST(test_touch_keeps),
+		TEST(test_held_until_dropped),
+		TEST(test_abort_drops_nothing),
+		TEST(test_revived_in_an_open_transaction),
 		TEST(test_full),
 		TEST(test_full_frees_what_waits),
 	};

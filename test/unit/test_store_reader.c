@@ -24,6 +24,9 @@ struct root {
 	uint32_t view;
 };
 
+/* Of the last publish(), 0: none. */
+static uint32_t held[2];
+
 static void publish(struct weft_store *s, uint32_t word)
 {
 	uint32_t words[WORDS], at;
@@ -32,13 +35,18 @@ static void publish(struct weft_store *s, uint32_t word)
 	for (int i = 0; i < WORDS; i++)
 		words[i] = word;
 	assert_int_equal(weft_store_begin(s), 0);
+	for (int i = 0; i < 2 && held[i]; i++)
+		assert_int_equal(weft_store_drop(s, held[i]), 0);
 	assert_int_equal(weft_store_put(s, words, sizeof(words), &root.view), 0);
 	assert_int_equal(weft_store_put(s, &root, sizeof(root), &at), 0);
 	assert_int_equal(weft_store_commit(s, at), 0);
+	held[0] = root.view;
+	held[1] = at;
 }
 
 static int setup(void **state)
 {
+	memset(held, 0, sizeof(held));
 	/* room for a few epochs only, so that memory is used again at once */
 	return weft_store_new_heap(16u << 10, 1u << 20, (struct weft_store **)state);
 }
