@@ -16,6 +16,7 @@
 #include "agent/cleanup.h"
 #include "agent/json_out.h"
 #include "agent/log.h"
+#include "xds/clock.h"
 
 struct client {
 	struct weft_admin *admin;
@@ -37,14 +38,6 @@ struct weft_admin {
 	bool exhausted; /* accept() failed: nothing is accepted until a place is free or a tick */
 	struct client client[WEFT_ADMIN_CLIENTS_MAX];
 };
-
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 static void passed_close(struct client *c)
 {
@@ -81,7 +74,7 @@ static void client_send(struct client *c)
 			return;
 		}
 		c->sent += (size_t)n;
-		c->active_ms = now_ms();
+		c->active_ms = weft_clock_ms(CLOCK_MONOTONIC);
 	}
 	client_drop(c);
 }
@@ -177,7 +170,7 @@ static void on_client(void *ctx, uint32_t events)
 		client_drop(c);
 		return;
 	}
-	c->active_ms = now_ms();
+	c->active_ms = weft_clock_ms(CLOCK_MONOTONIC);
 	end = memchr(c->in + c->n_in, '\n', (size_t)n);
 	c->n_in += (size_t)n;
 	if (end)
@@ -232,7 +225,7 @@ static void on_listen(void *ctx, uint32_t events)
 	if (!c->in)
 		return;
 	c->n_in = c->n_out = c->sent = 0;
-	c->active_ms = now_ms();
+	c->active_ms = weft_clock_ms(CLOCK_MONOTONIC);
 	if (weft_loop_add(a->loop, fd, EPOLLIN, on_client, c) < 0) {
 		free(c->in);
 		c->in = NULL;
@@ -324,7 +317,7 @@ int weft_admin_new(struct weft_loop *loop, const char *path, weft_admin_fn fn, v
 
 void weft_admin_tick(struct weft_admin *a)
 {
-	int64_t now = now_ms();
+	int64_t now = weft_clock_ms(CLOCK_MONOTONIC);
 
 	for (size_t i = 0; i < WEFT_ADMIN_CLIENTS_MAX; i++) {
 		struct client *c = &a->client[i];

@@ -16,6 +16,7 @@
 #include "agent/log.h"
 #include "agent/privileges.h"
 #include "bpf/engine/engine.h"
+#include "xds/clock.h"
 
 #define SECOND_MS 1000
 /* How long the first answers for names are waited for before the agent says it is ready. */
@@ -27,10 +28,7 @@
 
 int64_t weft_daemon_now_ms(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+	return weft_clock_ms(CLOCK_MONOTONIC);
 }
 
 /* ---- each second ---- */
@@ -50,12 +48,9 @@ static void date_write(struct weft_state_head *head)
 static void beat(void)
 {
 	struct weft_state_head *head = weft_state_head();
-	struct timespec ts;
 
 	date_write(head);
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	__atomic_store_n(&head->beat_ns, (__u64)ts.tv_sec * 1000000000u + (__u64)ts.tv_nsec,
-			 __ATOMIC_RELAXED);
+	__atomic_store_n(&head->beat_ns, weft_clock_ns(CLOCK_MONOTONIC), __ATOMIC_RELAXED);
 }
 
 static void log_gone(void *ctx, const struct weft_pod_info *pod)

@@ -12,6 +12,7 @@
 #include "agent/enroll/pod.h"
 #include "agent/explain_parts.h"
 #include "agent/json_out.h"
+#include "xds/clock.h"
 
 json_t *explain_text(const struct weft_img_str *s)
 {
@@ -166,13 +167,11 @@ static int explain_connection(struct explain *x)
 static int explain_find(struct explain *x)
 {
 	struct weft_listener_ref ref = {0};
-	struct timespec ts;
 	int r;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
 	x->ctx.pod = x->q->pod;
 	x->ctx.view = x->q->view;
-	x->ctx.now_ns = (__u64)ts.tv_sec * 1000000000u + (__u64)ts.tv_nsec;
+	x->ctx.now_ns = weft_clock_ns(CLOCK_MONOTONIC);
 	x->ctx.flags = WEFT_CTX_EXPLAIN;
 	x->ctx.src.addr = x->q->source;
 	if (weft_addr_is_zero(&x->q->source) && weft_addr_parse("127.0.0.1", &x->ctx.src.addr) < 0)

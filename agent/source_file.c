@@ -14,6 +14,7 @@
 #include "agent/cleanup.h"
 #include "agent/json_out.h"
 #include "agent/log.h"
+#include "xds/clock.h"
 #include "xds/file.h"
 
 /*
@@ -41,14 +42,6 @@ struct weft_source_file {
 	int64_t loaded_ms;
 	struct weft_diag last; /* causes of the last load, empty when it was good */
 };
-
-static int64_t clock_ms(clockid_t clock)
-{
-	struct timespec ts;
-
-	clock_gettime(clock, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 static int watch_add(struct weft_source_file *f, const char *folder, const char *name)
 {
@@ -145,7 +138,7 @@ static bool is_watched(const struct weft_source_file *f, const struct inotify_ev
  */
 static void changed(struct weft_source_file *f, bool moved_in)
 {
-	int64_t now = clock_ms(CLOCK_MONOTONIC), wait = WEFT_FILE_DEBOUNCE_MS, left;
+	int64_t now = weft_clock_ms(CLOCK_MONOTONIC), wait = WEFT_FILE_DEBOUNCE_MS, left;
 
 	if (f->replaced)
 		return;
@@ -269,14 +262,14 @@ int weft_source_file_load(struct weft_source_file *f, struct weft_diag *diag)
 	weft_diag_clear(&f->last);
 	/* Before the read: a change between the two is loaded once more, never missed. */
 	watches_set(f);
-	r = weft_file_load(f->path, clock_ms(CLOCK_REALTIME), &f->last, &next);
+	r = weft_file_load(f->path, weft_clock_ms(CLOCK_REALTIME), &f->last, &next);
 	if (r >= 0) {
 		r = f->ops.publish(f->ops.ctx, next, &f->last);
 		weft_snapshot_free(next);
 	}
 	f->loads++;
 	if (r >= 0) {
-		f->loaded_ms = clock_ms(CLOCK_REALTIME);
+		f->loaded_ms = weft_clock_ms(CLOCK_REALTIME);
 		WEFT_LOG(WEFT_LOG_INFO, "configuration loaded", WEFT_KV_S("path", f->path));
 		return 0;
 	}

@@ -13,6 +13,7 @@
 #include "agent/cleanup.h"
 #include "agent/keeper.h"
 #include "agent/log.h"
+#include "xds/clock.h"
 #include "xds/grpc.h"
 
 /* A stream thread inside a callback leaves it at once when the source closes; this only bounds a
@@ -60,14 +61,6 @@ struct weft_source_xds {
 	struct offer offer; /* under lock; next and diag are the waiting thread's */
 	struct saved saved;
 };
-
-static int64_t clock_ms(clockid_t id)
-{
-	struct timespec ts;
-
-	clock_gettime(id, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 /* On the stream's thread. */
 static int on_publish(void *ctx, const struct weft_snapshot *next, struct weft_diag *diag)
@@ -185,7 +178,7 @@ static void saved_leave(struct weft_source_xds *x)
 static void saved_tick(struct weft_source_xds *x)
 {
 	bool failed, served;
-	int64_t now = clock_ms(CLOCK_MONOTONIC);
+	int64_t now = weft_clock_ms(CLOCK_MONOTONIC);
 
 	if (!x->saved.keeper)
 		return;
@@ -447,7 +440,7 @@ int weft_source_xds_start(struct weft_source_xds *x)
 {
 	int r;
 
-	x->saved.started_ms = clock_ms(CLOCK_MONOTONIC);
+	x->saved.started_ms = weft_clock_ms(CLOCK_MONOTONIC);
 	r = x->saved.keeper ? weft_timer_set(x->saved.timer_fd, TICK_MS, TICK_MS) : 0;
 	return r < 0 ? r : weft_xds_stream_start(x->stream);
 }
@@ -545,7 +538,7 @@ static void copy_stats(struct weft_delta *d, void *ctx)
 /* How long no server has vouched for what is in force; null when nothing is. */
 static json_t *staleness_json(struct weft_source_xds *x, const struct weft_xds_stream_stats *stream)
 {
-	int64_t now = clock_ms(CLOCK_REALTIME), since = stream->since_ms;
+	int64_t now = weft_clock_ms(CLOCK_REALTIME), since = stream->since_ms;
 
 	if (x->saved.stale)
 		since = x->saved.saved_ms;

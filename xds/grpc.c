@@ -16,6 +16,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "xds/clock.h"
 #include "xds/grpc_state.h"
 
 /* Of one attempt; a control plane that takes longer to accept is as good as down. */
@@ -40,17 +41,9 @@ void weft_xds_log_sink(void (*sink)(enum weft_xds_log_level level, const char *m
 	gpr_set_log_function(grpc_log);
 }
 
-static int64_t clock_ms(clockid_t id)
-{
-	struct timespec ts;
-
-	clock_gettime(id, &ts);
-	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 int64_t stream_now(const struct weft_xds_stream *s)
 {
-	return clock_ms(CLOCK_MONOTONIC) + s->clock_offset_ms;
+	return weft_clock_ms(CLOCK_MONOTONIC) + s->clock_offset_ms;
 }
 
 /* With the lock held. */
@@ -364,7 +357,7 @@ int weft_xds_stream_new(const struct weft_xds_stream_conf *conf, struct weft_dia
 		s->conf.backoff_base_ms = WEFT_XDS_BACKOFF_BASE_MS;
 	if (!s->conf.backoff_max_ms)
 		s->conf.backoff_max_ms = WEFT_XDS_BACKOFF_MAX_MS;
-	s->clock_offset_ms = clock_ms(CLOCK_REALTIME) - clock_ms(CLOCK_MONOTONIC);
+	s->clock_offset_ms = weft_clock_ms(CLOCK_REALTIME) - weft_clock_ms(CLOCK_MONOTONIC);
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->done, NULL);
 	gpr_set_log_function(grpc_log);

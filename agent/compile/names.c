@@ -11,6 +11,7 @@
 #include <xxhash.h>
 
 #include "agent/compile/build.h"
+#include "xds/clock.h"
 
 #define NUMBER(id) ((id) & ((1u << WEFT_ID_KIND_SHIFT) - 1))
 
@@ -180,13 +181,11 @@ const char *weft_names_text(const struct weft_names *n, uint32_t id)
 uint64_t weft_names_begin(struct weft_names *n, uint32_t id)
 {
 	struct entry *e = by_id(n, id);
-	struct timespec t;
 
 	if (!e)
 		return 0;
-	clock_gettime(CLOCK_MONOTONIC, &t);
 	if (!e->begin)
-		e->begin = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+		e->begin = weft_clock_ns(CLOCK_MONOTONIC);
 	return e->begin;
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/proxy/internal.h"
+#include "bpf/engine/hex.h"
 
 enum { SIZE_FIRST, SIZE, EXTENSION, SIZE_LF, DATA, DATA_CR, DATA_LF, TRAILER_FIRST, TRAILER_NEXT, TRAILER_NAME, TRAILER_VALUE, LAST_LF };
 
@@ -14,14 +15,6 @@ void body_init(struct body *b, enum body_kind kind, uint64_t length)
 	b->done = kind == BODY_NONE || (kind == BODY_LENGTH && !length);
 }
 
-static int hex(uint8_t c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static int size_end(struct body *b)
 {
 	b->state = b->left ? DATA : TRAILER_FIRST;
@@ -30,7 +23,7 @@ static int size_end(struct body *b)
 
 static int size_byte(struct body *b, uint8_t c)
 {
-	int digit = hex(c);
+	int digit = weft_hex_digit(c);
 
 	if (digit >= 0) {
 		if (b->left >> 60)

@@ -14,13 +14,11 @@
 
 #include "agent/proxy/internal.h"
 #include "agent/proxy/rates.h"
+#include "xds/clock.h"
 
 static void clock_read(struct worker *w)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	w->now_ns = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+	w->now_ns = weft_clock_ns(CLOCK_MONOTONIC);
 	w->now_ms = w->now_ns / 1000000u;
 }
 

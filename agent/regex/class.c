@@ -3,16 +3,9 @@
 #include <string.h>
 
 #include "agent/regex/parse.h"
+#include "bpf/engine/hex.h"
 
 /* ---- escapes ---- */
-
-static int hex(int c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 /* "\x{...}" or "\x12" behind the x; -1: it is none. */
 static int escape_hex(struct parser *s)
@@ -22,8 +15,8 @@ static int escape_hex(struct parser *s)
 	if (s->p < s->end && *s->p == '{') {
 		const char *q = s->p + 1;
 
-		while (q < s->end && hex(*q) >= 0 && v <= 255)
-			v = v * 16 + hex(*q++);
+		while (q < s->end && weft_hex_digit(*q) >= 0 && v <= 255)
+			v = v * 16 + weft_hex_digit(*q++);
 		if (q == s->end || *q != '}' || q == s->p + 1 || v > 255) {
 			s->p = q < s->end && v <= 255 ? q + 1 : q;
 			return -1;
@@ -31,11 +24,11 @@ static int escape_hex(struct parser *s)
 		s->p = q + 1;
 		return v;
 	}
-	if (s->end - s->p < 2 || hex(s->p[0]) < 0 || hex(s->p[1]) < 0) {
+	if (s->end - s->p < 2 || weft_hex_digit(s->p[0]) < 0 || weft_hex_digit(s->p[1]) < 0) {
 		s->p = s->end - s->p < 2 ? s->end : s->p + 2;
 		return -1;
 	}
-	v = hex(s->p[0]) * 16 + hex(s->p[1]);
+	v = weft_hex_digit(s->p[0]) * 16 + weft_hex_digit(s->p[1]);
 	s->p += 2;
 	return v;
 }
@@ -66,7 +59,7 @@ int parse_escape(struct parser *s)
 	else if (c == '0' ||
 		 (c >= '1' && c <= '7' && s->p < s->end && *s->p >= '0' && *s->p <= '7'))
 		v = escape_octal(s, c - '0');
-	else if (c < 128 && hex(c) < 0 && !((c | 0x20) >= 'a' && (c | 0x20) <= 'z'))
+	else if (c < 128 && weft_hex_digit(c) < 0 && !((c | 0x20) >= 'a' && (c | 0x20) <= 'z'))
 		v = c;
 	if (v < 0)
 		parse_refuse(s, "invalid escape sequence", begin, s->p);

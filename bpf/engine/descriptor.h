@@ -8,6 +8,7 @@
 
 #include "bpf/abi/rate.h"
 #include "bpf/engine/cond.h"
+#include "bpf/engine/hex.h"
 #include "bpf/engine/limit.h"
 #include "bpf/engine/rbac.h"
 
@@ -95,14 +96,6 @@ static struct weft_rate_text weft_rate_image(struct weft_img_str s)
 	return (struct weft_rate_text){weft_img_at(s.off), s.len};
 }
 
-static __u8 weft_rate_nibble(__u8 c)
-{
-	if (c >= '0' && c <= '9')
-		return (__u8)(c - '0');
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? (__u8)(c - 'a' + 10) : 255;
-}
-
 /* A '%' without two digits behind it stands for itself. '+' is no blank (Envoy 1.40). */
 static struct weft_rate_text weft_rate_decode(struct weft_rate_room *room, const __u8 *p, __u32 len)
 {
@@ -113,10 +106,10 @@ static struct weft_rate_text weft_rate_decode(struct weft_rate_room *room, const
 	if (!t.p)
 		return t;
 	for (__u32 i = 0; i < len; i++) {
-		__u8 hi = p[i] == '%' && i + 2 < len ? weft_rate_nibble(p[i + 1]) : 255;
-		__u8 lo = hi < 16 ? weft_rate_nibble(p[i + 2]) : 255;
+		int hi = p[i] == '%' && i + 2 < len ? weft_hex_digit(p[i + 1]) : -1;
+		int lo = hi >= 0 ? weft_hex_digit(p[i + 2]) : -1;
 
-		if (lo < 16) {
+		if (lo >= 0) {
 			out[n++] = (__u8)(hi << 4 | lo);
 			i += 2;
 		} else {

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "bpf/engine/engine.h"
+#include "bpf/engine/hex.h"
 
 struct path_out {
 	__u8 *p;
@@ -34,21 +35,12 @@ static void put_escaped(struct path_out *o, __u32 c)
 	put(o, (__u8)hex[c & 15]);
 }
 
-static int hex_digit(__u32 c)
-{
-	if (c - '0' < 10)
-		return (int)(c - '0');
-	if ((c | 0x20) - 'a' < 6)
-		return (int)((c | 0x20) - 'a' + 10);
-	return -1;
-}
-
 /* The byte that "%xx" at p stands for, -1: no escape. */
 static int escaped_byte(const __u8 *p, const __u8 *end)
 {
-	if (end - p < 3 || *p != '%' || hex_digit(p[1]) < 0 || hex_digit(p[2]) < 0)
+	if (end - p < 3 || *p != '%' || weft_hex_digit(p[1]) < 0 || weft_hex_digit(p[2]) < 0)
 		return -1;
-	return hex_digit(p[1]) << 4 | hex_digit(p[2]);
+	return weft_hex_digit(p[1]) << 4 | weft_hex_digit(p[2]);
 }
 
 static bool is_unreserved(__u32 c)
