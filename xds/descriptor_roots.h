@@ -41,6 +41,7 @@
 #include "envoy/extensions/load_balancing_policies/ring_hash/v3/ring_hash.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/round_robin/v3/round_robin.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/subset/v3/subset.pb-c.h"
+#include "envoy/extensions/load_balancing_policies/wrr_locality/v3/wrr_locality.pb-c.h"
 #include "envoy/extensions/internal_redirect/allow_listed_routes/v3/allow_listed_routes_config.pb-c.h"
 #include "envoy/extensions/internal_redirect/previous_routes/v3/previous_routes_config.pb-c.h"
 #include "envoy/extensions/internal_redirect/safe_cross_scheme/v3/safe_cross_scheme_config.pb-c.h"
@@ -101,6 +102,7 @@ static const ProtobufCMessageDescriptor *const weft_descriptor_roots[] = {
 	&envoy__extensions__load_balancing_policies__ring_hash__v3__ring_hash__descriptor,
 	&envoy__extensions__load_balancing_policies__round_robin__v3__round_robin__descriptor,
 	&envoy__extensions__load_balancing_policies__subset__v3__subset__descriptor,
+	&envoy__extensions__load_balancing_policies__wrr_locality__v3__wrr_locality__descriptor,
 	&envoy__extensions__internal_redirect__allow_listed_routes__v3__allow_listed_routes_config__descriptor,
 	&envoy__extensions__internal_redirect__previous_routes__v3__previous_routes_config__descriptor,
 	&envoy__extensions__internal_redirect__safe_cross_scheme__v3__safe_cross_scheme_config__descriptor,

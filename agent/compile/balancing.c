@@ -5,11 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "envoy/extensions/load_balancing_policies/client_side_weighted_round_robin/v3/client_side_weighted_round_robin.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/least_request/v3/least_request.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/maglev/v3/maglev.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/random/v3/random.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/ring_hash/v3/ring_hash.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/round_robin/v3/round_robin.pb-c.h"
+#include "envoy/extensions/load_balancing_policies/wrr_locality/v3/wrr_locality.pb-c.h"
 #include "xds/any.h"
 
 #define POLICIES "envoy.extensions.load_balancing_policies."
@@ -29,6 +31,10 @@ typedef Envoy__Extensions__LoadBalancingPolicies__Maglev__V3__Maglev maglev;
 typedef Envoy__Extensions__LoadBalancingPolicies__Random__V3__Random random_policy;
 typedef Envoy__Extensions__LoadBalancingPolicies__RingHash__V3__RingHash ring_hash;
 typedef Envoy__Extensions__LoadBalancingPolicies__RoundRobin__V3__RoundRobin round_robin;
+typedef Envoy__Extensions__LoadBalancingPolicies__ClientSideWeightedRoundRobin__V3__ClientSideWeightedRoundRobin
+	client_side;
+typedef Envoy__Extensions__LoadBalancingPolicies__WrrLocality__V3__WrrLocality wrr_locality;
+typedef Envoy__Config__Cluster__V3__LoadBalancingPolicy policy_list;
 
 static uint64_t u64(const Google__Protobuf__UInt64Value *v, uint64_t unset)
 {
@@ -136,25 +142,47 @@ static void least_request_take(const least_request *p, struct weft_balancing *re
 			  p->slow_start_config->min_weight_percent, ret);
 }
 
+/* Without load reports Envoy gives every host the weight 1, a second after it has begun. */
+static void client_side_take(const client_side *p, struct weft_balancing *ret)
+{
+	ret->equal = true;
+	if (p->slow_start_config)
+		slow_take(p->slow_start_config->slow_start_window, p->slow_start_config->aggression,
+			  p->slow_start_config->min_weight_percent, ret);
+}
+
+static void list_take(const policy_list *list, struct weft_balancing *ret);
+
 static void policy_take(const char *type, const void *msg, struct weft_balancing *ret)
 {
+	const wrr_locality *outer = msg;
+
+	if (!strcmp(type, POLICIES "wrr_locality.v3.WrrLocality")) {
+		ret->localities = true;
+		if (outer->endpoint_picking_policy)
+			list_take(outer->endpoint_picking_policy, ret);
+		return;
+	}
 	if (!strcmp(type, POLICIES "ring_hash.v3.RingHash"))
 		ring_take(msg, ret);
 	else if (!strcmp(type, POLICIES "maglev.v3.Maglev"))
 		maglev_take(msg, ret);
 	else if (!strcmp(type, POLICIES "round_robin.v3.RoundRobin"))
 		round_robin_take(msg, ret);
+	else if (!strcmp(type, POLICIES
+			 "client_side_weighted_round_robin.v3.ClientSideWeightedRoundRobin"))
+		client_side_take(msg, ret);
 	else if (!strcmp(type, POLICIES "least_request.v3.LeastRequest"))
 		least_request_take(msg, ret);
 	else if (!strcmp(type, POLICIES "random.v3.Random"))
 		locality_take(((const random_policy *)msg)->locality_lb_config, ret);
 }
 
-static void extension_take(const cluster *c, struct weft_balancing *ret)
+static void list_take(const policy_list *list, struct weft_balancing *ret)
 {
-	for (size_t i = 0; i < c->load_balancing_policy->n_policies; i++) {
+	for (size_t i = 0; i < list->n_policies; i++) {
 		const Envoy__Config__Core__V3__TypedExtensionConfig *e =
-			c->load_balancing_policy->policies[i]->typed_extension_config;
+			list->policies[i]->typed_extension_config;
 		ProtobufCMessage *msg = NULL;
 		char *type = e && e->typed_config ? weft_any_type(e->typed_config) : NULL;
 		int r = type ? weft_any_unpack(e->typed_config, "", "", NULL, &msg) : -ENOENT;
@@ -246,7 +274,7 @@ void weft_balancing_of(const cluster *c, struct weft_balancing *ret)
 
 	*ret = (struct weft_balancing){.panic_threshold = PANIC_THRESHOLD, .choices = CHOICES};
 	if (c->load_balancing_policy) {
-		extension_take(c, ret);
+		list_take(c->load_balancing_policy, ret);
 	} else {
 		legacy_take(c, ret);
 		legacy_weights_take(c, ret);

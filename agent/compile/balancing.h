@@ -8,7 +8,8 @@
 
 struct weft_balancing {
 	struct weft_hashing hashing;
-	bool localities; /* locality_weighted_lb_config */
+	bool localities;    /* locality_weighted_lb_config, wrr_locality */
+	bool equal;	    /* whatever weights hosts are given: client_side_weighted_round_robin */
 	bool fail_on_panic; /* zone_aware_lb_config.fail_traffic_on_panic */
 	uint32_t panic_threshold; /* percent */
 	uint32_t balance_factor;  /* hash_balance_factor, 0: none */

@@ -9,16 +9,20 @@
 #include "agent/compile/dns.h"
 #include "agent/compile/parts.h"
 #include "agent/compile/subset.h"
+#include "envoy/extensions/load_balancing_policies/client_side_weighted_round_robin/v3/client_side_weighted_round_robin.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/least_request/v3/least_request.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/maglev/v3/maglev.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/random/v3/random.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/ring_hash/v3/ring_hash.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/round_robin/v3/round_robin.pb-c.h"
+#include "envoy/extensions/load_balancing_policies/wrr_locality/v3/wrr_locality.pb-c.h"
 #include "envoy/extensions/upstreams/http/v3/http_protocol_options.pb-c.h"
 #include "xds/any.h"
 #include "xds/descriptor.h"
 
 #define POLICIES "envoy.extensions.load_balancing_policies."
+#define CLIENT_SIDE "client_side_weighted_round_robin.v3.ClientSideWeightedRoundRobin"
+#define WRR_LOCALITY "wrr_locality.v3.WrrLocality"
 #define HTTP_OPTIONS "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 /* Hosts that a program compares at most: bpf/engine/cluster.h. Of more the agent chooses. */
 #define CHOICES_MAX 8u
@@ -29,6 +33,10 @@ typedef Envoy__Extensions__LoadBalancingPolicies__RoundRobin__V3__RoundRobin rou
 typedef Envoy__Extensions__LoadBalancingPolicies__Random__V3__Random random_policy;
 typedef Envoy__Extensions__LoadBalancingPolicies__RingHash__V3__RingHash ring_hash;
 typedef Envoy__Extensions__LoadBalancingPolicies__Maglev__V3__Maglev maglev;
+typedef Envoy__Extensions__LoadBalancingPolicies__ClientSideWeightedRoundRobin__V3__ClientSideWeightedRoundRobin
+	client_side;
+typedef Envoy__Extensions__LoadBalancingPolicies__WrrLocality__V3__WrrLocality wrr_locality;
+typedef Envoy__Config__Cluster__V3__LoadBalancingPolicy policy_list;
 
 /* Settings of DNS have an effect in DNS clusters only, the extension has its own. */
 static void fields_check(struct weft_build *b, const cluster *c)
@@ -211,9 +219,21 @@ consistent_check(struct weft_build *b,
 				  weft_field(at, field, "consistent_hashing_lb_config"));
 }
 
+static void client_side_check(struct weft_build *b, const client_side *p, const char *field)
+{
+	weft_build_fields(b, &p->base, field);
+	slow_policy_check(b, p->slow_start_config, field);
+	weft_build_note(b, field, "endpoints' load reports are not read");
+}
+
+static void policies_take(struct weft_build *b, const policy_list *list, const char *field,
+			  bool inner, struct weft_img_cluster *ret);
+
 static void policy_take(struct weft_build *b, const char *type, const ProtobufCMessage *msg,
 			const char *field, struct weft_img_cluster *ret)
 {
+	char at[WEFT_FIELD_MAX];
+
 	if (!strcmp(type, POLICIES "round_robin.v3.RoundRobin")) {
 		weft_build_fields(b, msg, field);
 		locality_check(b, ((const round_robin *)(const void *)msg)->locality_lb_config,
@@ -239,6 +259,12 @@ static void policy_take(struct weft_build *b, const char *type, const ProtobufCM
 		consistent_check(b, ((const maglev *)(const void *)msg)->consistent_hashing_lb_config,
 				 field);
 		ret->lb = WEFT_LB_MAGLEV;
+	} else if (!strcmp(type, POLICIES CLIENT_SIDE)) {
+		client_side_check(b, (const client_side *)(const void *)msg, field);
+	} else if (!strcmp(type, POLICIES WRR_LOCALITY)) {
+		weft_build_fields(b, msg, field);
+		policies_take(b, ((const wrr_locality *)(const void *)msg)->endpoint_picking_policy,
+			      weft_field(at, field, "endpoint_picking_policy"), true, ret);
 	} else {
 		weft_build_fail(b, field, "unsupported: %s", type);
 	}
@@ -247,8 +273,7 @@ static void policy_take(struct weft_build *b, const char *type, const ProtobufCM
 /* Policies that Envoy knows and this does not: Envoy would take them. */
 static bool policy_foreign(const char *type)
 {
-	static const char *const foreign[] = {"wrr_locality.v3.WrrLocality",
-					      "override_host.v3.OverrideHost",
+	static const char *const foreign[] = {"override_host.v3.OverrideHost",
 					      "dynamic_modules.v3.DynamicModulesLoadBalancerConfig",
 					      "load_aware_locality.v3.LoadAwareLocality", NULL};
 
@@ -260,24 +285,31 @@ static bool policy_foreign(const char *type)
 	return false;
 }
 
-/* The first policy that is known counts (LoadBalancingPolicy). */
-static void policy_extension(struct weft_build *b, const cluster *c, struct weft_img_cluster *ret)
+/* The first policy that is known counts (LoadBalancingPolicy). inner: of wrr_locality, where Envoy
+ * takes one alone. */
+static void policies_take(struct weft_build *b, const policy_list *list, const char *field,
+			  bool inner, struct weft_img_cluster *ret)
 {
 	char at[WEFT_FIELD_MAX];
 
-	for (size_t i = 0; i < c->load_balancing_policy->n_policies; i++) {
+	for (size_t i = 0; list && i < list->n_policies; i++) {
 		const Envoy__Config__Core__V3__TypedExtensionConfig *e =
-			c->load_balancing_policy->policies[i]->typed_extension_config;
+			list->policies[i]->typed_extension_config;
 		ProtobufCMessage *msg = NULL;
 		char *type = e && e->typed_config ? weft_any_type(e->typed_config) : NULL;
 		int r = -ENOENT;
 
-		weft_field(at, "load_balancing_policy", "policies[%zu]", i);
+		weft_field(at, field, "policies[%zu]", i);
 		if (type && policy_foreign(type))
 			weft_build_fail(b, at, "unsupported: %s", type);
 		else if (type)
 			r = weft_any_unpack(e->typed_config, b->resource, at, b->diag, &msg);
-		if (!r)
+		if (!r && inner && strcmp(type, POLICIES CLIENT_SIDE) != 0)
+			weft_build_fail(b, at,
+					"is %s; wrr_locality takes " CLIENT_SIDE
+					" only, as in Envoy",
+					type);
+		else if (!r)
 			policy_take(b, type, msg, at, ret);
 		else if (r != -ENOENT)
 			b->err = b->err ? b->err : r;
@@ -287,13 +319,13 @@ static void policy_extension(struct weft_build *b, const cluster *c, struct weft
 		if (r != -ENOENT || b->err)
 			return;
 	}
-	weft_build_fail(b, "load_balancing_policy", "no policy of the list is known");
+	weft_build_fail(b, field, "no policy of the list is known");
 }
 
 static void policy_fill(struct weft_build *b, const cluster *c, struct weft_img_cluster *ret)
 {
 	if (c->load_balancing_policy) {
-		policy_extension(b, c, ret);
+		policies_take(b, c->load_balancing_policy, "load_balancing_policy", false, ret);
 		return;
 	}
 	switch (c->lb_policy) {

@@ -202,7 +202,7 @@ static void host_add(struct weft_build *b, const cluster *c, const lb_endpoint *
 		return;
 	if (!p->dns && known_host(p, &out->addr, priority))
 		return; /* the first of an address counts */
-	out->weight = weft_u32(e->load_balancing_weight, 1);
+	out->weight = h->balancing->equal ? 1 : weft_u32(e->load_balancing_weight, 1);
 	out->health = (uint32_t)e->health_status;
 	out->hostname = weft_build_str(b, p->dns && !*e->endpoint->hostname ? a->address
 									    : e->endpoint->hostname);

@@ -129,6 +129,15 @@ const struct weft_field_row weft_fields_cluster[] = {
 	MESSAGE("envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin"),
 	KERNEL("locality_lb_config"),
 	AGENT("slow_start_config"),
+	MESSAGE("envoy.extensions.load_balancing_policies.client_side_weighted_round_robin.v3."
+		"ClientSideWeightedRoundRobin"),
+	AGENT("slow_start_config"),
+	QUIET("enable_oob_load_report oob_reporting_period blackout_period "
+	      "weight_expiration_period weight_update_period error_utilization_penalty "
+	      "metric_names_for_computing_utilization",
+	      "no load reports are read: all hosts weigh the same, as in Envoy without any"),
+	MESSAGE("envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality"),
+	KERNEL("endpoint_picking_policy"),
 	MESSAGE("envoy.extensions.load_balancing_policies.subset.v3.Subset"),
 	KERNEL("fallback_policy default_subset subset_selectors locality_weight_aware "
 	       "scale_locality_weight panic_mode_any list_as_any metadata_fallback_policy "

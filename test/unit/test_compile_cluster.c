@@ -131,18 +131,6 @@ static void test_policies(void **state)
 		   "maglev_lb_config");
 	conf_refused(C(POLICY("cluster_provided.v3.ClusterProvided", "")), "Cluster/c",
 		     "load_balancing_policy.policies[0]", "unsupported");
-	conf_refused(C(POLICY("wrr_locality.v3.WrrLocality", "")), "Cluster/c",
-		     "load_balancing_policy", "known");
-	/* Envoy would take it before the one that is known here */
-	conf_refused(
-		C("load_balancing_policy: {policies: [{typed_extension_config: {name: a, "
-		  "typed_config: {" T(
-			  "extensions.load_balancing_policies.wrr_locality.v3."
-			  "WrrLocality") "}}}, "
-					 "{typed_extension_config: {name: b, "
-					 "typed_config: {" T("extensions.load_balancing_policies."
-							     "random.v3.Random") "}}}]}, "),
-		"Cluster/c", "load_balancing_policy.policies[0]", "unsupported");
 	conf_noted(C("common_lb_config: {zone_aware_lb_config: {min_cluster_size: 3}}, "), "Cluster/c",
 		   "common_lb_config.zone_aware_lb_config.min_cluster_size");
 	conf_noted(C(POLICY("round_robin.v3.RoundRobin",
@@ -150,6 +138,36 @@ static void test_policies(void **state)
 		   "Cluster/c",
 		   "load_balancing_policy.policies[0].locality_lb_config.zone_aware_lb_config."
 		   "min_cluster_size");
+}
+
+#define CLIENT_SIDE "client_side_weighted_round_robin.v3.ClientSideWeightedRoundRobin"
+#define WRR(more) POLICY("wrr_locality.v3.WrrLocality", more)
+#define PICKING(type, more)                                                                        \
+	", endpoint_picking_policy: {policies: [{typed_extension_config: {name: q, typed_config: " \
+	"{" T("extensions.load_balancing_policies." type) more "}}}]}"
+static void test_client_side(void **state)
+{
+	static const char at[] = "load_balancing_policy.policies[0]";
+	static const char inner[] = "load_balancing_policy.policies[0].endpoint_picking_policy";
+	const struct weft_img_cluster *k;
+	struct conf c;
+
+	(void)state;
+	conf_open(&c);
+	assert_int_equal(cluster(&c, C(POLICY(CLIENT_SIDE, "")))->lb, WEFT_LB_ROUND_ROBIN);
+	k = cluster(&c,
+		    C(WRR(PICKING(CLIENT_SIDE, ", slow_start_config: {slow_start_window: 3s}"))));
+	assert_int_equal(k->lb, WEFT_LB_ROUND_ROBIN);
+	assert_int_equal(k->flags, WEFT_CLUSTER_AGENT);
+	conf_close(&c);
+	conf_noted(C(POLICY(CLIENT_SIDE, "")), "Cluster/c", at);
+	conf_noted(C(POLICY(CLIENT_SIDE, ", weight_update_period: 2s")), "Cluster/c",
+		   "load_balancing_policy.policies[0].weight_update_period");
+	conf_refused(C(WRR("")), "Cluster/c", inner, "known");
+	conf_refused(C(WRR(", endpoint_picking_policy: {}")), "Cluster/c", inner, "known");
+	conf_refused(C(WRR(PICKING("round_robin.v3.RoundRobin", ""))), "Cluster/c",
+		     "load_balancing_policy.policies[0].endpoint_picking_policy.policies[0]",
+		     "wrr_locality takes");
 }
 
 #define HASHING(more) "common_lb_config: {consistent_hashing_lb_config: {" more "}}, "
@@ -363,11 +381,12 @@ static void test_bound_source(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults),       cmocka_unit_test(test_types),
-		cmocka_unit_test(test_policies),       cmocka_unit_test(test_bounded_load),
-		cmocka_unit_test(test_least_request),  cmocka_unit_test(test_slow_start),
-		cmocka_unit_test(test_breakers),       cmocka_unit_test(test_protocols),
-		cmocka_unit_test(test_without_effect), cmocka_unit_test(test_bound_source),
+		cmocka_unit_test(test_defaults),     cmocka_unit_test(test_types),
+		cmocka_unit_test(test_policies),     cmocka_unit_test(test_client_side),
+		cmocka_unit_test(test_bounded_load), cmocka_unit_test(test_least_request),
+		cmocka_unit_test(test_slow_start),   cmocka_unit_test(test_breakers),
+		cmocka_unit_test(test_protocols),    cmocka_unit_test(test_without_effect),
+		cmocka_unit_test(test_bound_source),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
