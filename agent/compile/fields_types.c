@@ -48,8 +48,9 @@ const struct weft_field_row weft_fields_types[] = {
 	MESSAGE("envoy.config.core.v3.HeaderValueOption"),
 	AGENT("header append append_action keep_empty_value"),
 	MESSAGE("envoy.config.core.v3.Http1ProtocolOptions"),
-	KERNEL("allow_absolute_url accept_http_10 enable_trailers allow_chunked_length "
+	KERNEL("allow_absolute_url enable_trailers allow_chunked_length "
 	       "override_stream_error_on_invalid_http_message allow_custom_methods"),
+	AGENT("accept_http_10 default_host_for_http_10"),
 	QUIET("use_balsa_parser", "a choice of Envoy's parsers"),
 	UPSTREAM("envoy.config.core.v3.Http1ProtocolOptions"),
 	QUIET("allow_absolute_url accept_http_10 default_host_for_http_10",

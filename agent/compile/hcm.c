@@ -96,8 +96,10 @@ static uint32_t http1_flags(struct weft_build *b,
 	if (!o)
 		return f;
 	weft_build_fields(b, &o->base, field);
-	if (o->accept_http_10)
-		weft_build_fail(b, weft_field(at, field, "accept_http_10"), "unsupported");
+	flag(&f, WEFT_HCM_ACCEPT_HTTP10, o->accept_http_10);
+	if (strlen(o->default_host_for_http_10) > WEFT_DEFAULT_HOST_MAX)
+		weft_build_fail(b, weft_field(at, field, "default_host_for_http_10"),
+				"longer than %u bytes", WEFT_DEFAULT_HOST_MAX);
 	flag(&f, WEFT_HCM_NO_ABSOLUTE_URL, !weft_bool(o->allow_absolute_url, true));
 	flag(&f, WEFT_HCM_ENABLE_TRAILERS, o->enable_trailers);
 	flag(&f, WEFT_HCM_ALLOW_CHUNKED_LENGTH, o->allow_chunked_length);
@@ -429,6 +431,9 @@ uint32_t weft_build_hcm(struct weft_build *b, const manager *m, const char *fiel
 	out.via = weft_build_str(b, m->via);
 	out.flags = http1_flags(b, m->http_protocol_options, flags_of(b, m, field),
 				weft_field(at, field, "http_protocol_options"));
+	if (m->http_protocol_options)
+		out.default_host =
+			weft_build_str(b, m->http_protocol_options->default_host_for_http_10);
 	flags_check(b, out.flags, field);
 	out.mapping = weft_build_mapping(b, m->local_reply_config,
 					 weft_field(at, field, "local_reply_config"));

@@ -20,10 +20,12 @@ static void framing_set(struct exchange *x, const struct response *r)
 		body_init(&x->resp_body, BODY_LENGTH, r->length);
 	else
 		body_init(&x->resp_body, BODY_CLOSE, 0);
-	x->chunked_out = !x->down->session &&
+	x->chunked_out = !x->down->session && !x->down->old &&
 			 (x->resp_body.kind == BODY_CHUNKED || x->resp_body.kind == BODY_CLOSE);
 	if (!x->req_done) /* the rest of a request that is answered early is not waited for */
 		x->resp_close = true;
+	if (x->down->old && !r->has_length) /* its end says where the response ends */
+		x->resp_close = x->client_close = true;
 	x->up_keep = r->keep_alive && x->resp_body.kind != BODY_CLOSE && !x->resp_bare &&
 		     r->status != 101;
 }

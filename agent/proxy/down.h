@@ -98,6 +98,7 @@ struct down {
 	bool may_h2;	/* its first bytes may be an HTTP/2 preface */
 	bool body_end;	/* all of a stream's request is in `in` */
 	bool cut;	/* the response will not be complete */
+	bool old;	/* the request at hand is one of HTTP/1.0 */
 	bool relayed;	/* it is an upstream's */
 	const struct down_codec *codec; /* NULL: its own socket, HTTP/1.1 or TCP */
 	struct down *session;		/* of a stream: its connection */

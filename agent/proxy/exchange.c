@@ -536,6 +536,9 @@ void exchange_start(struct down *d)
 	req->len = (uint32_t)n;
 	d->head_max = req->max_head;
 	r = d->session ? h2_parse(d, req) : weft_http1_parse(req);
+	/* nothing is known of what the codec refuses */
+	if (!d->again)
+		d->old = req->flags & WEFT_REQ_HTTP10 && (!r || !*refused_head(req, r).body);
 	if (!r || r == WEFT_PARSE_NO_HOST)
 		say_continue(d, req);
 	if (!r && !d->dead && path_prepare(d, req)) {

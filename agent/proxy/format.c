@@ -325,7 +325,8 @@ union scratch {
 static struct run piece(const struct format *f, const struct weft_img_piece *p, union scratch *s)
 {
 	static const struct run version = {(const uint8_t *)"HTTP/1.1", 8},
-				h2 = {(const uint8_t *)"HTTP/2", 6};
+				h2 = {(const uint8_t *)"HTTP/2", 6},
+				old = {(const uint8_t *)"HTTP/1.0", 8};
 
 	switch (p->kind) {
 	case WEFT_PIECE_TEXT:
@@ -334,7 +335,7 @@ static struct run piece(const struct format *f, const struct weft_img_piece *p, 
 	case WEFT_PIECE_RESP:
 		return header(f, p, s->status);
 	case WEFT_PIECE_PROTOCOL:
-		return f->d->session ? h2 : version;
+		return f->d->session ? h2 : f->d->old ? old : version;
 	case WEFT_PIECE_START_TIME:
 		return start_time(f, img_run(p->a), s->time);
 	case WEFT_PIECE_RESPONSE_CODE:

@@ -90,8 +90,10 @@ static int rules_apply(struct down *d, struct lines *l, uint32_t status)
 /* ---- heads ---- */
 
 /* The last line of a reply without a body, as Envoy 1.40 words it for HEAD and for all others. */
-static const char *empty_line(const struct reply *a)
+static const char *empty_line(const struct down *d, const struct reply *a)
 {
+	if (d->old && a->head_method)
+		return "";
 	return a->head_method ? "transfer-encoding: chunked\r\n" : "content-length: 0\r\n";
 }
 
@@ -115,6 +117,8 @@ static int head_end(struct worker *w, struct down *d, struct lines *l, bool clos
 		r = line_add(w, &d->out, "server", 6, weft_img_at(h->server_name.off), h->server_name.len);
 	if (!r && (close || d->drain))
 		r = buf_printf(w, &d->out, "connection: close\r\n");
+	else if (!r && d->old)
+		r = buf_printf(w, &d->out, "connection: keep-alive\r\n");
 	return r ? r : buf_printf(w, &d->out, "%s\r\n", last);
 }
 
@@ -135,7 +139,7 @@ static int grpc_write(struct down *d, const struct reply *a, struct lines *l)
 	if (!r && message)
 		r = lines_set(l, "grpc-message", 12, message, strlen(message));
 	free(message);
-	return r ? r : head_end(w, d, l, a->close, empty_line(a));
+	return r ? r : head_end(w, d, l, a->close, empty_line(d, a));
 }
 
 static int plain_write(struct down *d, const struct reply *a, struct lines *l)
@@ -155,18 +159,24 @@ static int plain_write(struct down *d, const struct reply *a, struct lines *l)
 	if (!r && a->len && !lines_find(l, "content-type", 12, l->from, &line))
 		r = buf_printf(w, l->b, "content-type: text/plain\r\n");
 	if (!r)
-		r = head_end(w, d, l, a->close, a->len || no_body ? "" : empty_line(a));
+		r = head_end(w, d, l, a->close, a->len || no_body ? "" : empty_line(d, a));
 	return r || a->head_method || no_body ? r : buf_add(w, l->b, a->body, a->len);
 }
 
 /* The reply with these lines of rules and filters (each with its end); its body is as it is sent.
  */
-static int made_write(struct down *d, const struct reply *a, const void *lines, size_t len)
+static int made_write(struct down *d, struct reply *a, const void *lines, size_t len)
 {
 	struct worker *w = d->worker;
 	uint32_t status = a->grpc ? 200 : a->status;
 	struct lines l = {.w = w, .b = &d->out};
-	int r = buf_printf(w, &d->out, "HTTP/1.1 %u %s\r\n", status, weft_status_phrase(status));
+	int r;
+
+	/* Envoy keeps a connection of HTTP/1.0 behind a length alone, and not behind one that its
+	 * codec adds */
+	if (d->old && (a->grpc || !a->len || a->status == 204))
+		a->close = d->ends = true;
+	r = buf_printf(w, &d->out, "HTTP/1.1 %u %s\r\n", status, weft_status_phrase(status));
 
 	l.from = buf_len(&d->out);
 	if (!r)
@@ -507,7 +517,7 @@ bool local_image(struct down *d, uint32_t reply, bool close)
 	e = weft_reply_plan_std(reply, x && x->head_method, &plan);
 	if (!e && x &&
 	    (changes_of(x) || x->attempt_count_back || buf_len(&x->told) || x->id_back ||
-	     x->hcm->mapping))
+	     x->hcm->mapping || d->old))
 		e = formed_write(d, NULL, &plan, reply, close);
 	else if (!e && x && x->req_flags & WEFT_REQ_GRPC)
 		e = grpc_plan(d, NULL, &plan, r, x->head_method, close);
@@ -582,7 +592,7 @@ int local_decision_write(struct down *d, const struct weft_req *req, const struc
 	e = weft_reply_plan(req, ctx, &plan);
 	if (e)
 		return e;
-	if (weft_reply_is_formed(req) || d->x->hcm->mapping)
+	if (weft_reply_is_formed(req) || d->x->hcm->mapping || d->old)
 		return formed_write(d, req, &plan, req->dec.reply, close);
 	if (req->flags & WEFT_REQ_GRPC)
 		return grpc_plan(d, req, &plan, r, req->flags & WEFT_REQ_HEAD_METHOD, close);

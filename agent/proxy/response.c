@@ -330,17 +330,18 @@ static int own_add(struct worker *w, struct exchange *x, const struct response *
 static int framing_add(struct worker *w, struct exchange *x, const struct response *r, struct buf *b)
 {
 	bool length = r->has_length && !x->resp_bare, upgrades = r->has_upgrade && r->wants_upgrade;
-	bool head_only = x->head_method && !length && r->status != 204 && r->status != 304 &&
-			 r->status != 101;
+	bool ends = x->resp_close || x->down->drain, old = x->down->old;
+	bool head_only = x->head_method && !old && !length && r->status != 204 &&
+			 r->status != 304 && r->status != 101;
 	int e = 0;
 
 	if (x->chunked_out || head_only)
 		e = buf_add(w, b, "transfer-encoding: chunked\r\n", 28);
 	else if (x->resp_bare && r->status != 204)
 		e = buf_add(w, b, "content-length: 0\r\n", 19);
-	if (!e && (x->resp_close || x->down->drain) &&
-	    !((x->resp_bare || response_upgrades(x, r)) && upgrades))
-		e = buf_add(w, b, "connection: close\r\n", 19);
+	if (!e && (ends || old) && !((x->resp_bare || response_upgrades(x, r)) && upgrades))
+		e = ends ? buf_add(w, b, "connection: close\r\n", 19)
+			 : buf_add(w, b, "connection: keep-alive\r\n", 24);
 	return e ? e : buf_add(w, b, "\r\n", 2);
 }
 

@@ -198,6 +198,8 @@ static void tunnel_end(struct down *d)
 	d->relay = NULL;
 	timer_clear(&d->timer);
 	d->state = DOWN_EXCHANGE;
+	if (d->old) /* whose end is that of its connection (Envoy 1.40) */
+		d->x->req_rest = false;
 	exchange_finish(d->x, true);
 }
 

@@ -140,5 +140,8 @@ struct weft_img_hcm {
 	__u32 internal;	    /* struct weft_img_test[n]: v4, addr, mask */
 	__u32 strict;	    /* strict_check_headers: bit per weft_strict_header */
 	__u32 mapping;	    /* weft_img_mapping (mapper.h), 0: local_reply_config changes nothing */
+	struct weft_img_str default_host; /* default_host_for_http_10, empty: none */
 	struct weft_img_h2 h2;
 };
+/* Bytes of default_host: it stands behind a head, where other texts stand too. */
+#define WEFT_DEFAULT_HOST_MAX 224u

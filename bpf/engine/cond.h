@@ -298,7 +298,7 @@ WEFT_GLOBAL int weft_cond_header(struct weft_req *req, __u32 cond)
 			/* "http" stands nowhere in the head */
 			weft_hand(req, WEFT_HANDED_UNBOUNDED);
 #ifndef __bpf__
-			off = req->max_head + 256;
+			off = req->max_head + WEFT_ADDED_AT;
 			len = 4;
 			__builtin_memcpy(req->head + off, "http", 4);
 #endif

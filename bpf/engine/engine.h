@@ -36,6 +36,10 @@ struct weft_field {
 /* "location: ", scheme of at most 20 bytes, "://", ":65535", and the line's end. */
 #define WEFT_REQ_TEXT 64u
 
+/* Bytes from max_head on where texts stand that no head has: a scheme, a default host. */
+#define WEFT_ADDED_AT 256u
+#define WEFT_DEFAULT_HOST_AT 264u
+
 #define WEFT_REQ_CHUNKED (1u << 0)
 #define WEFT_REQ_HAS_LENGTH (1u << 1)
 #define WEFT_REQ_CLOSE (1u << 2)	 /* Connection: close */
@@ -43,14 +47,15 @@ struct weft_field {
 #define WEFT_REQ_UPGRADE (1u << 4)	 /* Connection: upgrade and an Upgrade field */
 #define WEFT_REQ_EXPECT (1u << 5)	 /* Expect: 100-continue */
 #define WEFT_REQ_ABSOLUTE (1u << 6)	 /* absolute-form target */
-#define WEFT_REQ_HTTP10 (1u << 7)	 /* a version other than 1.1 that is answered 426 */
+#define WEFT_REQ_HTTP10 (1u << 7)	 /* a version other than 1.1: HTTP/1.0, or answered 426 */
 #define WEFT_REQ_HEAD_METHOD (1u << 8)
 #define WEFT_REQ_CONNECT (1u << 9)
 #define WEFT_REQ_REPEATED_HOST (1u << 10)
 #define WEFT_REQ_GRPC (1u << 11)	 /* content-type application/grpc[+...] */
 #define WEFT_REQ_PATH_ODD (1u << 12)	 /* path has '%', "//", "/.", '\\' or bytes that normalize_path changes */
 #define WEFT_REQ_TE_TRAILERS (1u << 13)
-/* Connection named Content-Length: the body has content_length bytes, the field is not passed on. */
+/* Connection named Content-Length: the body has content_length bytes, the field is not passed on.
+ */
 #define WEFT_REQ_LENGTH_DROPPED (1u << 14)
 
 /* What weft_http1_parse() says. > 0: not complete or not for this side; < 0: malformed, see weft_parse_error. */
@@ -233,8 +238,9 @@ struct weft_req {
 	__u8 *plain;
 	struct weft_span plain_path;
 	/*
-	 * The caller's bytes, 64 more readable behind max_head + 256. Once the head is complete, field names
-	 * are lower-cased, folded values and lines of one header joined in place.
+	 * The caller's bytes, 64 more readable behind max_head + 256, or with a default host for
+	 * HTTP/1.0 512 behind max_head. Once the head is complete, field names are lower-cased,
+	 * folded values and lines of one header joined in place.
 	 */
 	__u8 *head;
 	__u32 scratch[16];

@@ -165,6 +165,12 @@ static int weft_full_connection(struct weft_req *req, const struct weft_head_inf
 	r = weft_full_nominated(req, in);
 	if (!r && weft_lines_have(req, "proxy-connection", "close"))
 		req->flags |= WEFT_REQ_CLOSE;
+	/* a connection of HTTP/1.0 stays open where that is asked for, whatever else is said
+	 * (Envoy 1.40) */
+	if (req->flags & WEFT_REQ_HTTP10 && req->flags & WEFT_REQ_KEEP_ALIVE)
+		req->flags &= ~WEFT_REQ_CLOSE;
+	else if (req->flags & WEFT_REQ_HTTP10)
+		req->flags |= WEFT_REQ_CLOSE;
 	return r;
 }
 
@@ -343,6 +349,24 @@ static void weft_full_join(struct weft_req *req)
 	}
 }
 
+/* Host of a request of HTTP/1.0 that has none. false: none is configured. */
+static bool weft_full_default_host(struct weft_req *req)
+{
+	const struct weft_img_hcm *h;
+
+	if (!(req->flags & WEFT_REQ_HTTP10) || !(req->hcm_flags & WEFT_HCM_ACCEPT_HTTP10) ||
+	    !req->dec.hcm)
+		return false;
+	h = weft_img_at(req->dec.hcm);
+	if (!h->default_host.len)
+		return false;
+	memcpy(req->head + req->max_head + WEFT_DEFAULT_HOST_AT, weft_img_at(h->default_host.off),
+	       h->default_host.len);
+	weft_value_put(req, WEFT_VALUE_HOST, req->max_head + WEFT_DEFAULT_HOST_AT,
+		       h->default_host.len);
+	return true;
+}
+
 /* Host lines become one field; its value, or the target's host, goes to value[]. */
 static int weft_full_host(struct weft_req *req, struct weft_span from_target)
 {
@@ -363,6 +387,8 @@ static int weft_full_host(struct weft_req *req, struct weft_span from_target)
 	}
 	if (from_target.len && host != ~0u)
 		req->field[host].value = from_target;
+	if (!from_target.len && host == ~0u && weft_full_default_host(req))
+		return 0;
 	if (!from_target.len && host == ~0u)
 		return weft_refuse(req, WEFT_PARSE_NO_HOST, "missing_host_header");
 	struct weft_span v = from_target.len ? from_target : req->field[host].value;

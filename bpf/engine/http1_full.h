@@ -75,10 +75,11 @@ static void weft_full_added(struct weft_req *req)
 
 	if (!slot)
 		return;
-	memcpy(req->head + req->max_head + 256, "http", 4);
-	weft_value_put(req, slot, req->max_head + 256, 4);
+	memcpy(req->head + req->max_head + WEFT_ADDED_AT, "http", 4);
+	weft_value_put(req, slot, req->max_head + WEFT_ADDED_AT, 4);
 }
 
+/* first: where its header lines begin; the head's end: HTTP/0.9, there are none. */
 static int weft_full_head(struct weft_req *req, __u32 first, struct weft_span target)
 {
 	struct weft_head_info in = { 0 };
@@ -88,11 +89,11 @@ static int weft_full_head(struct weft_req *req, __u32 first, struct weft_span ta
 	for (__u32 i = 0; i < req->head_len; i++)
 		if (weft_is_control(req->head[i]))
 			return weft_refuse(req, WEFT_PARSE_BAD, "http1.invalid_characters");
-	r = weft_full_lines_check(req, first);
+	r = first < req->head_len ? weft_full_lines_check(req, first) : 0;
 	if (r)
 		return r;
 	weft_head_hash(req, req->head_len);
-	r = weft_full_lines_read(req, first, &in);
+	r = first < req->head_len ? weft_full_lines_read(req, first, &in) : 0;
 	if (r)
 		return r;
 	weft_full_upgrade(req, &in);
@@ -145,11 +146,12 @@ static int weft_http1_full(struct weft_req *req)
 
 	while (trimmed > begin && req->head[trimmed - 1] == '\r')
 		trimmed--;
-	int r = weft_full_request_line(req, begin, trimmed, &target);
+	bool bare;
+	int r = weft_full_request_line(req, begin, trimmed, &target, &bare);
 
 	if (r)
 		return r;
-	req->head_len = weft_head_end(req, line_end);
+	req->head_len = bare ? line_end + 1 : weft_head_end(req, line_end);
 	if (!req->head_len) {
 		if (req->len <= req->max_head)
 			return WEFT_PARSE_MORE;

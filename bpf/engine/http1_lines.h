@@ -198,9 +198,10 @@ static struct weft_span weft_island(const struct weft_req *req, __u32 *pos, __u3
 	return s;
 }
 
-/* The line head[begin, end), line end not included. Keeps method, target and version flag. */
+/* The line head[begin, end), line end not included. Keeps method, target and version flag.
+ * *ret_bare: it is the whole head. */
 static int weft_full_request_line(struct weft_req *req, __u32 begin, __u32 end,
-				  struct weft_span *ret_target)
+				  struct weft_span *ret_target, bool *ret_bare)
 {
 	__u32 pos = begin;
 	struct weft_span method = weft_island(req, &pos, end);
@@ -223,6 +224,7 @@ static int weft_full_request_line(struct weft_req *req, __u32 begin, __u32 end,
 		req->flags |= WEFT_REQ_HTTP10;
 	weft_value_put(req, WEFT_VALUE_METHOD, method.off, method.len);
 	*ret_target = target;
+	*ret_bare = !version.len;
 	return 0;
 }
 

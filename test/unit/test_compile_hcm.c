@@ -204,6 +204,26 @@ static void test_upgrades(void **state)
 		     "Listener/l", F "upgrade_configs[0].filters", "unsupported");
 }
 
+#define HOST_25 "a2345678901234567890.test"
+#define HOST_225 HOST_25 HOST_25 HOST_25 HOST_25 HOST_25 HOST_25 HOST_25 HOST_25 HOST_25
+static void test_http10(void **state)
+{
+	const struct weft_img_hcm *h;
+	struct conf c;
+
+	(void)state;
+	conf_open(&c);
+	h = hcm(&c, CONF("http_protocol_options: {accept_http_10: true, default_host_for_http_10: "
+			 "'old.test:81'}"));
+	assert_true(h->flags & WEFT_HCM_ACCEPT_HTTP10);
+	assert_int_equal(h->default_host.len, 11);
+	assert_memory_equal(weft_img_at(h->default_host.off), "old.test:81", 11);
+	h = hcm(&c, CONF("http_protocol_options: {default_host_for_http_10: " HOST_25 HOST_25 "}"));
+	assert_false(h->flags & WEFT_HCM_ACCEPT_HTTP10);
+	assert_int_equal(h->default_host.len, 50);
+	conf_close(&c);
+}
+
 #define REFUSED(more, field) conf_refused(CONF(more), "Listener/l", F field, "")
 static void test_refused_fields(void **state)
 {
@@ -222,8 +242,8 @@ static void test_refused_fields(void **state)
 	REFUSED("add_user_agent: true", "add_user_agent");
 	REFUSED("represent_ipv4_remote_address_as_ipv4_mapped_ipv6: true",
 		"represent_ipv4_remote_address_as_ipv4_mapped_ipv6");
-	REFUSED("http_protocol_options: {accept_http_10: true}",
-		"http_protocol_options.accept_http_10");
+	REFUSED("http_protocol_options: {default_host_for_http_10: " HOST_225 "}",
+		"http_protocol_options.default_host_for_http_10");
 	REFUSED("max_request_headers_kb: 65", "max_request_headers_kb");
 	REFUSED("common_http_protocol_options: {max_headers_count: 1025}",
 		"common_http_protocol_options.max_headers_count");
@@ -317,6 +337,7 @@ int main(void)
 		cmocka_unit_test(test_flags),
 		cmocka_unit_test(test_times_and_limits),
 		cmocka_unit_test(test_upgrades),
+		cmocka_unit_test(test_http10),
 		cmocka_unit_test(test_refused_fields),
 		cmocka_unit_test(test_noted_fields),
 		cmocka_unit_test(test_filters_without_effect),

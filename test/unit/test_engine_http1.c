@@ -334,6 +334,9 @@ static void settings(void **state)
 		"head / HTTP/1.1\r\nHost: a\r\n\r\n", "connect / HTTP/1.1\r\nHost: a\r\n\r\n",
 		"query / HTTP/1.1\r\nHost: a\r\n\r\n", "options * HTTP/1.1\r\nHost: a\r\n\r\n"};
 	static const char old[] = "GET / HTTP/1.0\r\nHost: a\r\n\r\n";
+	static const char keeps[] =
+		"GET / HTTP/1.0\r\nHost: a\r\nConnection: Keep-Alive, close\r\n\r\n";
+	static const char oldest[] = "GET http://a/bcd\nX: 1\r\n\r\n";
 	static const char both[] = POST "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n";
 	static const char under[] = GET "X_Y: 1\r\nZ: 2\r\n\r\n";
 	static const char abs[] = "GET http://b/x HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -351,6 +354,13 @@ static void settings(void **state)
 	r->req.hcm_flags = WEFT_HCM_ACCEPT_HTTP10;
 	assert_int_equal(fix_parse(r, old, sizeof(old) - 1), WEFT_PARSE_OK);
 	assert_true(r->req.flags & WEFT_REQ_HTTP10);
+	/* its connection closes, unless it says otherwise; then nothing else counts */
+	assert_true(r->req.flags & WEFT_REQ_CLOSE);
+	assert_int_equal(fix_parse(r, keeps, sizeof(keeps) - 1), WEFT_PARSE_OK);
+	assert_false(r->req.flags & WEFT_REQ_CLOSE);
+	assert_int_equal(fix_parse(r, oldest, sizeof(oldest) - 1), WEFT_PARSE_OK);
+	assert_int_equal(r->req.head_len, 17); /* the line is all of it */
+	assert_int_equal(r->req.n_field, 0);
 	r->req.hcm_flags = WEFT_HCM_ALLOW_CHUNKED_LENGTH;
 	assert_int_equal(fix_parse(r, both, sizeof(both) - 1), WEFT_PARSE_OK);
 	assert_int_equal(r->req.flags & (WEFT_REQ_CHUNKED | WEFT_REQ_HAS_LENGTH), WEFT_REQ_CHUNKED);
