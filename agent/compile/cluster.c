@@ -419,44 +419,6 @@ static void common_http(struct weft_build *b, const Envoy__Config__Core__V3__Htt
 		weft_u32(o->max_requests_per_connection, ret->max_requests_per_connection);
 }
 
-/* The codec of upstream connections: what concerns only requests that come in acts there in Envoy
- * neither. */
-static void codec_check(struct weft_build *b,
-			const Envoy__Config__Core__V3__Http1ProtocolOptions *o, const char *field)
-{
-	if (o)
-		weft_build_fields(b, &o->base, field);
-}
-
-static void codecs_check(struct weft_build *b,
-			 const Envoy__Extensions__Upstreams__Http__V3__HttpProtocolOptions *o,
-			 const char *field)
-{
-	char at[WEFT_FIELD_MAX];
-
-	switch (o->upstream_protocol_options_case) {
-	case ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__UPSTREAM_PROTOCOL_OPTIONS_EXPLICIT_HTTP_CONFIG:
-		if (o->explicit_http_config->protocol_config_case ==
-		    ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__EXPLICIT_HTTP_CONFIG__PROTOCOL_CONFIG_HTTP_PROTOCOL_OPTIONS)
-			codec_check(b, o->explicit_http_config->http_protocol_options,
-				    weft_field(at, field,
-					       "explicit_http_config.http_protocol_options"));
-		break;
-	case ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__UPSTREAM_PROTOCOL_OPTIONS_USE_DOWNSTREAM_PROTOCOL_CONFIG:
-		codec_check(b, o->use_downstream_protocol_config->http_protocol_options,
-			    weft_field(at, field,
-				       "use_downstream_protocol_config.http_protocol_options"));
-		break;
-	case ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__UPSTREAM_PROTOCOL_OPTIONS_AUTO_CONFIG:
-		codec_check(b, o->auto_config->http_protocol_options,
-			    weft_field(at, field, "auto_config.http_protocol_options"));
-		break;
-	default:
-		break;
-	}
-}
-
-/* HTTP/1.1 upstream: explicitly, or because downstream is. */
 static void protocol_fill(struct weft_build *b,
 			  const Envoy__Extensions__Upstreams__Http__V3__HttpProtocolOptions *o,
 			  const char *field, struct weft_img_cluster *ret)
@@ -466,16 +428,9 @@ static void protocol_fill(struct weft_build *b,
 	weft_build_fields(b, &o->base, field);
 	common_http(b, o->common_http_protocol_options,
 		    weft_field(at, field, "common_http_protocol_options"), ret);
-	codecs_check(b, o, field);
-	if (o->upstream_protocol_options_case ==
-		    ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__UPSTREAM_PROTOCOL_OPTIONS_EXPLICIT_HTTP_CONFIG &&
-	    o->explicit_http_config->protocol_config_case !=
-		    ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__EXPLICIT_HTTP_CONFIG__PROTOCOL_CONFIG_HTTP_PROTOCOL_OPTIONS)
-		weft_build_fail(b, weft_field(at, field, "explicit_http_config"),
-				"unsupported: HTTP/2, HTTP/3 upstream");
-	if (o->upstream_protocol_options_case ==
-	    ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__UPSTREAM_PROTOCOL_OPTIONS_AUTO_CONFIG)
-		weft_build_note(b, weft_field(at, field, "auto_config"), "HTTP/1.1 is spoken");
+	ret->http = WEFT_UPSTREAM_HTTP1;
+	ret->h2 = 0;
+	weft_build_upstream_codec(b, o, field, ret);
 }
 
 static void extensions_fill(struct weft_build *b, const cluster *c, struct weft_img_cluster *ret)
@@ -577,7 +532,7 @@ uint32_t weft_build_cluster(struct weft_build *b, const cluster *c)
 	thresholds_fill(b, c->circuit_breakers, &out);
 	out.max_requests_per_connection = weft_u32(c->max_requests_per_connection, 0);
 	common_http(b, c->common_http_protocol_options, "common_http_protocol_options", &out);
-	codec_check(b, c->http_protocol_options, "http_protocol_options");
+	weft_build_legacy_codec(b, c, &out);
 	extensions_fill(b, c, &out);
 	lb_common_check(b, c->common_lb_config);
 	if (c->lb_config_case == ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_CONFIG_RING_HASH_LB_CONFIG &&

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Which versions of HTTP a connection manager takes, and the options of HTTP/2. */
+/* Which versions of HTTP a connection manager takes and a cluster's endpoints are spoken to by, and
+ * the options of HTTP/2. */
 
 #include "agent/compile/parts.h"
 
 typedef Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager
 	manager;
 typedef Envoy__Config__Core__V3__Http2ProtocolOptions h2_options;
+typedef Envoy__Config__Core__V3__Http1ProtocolOptions h1_options;
+typedef Envoy__Extensions__Upstreams__Http__V3__HttpProtocolOptions upstream_options;
 
 /*
  * Defaults of Envoy 1.40, but for the windows: its 16 MiB of a stream and 24 MiB of a connection
@@ -13,10 +16,14 @@ typedef Envoy__Config__Core__V3__Http2ProtocolOptions h2_options;
  * these are enough for full speed. What a connection has together is given back as soon as it is
  * read, so it binds no stream.
  */
+#define WINDOW (256 * 1024)
+#define SESSION_WINDOW (1024 * 1024)
+/* The same of endpoints, which may be further away: a response gets through faster than one window
+ * in the time of its way there and back. */
+#define UPSTREAM_WINDOW (1024 * 1024)
+#define UPSTREAM_SESSION_WINDOW (24 * 1024 * 1024)
 static const struct weft_img_h2 defaults = {.table = 4096,
 					    .streams = 1024,
-					    .window = 256 * 1024,
-					    .session_window = 1024 * 1024,
 					    .outbound = 10000,
 					    .control = 1000,
 					    .empty = 1,
@@ -31,14 +38,17 @@ static void refuse(struct weft_build *b, const char *field, const char *name, bo
 		weft_build_fail(b, weft_field(at, field, "%s", name), "unsupported");
 }
 
-void weft_build_h2(struct weft_build *b, const h2_options *o, const char *field,
+void weft_build_h2(struct weft_build *b, const h2_options *o, const char *field, bool upstream,
 		   struct weft_img_h2 *ret)
 {
 	*ret = defaults;
+	ret->window = upstream ? UPSTREAM_WINDOW : WINDOW;
+	ret->session_window = upstream ? UPSTREAM_SESSION_WINDOW : SESSION_WINDOW;
 	if (!o)
 		return;
 	weft_build_fields(b, &o->base, field);
-	refuse(b, field, "allow_connect", o->allow_connect);
+	/* upgrades go to endpoints as extended CONNECT in any case, in Envoy as well */
+	refuse(b, field, "allow_connect", o->allow_connect && !upstream);
 	refuse(b, field, "allow_metadata", o->allow_metadata);
 	ret->table = weft_u32(o->hpack_table_size, ret->table);
 	ret->streams = weft_u32(o->max_concurrent_streams, ret->streams);
@@ -50,6 +60,9 @@ void weft_build_h2(struct weft_build *b, const h2_options *o, const char *field,
 	ret->priority = weft_u32(o->max_inbound_priority_frames_per_stream, ret->priority);
 	ret->updates =
 		weft_u32(o->max_inbound_window_update_frames_per_data_frame_sent, ret->updates);
+	ret->stream_error = !!(o->override_stream_error_on_invalid_http_message
+				       ? o->override_stream_error_on_invalid_http_message->value
+				       : o->stream_error_on_invalid_http_messaging);
 }
 
 void weft_build_codec(struct weft_build *b, const manager *m, const char *field,
@@ -73,10 +86,80 @@ void weft_build_codec(struct weft_build *b, const manager *m, const char *field,
 	default:
 		weft_build_fail(b, weft_field(at, field, "codec_type"), "unsupported: HTTP/3");
 	}
-	weft_build_h2(b, o, weft_field(at, field, "http2_protocol_options"), &ret->h2);
+	weft_build_h2(b, o, weft_field(at, field, "http2_protocol_options"), false, &ret->h2);
 	ret->h2.codec = codec;
-	ret->h2.stream_error =
-		o && (o->override_stream_error_on_invalid_http_message
-			      ? o->override_stream_error_on_invalid_http_message->value
-			      : o->stream_error_on_invalid_http_messaging);
+}
+
+/* ---- clusters ---- */
+
+/* What concerns only requests that come in acts on upstream connections in Envoy neither. */
+static void h1_check(struct weft_build *b, const h1_options *o, const char *field)
+{
+	char at[WEFT_FIELD_MAX];
+
+	if (o)
+		weft_build_fields(b, &o->base, weft_field(at, field, "http_protocol_options"));
+}
+
+static void h2_put(struct weft_build *b, const h2_options *o, const char *field,
+		   struct weft_img_cluster *ret)
+{
+	struct weft_img_h2 h2;
+	char at[WEFT_FIELD_MAX];
+
+	weft_build_h2(b, o, weft_field(at, field, "http2_protocol_options"), true, &h2);
+	ret->h2 = weft_build_put(b, &h2, sizeof(h2));
+}
+
+static void explicit_fill(
+	struct weft_build *b,
+	const Envoy__Extensions__Upstreams__Http__V3__HttpProtocolOptions__ExplicitHttpConfig *o,
+	const char *field, struct weft_img_cluster *ret)
+{
+	switch (o->protocol_config_case) {
+	case ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__EXPLICIT_HTTP_CONFIG__PROTOCOL_CONFIG_HTTP_PROTOCOL_OPTIONS:
+		h1_check(b, o->http_protocol_options, field);
+		break;
+	case ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__EXPLICIT_HTTP_CONFIG__PROTOCOL_CONFIG_HTTP2_PROTOCOL_OPTIONS:
+		ret->http = WEFT_UPSTREAM_HTTP2;
+		h2_put(b, o->http2_protocol_options, field, ret);
+		break;
+	default:
+		weft_build_fail(b, field, "unsupported: HTTP/3 upstream");
+	}
+}
+
+void weft_build_upstream_codec(struct weft_build *b, const upstream_options *o, const char *field,
+			       struct weft_img_cluster *ret)
+{
+	char at[WEFT_FIELD_MAX];
+
+	switch (o->upstream_protocol_options_case) {
+	case ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__UPSTREAM_PROTOCOL_OPTIONS_EXPLICIT_HTTP_CONFIG:
+		explicit_fill(b, o->explicit_http_config,
+			      weft_field(at, field, "explicit_http_config"), ret);
+		break;
+	case ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__UPSTREAM_PROTOCOL_OPTIONS_USE_DOWNSTREAM_PROTOCOL_CONFIG:
+		weft_field(at, field, "use_downstream_protocol_config");
+		ret->http = WEFT_UPSTREAM_AS_CLIENT;
+		h1_check(b, o->use_downstream_protocol_config->http_protocol_options, at);
+		h2_put(b, o->use_downstream_protocol_config->http2_protocol_options, at, ret);
+		break;
+	default:
+		break;
+	}
+}
+
+void weft_build_legacy_codec(struct weft_build *b, const Envoy__Config__Cluster__V3__Cluster *c,
+			     struct weft_img_cluster *ret)
+{
+	if (c->http_protocol_options)
+		h1_check(b, c->http_protocol_options, "");
+	if (c->protocol_selection ==
+	    ENVOY__CONFIG__CLUSTER__V3__CLUSTER__CLUSTER_PROTOCOL_SELECTION__USE_DOWNSTREAM_PROTOCOL)
+		ret->http = WEFT_UPSTREAM_AS_CLIENT;
+	else if (c->http2_protocol_options)
+		ret->http = WEFT_UPSTREAM_HTTP2;
+	if (ret->http != WEFT_UPSTREAM_HTTP1)
+		h2_put(b, c->http2_protocol_options, "", ret);
 }

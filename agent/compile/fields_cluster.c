@@ -20,7 +20,8 @@ const struct weft_field_row weft_fields_cluster[] = {
 	      "typed_dns_resolver_config wait_for_warm_on_init connect_timeout "
 	      "per_connection_buffer_limit_bytes max_requests_per_connection "
 	      "common_http_protocol_options "
-	      "http_protocol_options typed_extension_protocol_options ring_hash_lb_config "
+	      "http_protocol_options http2_protocol_options protocol_selection "
+	      "typed_extension_protocol_options ring_hash_lb_config "
 	      "maglev_lb_config filters upstream_connection_options"),
 	QUIET("upstream_http_protocol_options", "of TLS"),
 	QUIET("alt_stat_name metadata", "a name or data that nothing here reads"),
@@ -148,18 +149,13 @@ const struct weft_field_row weft_fields_cluster[] = {
 	AGENT("slow_start_window aggression min_weight_percent"),
 	MESSAGE("envoy.extensions.upstreams.http.v3.HttpProtocolOptions"),
 	AGENT("common_http_protocol_options explicit_http_config "
-	      "use_downstream_protocol_config auto_config"),
+	      "use_downstream_protocol_config"),
 	QUIET("upstream_http_protocol_options", "of TLS"),
-	MESSAGE("envoy.extensions.upstreams.http.v3.HttpProtocolOptions.AutoHttpConfig"),
-	AGENT("http_protocol_options"),
-	QUIET("http2_protocol_options http3_protocol_options alternate_protocols_cache_options",
-	      "HTTP/1.1 is spoken"),
 	MESSAGE("envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig"),
-	AGENT("http_protocol_options"),
+	AGENT("http_protocol_options http2_protocol_options"),
 	MESSAGE("envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig"),
-	AGENT("http_protocol_options"),
-	QUIET("http2_protocol_options http3_protocol_options",
-	      "HTTP/1.1 is spoken to endpoints, for apps that speak HTTP/2 too"),
+	AGENT("http_protocol_options http2_protocol_options"),
+	QUIET("http3_protocol_options", "apps connect by TCP"),
 	MESSAGE("envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig"),
 	KERNEL("fail_traffic_on_panic"),
 	QUIET("routing_enabled min_cluster_size", "the node has no zone of its own"),

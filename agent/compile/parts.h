@@ -14,6 +14,7 @@
 #include "envoy/config/route/v3/route.pb-c.h"
 #include "envoy/config/route/v3/route_components.pb-c.h"
 #include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb-c.h"
+#include "envoy/extensions/upstreams/http/v3/http_protocol_options.pb-c.h"
 
 /* True when the listener belongs to the server side (kept, not used for outbound connections). */
 bool weft_listener_inbound(const Envoy__Config__Listener__V3__Listener *l);
@@ -22,7 +23,7 @@ uint32_t weft_build_listener(struct weft_build *b, const Envoy__Config__Listener
 
 /* weft_img_hcm. */
 void weft_build_h2(struct weft_build *b, const Envoy__Config__Core__V3__Http2ProtocolOptions *o,
-		   const char *field, struct weft_img_h2 *ret);
+		   const char *field, bool upstream, struct weft_img_h2 *ret);
 /* codec_type and http2_protocol_options. */
 void weft_build_codec(
 	struct weft_build *b,
@@ -169,6 +170,13 @@ uint32_t weft_build_accept(struct weft_build *b, const struct weft_route_built *
 void weft_build_paths(struct weft_build *b, const struct weft_route_built *routes, size_t n,
 		      struct weft_img_vhost *ret);
 
+/* The version of HTTP that the cluster's endpoints are spoken to by. */
+void weft_build_upstream_codec(struct weft_build *b,
+			       const Envoy__Extensions__Upstreams__Http__V3__HttpProtocolOptions *o,
+			       const char *field, struct weft_img_cluster *ret);
+/* The same from a cluster's own fields, which count where it has no such options. */
+void weft_build_legacy_codec(struct weft_build *b, const Envoy__Config__Cluster__V3__Cluster *c,
+			     struct weft_img_cluster *ret);
 /* weft_img_outlier, 0: none. */
 uint32_t weft_build_outlier(struct weft_build *b, const Envoy__Config__Cluster__V3__Cluster *c);
 /* weft_img_cluster. */

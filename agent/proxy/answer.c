@@ -12,7 +12,10 @@ static void framing_set(struct exchange *x, const struct response *r)
 	 * bare head (Envoy 1.40) */
 	x->resp_bare = x->upgrade && x->websocket && r->status != 101 && r->status < 400;
 
-	if (none || x->resp_bare)
+	/* a stream says by itself where it ends, and its trailers come behind */
+	if (x->up->stream && !x->resp_bare)
+		body_init(&x->resp_body, x->up->eof ? BODY_NONE : BODY_CLOSE, 0);
+	else if (none || x->resp_bare)
 		body_init(&x->resp_body, BODY_NONE, 0);
 	else if (r->chunked)
 		body_init(&x->resp_body, BODY_CHUNKED, PROXY_RESPONSE_HEAD_MAX);
@@ -20,11 +23,13 @@ static void framing_set(struct exchange *x, const struct response *r)
 		body_init(&x->resp_body, BODY_LENGTH, r->length);
 	else
 		body_init(&x->resp_body, BODY_CLOSE, 0);
-	x->chunked_out = !x->down->session && !x->down->old &&
+	x->chunked_out = !x->down->session && !x->down->old && !none &&
+			 !(x->up->stream && r->has_length) &&
 			 (x->resp_body.kind == BODY_CHUNKED || x->resp_body.kind == BODY_CLOSE);
+	x->resp_empty = x->up->stream && x->up->eof && !x->head_method && !r->has_length;
 	if (!x->req_done) /* the rest of a request that is answered early is not waited for */
 		x->resp_close = true;
-	if (x->down->old && !r->has_length) /* its end says where the response ends */
+	if (x->down->old && !r->has_length && !x->resp_empty) /* its end says where the response ends */
 		x->resp_close = x->client_close = true;
 	x->up_keep = r->keep_alive && x->resp_body.kind != BODY_CLOSE && !x->resp_bare &&
 		     r->status != 101;
@@ -109,7 +114,7 @@ static int head_take(struct exchange *x, bool eof)
 	buf_consume(w, &u->in, r->len);
 	if (response_upgrades(x, r)) {
 		tunnel_start(x);
-		return 0;
+		return u->stream && !u->orphan;
 	}
 	return 1;
 }
@@ -172,9 +177,14 @@ static int body_take(struct exchange *x)
 static void complete(struct exchange *x)
 {
 	struct upstream *u = x->up;
+	struct down *d = x->down;
 	bool reusable = x->up_keep && x->req_sent && !buf_len(&u->out) && !buf_len(&u->in) && !u->eof;
 	bool close = x->resp_close;
 
+	if (d->session) {
+		d->trailers = u->trailers; /* HTTP/1.1 has none unless it is told to */
+		u->trailers = (struct buf){0};
+	}
 	exchange_unlink_upstream(x, reusable);
 	if (!pace_waits(x)) {
 		exchange_finish(x, close);

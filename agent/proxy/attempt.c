@@ -139,7 +139,7 @@ void exchange_touch(struct exchange *x)
 
 	if (x->idle_ms)
 		timer_set(w, &x->idle, w->now_ms + x->idle_ms);
-	if (x->forward->per_try_idle_ms && x->up && x->req_done)
+	if (x->forward && x->forward->per_try_idle_ms && x->up && x->req_done)
 		timer_set(w, &x->try_idle, w->now_ms + x->forward->per_try_idle_ms);
 }
 
@@ -393,6 +393,8 @@ void exchange_connected(struct exchange *x, struct upstream *u)
 	outlier_reached(x, true, false);
 	if (!r)
 		r = buf_add(w, &u->out, buf_at(&x->head), buf_len(&x->head));
+	if (!r && !u->stream)
+		r = request_framing(w, x, &u->out);
 	if (!r)
 		r = buf_add(w, &u->out, "\r\n", 2);
 	if (!r)
@@ -456,6 +458,8 @@ static bool reset_retriable(const struct exchange *x, enum fail_why why)
 
 	if (why == FAIL_OVERFLOW || why == FAIL_NO_HOST)
 		return false;
+	if (why == FAIL_REFUSED && on & WEFT_RETRY_REFUSED_STREAM)
+		return true;
 	if (on & (WEFT_RETRY_5XX | WEFT_RETRY_GATEWAY_ERROR | WEFT_RETRY_RESET))
 		return true;
 	if (why == FAIL_CONNECT || why == FAIL_CONNECT_TIMEOUT)
@@ -530,6 +534,12 @@ static const char *reset_text(enum fail_why why)
 		return "connection timeout";
 	case FAIL_PROTOCOL:
 		return "protocol error";
+	case FAIL_RESET:
+		return "remote reset";
+	case FAIL_REFUSED:
+		return "remote refused stream reset";
+	case FAIL_CONNECT_METHOD:
+		return "remote error with CONNECT request";
 	default:
 		return "connection termination";
 	}

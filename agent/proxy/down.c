@@ -52,6 +52,8 @@ void down_close(struct down *d)
 		pod_file_put(w, d->pod->id);
 	buf_free(w, &d->in);
 	buf_free(w, &d->out);
+	buf_free(w, &d->trailers_in);
+	buf_free(w, &d->trailers);
 	TAILQ_REMOVE(&d->pod->downs, d, link);
 	TAILQ_INSERT_TAIL(&w->graves, d, link);
 	if (!d->codec)

@@ -103,6 +103,7 @@ struct down {
 	const struct down_codec *codec; /* NULL: its own socket, HTTP/1.1 or TCP */
 	struct down *session;		/* of a stream: its connection */
 	struct h2 *h2;			/* of a connection with streams */
+	struct buf trailers_in, trailers; /* of a stream's request, and of its response: lines */
 	struct down_hold hold;
 	struct down_again *again;
 	struct weft_conn_limits *limits; /* of this connection; made on first use */

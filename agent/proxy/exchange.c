@@ -329,8 +329,9 @@ static void body_prepare(struct exchange *x, const struct weft_req *req)
 	else
 		body_init(&x->req_body, BODY_LENGTH, req->content_length);
 	x->req_rest = req->flags & WEFT_REQ_UPGRADE; /* what follows is no request */
-	x->chunked_req = req->flags & (WEFT_REQ_CHUNKED | WEFT_REQ_LENGTH_DROPPED) &&
-			 !(req->flags & WEFT_REQ_UPGRADE);
+	x->unsized = req->flags & (WEFT_REQ_CHUNKED | WEFT_REQ_LENGTH_DROPPED) &&
+		     !(req->flags & WEFT_REQ_UPGRADE);
+	x->chunked_req = x->unsized && !x->streams;
 }
 
 void exchange_request_set(struct exchange *x, const struct weft_req *req)
@@ -342,6 +343,13 @@ void exchange_request_set(struct exchange *x, const struct weft_req *req)
 	x->websocket = weft_req_upgrades_to(req, "websocket");
 	x->remote = req->remote;
 	x->id_back = req->hcm_flags & WEFT_HCM_REQUEST_ID_IN_RESPONSE;
+	x->https = request_is_https(req);
+}
+
+bool exchange_streams(const struct exchange *x)
+{
+	return x->cluster->http == WEFT_UPSTREAM_HTTP2 ||
+	       (x->cluster->http == WEFT_UPSTREAM_AS_CLIENT && x->down->session);
 }
 
 void exchange_decision_set(struct exchange *x, const struct weft_decision *dec)
@@ -355,6 +363,7 @@ void exchange_decision_set(struct exchange *x, const struct weft_decision *dec)
 	x->forward = weft_img_at(dec->forward);
 	x->cluster = weft_img_at(dec->cluster);
 	x->cluster_id = dec->cluster_id;
+	x->streams = exchange_streams(x);
 	x->priority = x->forward->flags & WEFT_FORWARD_PRIORITY_HIGH ? 1 : 0;
 	x->upgrade = x->req_flags & WEFT_REQ_UPGRADE;
 	x->resp_close = x->resp_close || x->upgrade; /* what follows may be anything */

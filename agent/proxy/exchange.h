@@ -35,6 +35,7 @@ struct exchange {
 	uint32_t epoch;	   /* pinned */
 	unsigned int kept; /* of the image, instead of the pin */
 	uint32_t req_flags;
+	bool https; /* the request's scheme */
 	bool head_method, upgrade, websocket, pinned, keeps;
 	bool has_active, has_pending, has_retry; /* places held */
 	bool req_done;				 /* all of the request was read */
@@ -45,10 +46,14 @@ struct exchange {
 	bool interim_sent; /* an interim response went to it */
 	bool resp_close;   /* the client's connection closes after this response */
 	bool resp_bare;	   /* its body does not go on, nor what says of one */
+	bool resp_empty;   /* it is a head alone, which HTTP/1.1 is to be told */
 	bool wrote_any;	   /* some byte of this attempt was written */
 	bool keep_body;	   /* body is kept for a retry */
 	bool chunked_out;  /* towards the client */
-	bool chunked_req;  /* towards the upstream */
+	bool unsized;	   /* the request has a body of a length that is not known */
+	bool chunked_req;  /* ... which goes on in chunks */
+	bool sized_zero;   /* it has none, which HTTP/1.1 is to be told */
+	bool streams;	   /* its cluster's endpoints are spoken to by HTTP/2 */
 	uint32_t retries_left, attempts;
 	struct body req_body, resp_body;
 	struct buf head;  /* the request head for upstream, without its blank line */
@@ -105,6 +110,8 @@ struct refused {
 	bool close; /* what follows cannot be told from it */
 };
 struct refused refused_head(const struct weft_req *req, int why);
+/* Are the endpoints of x->cluster spoken to by HTTP/2 for it? */
+bool exchange_streams(const struct exchange *x);
 /* A complete head stands in d->in: parses, decides, answers or forwards. */
 void exchange_start(struct down *d);
 /*
@@ -137,8 +144,11 @@ void exchange_resume(struct exchange *x);
 enum fail_why {
 	FAIL_CONNECT, /* refused, unreachable */
 	FAIL_CONNECT_TIMEOUT,
-	FAIL_TERMINATION, /* closed before a response */
-	FAIL_PROTOCOL,	  /* the response makes no sense */
+	FAIL_TERMINATION,    /* closed before a response */
+	FAIL_PROTOCOL,	     /* the response makes no sense */
+	FAIL_RESET,	     /* the stream was reset by its endpoint */
+	FAIL_REFUSED,	     /* ... which has not looked at it: REFUSED_STREAM, GOAWAY */
+	FAIL_CONNECT_METHOD, /* ... with CONNECT_ERROR */
 	FAIL_PER_TRY,
 	FAIL_DURATION, /* the attempt took too long, its body included */
 	FAIL_OVERFLOW,

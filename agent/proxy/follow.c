@@ -168,10 +168,12 @@ static int head_make(struct exchange *x, const struct url *u, const uint8_t *hea
 		buf_replace(w, out, host.at, host.end - host.at, NULL, 0);
 	lines_remove(&l, NAME("x-envoy-original-url"));
 	e = copied(&l, f, head, r);
-	if (!*ret_body) {
+	if (!*ret_body)
 		lines_remove(&l, NAME("content-length"));
-		lines_remove(&l, NAME("transfer-encoding"));
-	}
+	else if (!e && x->unsized)
+		e = buf_add(w, out, "transfer-encoding: chunked\r\n", 28);
+	else if (!e)
+		e = request_framing(w, x, out);
 	if (!e && lines_find(&old, NAME("host"), first.lines, &host))
 		e = buf_printf(w, out, "x-envoy-original-url: http://%.*s%.*s\r\n", (int)host.value_len,
 			       (const char *)buf_at(&x->head) + host.value, (int)first.path.n,
@@ -262,11 +264,27 @@ static bool allowed(const struct exchange *x, const struct buf *head, struct dow
 
 /* ---- following ---- */
 
-/* The new request with its body stands before what waits. */
-static int put_back(struct down *d, struct buf *head, const struct buf *body)
+/* A body as a head of HTTP/1.1 says of it: one that is bare is one chunk. */
+static int body_add(struct exchange *x, struct buf *to)
 {
+	struct worker *w = x->down->worker;
+	bool bare = x->unsized && !x->chunked_req;
+	size_t n = buf_len(&x->body);
+	int e = bare && n ? buf_printf(w, to, "%zx\r\n", n) : 0;
+
+	if (!e)
+		e = buf_add(w, to, buf_at(&x->body), n);
+	if (!e && bare)
+		e = buf_add(w, to, n ? "\r\n0\r\n\r\n" : "0\r\n\r\n", n ? 7 : 5);
+	return e;
+}
+
+/* The new request with its body stands before what waits. */
+static int put_back(struct exchange *x, struct buf *head, bool body)
+{
+	struct down *d = x->down;
 	struct worker *w = d->worker;
-	int e = body ? buf_add(w, head, buf_at(body), buf_len(body)) : 0;
+	int e = body ? body_add(x, head) : 0;
 	size_t n = buf_len(head);
 
 	if (!e && buf_len(&d->in))
@@ -320,7 +338,7 @@ bool follow(struct exchange *x, const uint8_t *head, const struct response *r)
 	if (!location(d->worker, head, r, &to) && url_parse((struct run){buf_at(&to), buf_len(&to)}, &u) &&
 	    !head_make(x, &u, head, r, &body, &text))
 		a = again_new(x, &u);
-	if (a && allowed(x, &text, a) && !put_back(d, &text, body ? &x->body : NULL)) {
+	if (a && allowed(x, &text, a) && !put_back(x, &text, body)) {
 		free(d->again);
 		d->again = a;
 		a = NULL;

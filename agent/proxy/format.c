@@ -183,7 +183,8 @@ static bool upstream_local(const struct format *f, struct weft_sockaddr *ret)
 	const struct sockaddr_in6 *s6 = (const void *)&s;
 	socklen_t len = sizeof(s);
 
-	if (!f->resp || !f->x || !f->x->up || getsockname(f->x->up->watch.fd, (struct sockaddr *)&s, &len))
+	if (!f->resp || !f->x || !f->x->up ||
+	    getsockname(upstream_fd(f->x->up), (struct sockaddr *)&s, &len))
 		return false;
 	*ret = (struct weft_sockaddr){.family = s.ss_family};
 	if (s.ss_family == AF_INET) {
@@ -343,7 +344,9 @@ static struct run piece(const struct format *f, const struct weft_img_piece *p, 
 	case WEFT_PIECE_UPSTREAM_CLUSTER:
 		return cluster_name(f);
 	case WEFT_PIECE_UPSTREAM_PROTOCOL:
-		return f->resp && f->x && f->x->up ? version : (struct run){0};
+		return !f->resp || !f->x || !f->x->up ? (struct run){0}
+		       : f->x->up->stream	      ? h2
+						      : version;
 	case WEFT_PIECE_ATTEMPT_COUNT:
 		/* the first is under way when a request is changed */
 		return number(f->x ? (f->resp || f->local ? f->x->attempts : 1) : 0, s->number);

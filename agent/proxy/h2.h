@@ -11,6 +11,7 @@
 
 #include <nghttp2/nghttp2.h>
 
+#include "agent/proxy/h2_flood.h"
 #include "agent/proxy/internal.h"
 
 /* A part of h2_block.text. */
@@ -59,15 +60,17 @@ struct h2 {
 	uint32_t max_head, max_headers;
 	struct weft_img_h2 opt;
 	struct h2_block block;
-	/* floods */
-	uint64_t n_streams, n_priority, n_update, n_data_sent, n_closed, n_reset_early;
-	uint32_t n_empty;
+	struct h2_flood flood;
+	uint64_t n_closed, n_reset_early;
 };
 
 /* ---- heads (h2_head.c) ---- */
 
 /* One header of the block. 0; -EBADMSG: it makes no sense; -E2BIG: more than may be. -ENOMEM. */
 int h2_block_add(struct h2 *h2, const uint8_t *name, size_t n, const uint8_t *value, size_t len);
+/* The same of trailers: they are bounded as a head is. */
+int h2_block_trailer(struct h2 *h2, const uint8_t *name, size_t n, const uint8_t *value,
+		     size_t len);
 /* The block as an HTTP/1.1 head into the stream's down.in; end: no body follows. -EBADMSG, -ENOMEM.
  */
 int h2_block_take(struct h2 *h2, struct h2_stream *s, bool end);

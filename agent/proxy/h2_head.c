@@ -6,6 +6,7 @@
 
 #include "agent/cleanup.h"
 #include "agent/proxy/h2.h"
+#include "agent/proxy/h2_lines.h"
 
 static bool is(const uint8_t *p, size_t n, const char *text)
 {
@@ -78,6 +79,17 @@ int h2_block_add(struct h2 *h2, const uint8_t *name, size_t n, const uint8_t *va
 	if (is(name, n, "content-length"))
 		b->has_length = true;
 	return line_add(w, &b->lines, name, n, value, len);
+}
+
+int h2_block_trailer(struct h2 *h2, const uint8_t *name, size_t n, const uint8_t *value, size_t len)
+{
+	struct h2_block *b = &h2->block;
+
+	b->n++;
+	b->bytes += (uint32_t)(n + len);
+	if (b->n > h2->max_headers || b->bytes > h2->max_head)
+		return -E2BIG;
+	return line_add(h2->conn->worker, &b->lines, name, n, value, len);
 }
 
 void h2_block_clear(struct h2 *h2)
@@ -158,93 +170,39 @@ int h2_parse(struct down *d, struct weft_req *req)
 
 /* ---- responses ---- */
 
-/* Lines that speak of an HTTP/1.1 connection; and a length of nothing, which only HTTP/1.1 must be
- * told. */
-static bool passes(const struct down *d, const uint8_t *name, size_t n, const uint8_t *value,
-		   size_t len)
-{
-	static const char *const gone[] = {"connection", "keep-alive", "proxy-connection",
-					   "transfer-encoding", "upgrade"};
-
-	for (size_t i = 0; i < sizeof(gone) / sizeof(*gone); i++) {
-		if (is(name, n, gone[i]))
-			return false;
-	}
-	return d->relayed || !is(name, n, "content-length") || !is(value, len, "0");
-}
-
-static void lower(uint8_t *p, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		if (p[i] >= 'A' && p[i] <= 'Z')
-			p[i] |= 0x20;
-	}
-}
-
-/* The line at p, which ends before end: 1, and 0 for one that does not go on. */
-static size_t line_take(const struct down *d, uint8_t *p, const uint8_t *end, nghttp2_nv *ret)
-{
-	uint8_t *colon = memchr(p, ':', (size_t)(end - p)), *value;
-	size_t n;
-
-	if (!colon || colon + 2 > end)
-		return 0;
-	n = (size_t)(colon - p);
-	value = colon + 2;
-	lower(p, n);
-	if (!passes(d, p, n, value, (size_t)(end - value)))
-		return 0;
-	*ret = (nghttp2_nv){
-		.name = p, .value = value, .namelen = n, .valuelen = (size_t)(end - value)};
-	return 1;
-}
-
-static size_t lines_count(const uint8_t *p, const uint8_t *end)
-{
-	size_t n = 0;
-
-	while (p < end && (p = memchr(p, '\n', (size_t)(end - p)))) {
-		n++;
-		p++;
-	}
-	return n;
-}
-
 int h2_head_submit(struct h2_stream *s, const nghttp2_data_provider *body)
 {
 	struct down *d = &s->down;
 	uint8_t *p = buf_at(&d->out), *status = p + 9;
 	const uint8_t *end = memmem(p, buf_len(&d->out), "\r\n\r\n", 4);
 	_auto_free_ nghttp2_nv *nv = NULL;
-	size_t n = 1, len;
+	uint8_t *lines;
+	size_t len;
+	ssize_t n;
 	bool interim;
 	int r;
 
 	if (!end || end - p < 12)
 		return -EBADMSG;
 	len = (size_t)(end + 4 - p);
-	nv = malloc((lines_count(p, end) + 2) * sizeof(*nv));
-	if (!nv)
+	lines = (uint8_t *)memchr(p, '\n', len) + 1;
+	/* a length of nothing only HTTP/1.1 must be told */
+	n = h2_lines_fields(lines, (size_t)(end + 2 - lines), 1, d->relayed, &nv);
+	if (n < 0)
 		return -ENOMEM;
 	nv[0] = (nghttp2_nv){.name = (uint8_t *)(uintptr_t) ":status",
 			     .value = status,
 			     .namelen = 7,
 			     .valuelen = 3};
-	for (p = memchr(p, '\n', len); p && ++p < end + 2;) {
-		uint8_t *lf = memchr(p, '\n', (size_t)(end + 2 - p));
-
-		if (!lf)
-			break;
-		n += line_take(d, p, lf - 1, &nv[n]);
-		p = lf;
-	}
 	interim = *status == '1';
 	if (interim)
-		r = nghttp2_submit_headers(s->h2->session, NGHTTP2_FLAG_NONE, s->id, NULL, nv, n,
-					   NULL);
+		r = nghttp2_submit_headers(s->h2->session, NGHTTP2_FLAG_NONE, s->id, NULL, nv,
+					   (size_t)n, NULL);
 	else /* behind the head alone nothing is left */
-		r = nghttp2_submit_response(s->h2->session, s->id, nv, n,
-					    s->finished && buf_len(&d->out) == len ? NULL : body);
+		r = nghttp2_submit_response(
+			s->h2->session, s->id, nv, (size_t)n,
+			s->finished && buf_len(&d->out) == len && !buf_len(&d->trailers) ? NULL
+											 : body);
 	buf_consume(d->worker, &d->out, len);
 	s->head_out = !interim;
 	return r ? -ENOMEM : 0;

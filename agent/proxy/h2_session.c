@@ -36,28 +36,9 @@ static int give_up(struct h2 *h2)
 static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *arg)
 {
 	struct h2 *h2 = arg;
-	bool empty = false, end = hd->flags & NGHTTP2_FLAG_END_STREAM;
 
 	(void)session;
-	switch (hd->type) {
-	case NGHTTP2_HEADERS:
-	case NGHTTP2_CONTINUATION:
-	case NGHTTP2_DATA:
-		empty = !hd->length && !end;
-		break;
-	case NGHTTP2_PRIORITY:
-		if (++h2->n_priority > h2->opt.priority * (1 + h2->n_streams))
-			return give_up(h2);
-		break;
-	case NGHTTP2_WINDOW_UPDATE:
-		if (++h2->n_update > 5 + 2 * (h2->n_streams + h2->opt.updates * h2->n_data_sent))
-			return give_up(h2);
-		break;
-	default:
-		break;
-	}
-	h2->n_empty = empty ? h2->n_empty + 1 : 0;
-	return h2->n_empty > h2->opt.empty ? give_up(h2) : 0;
+	return h2_flood_frame(&h2->flood, &h2->opt, hd) ? 0 : give_up(h2);
 }
 
 /* A head that is never complete has the deadlines of one of HTTP/1.1. */
@@ -85,7 +66,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 	h2_block_clear(h2);
 	if (frame->headers.cat != NGHTTP2_HCAT_REQUEST)
 		return 0;
-	h2->n_streams++;
+	h2->flood.n_streams++;
 	s = h2_stream_new(h2, frame->hd.stream_id);
 	if (!s)
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
@@ -111,16 +92,12 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 {
 	struct h2 *h2 = arg;
 	struct h2_stream *s = stream(h2, frame->hd.stream_id);
-	int r = s && !s->judged ? h2_block_add(h2, name, n, value, len) : 0;
+	int r = !s	    ? 0
+		: s->judged ? h2_block_trailer(h2, name, n, value, len)
+			    : h2_block_add(h2, name, n, value, len);
 
 	(void)session;
 	(void)flags;
-	if (s && s->judged) { /* trailers: HTTP/1.1 has none unless it is told to */
-		h2->block.n++;
-		h2->block.bytes += (uint32_t)(n + len);
-		if (h2->block.n > h2->max_headers || h2->block.bytes > h2->max_head)
-			r = -E2BIG;
-	}
 	if (r == -EBADMSG)
 		return bad_message(h2, frame->hd.stream_id);
 	if (r == -E2BIG)
@@ -137,9 +114,12 @@ static int headers_end(struct h2 *h2, const nghttp2_frame *frame)
 	if (!s)
 		return 0;
 	if (frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
+		buf_free(h2->conn->worker, &s->down.trailers_in);
+		s->down.trailers_in = h2->block.lines;
+		h2->block.lines = (struct buf){0};
 		if (end)
 			h2_stream_end(s);
-		return 0;
+		return h2->conn->dead ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 	}
 	timer_clear(&s->down.timer);
 	r = s->down.state == DOWN_HEAD ? h2_block_take(h2, s, end) : 0;
@@ -228,7 +208,7 @@ static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *a
 	struct h2_stream *s;
 
 	if (frame->hd.type == NGHTTP2_DATA)
-		h2->n_data_sent++;
+		h2->flood.n_data_sent++;
 	if ((frame->hd.type != NGHTTP2_DATA && frame->hd.type != NGHTTP2_HEADERS) ||
 	    !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
 		return 0;
@@ -248,17 +228,8 @@ static int session_make(struct h2 *h2)
 	int r = nghttp2_session_callbacks_new(&c);
 
 	if (!r)
-		r = nghttp2_option_new(&o);
+		r = h2_options(&h2->opt, &o);
 	if (!r) {
-		nghttp2_option_set_no_auto_window_update(o, 1);
-		nghttp2_option_set_no_closed_streams(o, 1);
-		/* blanks around values are no part of them, as in Envoy 1.40 */
-		nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(o, 1);
-		nghttp2_option_set_max_outbound_ack(o, h2->opt.control);
-		nghttp2_option_set_max_deflate_dynamic_table_size(o, h2->opt.table);
-		/* what may be said is bounded where it is read or made: a head that nghttp2 alone
-		 * finds too long would leave its stream without an answer */
-		nghttp2_option_set_max_send_header_block_length(o, PROXY_H2_SEND_HEAD_MAX);
 		nghttp2_session_callbacks_set_on_begin_frame_callback(c, on_begin_frame);
 		nghttp2_session_callbacks_set_on_begin_headers_callback(c, on_begin_headers);
 		nghttp2_session_callbacks_set_on_header_callback(c, on_header);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/proxy/h2.h"
+#include "agent/proxy/h2_lines.h"
 
 static struct h2_stream *of(struct down *d)
 {
@@ -40,10 +41,16 @@ static ssize_t body_read(nghttp2_session *session, int32_t id, uint8_t *buf, siz
 		buf_consume(d->worker, &d->out, n);
 		d->sent += n;
 	}
-	if (s->finished && n == have)
-		*flags |= NGHTTP2_DATA_FLAG_EOF;
-	else
+	if (!s->finished || n != have) {
 		room_put(s);
+		return (ssize_t)n;
+	}
+	*flags |= NGHTTP2_DATA_FLAG_EOF;
+	if (buf_len(&d->trailers)) {
+		*flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+		if (h2_lines_trailers(session, id, buf_at(&d->trailers), buf_len(&d->trailers)))
+			return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+	}
 	return (ssize_t)n;
 }
 

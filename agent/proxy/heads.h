@@ -26,6 +26,11 @@ int request_sent(struct worker *w, const struct weft_req *req, struct buf *ret);
  * rules; and its hash, for which req is used. -ENOMEM.
  */
 int request_build(struct worker *w, struct exchange *x, struct weft_req *req);
+/* What an endpoint is told by :scheme: that of the request, or where that makes no sense
+ * x-forwarded-proto (Envoy's router). */
+bool request_is_https(const struct weft_req *req);
+/* How its body goes, for an endpoint that speaks HTTP/1.1: a line behind x->head. -ENOMEM. */
+int request_framing(struct worker *w, const struct exchange *x, struct buf *out);
 /* Before routing: what the connection manager changes in a request. */
 void request_prepare(struct worker *w, struct exchange *x, struct weft_req *req,
 		     const struct weft_ctx *ctx);

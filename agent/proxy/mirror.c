@@ -129,13 +129,17 @@ static bool mirror_fill(struct mirror *m, const struct exchange *of, const struc
 	x->hcm = &no_hcm;
 	x->forward = &m->forward;
 	x->head_method = of->head_method;
-	x->chunked_req = of->chunked_req;
+	x->unsized = of->unsized;
+	x->sized_zero = of->sized_zero;
+	x->https = of->https;
 	body_init(&x->req_body, BODY_CLOSE, 0); /* ends when the other's does */
 	if (weft_ctx_begin(&x->ctx))
 		return false;
 	id = cluster_id(&x->ctx, of, p);
 	if (!id || !cluster_find(x, id) || head_make(m, of, p))
 		return false;
+	x->streams = exchange_streams(x);
+	x->chunked_req = x->unsized && !x->streams;
 	exchange_keep(x);
 	return true;
 }
@@ -214,9 +218,15 @@ void mirrors_begin(struct exchange *x)
 
 void mirrors_feed(struct exchange *x, const uint8_t *data, size_t len)
 {
+	const struct buf *trailers = &x->down->trailers_in;
+
 	for (uint32_t i = 0; i < x->n_mirror; i++) {
 		struct mirror *m = (struct mirror *)x->mirror[i];
 
+		if (x->req_body.done && buf_len(trailers) &&
+		    buf_add(m->down.worker, &m->down.trailers_in, buf_at(trailers),
+			    buf_len(trailers)))
+			m->over = true;
 		/* one that is slower than the bound allows is given up, not waited for */
 		if (!m->over && exchange_feed(m->down.x, data, len, x->req_body.done))
 			m->over = true;

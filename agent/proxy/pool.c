@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/proxy/internal.h"
+#include "agent/proxy/up.h"
 
 /* A logical host's connections stay in use when its name has other addresses (Envoy). */
 static bool is_of(const struct pool *p, const struct exchange *x)
@@ -17,7 +17,7 @@ static bool is_of(const struct pool *p, const struct exchange *x)
 	bool logical = x->cluster->flags & WEFT_CLUSTER_LOGICAL;
 
 	return p->cell_cluster == x->cell_cluster && p->priority == x->priority &&
-	       p->logical == logical &&
+	       p->logical == logical && p->http2 == x->streams &&
 	       (logical || !memcmp(&p->addr, &x->endpoint, sizeof(p->addr)));
 }
 
@@ -43,6 +43,8 @@ static struct pool *pool_find(struct exchange *x)
 	p->pod = pod;
 	p->cell_cluster = x->cell_cluster;
 	p->priority = x->priority;
+	p->http2 = x->streams;
+	p->covers = 1;
 	p->addr = x->endpoint;
 	p->cluster_id = x->cluster_id;
 	p->original_dst = x->cluster->type == WEFT_CLUSTER_ORIGINAL_DST;
@@ -59,9 +61,15 @@ static bool pool_empty(const struct pool *p)
 	return !p->n_idle && !p->n_busy && TAILQ_EMPTY(&p->waiting);
 }
 
+/* More wait than the connections that are on their way take. */
+static bool lacks(const struct pool *p)
+{
+	return p->n_waiting > (uint64_t)p->n_connecting * p->covers;
+}
+
 void pool_check(struct worker *w, struct pool *p)
 {
-	if (p->checked || (!pool_empty(p) && p->n_waiting <= p->n_connecting))
+	if (p->checked || (!pool_empty(p) && !lacks(p)))
 		return;
 	p->checked = true;
 	TAILQ_INSERT_TAIL(&w->pool_checks, p, check);
@@ -84,6 +92,20 @@ static void attach(struct pool *p, struct upstream *u, struct exchange *x)
 	}
 	COUNT(cell(p)->rq_total, 1);
 	exchange_connected(x, u);
+}
+
+/* The same on a stream of its own; the connection is in use from here on. */
+static void attach_stream(struct pool *p, struct upstream *conn, struct exchange *x)
+{
+	struct upstream *u = up_stream_new(conn);
+
+	if (!u) {
+		x->pool = NULL;
+		exchange_failed(x, FAIL_OVERFLOW);
+		return;
+	}
+	conn->requests++;
+	attach(p, u, x);
 }
 
 /* Room among max_requests; else the exchange is refused and false. */
@@ -124,13 +146,31 @@ static void idle_put(struct pool *p, struct upstream *u)
 	upstream_watch(u);
 }
 
-/* First in, first out: a server that closes right behind a reply is noticed before its connection is used again. */
-static struct upstream *idle_take(struct pool *p)
+/*
+ * One that takes a request now. First in, first out: a server that closes right behind a reply is
+ * noticed before its connection is used again.
+ */
+static struct upstream *free_find(struct pool *p)
 {
-	struct upstream *u = TAILQ_FIRST(&p->idle);
+	struct upstream *u;
 
-	if (!u)
-		return NULL;
+	if (!p->http2)
+		return TAILQ_FIRST(&p->idle);
+	TAILQ_FOREACH(u, &p->busy, link)
+	{
+		if (up_session_room(u))
+			return u;
+	}
+	TAILQ_FOREACH(u, &p->idle, link)
+	{
+		if (up_session_room(u))
+			return u;
+	}
+	return NULL;
+}
+
+static void idle_take(struct pool *p, struct upstream *u)
+{
 	TAILQ_REMOVE(&p->idle, u, link);
 	p->n_idle--;
 	u->idle = false;
@@ -139,7 +179,16 @@ static struct upstream *idle_take(struct pool *p)
 	timer_clear(&u->timer);
 	TAILQ_INSERT_TAIL(&p->busy, u, link);
 	p->n_busy++;
-	return u;
+}
+
+/* It speaks HTTP/2. -ENOMEM. */
+static int session_begin(struct pool *p, struct upstream *u, const struct weft_img_cluster *c)
+{
+	int r = up_session_new(u, weft_img_at(c->h2), p->told);
+
+	if (!r)
+		p->covers = up_session_most(u);
+	return r;
 }
 
 /* A connection for the first that waits. false: none may be opened, or it failed at once (*ret_err). */
@@ -180,7 +229,10 @@ static bool open_one(struct pool *p, struct exchange *x, int *ret_err)
 	TAILQ_INSERT_TAIL(&p->busy, u, link);
 	p->n_busy++;
 	p->n_connecting++;
-	return true;
+	*ret_err = p->http2 ? session_begin(p, u, x->cluster) : 0;
+	if (*ret_err)
+		upstream_close(u);
+	return !*ret_err;
 }
 
 static void unpend(struct pool *p, struct exchange *x)
@@ -198,9 +250,9 @@ static void reopen(struct pool *p)
 {
 	int err = 0;
 
-	while (p->n_waiting > p->n_connecting && open_one(p, TAILQ_FIRST(&p->waiting), &err))
+	while (lacks(p) && open_one(p, TAILQ_FIRST(&p->waiting), &err))
 		;
-	if (err && p->n_waiting > p->n_connecting)
+	if (err && lacks(p))
 		pool_connect_failed(p, FAIL_CONNECT);
 }
 
@@ -254,13 +306,18 @@ void pool_request(struct exchange *x)
 		exchange_failed(x, FAIL_OVERFLOW);
 		return;
 	}
-	u = TAILQ_FIRST(&p->idle);
+	u = free_find(p);
 	if (u) {
 		if (!activate(p, x)) {
 			exchange_failed(x, FAIL_OVERFLOW);
 			return;
 		}
-		attach(p, idle_take(p), x);
+		if (u->idle)
+			idle_take(p, u);
+		if (p->http2)
+			attach_stream(p, u, x);
+		else
+			attach(p, u, x);
 		return;
 	}
 	if (!weft_place_take(&cell(p)->rq_pending[p->priority],
@@ -274,8 +331,58 @@ void pool_request(struct exchange *x)
 	x->pool = p;
 	TAILQ_INSERT_TAIL(&p->waiting, x, link);
 	p->n_waiting++;
-	if (p->n_waiting > p->n_connecting && !open_one(p, x, &err) && err)
+	if (lacks(p) && !open_one(p, x, &err) && err)
 		exchange_failed(x, FAIL_CONNECT); /* leaves the queue by pool_cancel() */
+}
+
+/* Whether a connection without requests may wait for more. */
+static bool keeps(const struct pool *p)
+{
+	return !p->leaving && !p->pod->closing && p->n_idle < PROXY_POOL_IDLE_MAX;
+}
+
+void pool_settle(struct upstream *conn)
+{
+	struct pool *p = conn->pool;
+	struct exchange *x;
+
+	while ((x = TAILQ_FIRST(&p->waiting)) && up_session_room(conn)) {
+		unpend(p, x);
+		if (!activate(p, x)) {
+			exchange_failed(x, FAIL_OVERFLOW);
+			continue;
+		}
+		if (conn->idle)
+			idle_take(p, conn);
+		attach_stream(p, conn, x);
+	}
+	if (conn->orphan || conn->connecting)
+		return;
+	/* what it does not take is for another one; before its SETTINGS nobody knows */
+	if (conn->session->known) {
+		p->covers = p->told = up_session_most(conn);
+		if (x)
+			pool_check(conn->worker, p);
+	}
+	if (conn->session->n)
+		return;
+	if (up_session_open(conn) && (conn->idle || keeps(p))) {
+		if (!conn->idle)
+			idle_put(p, conn);
+		return;
+	}
+	upstream_close(conn);
+	pool_check(conn->worker, p);
+}
+
+/* A stream is over; its connection, if it still knew it, has room for another. */
+static void stream_return(struct upstream *u)
+{
+	struct upstream *conn = u->session ? u->session->conn : NULL;
+
+	up_stream_release(u);
+	if (conn && !conn->orphan)
+		pool_settle(conn);
 }
 
 void pool_return(struct upstream *u, bool reusable)
@@ -284,6 +391,10 @@ void pool_return(struct upstream *u, bool reusable)
 	struct exchange *x;
 
 	u->x = NULL;
+	if (u->stream) {
+		stream_return(u);
+		return;
+	}
 	if (u->eof || u->worn || (u->max_requests && u->requests >= u->max_requests))
 		reusable = false;
 	/* who waits is served even where connections are no longer kept; the one that waits longest first */
@@ -295,7 +406,7 @@ void pool_return(struct upstream *u, bool reusable)
 		}
 		exchange_failed(x, FAIL_OVERFLOW);
 	}
-	if (reusable && !p->leaving && !p->pod->closing && p->n_idle < PROXY_POOL_IDLE_MAX) {
+	if (reusable && keeps(p)) {
 		idle_put(p, u);
 		return;
 	}

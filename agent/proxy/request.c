@@ -47,6 +47,21 @@ static bool span_in(const struct weft_req *req, struct weft_span s, const char *
 	return false;
 }
 
+bool request_is_https(const struct weft_req *req)
+{
+	struct weft_span scheme = {0, 0};
+
+	if (req->present >> WEFT_VALUE_SCHEME & 1)
+		scheme = req->value[WEFT_VALUE_SCHEME];
+	if (!scheme.len || span_is(req, scheme, "http"))
+		return false;
+	for (uint32_t i = 0; !span_is(req, scheme, "https") && i < req->n_field; i++) {
+		if (span_is(req, req->field[i].name, "x-forwarded-proto"))
+			return span_is(req, req->field[i].value, "https");
+	}
+	return span_is(req, scheme, "https");
+}
+
 /* Hop-by-hop lines, and those written anew below. */
 static bool passes(const struct exchange *x, const struct weft_req *req, const struct weft_field *f)
 {
@@ -195,13 +210,11 @@ static bool bodyless(const struct weft_req *req)
 	return false;
 }
 
-static int framing_add(struct worker *w, struct exchange *x, const struct weft_req *req)
+int request_framing(struct worker *w, const struct exchange *x, struct buf *out)
 {
 	if (x->chunked_req)
-		return buf_printf(w, &x->head, "transfer-encoding: chunked\r\n");
-	if (!(req->flags & (WEFT_REQ_HAS_LENGTH | WEFT_REQ_UPGRADE)) && !bodyless(req))
-		return buf_printf(w, &x->head, "content-length: 0\r\n");
-	return 0;
+		return buf_add(w, out, "transfer-encoding: chunked\r\n", 28);
+	return x->sized_zero ? buf_add(w, out, "content-length: 0\r\n", 19) : 0;
 }
 
 void request_prepare(struct worker *w, struct exchange *x, struct weft_req *req, const struct weft_ctx *ctx)
@@ -285,5 +298,7 @@ int request_build(struct worker *w, struct exchange *x, struct weft_req *req)
 		r = request_hash(w, x, req);
 	if (!r)
 		r = asked_retries(w, x);
-	return r ? r : framing_add(w, x, req);
+	x->sized_zero = !x->unsized && !bodyless(req) &&
+			!(req->flags & (WEFT_REQ_HAS_LENGTH | WEFT_REQ_UPGRADE));
+	return r;
 }

@@ -337,7 +337,7 @@ static int framing_add(struct worker *w, struct exchange *x, const struct respon
 
 	if (x->chunked_out || head_only)
 		e = buf_add(w, b, "transfer-encoding: chunked\r\n", 28);
-	else if (x->resp_bare && r->status != 204)
+	else if ((x->resp_bare || (x->resp_empty && !x->down->session)) && r->status != 204)
 		e = buf_add(w, b, "content-length: 0\r\n", 19);
 	if (!e && (ends || old) && !((x->resp_bare || response_upgrades(x, r)) && upgrades))
 		e = ends ? buf_add(w, b, "connection: close\r\n", 19)

@@ -132,12 +132,35 @@ void tcp_connected(struct upstream *u)
 	tcp_move(d);
 }
 
+/* Over a stream it stays an exchange, whose bodies have no end but the other side's. */
+static void tunnel_streams(struct exchange *x)
+{
+	struct down *d = x->down;
+
+	body_init(&x->req_body, BODY_CLOSE, 0);
+	body_init(&x->resp_body, BODY_CLOSE, 0);
+	x->req_done = x->req_sent = x->chunked_out = x->chunked_req = x->keep_body = false;
+	x->resp_close = true;
+	timer_clear(&x->total);
+	timer_clear(&x->try_idle);
+	/* it may live for days: it holds no epoch of the image, only its places */
+	exchange_unpin(x);
+	x->forward = NULL;
+	x->cell_outlier = 0;
+	if (buf_len(&d->in))
+		exchange_request_data(x);
+}
+
 void tunnel_start(struct exchange *x)
 {
 	struct down *d = x->down;
 	struct upstream *u = x->up;
 	struct worker *w = d->worker;
 
+	if (u->stream) {
+		tunnel_streams(x);
+		return;
+	}
 	d->state = DOWN_TUNNEL;
 	d->relay = u;
 	d->idle_ms = x->idle_ms;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "agent/proxy/pace.h"
+#include "agent/proxy/up.h"
 
 static struct upstream *of_timer(struct timer *t)
 {
@@ -160,6 +161,8 @@ void upstream_close(struct upstream *u)
 	if (u->orphan)
 		return;
 	u->orphan = true;
+	if (u->session)
+		up_session_close(u->session);
 	if (p) {
 		if (u->idle) {
 			TAILQ_REMOVE(&p->idle, u, link);
@@ -190,6 +193,13 @@ void upstream_close(struct upstream *u)
 	TAILQ_INSERT_TAIL(&w->up_graves, u, link);
 }
 
+int upstream_fd(const struct upstream *u)
+{
+	if (u->stream)
+		return u->session ? u->session->conn->watch.fd : -1;
+	return u->watch.fd;
+}
+
 void upstream_watch(struct upstream *u)
 {
 	uint32_t events = 0;
@@ -197,6 +207,10 @@ void upstream_watch(struct upstream *u)
 
 	if (u->orphan)
 		return;
+	if (u->stream) {
+		up_stream_watch(u);
+		return;
+	}
 	if (u->connecting) {
 		if (!u->race)
 			watch_set(u->worker, &u->watch, EPOLLOUT);
@@ -221,6 +235,10 @@ void upstream_flush(struct upstream *u)
 	uint64_t before = u->sent;
 	int r;
 
+	if (u->stream) {
+		up_stream_flush(u);
+		return;
+	}
 	if (u->orphan || u->connecting)
 		return;
 	r = buf_write(u->worker, &u->out, u->watch.fd, &u->sent);
@@ -230,7 +248,7 @@ void upstream_flush(struct upstream *u)
 		/* the response may have come before the reset: what is there is read first */
 		buf_free(u->worker, &u->out);
 		u->worn = true;
-		if (!u->x && !u->relay)
+		if (!u->x && !u->relay && !u->session)
 			upstream_close(u);
 		else
 			upstream_event(u, EPOLLIN);
@@ -255,7 +273,12 @@ void upstream_connected(struct upstream *u)
 	}
 	u->connecting = false;
 	u->pool->n_connecting--;
-	pool_return(u, true);
+	if (u->session) {
+		up_session_due(u->session);
+		pool_settle(u);
+	} else {
+		pool_return(u, true);
+	}
 }
 
 static void connect_event(struct upstream *u)
@@ -284,6 +307,10 @@ static void readable(struct upstream *u)
 		return;
 	if (n <= 0)
 		u->eof = true;
+	if (u->session) {
+		up_session_receive(u, n <= 0);
+		return;
+	}
 	if (!u->x) {
 		struct pool *p = u->pool;
 
@@ -312,6 +339,8 @@ void upstream_event(struct upstream *u, uint32_t events)
 			return;
 		if (u->relay)
 			tcp_move(u->relay);
+		else if (u->session)
+			up_session_due(u->session);
 		else if (u->x)
 			exchange_resume(u->x);
 	}

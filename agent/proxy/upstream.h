@@ -15,6 +15,7 @@
 struct down;
 struct pod;
 struct pool;
+struct up_session;
 struct worker;
 
 struct upstream {
@@ -37,6 +38,10 @@ struct upstream {
 	uint32_t pod_id; /* whose share of descriptors it has one of */
 	bool tunnel, shut;
 	struct race *race; /* several addresses are tried: it has no descriptor yet */
+	bool stream;	   /* it is one of `session`, and has no socket (up_stream.c) */
+	struct up_session
+		*session;    /* HTTP/2: a connection's own; of a stream NULL once it is over */
+	struct buf trailers; /* of a stream's response: lines */
 };
 
 /* Connections to one endpoint from one pod, on one worker. */
@@ -48,6 +53,9 @@ struct pool {
 	TAILQ_HEAD(, upstream) idle, busy;
 	TAILQ_HEAD(, exchange) waiting;
 	uint32_t n_idle, n_busy, n_connecting, n_waiting;
+	bool http2;
+	uint32_t covers;     /* how many that wait a new connection is for */
+	uint32_t told;	     /* how many streams the endpoint takes at a time, 0: not known yet */
 	uint32_t cluster_id; /* in its pod's view */
 	bool original_dst;   /* its address is in no endpoint list */
 	bool logical;	     /* addr is the host's at the moment */
@@ -60,8 +68,11 @@ struct pool {
 void pool_request(struct exchange *x);
 /* No longer waits. */
 void pool_cancel(struct exchange *x);
-/* The connection is free again, or must go. */
+/* The connection is free again, or must go; a stream has come to its end. */
 void pool_return(struct upstream *u, bool reusable);
+/* A connection of HTTP/2 has room, or none of its streams is left: who waits goes on, or it does.
+ */
+void pool_settle(struct upstream *conn);
 /*
  * Queues a pool for the turn's end, when nobody up the stack holds it or goes through its lists:
  * requests that wait get connections, as far as they may be opened; without connections and
@@ -89,6 +100,8 @@ void upstream_connect_failed(struct upstream *u);
 void upstream_event(struct upstream *u, uint32_t events);
 /* It takes no new request when it is ms old; 0: no limit. */
 void upstream_life(struct upstream *u, uint32_t ms);
+/* Of its connection; -1: that is gone, and it has its whole response. */
+int upstream_fd(const struct upstream *u);
 void upstream_flush(struct upstream *u);
 void upstream_watch(struct upstream *u);
 void upstream_close(struct upstream *u);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "agent/proxy/internal.h"
+#include "agent/proxy/up.h"
 #include "agent/proxy/rates.h"
 #include "xds/clock.h"
 
@@ -132,9 +133,11 @@ static void graves_clear(struct worker *w)
 	struct down *d;
 
 	/* each may leave something for the other */
-	while (!TAILQ_EMPTY(&w->mirrors) || !TAILQ_EMPTY(&w->pool_checks) || !TAILQ_EMPTY(&w->h2)) {
+	while (!TAILQ_EMPTY(&w->mirrors) || !TAILQ_EMPTY(&w->pool_checks) || !TAILQ_EMPTY(&w->h2) ||
+	       !TAILQ_EMPTY(&w->up)) {
 		mirrors_run(w);
 		pool_checks_run(w);
+		up_sessions_run(w);
 		h2_run(w);
 	}
 	while ((d = TAILQ_FIRST(&w->graves))) {
@@ -146,6 +149,8 @@ static void graves_clear(struct worker *w)
 	}
 	while ((u = TAILQ_FIRST(&w->up_graves))) {
 		TAILQ_REMOVE(&w->up_graves, u, link);
+		if (!u->stream)
+			up_session_free(u->session);
 		free(u);
 	}
 	race_graves_clear(w);
@@ -258,6 +263,7 @@ static int worker_init(struct weft_proxy *p, struct worker *w)
 	TAILQ_INIT(&w->spare);
 	TAILQ_INIT(&w->mirrors);
 	TAILQ_INIT(&w->h2);
+	TAILQ_INIT(&w->up);
 	TAILQ_INIT(&w->graves);
 	TAILQ_INIT(&w->up_graves);
 	TAILQ_INIT(&w->runner_graves);

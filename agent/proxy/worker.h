@@ -76,6 +76,7 @@ struct worker {
 	unsigned int n_spare;
 	TAILQ_HEAD(, mirror) mirrors; /* with something to send */
 	TAILQ_HEAD(, h2) h2;	      /* the same */
+	TAILQ_HEAD(, up_session) up;  /* the same */
 	TAILQ_HEAD(, down) graves;    /* closed in this turn: freed at its end */
 	TAILQ_HEAD(, upstream) up_graves;
 	TAILQ_HEAD(, runner) runner_graves;

@@ -46,6 +46,14 @@ struct weft_img_cluster {
 	__u32 balance_factor; /* hash_balance_factor, percent; 0: a host takes any load */
 	__u32 moving;	      /* weft_img_moving, 0: weights stay what they are */
 	__u32 outlier;	      /* weft_img_outlier, 0: no outlier detection */
+	__u32 http;	      /* enum weft_upstream_http */
+	__u32 h2;	      /* weft_img_h2 of its connections, 0: they never speak HTTP/2 */
+};
+/* Which version of HTTP its endpoints are spoken to by. */
+enum weft_upstream_http {
+	WEFT_UPSTREAM_HTTP1,
+	WEFT_UPSTREAM_HTTP2,
+	WEFT_UPSTREAM_AS_CLIENT, /* that of the request */
 };
 #define WEFT_CLUSTER_AGENT (1u << 0) /* only the agent chooses its hosts */
 /* LOGICAL_DNS: one host, whatever its addresses are at the moment; its connections stay */

@@ -250,8 +250,8 @@ class Names(unittest.TestCase):
             self.assertEqual(self.hosts(daemon), ["127.0.0.2"])
             self.becomes(daemon, ["127.0.0.3"])
             self.assertEqual([n["name"] for n in self.names(daemon)], ["b.test"])
-            self.write(self.cluster("a.test", "b.test", http2_protocol_options={}))
-            daemon.wait(lambda: "http2_protocol_options" in json.dumps(daemon.call("dump")[1]["sources"]))
+            self.write(self.cluster("a.test", "b.test", connection_pool_per_downstream_connection=True))
+            daemon.wait(lambda: "connection_pool_per_downstream_connection" in json.dumps(daemon.call("dump")[1]["sources"]))
             self.assertEqual(self.hosts(daemon), ["127.0.0.3"])  # refused while it would have waited
             self.write(self.cluster("c.test", "a.test", wait_for_warm_on_init=False))
             self.becomes(daemon, ["127.0.0.2"])

@@ -4,7 +4,7 @@
 A backend answers 200 with `x-backend-cluster`, `x-backend-endpoint` and a JSON body that repeats the request line, the
 headers in order and the body as they arrived. A request may ask for something else by header:
 `x-backend-status: 503`, `x-backend-delay-ms: 200`, `x-backend-header: name: value` (may repeat), `x-backend-close: 1`
-(close without an answer), `x-backend-script: ...` (wire.py).
+(close without an answer), `x-backend-script: ...` (wire.py). A connection that begins as HTTP/2 is one (h2_backend.py).
 """
 import asyncio
 import base64
@@ -12,6 +12,7 @@ import json
 import socket
 import threading
 
+import h2_backend
 import wire
 
 END = b"\r\n\r\n"
@@ -51,6 +52,10 @@ class Backends:
 
     async def _exchange(self, key, reader, writer):
         head = (await reader.readuntil(END)).decode("latin-1")
+        if head.startswith("PRI * HTTP/2.0"):
+            await reader.readexactly(6)
+            await h2_backend.Session(key, reader, writer, self.seen).run()
+            return False
         line, *fields = head[:-4].split("\r\n")
         headers = [[k, v.strip(" \t")] for k, _, v in (f.partition(":") for f in fields)]
         first = {k.lower(): v for k, v in reversed(headers)}

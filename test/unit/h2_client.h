@@ -16,8 +16,10 @@ struct h2c_stream {
 	unsigned int status, interim;
 	char server[32];
 	char body[H2C_BODY]; /* its beginning */
+	char trailers[256];  /* "name: value\n" each */
 	size_t len, to_send;
 	bool closed, stalls; /* stalls: what comes is not given back */
+	bool past;	     /* its final head is complete */
 	uint32_t error;
 };
 
@@ -27,6 +29,7 @@ struct h2c {
 	struct h2c_stream stream[H2C_STREAMS];
 	size_t n, open;
 	bool ended, goaway;
+	bool says; /* bodies of requests end with trailers */
 	uint32_t goaway_error;
 	int32_t goaway_last;
 };
@@ -44,6 +47,13 @@ static inline int h2c_header(nghttp2_session *session, const nghttp2_frame *fram
 
 	(void)session;
 	(void)flags;
+	if (s && s->status >= 200 && *name != ':' && frame->headers.cat == NGHTTP2_HCAT_HEADERS &&
+	    (s->len || s->past)) {
+		size_t at = strlen(s->trailers);
+
+		snprintf(s->trailers + at, sizeof(s->trailers) - at, "%.*s: %.*s\n", (int)n, name,
+			 (int)len, value);
+	}
 	if (s && n == 7 && !memcmp(name, ":status", 7)) {
 		if (*value == '1')
 			s->interim++;
@@ -89,7 +99,11 @@ static inline int h2c_frame(nghttp2_session *session, const nghttp2_frame *frame
 {
 	struct h2c *c = arg;
 
+	struct h2c_stream *s = h2c_find(arg, frame->hd.stream_id);
+
 	(void)session;
+	if (s && frame->hd.type == NGHTTP2_HEADERS && s->status >= 200)
+		s->past = true;
 	if (frame->hd.type == NGHTTP2_GOAWAY) {
 		c->goaway = true;
 		c->goaway_error = frame->goaway.error_code;
@@ -103,15 +117,21 @@ static inline ssize_t h2c_read(nghttp2_session *session, int32_t id, uint8_t *bu
 {
 	struct h2c_stream *s = source->ptr;
 
-	(void)session;
-	(void)id;
-	(void)arg;
 	if (n > s->to_send)
 		n = s->to_send;
 	memset(buf, 'b', n);
 	s->to_send -= n;
-	if (!s->to_send)
+	if (!s->to_send) {
 		*flags |= NGHTTP2_DATA_FLAG_EOF;
+		if (((struct h2c *)arg)->says) {
+			const nghttp2_nv nv[] = {{(uint8_t *)(uintptr_t) "x-said",
+						  (uint8_t *)(uintptr_t) "1", 6, 1,
+						  NGHTTP2_NV_FLAG_NONE}};
+
+			*flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+			nghttp2_submit_trailer(session, id, nv, 1);
+		}
+	}
 	return (ssize_t)n;
 }
 

@@ -323,19 +323,80 @@ static void test_protocols(void **state)
 	assert_int_equal(k->idle_timeout_ms, 9000);
 	assert_int_equal(k->max_requests_per_connection, 5);
 	conf_close(&c);
-	conf_refused(C("typed_extension_protocol_options: "
-		       "{envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {" OPTIONS
-		       ", explicit_http_config: {http2_protocol_options: {}}}}, "),
-		     "Cluster/c",
-		     "typed_extension_protocol_options[\"envoy.extensions.upstreams.http.v3."
-		     "HttpProtocolOptions\"].explicit_http_config",
-		     "HTTP/2");
-	conf_refused(C("http2_protocol_options: {}, "), "Cluster/c", "http2_protocol_options",
-		     "unsupported");
 	conf_refused(C("transport_socket: {name: tls, typed_config: {" T(
 			     "extensions.transport_sockets.tls.v3.UpstreamTlsContext") "}}, "),
 		     "Cluster/c", "transport_socket",
 		     "unsupported: envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext");
+}
+
+#define UPSTREAM(options)                                                                          \
+	C("typed_extension_protocol_options: "                                                     \
+	  "{envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {" OPTIONS ", " options        \
+	  "}}, ")
+#define UPSTREAM_FIELD                                                                             \
+	"typed_extension_protocol_options[\"envoy.extensions.upstreams.http.v3."                   \
+	"HttpProtocolOptions\"]"
+
+/* Which version of HTTP endpoints are spoken to by, from either place that says it. */
+static void test_http2(void **state)
+{
+	const struct {
+		const char *yaml;
+		uint32_t http, streams, window;
+		bool stream_error;
+	} cases[] = {
+		{C(""), WEFT_UPSTREAM_HTTP1, 0, 0, false},
+		{UPSTREAM("explicit_http_config: {http_protocol_options: {}}"), WEFT_UPSTREAM_HTTP1,
+		 0, 0, false},
+		{UPSTREAM("explicit_http_config: {http2_protocol_options: {}}"),
+		 WEFT_UPSTREAM_HTTP2, 1024, 1u << 20, false},
+		{UPSTREAM("explicit_http_config: {http2_protocol_options: {max_concurrent_streams: "
+			  "7, initial_stream_window_size: 70000, "
+			  "override_stream_error_on_invalid_http_message: true}}"),
+		 WEFT_UPSTREAM_HTTP2, 7, 70000, true},
+		{UPSTREAM("use_downstream_protocol_config: {}"), WEFT_UPSTREAM_AS_CLIENT, 1024,
+		 1u << 20, false},
+		{UPSTREAM("use_downstream_protocol_config: {http2_protocol_options: "
+			  "{max_concurrent_streams: 9}}"),
+		 WEFT_UPSTREAM_AS_CLIENT, 9, 1u << 20, false},
+		{C("http2_protocol_options: {max_concurrent_streams: 5}, "), WEFT_UPSTREAM_HTTP2, 5,
+		 1u << 20, false},
+		{C("protocol_selection: USE_DOWNSTREAM_PROTOCOL, "), WEFT_UPSTREAM_AS_CLIENT, 1024,
+		 1u << 20, false},
+		/* the options come before the cluster's own field */
+		{C("http2_protocol_options: {}, typed_extension_protocol_options: "
+		   "{envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {" OPTIONS
+		   ", explicit_http_config: {http_protocol_options: {}}}}, "),
+		 WEFT_UPSTREAM_HTTP1, 0, 0, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		const struct weft_img_cluster *k;
+		const struct weft_img_h2 *h2;
+		struct conf c;
+
+		conf_open(&c);
+		k = cluster(&c, cases[i].yaml);
+		assert_int_equal(k->http, cases[i].http);
+		assert_int_equal(!!k->h2, cases[i].http != WEFT_UPSTREAM_HTTP1);
+		h2 = weft_img_at(k->h2);
+		if (k->h2) {
+			assert_int_equal(h2->streams, cases[i].streams);
+			assert_int_equal(h2->window, cases[i].window);
+			assert_int_equal(h2->stream_error, cases[i].stream_error);
+		}
+		conf_close(&c);
+	}
+	conf_refused(UPSTREAM("explicit_http_config: {http3_protocol_options: {}}"), "Cluster/c",
+		     UPSTREAM_FIELD ".explicit_http_config", "unsupported: HTTP/3");
+	conf_refused(UPSTREAM("explicit_http_config: {http2_protocol_options: {allow_metadata: "
+			      "true}}"),
+		     "Cluster/c",
+		     UPSTREAM_FIELD ".explicit_http_config.http2_protocol_options.allow_metadata",
+		     "unsupported");
+	conf_refused(C("http2_protocol_options: {connection_keepalive: {timeout: 1s}}, "),
+		     "Cluster/c", "http2_protocol_options.connection_keepalive", "unsupported");
 }
 
 static void test_without_effect(void **state)
@@ -381,12 +442,12 @@ static void test_bound_source(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults),     cmocka_unit_test(test_types),
-		cmocka_unit_test(test_policies),     cmocka_unit_test(test_client_side),
-		cmocka_unit_test(test_bounded_load), cmocka_unit_test(test_least_request),
-		cmocka_unit_test(test_slow_start),   cmocka_unit_test(test_breakers),
-		cmocka_unit_test(test_protocols),    cmocka_unit_test(test_without_effect),
-		cmocka_unit_test(test_bound_source),
+		cmocka_unit_test(test_defaults),       cmocka_unit_test(test_types),
+		cmocka_unit_test(test_policies),       cmocka_unit_test(test_client_side),
+		cmocka_unit_test(test_bounded_load),   cmocka_unit_test(test_least_request),
+		cmocka_unit_test(test_slow_start),     cmocka_unit_test(test_breakers),
+		cmocka_unit_test(test_protocols),      cmocka_unit_test(test_http2),
+		cmocka_unit_test(test_without_effect), cmocka_unit_test(test_bound_source),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -74,10 +74,14 @@ static void test_refusal_leaves_the_old(void **state)
 	rc = route_config();
 	weft_store_stats(c.store, &before);
 	assert_int_equal(
-		conf_set(&c, LISTENER_80 R("/b, filter_state: [{key: io.istio.x, string_match: {exact: b}}]") C("http2_protocol_options: {}, ")),
+		conf_set(&c,
+			 LISTENER_80 R(
+				 "/b, filter_state: [{key: io.istio.x, string_match: {exact: b}}]")
+				 C("connection_pool_per_downstream_connection: true, ")),
 		-EINVAL);
 	/* all causes at once */
-	assert_non_null(conf_find(&c.diag, "Cluster/c", "http2_protocol_options"));
+	assert_non_null(
+		conf_find(&c.diag, "Cluster/c", "connection_pool_per_downstream_connection"));
 	assert_non_null(conf_find(&c.diag, "RouteConfiguration/r",
 				  "virtual_hosts[0].routes[0].match.filter_state[0].key"));
 	assert_int_equal(route_config(), rc);
@@ -207,7 +211,8 @@ static void test_notes_are_of_what_is_in_force(void **state)
 	(void)state;
 	conf_open(&c);
 	conf_ok(&c, C("alt_stat_name: x, "));
-	assert_int_equal(conf_set(&c, C("http2_protocol_options: {}, ")), -EINVAL);
+	assert_int_equal(conf_set(&c, C("connection_pool_per_downstream_connection: true, ")),
+			 -EINVAL);
 	assert_int_equal(weft_compiler_not_applied(c.compiler)->n, 1);
 	conf_ok(&c, C(""));
 	assert_int_equal(weft_compiler_not_applied(c.compiler)->n, 0);
