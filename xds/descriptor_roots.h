@@ -48,6 +48,7 @@
 #include "envoy/extensions/network/dns_resolver/cares/v3/cares_dns_resolver.pb-c.h"
 #include "envoy/extensions/path/match/uri_template/v3/uri_template_match.pb-c.h"
 #include "envoy/extensions/path/rewrite/uri_template/v3/uri_template_rewrite.pb-c.h"
+#include "envoy/extensions/rbac/matchers/upstream_ip_port/v3/upstream_ip_port_matcher.pb-c.h"
 #include "envoy/extensions/request_id/uuid/v3/uuid.pb-c.h"
 #include "envoy/extensions/retry/host/omit_canary_hosts/v3/omit_canary_hosts.pb-c.h"
 #include "envoy/extensions/retry/host/omit_host_metadata/v3/omit_host_metadata_config.pb-c.h"
@@ -109,6 +110,7 @@ static const ProtobufCMessageDescriptor *const weft_descriptor_roots[] = {
 	&envoy__extensions__network__dns_resolver__cares__v3__cares_dns_resolver_config__descriptor,
 	&envoy__extensions__path__match__uri_template__v3__uri_template_match_config__descriptor,
 	&envoy__extensions__path__rewrite__uri_template__v3__uri_template_rewrite_config__descriptor,
+	&envoy__extensions__rbac__matchers__upstream_ip_port__v3__upstream_ip_port_matcher__descriptor,
 	&envoy__extensions__request_id__uuid__v3__uuid_request_id_config__descriptor,
 	&envoy__extensions__retry__host__omit_canary_hosts__v3__omit_canary_hosts_predicate__descriptor,
 	&envoy__extensions__retry__host__omit_host_metadata__v3__omit_host_metadata_config__descriptor,

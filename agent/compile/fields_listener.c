@@ -33,7 +33,12 @@ const struct weft_field_row weft_fields_listener[] = {
 	KERNEL("name typed_config"),
 	MESSAGE("envoy.config.rbac.v3.Permission"),
 	KERNEL("and_rules or_rules any header url_path destination_ip destination_port "
-	       "destination_port_range not_rule metadata requested_server_name sourced_metadata"),
+	       "destination_port_range not_rule metadata requested_server_name sourced_metadata "
+	       "matcher uri_template"),
+	MESSAGE("envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig"),
+	KERNEL("path_template"),
+	MESSAGE("envoy.extensions.rbac.matchers.upstream_ip_port.v3.UpstreamIpPortMatcher"),
+	KERNEL("upstream_ip upstream_port_range"),
 	MESSAGE("envoy.config.rbac.v3.Permission.Set"),
 	KERNEL("rules"),
 	MESSAGE("envoy.config.rbac.v3.Policy"),

@@ -10,12 +10,22 @@
 
 #include "agent/compile/parts.h"
 #include "agent/compile/reply.h"
+#include "agent/compile/uri_template.h"
+#include "envoy/extensions/path/match/uri_template/v3/uri_template_match.pb-c.h"
+#include "envoy/extensions/rbac/matchers/upstream_ip_port/v3/upstream_ip_port_matcher.pb-c.h"
+#include "xds/any.h"
 
 typedef Envoy__Config__Rbac__V3__RBAC rbac;
 typedef Envoy__Config__Rbac__V3__Policy policy;
 typedef Envoy__Config__Rbac__V3__Permission permission;
 typedef Envoy__Config__Rbac__V3__Principal principal;
 typedef Envoy__Config__Core__V3__CidrRange cidr;
+typedef Envoy__Extensions__Path__Match__UriTemplate__V3__UriTemplateMatchConfig uri_template;
+typedef Envoy__Extensions__Rbac__Matchers__UpstreamIpPort__V3__UpstreamIpPortMatcher
+	upstream_matcher;
+
+#define URI_TEMPLATE "envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig"
+#define UPSTREAM_IP_PORT "envoy.extensions.rbac.matchers.upstream_ip_port.v3.UpstreamIpPortMatcher"
 
 #define RULE(x) ENVOY__CONFIG__RBAC__V3__PERMISSION__RULE_##x
 #define IDENTIFIER(x) ENVOY__CONFIG__RBAC__V3__PRINCIPAL__IDENTIFIER_##x
@@ -212,6 +222,69 @@ static uint32_t emit_sourced(struct program *p, const Envoy__Config__Rbac__V3__S
 	return w.no;
 }
 
+/* ---- extensions ---- */
+
+/* NULL: told. */
+static ProtobufCMessage *extension(struct program *p,
+				   const Envoy__Config__Core__V3__TypedExtensionConfig *e,
+				   const char *want, const char *field)
+{
+	char *type = e->typed_config ? weft_any_type(e->typed_config) : NULL;
+	ProtobufCMessage *msg = NULL;
+	int r = 0;
+
+	if (!type || strcmp(type, want) != 0)
+		weft_build_fail(p->b, field, "unsupported: %s", type ? type : e->name);
+	else
+		r = weft_any_unpack(e->typed_config, p->b->resource, field, p->b->diag, &msg);
+	if (r)
+		p->b->err = p->b->err ? p->b->err : r;
+	free(type);
+	return msg;
+}
+
+static uint32_t emit_template(struct program *p,
+			      const Envoy__Config__Core__V3__TypedExtensionConfig *e,
+			      const char *field, struct way w)
+{
+	struct weft_img_cond c = {0};
+	char at[WEFT_FIELD_MAX];
+	uri_template *t = (void *)extension(p, e, URI_TEMPLATE, field);
+	bool made;
+
+	if (!t)
+		return w.no;
+	weft_build_fields(p->b, &t->base, field);
+	made = weft_build_template_cond(p->b, t->path_template,
+					weft_field(at, field, "path_template"), &c);
+	protobuf_c_message_free_unpacked(&t->base, NULL);
+	return p->network || !made ? w.no : emit_cond(p, &c, w);
+}
+
+/* The endpoint's address is not known yet: only a filter that there is not would have set it. */
+static uint32_t emit_upstream(struct program *p,
+			      const Envoy__Config__Core__V3__TypedExtensionConfig *e,
+			      const char *field, struct way w)
+{
+	upstream_matcher *m = (void *)extension(p, e, UPSTREAM_IP_PORT, field);
+	struct weft_img_test ignored;
+	char at[WEFT_FIELD_MAX];
+
+	if (!m)
+		return w.no;
+	weft_build_fields(p->b, &m->base, field);
+	if (p->network)
+		weft_build_fail(p->b, field, "unsupported in a network filter");
+	if (!m->upstream_ip && !m->upstream_port_range)
+		weft_build_fail(p->b, field, "neither upstream_ip nor upstream_port_range");
+	if (m->upstream_ip)
+		weft_build_range(p->b, m->upstream_ip->address_prefix,
+				 weft_u32(m->upstream_ip->prefix_len, 0),
+				 weft_field(at, field, "upstream_ip"), &ignored);
+	protobuf_c_message_free_unpacked(&m->base, NULL);
+	return w.no;
+}
+
 /* ---- permissions ---- */
 
 static uint32_t permission_emit(struct program *p, const permission *m, const char *field,
@@ -258,9 +331,9 @@ static uint32_t permission_leaf(struct program *p, const permission *m, const ch
 		return emit_server_name(p, m->requested_server_name,
 					weft_field(at, field, "requested_server_name"), w);
 	case RULE(MATCHER):
-		return refuse(p, field, "matcher", w);
+		return emit_upstream(p, m->matcher, weft_field(at, field, "matcher"), w);
 	case RULE(URI_TEMPLATE):
-		return refuse(p, field, "uri_template", w);
+		return emit_template(p, m->uri_template, weft_field(at, field, "uri_template"), w);
 	case RULE(SOURCED_METADATA):
 		return emit_sourced(p, m->sourced_metadata,
 				    weft_field(at, field, "sourced_metadata"), w);

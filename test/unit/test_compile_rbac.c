@@ -411,6 +411,21 @@ static void test_refused(void **state)
 	NO_PERMISSION("matcher: " EXT, "matcher");
 	NO_PERMISSION("uri_template: " EXT, "uri_template");
 	NO_PERMISSION("not_rule: {uri_template: " EXT "}", "not_rule.uri_template");
+	refused("{uri_template: {name: a, typed_config: {" T(
+			"extensions.path.match.uri_template.v3.UriTemplateMatchConfig") ", "
+											"path_"
+											"template: "
+											"/a//b}}}",
+		"{any: true}", "", "permissions[0].uri_template.path_template", "no template");
+	refused("{uri_template: {name: a, typed_config: {" T(
+			"extensions.path.match.uri_template.v3.UriTemplateMatchConfig") ", "
+											"path_"
+											"template: "
+											"/a**}}}",
+		"{any: true}", "", "permissions[0].uri_template.path_template", "unsupported");
+	refused("{matcher: {name: a, typed_config: {" T(
+			"extensions.rbac.matchers.upstream_ip_port.v3.UpstreamIpPortMatcher") "}}}",
+		"{any: true}", "", "permissions[0].matcher", "neither");
 	NO_PRINCIPAL("metadata: {filter: istio_authn, path: [{key: k}], value: {present_match: "
 		     "true}}",
 		     "metadata.filter");
