@@ -100,6 +100,7 @@ int weft_cmd_run(const struct weft_args *args)
 		.xds_token_plaintext = weft_args_flag(args, "xds-token-plaintext"),
 		.xds_cluster_id = weft_args_string(args, "xds-cluster-id"),
 		.xds_cache = weft_args_string(args, "xds-cache"),
+		.xds_interval_ms = (uint32_t)weft_args_number(args, "xds-interval"),
 		.cgroup = weft_args_string(args, "cgroup"),
 		.admin = weft_args_string(args, "admin"),
 		.node_id = weft_args_string(args, "node-id"),

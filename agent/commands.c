@@ -50,6 +50,11 @@ static const struct weft_option run_options[] = {
 	       NULL),
 	FLAG("xds-token-plaintext", "send the token without TLS too"),
 	STRING("xds-cluster-id", "ID", "header ClusterID for the xDS server (Istio)", NULL),
+	NUMBER("xds-interval", "MS",
+	       "at least so long between two publishes of its updates, those that come meanwhile "
+	       "are "
+	       "published together; 0: one by one",
+	       "20", 0, 1000),
 	STRING("xds-cache", "FILE",
 	       "keep the last good configuration there; it serves while no server does", NULL),
 	STRING("cgroup", "PATH",

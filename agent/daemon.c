@@ -353,6 +353,7 @@ static int sources_start(struct weft_daemon *d, struct weft_diag *diag)
 		.token_plaintext = d->cfg->xds_token_plaintext,
 		.cluster_id = d->cfg->xds_cluster_id,
 		.saved = d->cfg->xds_cache,
+		.interval_ms = d->cfg->xds_interval_ms,
 	};
 	char host[256] = "";
 	int r;

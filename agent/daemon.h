@@ -26,6 +26,7 @@ struct weft_daemon_config {
 	const struct weft_xds_tls *xds_tls;	     /* NULL: plaintext */
 	const char *xds_token_file, *xds_cluster_id, *xds_cache; /* or NULL */
 	bool xds_token_plaintext, xds_sotw;
+	uint32_t xds_interval_ms;
 	const char *cgroup;	  /* NULL: the whole hierarchy */
 	const char *admin;
 	const char *node_id, *node_cluster, *node_metadata; /* or NULL */

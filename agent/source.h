@@ -56,6 +56,12 @@ struct weft_source_xds_config {
 	bool token_plaintext;
 	const char *cluster_id; /* header ClusterID, or NULL */
 	/*
+	 * At least so long (ms) from the end of a publish to the next one; four times as long as
+	 * the publish took if that is more, but no longer than a second. 0: responses are published
+	 * one by one as they come.
+	 */
+	uint32_t interval_ms;
+	/*
 	 * File of the last good configuration, or NULL. It serves from the moment every server was
 	 * tried in vain, or WEFT_XDS_SAVED_WAIT_MS after the start without a server that has
 	 * served, until one has (struct weft_delta_ops.served); what comes meanwhile is checked and

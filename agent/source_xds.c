@@ -20,6 +20,11 @@
  * bug. */
 #define STOP_TIMEOUT_MS 5000
 #define TICK_MS 1000
+/* Of the time that updates come without end, publishes get at most one part in five: the main
+ * thread has other work. A server is kept waiting for its answer no longer than a second for that.
+ */
+#define PAUSE_FACTOR 4
+#define PAUSE_MAX_MS 1000
 
 /*
  * The stream's thread offers a snapshot and waits; the main thread compiles and publishes it and
@@ -60,6 +65,7 @@ struct weft_source_xds {
 	pthread_cond_t answered;
 	struct offer offer; /* under lock; next and diag are the waiting thread's */
 	struct saved saved;
+	int64_t interval_ms, took_ms; /* the stream's thread's: what the last publish took */
 };
 
 /* On the stream's thread. */
@@ -68,6 +74,7 @@ static int on_publish(void *ctx, const struct weft_snapshot *next, struct weft_d
 	struct weft_source_xds *x = ctx;
 	const uint64_t one = 1;
 	int verdict = -ESHUTDOWN;
+	int64_t began = weft_clock_ms(CLOCK_MONOTONIC);
 
 	pthread_mutex_lock(&x->lock);
 	if (!x->offer.closed) {
@@ -84,7 +91,21 @@ static int on_publish(void *ctx, const struct weft_snapshot *next, struct weft_d
 		x->offer.waiting = false;
 	}
 	pthread_mutex_unlock(&x->lock);
+	x->took_ms = weft_clock_ms(CLOCK_MONOTONIC) - began;
 	return verdict;
+}
+
+/* On the stream's thread: the publish that has just ended counts from its beginning. */
+static int64_t on_pause(void *ctx)
+{
+	const struct weft_source_xds *x = ctx;
+	int64_t pause = x->took_ms * PAUSE_FACTOR;
+
+	if (!x->interval_ms)
+		return 0;
+	if (pause > PAUSE_MAX_MS)
+		pause = PAUSE_MAX_MS;
+	return x->took_ms + (pause > x->interval_ms ? pause : x->interval_ms);
 }
 
 /* Of the server in use or tried. Any thread. */
@@ -381,7 +402,8 @@ int weft_source_xds_new(struct weft_loop *loop, const struct weft_source_xds_con
 			const struct weft_source_ops *ops, struct weft_diag *diag,
 			struct weft_source_xds **ret)
 {
-	const struct weft_delta_ops delta_ops = {.publish = on_publish, .served = on_served};
+	const struct weft_delta_ops delta_ops = {
+		.publish = on_publish, .served = on_served, .pause = on_pause};
 	struct weft_xds_stream_conf conf = {
 		.address = cfg->address,
 		.more = cfg->more,
@@ -406,6 +428,7 @@ int weft_source_xds_new(struct weft_loop *loop, const struct weft_source_xds_con
 	x->loop = loop;
 	x->ops = *ops;
 	x->saved.timer_fd = -1;
+	x->interval_ms = cfg->interval_ms;
 	pthread_mutex_init(&x->lock, NULL);
 	pthread_cond_init(&x->answered, NULL);
 	x->offer_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -572,6 +595,7 @@ json_t *weft_source_xds_json(struct weft_source_xds *x)
 	json_object_set_new(j, "sent", json_integer((json_int_t)stream.sent));
 	json_object_set_new(j, "sent_bytes", json_integer((json_int_t)stream.sent_bytes));
 	json_object_set_new(j, "resets", json_integer((json_int_t)stream.resets));
+	json_object_set_new(j, "joined", json_integer((json_int_t)delta.joined));
 	json_object_set_new(j, "variant",
 			    json_string(weft_delta_is_sotw(x->delta) ? "sotw" : "delta"));
 	json_object_set_new(j, "stale", json_boolean(x->saved.stale));

@@ -40,6 +40,7 @@ void weft_delta_free(struct weft_delta *d)
 	if (!d)
 		return;
 	delta_queue_clear(d);
+	delta_pace_clear(d);
 	delta_types_clear(d);
 	weft_snapshot_free(d->published);
 	if (d->node)
@@ -66,6 +67,7 @@ static void stream_forget(struct weft_delta *d)
 {
 	delta_queue_clear(d);
 	d->node_sent = false;
+	d->broken = false;
 	for (int i = 0; i < WEFT_XDS__MAX; i++) {
 		struct delta_type *t = &d->types[i];
 		struct delta_item *item, *next;
@@ -105,6 +107,8 @@ void weft_delta_disconnected(struct weft_delta *d, int64_t now_ms)
 	d->timers_changed = true;
 	if (!d->stats.connected)
 		return;
+	/* what came counts; its answers have nowhere to go */
+	delta_pace_end(d, now_ms);
 	stream_forget(d);
 	d->stats.connected = false;
 }
@@ -142,7 +146,7 @@ int weft_delta_receive(struct weft_delta *d, const uint8_t *data, size_t len, in
 	type = weft_xds_type_from_url(resp->type_url);
 	/* A type that was not asked for on this stream is neither used nor answered. */
 	if (!err && type != WEFT_XDS__MAX && d->types[type].first_sent)
-		err = delta_apply(d, type, resp, now_ms);
+		return delta_pace(d, type, &resp->base, len, now_ms);
 	envoy__service__discovery__v3__delta_discovery_response__free_unpacked(resp, NULL);
 	return err;
 }
@@ -257,13 +261,12 @@ static int64_t type_deadline(const struct delta_type *t)
 	return next;
 }
 
-int64_t weft_delta_tick(struct weft_delta *d, int64_t now_ms)
+static int64_t timers_run(struct weft_delta *d, int64_t now_ms)
 {
 	_cleanup_diag_ struct weft_diag causes = WEFT_DIAG_INIT;
 	int64_t next = DELTA_NEVER;
 	bool any = false;
 
-	clock_start(d, now_ms);
 	if (!d->timers_changed && (d->next_tick == DELTA_NEVER || now_ms < d->next_tick))
 		return d->next_tick;
 	for (int i = 0; i < WEFT_XDS__MAX; i++)
@@ -280,6 +283,18 @@ int64_t weft_delta_tick(struct weft_delta *d, int64_t now_ms)
 	d->timers_changed = false;
 	d->next_tick = next;
 	return next;
+}
+
+int64_t weft_delta_tick(struct weft_delta *d, int64_t now_ms)
+{
+	int64_t next;
+
+	clock_start(d, now_ms);
+	if (delta_pace_deadline(d) != DELTA_NEVER && delta_pace_deadline(d) <= now_ms)
+		d->broken |= delta_pace_end(d, now_ms) != 0;
+	next = timers_run(d, now_ms);
+	delta_pace_begin(d, now_ms);
+	return earlier(next, delta_pace_deadline(d));
 }
 
 bool weft_delta_complete(const struct weft_delta *d)

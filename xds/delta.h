@@ -43,6 +43,12 @@ struct weft_delta_ops {
 	 * here: what an owner has from elsewhere may go now. May be NULL.
 	 */
 	void (*served)(void *ctx);
+	/*
+	 * Asked after each publish once the client is complete: for how long (ms) responses that
+	 * come now may wait, to be published together. They are answered when they are published.
+	 * NULL or 0: each is published by itself.
+	 */
+	int64_t (*pause)(void *ctx);
 };
 
 struct weft_delta_node {
@@ -79,7 +85,7 @@ int weft_delta_receive(struct weft_delta *d, const uint8_t *data, size_t len, in
  * waits.
  */
 int weft_delta_next_request(struct weft_delta *d, uint8_t **ret, size_t *ret_len);
-/* Timers (initial_fetch_timeout, TTL). Returns the next deadline in ms, or -1. */
+/* Timers (initial_fetch_timeout, TTL, pauses). Returns the next deadline in ms, or -1. */
 int64_t weft_delta_tick(struct weft_delta *d, int64_t now_ms);
 
 /* True once everything first asked for has arrived, failed or timed out. */
@@ -107,8 +113,16 @@ struct weft_delta_item {
 void weft_delta_each(const struct weft_delta *d,
 		     void (*fn)(void *ctx, const struct weft_delta_item *item), void *ctx);
 
+/*
+ * Responses that wait for one publish, at most: memory, and how long one publish may take to
+ * decode. With more than that they are published before the pause ends.
+ */
+#define WEFT_DELTA_WAIT_RESPONSES 1024
+#define WEFT_DELTA_WAIT_BYTES (4u << 20)
+
 struct weft_delta_stats {
 	uint64_t responses, acks, nacks, requests, connects, init_fetch_timeout;
+	uint64_t joined; /* responses that were published with the one before */
 	bool connected;
 	const char *control_plane; /* identifier the server gave, or NULL */
 };

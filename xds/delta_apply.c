@@ -26,7 +26,7 @@ struct application {
 	int64_t now_ms;
 	struct response_name *names; /* sorted */
 	size_t n_names;
-	struct delta_change change;
+	struct delta_change *change; /* several responses may share it */
 	struct weft_diag diag;
 	bool refused; /* in part or as a whole, even if memory was short for the cause */
 };
@@ -127,8 +127,21 @@ static int check_response(struct application *a)
 static struct delta_undo *change_add(struct application *a, struct delta_item *item,
 				     const char *new_version)
 {
-	struct delta_undo *u = &a->change.undos[a->change.n++];
+	struct delta_undo *u = item->undo;
 
+	a->change->covered++;
+	if (u) {
+		/* once more in the same change: taken back to what was before the first */
+		free(item->version);
+		delta_item_refuse(item, NULL, NULL);
+		item->version = NULL;
+		item->expires = DELTA_NEVER;
+		item->absent = false;
+		item->timed_out = false;
+		u->new_version = new_version;
+		return u;
+	}
+	u = &a->change->undos[a->change->n++];
 	*u = (struct delta_undo){
 		.item = item,
 		.held = delta_slot_ref(item->held),
@@ -318,14 +331,18 @@ static void apply_removal(struct application *a, const char *name)
 	}
 }
 
+/* Room for the changes of n names. */
+static int change_room(struct delta_change *c, size_t n)
+{
+	c->cap = n;
+	c->undos = calloc(n + 1, sizeof(*c->undos));
+	return c->undos ? 0 : -ENOMEM;
+}
+
 static int apply_all(struct application *a)
 {
 	bool partial = a->d->types[a->type].wildcard;
 
-	a->change.cap = a->n_names;
-	a->change.undos = calloc(a->change.cap + 1, sizeof(*a->change.undos));
-	if (!a->change.undos)
-		return -ENOMEM;
 	for (size_t i = 0; i < a->resp->n_resources; i++) {
 		int err = apply_resource(a, a->resp->resources[i]);
 
@@ -433,7 +450,7 @@ static int finish(struct application *a)
 {
 	int err = 0;
 
-	if (a->change.content)
+	if (a->change->content)
 		return answer(a);
 	for (int i = 0; !err && i < WEFT_XDS__MAX; i++) {
 		if ((enum weft_xds_type)i != a->type)
@@ -449,8 +466,8 @@ static int finish(struct application *a)
 /* Changes that were taken back although no cause names them: the first cause is theirs too. */
 static void note_undone(struct application *a)
 {
-	for (size_t i = 0; a->diag.n && i < a->change.n; i++) {
-		struct delta_undo *u = &a->change.undos[i];
+	for (size_t i = 0; a->diag.n && i < a->change->n; i++) {
+		struct delta_undo *u = &a->change->undos[i];
 
 		if (u->item->undo != u && !u->noted)
 			delta_item_note(u->item, &a->diag.entries[0], u->new_version);
@@ -463,12 +480,14 @@ static int apply_and_publish(struct application *a)
 	int err = check_response(a);
 
 	if (!err)
+		err = change_room(a->change, a->n_names);
+	if (!err)
 		err = apply_all(a);
 	if (err) {
-		change_undo_all(&a->change);
+		change_undo_all(a->change);
 		return err == -ENOMEM ? err : 0;
 	}
-	err = delta_publish(a->d, &a->change, &a->diag);
+	err = delta_publish(a->d, a->change, &a->diag);
 	if (err == -ENOMEM)
 		return err;
 	a->refused = a->refused || err;
@@ -480,8 +499,8 @@ static int apply_and_publish(struct application *a)
 /* The server's word is in force, in part at least. */
 static bool took_effect(const struct application *a)
 {
-	for (size_t i = 0; i < a->change.n; i++) {
-		if (a->change.undos[i].item->undo == &a->change.undos[i])
+	for (size_t i = 0; i < a->change->n; i++) {
+		if (a->change->undos[i].item->undo == &a->change->undos[i])
 			return true;
 	}
 	return !a->refused;
@@ -490,12 +509,14 @@ static bool took_effect(const struct application *a)
 int delta_apply(struct weft_delta *d, enum weft_xds_type type,
 		const Envoy__Service__Discovery__V3__DeltaDiscoveryResponse *resp, int64_t now_ms)
 {
-	struct application a = {.d = d, .type = type, .resp = resp, .now_ms = now_ms};
+	struct delta_change change = {0};
+	struct application a = {
+		.d = d, .type = type, .resp = resp, .now_ms = now_ms, .change = &change};
 	int err = apply_and_publish(&a);
 
 	d->types[type].answered |= !err && took_effect(&a);
-	d->timers_changed |= !a.change.content;
-	change_free(&a.change);
+	d->timers_changed |= !change.content;
+	change_free(&change);
 	d->types[type].fetched = d->types[type].fetched || !err;
 	if (!err && a.refused) {
 		/*
@@ -510,5 +531,72 @@ int delta_apply(struct weft_delta *d, enum weft_xds_type type,
 		err = finish(&a);
 	free(a.names);
 	weft_diag_clear(&a.diag);
+	return err;
+}
+
+/* What each response changes, one after the other; -EINVAL as soon as something is refused. */
+static int all_change(struct application *a, size_t n, struct delta_change *change)
+{
+	size_t names = 0;
+	int err;
+
+	for (size_t i = 0; i < n; i++)
+		names += a[i].resp->n_resources + a[i].resp->n_removed_resources;
+	err = change_room(change, names);
+	for (size_t i = 0; i < n && !err; i++) {
+		err = check_response(&a[i]);
+		if (!err)
+			err = apply_all(&a[i]);
+		if (!err && a[i].refused)
+			err = -EINVAL;
+		/* what the next response says of it counts from here on */
+		if (!err)
+			apply_heartbeats(&a[i]);
+	}
+	return err;
+}
+
+static int all_finish(struct application *a, size_t n)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < n && !err; i++) {
+		struct delta_type *t = &a->d->types[a[i].type];
+
+		t->answered = t->fetched = true;
+		err = finish(&a[i]);
+	}
+	return err;
+}
+
+int delta_apply_all(struct weft_delta *d, const struct delta_response *list, size_t n,
+		    int64_t now_ms)
+{
+	struct application *a = calloc(n, sizeof(*a));
+	struct delta_change change = {0};
+	int err;
+
+	if (!a)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++)
+		a[i] = (struct application){.d = d,
+					    .type = list[i].type,
+					    .resp = (const void *)list[i].msg,
+					    .now_ms = now_ms,
+					    .change = &change};
+	err = all_change(a, n, &change);
+	if (!err)
+		err = delta_publish_whole(d, &change);
+	d->timers_changed |= !change.content;
+	if (err)
+		change_undo_all(&change);
+	change_free(&change);
+	if (!err)
+		err = all_finish(a, n);
+	for (size_t i = 0; i < n; i++) {
+		free(a[i].names);
+		weft_diag_clear(&a[i].diag);
+	}
+	free(a);
 	return err;
 }

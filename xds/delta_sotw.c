@@ -262,7 +262,6 @@ int delta_sotw_receive(struct weft_delta *d, const uint8_t *data, size_t len, in
 {
 	Envoy__Service__Discovery__V3__DiscoveryResponse *resp =
 		envoy__service__discovery__v3__discovery_response__unpack(NULL, len, data);
-	struct translation t = {.n = 0};
 	enum weft_xds_type type;
 	int err = 0;
 
@@ -273,17 +272,25 @@ int delta_sotw_receive(struct weft_delta *d, const uint8_t *data, size_t len, in
 		err = delta_note_control_plane(d, resp->control_plane->identifier);
 	type = weft_xds_type_from_url(resp->type_url);
 	/* A type that was not asked for on this stream is neither used nor answered. */
-	if (!err && type != WEFT_XDS__MAX && d->types[type].first_sent) {
-		err = keep(&d->types[type].nonce, resp->nonce);
-		if (!err)
-			err = keep(&d->types[type].offered, resp->version_info);
-		if (!err)
-			err = translate(&t, &d->types[type], resp);
-		if (!err)
-			err = delta_apply(d, type, &t.delta, now_ms);
-		translation_free(&t);
-	}
+	if (!err && type != WEFT_XDS__MAX && d->types[type].first_sent)
+		return delta_pace(d, type, &resp->base, len, now_ms);
 	envoy__service__discovery__v3__discovery_response__free_unpacked(resp, NULL);
+	return err;
+}
+
+int delta_sotw_apply(struct weft_delta *d, enum weft_xds_type type,
+		     const Envoy__Service__Discovery__V3__DiscoveryResponse *resp, int64_t now_ms)
+{
+	struct translation t = {.n = 0};
+	int err = keep(&d->types[type].nonce, resp->nonce);
+
+	if (!err)
+		err = keep(&d->types[type].offered, resp->version_info);
+	if (!err)
+		err = translate(&t, &d->types[type], resp);
+	if (!err)
+		err = delta_apply(d, type, &t.delta, now_ms);
+	translation_free(&t);
 	return err;
 }
 

@@ -4,8 +4,8 @@
 /*
  * What the parts of the delta client share: delta.c (life, timers), delta_item.c (table of
  * resources), delta_refs.c (which names a resource waits for), delta_sub.c (requests),
- * delta_apply.c (responses) and delta_warm.c (what is published). Not for use outside of
- * xds/delta*.c.
+ * delta_pace.c (when a response is applied), delta_apply.c (how) and delta_warm.c (what is
+ * published). Not for use outside of xds/delta*.c.
  */
 
 #include <sys/queue.h>
@@ -98,6 +98,19 @@ struct delta_request {
 	char *version; /* state of the world: accepted when the answer was given */
 };
 
+/* A response that was decoded and is not applied yet. */
+struct delta_response {
+	enum weft_xds_type type;
+	ProtobufCMessage *msg; /* DeltaDiscoveryResponse, or DiscoveryResponse with sotw */
+};
+
+/* In the order in which they came. */
+struct delta_pending {
+	struct delta_response *v;
+	size_t n, cap;
+	size_t bytes; /* as they came */
+};
+
 struct weft_delta {
 	struct weft_delta_ops ops;
 	void *ctx;
@@ -108,6 +121,10 @@ struct weft_delta {
 	uint64_t generation; /* of compositions */
 	struct weft_delta_stats stats;
 	char *control_plane;
+	struct delta_pending pending;
+	int64_t pause_until; /* ms; 0: none */
+	bool asked_owner;    /* since the last look: something was published or refused */
+	bool broken;	     /* memory ran out outside of a receive: the stream is to be reset */
 	int64_t next_tick; /* as weft_delta_tick() gave it; void while timers_changed */
 	bool timers_changed;
 	bool clock_started, node_sent, complete, served, sotw;
@@ -130,6 +147,7 @@ struct delta_undo {
 struct delta_change {
 	struct delta_undo *undos;
 	size_t n, cap;
+	size_t covered; /* changes, of which several may be of one item */
 	bool content; /* published, and nothing but the content of what was in force changed */
 };
 
@@ -168,8 +186,25 @@ void delta_subscription_sent(struct weft_delta *d, struct delta_type *t);
 /* Any request; the node was sent with it. */
 int delta_pack(struct weft_delta *d, const ProtobufCMessage *msg, uint8_t **ret, size_t *ret_len);
 
+/* delta_pace.c */
+/*
+ * A response of a type that was asked for: applied now, or with others after a pause. Takes over
+ * msg; len: its bytes. -ENOMEM.
+ */
+int delta_pace(struct weft_delta *d, enum weft_xds_type type, ProtobufCMessage *msg, size_t len,
+	       int64_t now_ms);
+/* Applies what waits. -ENOMEM. */
+int delta_pace_end(struct weft_delta *d, int64_t now_ms);
+/* When what waits is due, DELTA_NEVER: nothing waits. */
+int64_t delta_pace_deadline(const struct weft_delta *d);
+/* After anything that may have led to a publish: a pause begins when one did. */
+void delta_pace_begin(struct weft_delta *d, int64_t now_ms);
+void delta_pace_clear(struct weft_delta *d);
+
 /* delta_sotw.c */
 int delta_sotw_receive(struct weft_delta *d, const uint8_t *data, size_t len, int64_t now_ms);
+int delta_sotw_apply(struct weft_delta *d, enum weft_xds_type type,
+		     const Envoy__Service__Discovery__V3__DiscoveryResponse *resp, int64_t now_ms);
 /* Notes the version that the answer confirms. -ENOMEM. */
 int delta_sotw_answer(struct delta_type *t, struct delta_request *r);
 /* -EAGAIN: nothing to say after all. */
@@ -185,6 +220,12 @@ int delta_note_control_plane(struct weft_delta *d, const char *identifier);
 /* delta_apply.c: the whole treatment of a response of a known type, its answer included. */
 int delta_apply(struct weft_delta *d, enum weft_xds_type type,
 		const Envoy__Service__Discovery__V3__DeltaDiscoveryResponse *resp, int64_t now_ms);
+/*
+ * The same for several delta responses in their order, with one publish. -EINVAL: something of them
+ * is refused, and nothing was done.
+ */
+int delta_apply_all(struct weft_delta *d, const struct delta_response *list, size_t n,
+		    int64_t now_ms);
 void delta_undo_apply(struct delta_undo *undo);
 /* "Listener/NAME" to its item; NULL when it is none of ours. */
 struct delta_item *delta_item_by_resource(struct weft_delta *d, const char *resource);
@@ -198,6 +239,9 @@ void delta_item_note(struct delta_item *item, const struct weft_diag_entry *e, c
  * back. `change` is NULL when no response caused it.
  */
 int delta_publish(struct weft_delta *d, struct delta_change *change, struct weft_diag *diag);
+/* The same, but as a whole or not at all: after -EINVAL or -ENOMEM the change is still to be taken
+ * back. */
+int delta_publish_whole(struct weft_delta *d, struct delta_change *change);
 /* Gives up waiting for every missing resource of a type (EDS, RDS). */
 void delta_watches_fail(struct weft_delta *d, enum weft_xds_type type);
 /* After any change: LDS may start, `complete` may become true. */

@@ -221,6 +221,8 @@ int weft_delta_next_request(struct weft_delta *d, uint8_t **ret, size_t *ret_len
 {
 	struct delta_request *r;
 
+	if (d->broken)
+		return -ENOMEM;
 	while ((r = TAILQ_FIRST(&d->queue))) {
 		int err = d->sotw     ? delta_sotw_pack(d, r, ret, ret_len)
 			  : r->answer ? pack_answer(d, r, ret, ret_len)

@@ -97,7 +97,7 @@ static bool is_content(const struct weft_delta *d, const struct delta_change *ch
 		if (!is_other_content(d, &change->undos[i]))
 			return false;
 	}
-	return change->n && change->n == change->cap;
+	return change->n && change->covered == change->cap;
 }
 
 /* compose() for such a change, at a cost by what changed. */
@@ -246,6 +246,41 @@ static void add_causes(struct weft_diag *diag, const struct weft_diag *more, int
 			      more->entries[i].reason);
 }
 
+static int offer(struct weft_delta *d, const struct weft_snapshot *next, struct weft_diag *causes)
+{
+	if (!next)
+		return 0;
+	d->asked_owner = true;
+	return d->ops.publish(d->ctx, next, causes);
+}
+
+static void change_commit(struct weft_delta *d, const struct delta_change *change,
+			  struct weft_snapshot *next)
+{
+	if (change && change->content)
+		content_commit(d, change, next);
+	else
+		commit(d, next);
+}
+
+int delta_publish_whole(struct weft_delta *d, struct delta_change *change)
+{
+	_cleanup_diag_ struct weft_diag causes = WEFT_DIAG_INIT;
+	struct weft_snapshot *next = NULL;
+	int err;
+
+	change->content = is_content(d, change);
+	err = change->content ? content_compose(d, change, &next) : compose(d, &next);
+	if (!err && offer(d, next, &causes))
+		err = -EINVAL;
+	if (err) {
+		weft_snapshot_free(next);
+		return err;
+	}
+	change_commit(d, change, next);
+	return 0;
+}
+
 int delta_publish(struct weft_delta *d, struct delta_change *change, struct weft_diag *diag)
 {
 	if (change)
@@ -260,12 +295,9 @@ int delta_publish(struct weft_delta *d, struct delta_change *change, struct weft
 			take_back_all(d, change, diag);
 			return err;
 		}
-		err = next ? d->ops.publish(d->ctx, next, &causes) : 0;
+		err = offer(d, next, &causes);
 		if (!err) {
-			if (content)
-				content_commit(d, change, next);
-			else
-				commit(d, next);
+			change_commit(d, change, next);
 			return round ? -EINVAL : 0;
 		}
 		weft_snapshot_free(next);

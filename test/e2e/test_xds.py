@@ -123,6 +123,55 @@ class Xds(Mesh):
         self.assertEqual(list(result["counts"]), ["200 server"])
         self.assertGreater(result["requests"], 100)
 
+    def test_a_thousand_updates_a_second_under_load(self):
+        """Published together: at most one publish in each interval, and nobody notices."""
+        clusters, rate, seconds, interval_s = [f"c{i:03}" for i in range(300)], 1000, 4, 0.02
+        session = self.ads.session()
+        session.next(ads.CDS)
+        session.send(ads.CDS, "c", [(c, "1", ads.eds_cluster(c)) for c in clusters])
+        session.next(ads.EDS)
+        session.ack(ads.CDS, "c")
+        session.send(ads.EDS, "e", [(c, "1", ads.cla(c, BACKEND)) for c in clusters])
+        session.ack(ads.EDS, "e")
+        session.next(ads.LDS)
+        session.send(ads.LDS, "l", [("main", "1", ads.listener("main", LISTENER, "routes"))])
+        session.next(ads.RDS)
+        session.ack(ads.LDS, "l")
+        session.send(ads.RDS, "r", [("routes", "1", ads.route("routes", clusters[0]))])
+        session.ack(ads.RDS, "r")
+        self.wait_status(200)
+        load = self.begin("load", address=ADDRESS, port=LISTENER, connections=4, seconds=60, until_eof=True, pause=0.002, count=["x-backend"])
+        before, memory, began = self.agent.call("dump", "stats"), self.memory(), time.monotonic()
+        for i in range(rate * seconds):
+            # Every third is the one that serves, whose host gets another weight.
+            c = clusters[0 if i % 3 == 0 else i % len(clusters)]
+            session.send(ads.EDS, f"u{i}", [(c, f"u{i}", self.weighted(c, 1 + i % 7))])
+            time.sleep(max(0.0, began + i / rate - time.monotonic()))
+        for i in range(rate * seconds):
+            session.ack(ads.EDS, f"u{i}")
+        elapsed, after = time.monotonic() - began, self.agent.call("dump", "stats")
+        publishes = after["store"]["publishes"] - before["store"]["publishes"]
+        self.assertLessEqual(publishes, elapsed / interval_s + 1)
+        self.assertEqual(after["sources"]["xds"]["joined"], rate * seconds - publishes)
+        self.assertLess(self.memory(), memory + 16384)
+        result = self.finish(load)
+        self.assertEqual(result["errors"], {})
+        self.assertEqual(list(result["counts"]), ["200 server"])
+        self.assertGreater(result["requests"], 100)
+        last = {r["name"]: r["version"] for r in self.agent.call("dump", "endpoints")["resources"]}
+        self.assertEqual(last[clusters[0]], f"u{(rate * seconds - 1) // 3 * 3}")
+
+    @staticmethod
+    def weighted(name, weight):
+        """An assignment with one host of this weight."""
+        endpoint = ads.field(1, ads.field(1, ads.address(BACKEND))) + ads.field(4, ads.field(1, weight))
+        return ads.field(1, name) + ads.field(2, ads.field(2, endpoint))
+
+    def memory(self):
+        """Of the agent, in KiB."""
+        with open(f"/proc/{self.agent.process.pid}/status", encoding="utf-8") as f:
+            return int(next(line for line in f if line.startswith("VmRSS")).split()[1])
+
     def test_agent_starts_without_the_server(self):
         self.serve(self.ads.session())
         self.wait_status(200)

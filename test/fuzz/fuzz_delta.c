@@ -3,7 +3,8 @@
  * A sequence of events for the delta client: each step is one byte that says what happens, two for
  * the length of the response that follows, and the response. The owner refuses what is called
  * "bad". After each step the client must be settled: no time passes, so nothing new may be
- * published. Bit 3 of the first byte: the client speaks state of the world.
+ * published. Bit 3 of the first byte: the client speaks state of the world; bit 5: it pauses after
+ * a publish.
  */
 
 #include <stdint.h>
@@ -17,9 +18,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 /* Enough for the longest scripts; the fuzzer gains nothing from longer ones. */
 #define STEPS_MAX 64
 
+struct owner {
+	unsigned int publishes;
+	int64_t pause; /* ms */
+};
+
+static int64_t pause_of(void *ctx)
+{
+	const struct owner *o = ctx;
+
+	return o->pause;
+}
+
 static int publish(void *ctx, const struct weft_snapshot *next, struct weft_diag *diag)
 {
-	++*(unsigned int *)ctx;
+	struct owner *o = ctx;
+
+	o->publishes++;
 	for (int t = 0; t < WEFT_XDS__MAX; t++) {
 		for (size_t i = 0; i < weft_snapshot_count(next, (enum weft_xds_type)t); i++) {
 			const struct weft_resource *r =
@@ -49,7 +64,7 @@ static void look(void *ctx, const struct weft_delta_item *item)
 
 /* Bytes used. */
 static size_t step(struct weft_delta *d, const uint8_t *data, size_t len, int64_t *now,
-		   unsigned int *publishes)
+		   const struct owner *o)
 {
 	unsigned int before;
 	size_t n = len < 3 ? 0 : (size_t)data[1] | (size_t)data[2] << 8;
@@ -74,9 +89,9 @@ static size_t step(struct weft_delta *d, const uint8_t *data, size_t len, int64_
 			weft_delta_disconnected(d, *now);
 	}
 	weft_delta_tick(d, *now);
-	before = *publishes;
+	before = o->publishes;
 	weft_delta_tick(d, *now);
-	if (*publishes != before)
+	if (o->publishes != before)
 		abort();
 	/* Bit 2: the requests wait, as on a slow connection. */
 	if (!(data[0] & 4))
@@ -86,13 +101,13 @@ static size_t step(struct weft_delta *d, const uint8_t *data, size_t len, int64_
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	static const struct weft_delta_ops ops = {.publish = publish};
+	static const struct weft_delta_ops ops = {.publish = publish, .pause = pause_of};
 	static const struct weft_delta_node node = {.id = "fuzz"};
 	struct weft_delta *d;
-	unsigned int publishes = 0;
+	struct owner owner = {.pause = len && data[0] & 32 ? 1500 : 0};
 	int64_t now = 1000;
 
-	if (weft_delta_new(&node, &ops, &publishes, &d))
+	if (weft_delta_new(&node, &ops, &owner, &d))
 		return 0;
 	if (len && data[0] & 8 && weft_delta_speak_sotw(d)) {
 		weft_delta_free(d);
@@ -101,7 +116,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	weft_delta_connected(d, now);
 	drain(d);
 	for (int i = 0; len && i < STEPS_MAX; i++) {
-		size_t used = step(d, data, len, &now, &publishes);
+		size_t used = step(d, data, len, &now, &owner);
 
 		data += used;
 		len -= used;

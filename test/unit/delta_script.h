@@ -208,6 +208,7 @@ struct script {
 	const char *refuse;	       /* resource to refuse while it is in the snapshot */
 	const char *refuse_with;       /* what the cause names; NULL: the same */
 	bool refuse_all;
+	int64_t pause; /* ms */
 	struct pb response;
 	enum weft_xds_type type;
 };
@@ -242,6 +243,13 @@ static inline int script_publish(void *ctx, const struct weft_snapshot *next,
 	return 0;
 }
 
+static inline int64_t script_pause(void *ctx)
+{
+	const struct script *s = ctx;
+
+	return s->pause;
+}
+
 static inline void script_served(void *ctx)
 {
 	struct script *s = ctx;
@@ -251,8 +259,8 @@ static inline void script_served(void *ctx)
 
 static inline struct script *script_new(void)
 {
-	static const struct weft_delta_ops ops = {.publish = script_publish,
-						  .served = script_served};
+	static const struct weft_delta_ops ops = {
+		.publish = script_publish, .served = script_served, .pause = script_pause};
 	static const struct weft_delta_node node = {
 		.id = "sidecar~10.1.0.5~web.shop~shop.svc.cluster.local",
 		.cluster = "web",

@@ -146,7 +146,7 @@ static int accept_all(void *ctx, const struct weft_snapshot *next, struct weft_d
 /* The whole life; on the first failure the stream is reset once, as its owner would. */
 static int life(struct script *s, const struct pb *responses, bool sotw)
 {
-	static const struct weft_delta_ops ops = {.publish = accept_all};
+	static const struct weft_delta_ops ops = {.publish = accept_all, .pause = script_pause};
 	static const struct weft_delta_node node = {.id = "x", .metadata_json = "{\"a\": [\"b\"]}"};
 	int err = weft_delta_new(&node, &ops, s, &s->d);
 
@@ -168,6 +168,9 @@ static int life(struct script *s, const struct pb *responses, bool sotw)
 				err = weft_delta_receive(s->d, responses[i].data, responses[i].n,
 							 s->now);
 		}
+		/* the pause is over, and what came in it is applied */
+		s->now += s->pause;
+		weft_delta_tick(s->d, s->now);
 		if (!err)
 			err = drain(s);
 		if (!err)
@@ -193,13 +196,14 @@ static bool is_served_or_refused(const struct script *s)
 	return in_force(s, LDS, "l") || stats.nacks > 1;
 }
 
-static void check_every_allocation(bool sotw)
+static void check_every_allocation(bool sotw, int64_t pause)
 {
 	struct pb responses[RESPONSES];
 	struct script *s = script_new();
 	bool failed = true;
 	long before;
 
+	s->pause = pause;
 	if (sotw)
 		make_sotw_responses(responses);
 	else
@@ -232,13 +236,20 @@ static void check_every_allocation(bool sotw)
 static void every_allocation_fails_once(void **state)
 {
 	(void)state;
-	check_every_allocation(false);
+	check_every_allocation(false, 0);
 }
 
 static void every_allocation_of_sotw_fails_once(void **state)
 {
 	(void)state;
-	check_every_allocation(true);
+	check_every_allocation(true, 0);
+}
+
+static void every_allocation_after_a_pause_fails_once(void **state)
+{
+	(void)state;
+	check_every_allocation(false, 20);
+	check_every_allocation(true, 20);
 }
 #else
 static void every_allocation_fails_once(void **state)
@@ -252,6 +263,12 @@ static void every_allocation_of_sotw_fails_once(void **state)
 	(void)state;
 	skip();
 }
+
+static void every_allocation_after_a_pause_fails_once(void **state)
+{
+	(void)state;
+	skip();
+}
 #endif
 
 int main(void)
@@ -259,6 +276,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_allocation_fails_once),
 		cmocka_unit_test(every_allocation_of_sotw_fails_once),
+		cmocka_unit_test(every_allocation_after_a_pause_fails_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
