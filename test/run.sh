@@ -90,7 +90,7 @@ fi
 ! wanted unit || tests release unit -L '^unit$' -j 2
 ! wanted golden || tests release golden -L '^golden$' -j 2
 ! wanted socket || tests release socket -L '^socket$'
-! wanted oracle || tests release oracle -L '^oracle$'
+! wanted oracle || tests release oracle -L '^oracle$' -j 5
 ! wanted e2e || tests release e2e -L '^e2e$'
 if wanted interop; then
 	if [ -n "$full" ]; then

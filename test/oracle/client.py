@@ -10,6 +10,7 @@ import json
 import re
 import socket
 import subprocess
+import threading
 import time
 
 import h2
@@ -331,8 +332,9 @@ class Runner:
         n, width, by = req["repeat"], req.get("concurrency", 1), req.get("count_by", ["status", "cluster"])
         counts = collections.Counter()
         if width > 1:
+            ended = [threading.Event() for _ in range(n)]
             with concurrent.futures.ThreadPoolExecutor(width) as pool:
-                outs = [o for o, _ in pool.map(lambda i: self._staggered(req, i), range(n))]
+                outs = [o for o, _ in pool.map(lambda i: self._staggered(req, i, ended), range(n))]
         else:
             outs = self._in_turn(req, n)
         keys = [" ".join(_key(o, f) for f in by) for o in outs]
@@ -342,9 +344,18 @@ class Runner:
             out["sequence"] = keys
         return out
 
-    def _staggered(self, req, i):
-        time.sleep(i * req.get("stagger_ms", 0) / 1000)
-        return self._one(req)
+    def _staggered(self, req, i, ended):
+        """`in_order`: each begins when the one before it has reached its endpoint, or has ended."""
+        try:
+            if not req.get("in_order"):
+                return self._one(req)
+            mark = f"{req['name']}#"
+            limit = time.monotonic() + LIMIT_S
+            while i and f"{mark}{i - 1}" not in self.seen and not ended[i - 1].is_set() and time.monotonic() < limit:
+                time.sleep(0.002)
+            return self._one(dict(req, headers=[*(req.get("headers") or []), ["x-mirror-id", f"{mark}{i}"]]))
+        finally:
+            ended[i].set()
 
     def _in_turn(self, req, n):
         """Repetitions share a connection while it lasts, unless the request says `fresh: true`."""

@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 
 import casefile
 import diff
@@ -278,6 +279,7 @@ def run_side(side, cases, args, inside, skipped):
         if side != "check" and (not c.asked or not c.short["requests"]):
             skipped.append((side, c))
             continue
+        began = time.monotonic()
         if side == "check":
             lines, asked = check_case(c)
         elif side == "explain":
@@ -285,7 +287,7 @@ def run_side(side, cases, args, inside, skipped):
         else:
             lines, asked = ask_weft(c, side, inside, args)
         bad += bool(lines)
-        print(f"{'FAIL' if lines else 'ok  '} {side:7} {c.case['name']} ({asked})" + "".join("\n       " + x for x in lines), flush=True)
+        print(f"{'FAIL' if lines else 'ok  '} {side:7} {c.case['name']} ({asked}) {time.monotonic() - began:.1f}s" + "".join("\n       " + x for x in lines), flush=True)
     return bad
 
 
@@ -296,6 +298,7 @@ def main():
     ap.add_argument("--live", action="store_true", help="ask a real Envoy now instead of reading CASE.golden.json")
     ap.add_argument("--envoy", help="path of the Envoy binary, for --live")
     ap.add_argument("--strict", action="store_true", help="compare also the headers Envoy adds by itself")
+    ap.add_argument("--subnet", type=int, default=76, help="10.SUBNET.0.0/16 is the pod's; runs side by side need their own")
     args = ap.parse_args()
     sides = args.side.split(",")
     if set(sides) - set(SIDES):
@@ -306,7 +309,7 @@ def main():
     skipped = []
     bad = sum(run_side(s, cases, args, None, skipped) for s in SIDES[:2] if s in sides)
     if {"kernel", "agent"} & set(sides):
-        with lab.World(subnet=76) as world:
+        with lab.World(subnet=args.subnet) as world:
             inside = Inside(world)
             bad += sum(run_side(s, cases, args, inside, skipped) for s in SIDES[2:] if s in sides)
             print(f"exchanges decided: {inside.answered}")
