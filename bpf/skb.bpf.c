@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * Some kernels report FIONREAD 0 for data from TCP on a socket that has an sk_msg program and no
- * verdict program (kernel-facts 37). There, and only there, this one is attached beside it; it
- * costs a tenth of the rate.
+ * verdict program. There, and only there, this one is attached beside it; it costs a tenth of the
+ * rate.
  *
  * TCP may queue a segment that begins with bytes it has queued before (out of order, sent again):
  * recvmsg() skips what was read, but what takes segments for a verdict program does not, and the
