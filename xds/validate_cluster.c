@@ -20,6 +20,9 @@
 #define RING_MAX_DEFAULT 8388608
 #define BASE_EJECTION_DEFAULT_S 30
 
+#define LOCALITY_WEIGHTED                                                                          \
+	ENVOY__CONFIG__CLUSTER__V3__CLUSTER__COMMON_LB_CONFIG__LOCALITY_CONFIG_SPECIFIER_LOCALITY_WEIGHTED_LB_CONFIG
+
 /* Of tables up to 5,000,011, so the loop is short. */
 static bool is_prime(uint64_t n)
 {
@@ -96,6 +99,10 @@ static void check_policy(struct validator *v, const cluster_t *c, int type)
 	if (c->lb_policy == ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_POLICY__CLUSTER_PROVIDED &&
 	    c->lb_subset_config)
 		validate_refuse(v, "lb_subset_config", "excludes lb_policy CLUSTER_PROVIDED");
+	if (c->lb_subset_config && c->lb_subset_config->locality_weight_aware &&
+	    (!common || common->locality_config_specifier_case != LOCALITY_WEIGHTED))
+		validate_refuse(v, "lb_subset_config.locality_weight_aware",
+				"needs locality_weighted_lb_config");
 	if (c->load_balancing_policy || c->cluster_discovery_type_case ==
 		    ENVOY__CONFIG__CLUSTER__V3__CLUSTER__CLUSTER_DISCOVERY_TYPE_CLUSTER_TYPE)
 		return;

@@ -320,7 +320,10 @@ static int entry_order(const void *a, const void *b)
 	return r ? r : (x->index > y->index) - (x->index < y->index);
 }
 
-/* Numbers in the order of priorities and names; of several weights of one locality the last counts. */
+/*
+ * Numbers in the order of priorities and names; of several weights of one locality the last counts,
+ * and the weight of one without a name does not (Envoy 1.40).
+ */
 static bool localities_fill(const assignment *a, struct parse *p)
 {
 	struct entry *e = calloc(a->n_endpoints + 1, sizeof(*e));
@@ -339,7 +342,7 @@ static bool localities_fill(const assignment *a, struct parse *p)
 		h->n_locality += !i || entry_names(&e[i - 1], &e[i]);
 		p->locality[e[i].index] = (uint32_t)h->n_locality - 1;
 		h->localities[h->n_locality - 1].priority = e[i].l->priority;
-		if (e[i].l->load_balancing_weight)
+		if (e[i].l->locality && e[i].l->load_balancing_weight)
 			h->localities[h->n_locality - 1].weight =
 				e[i].l->load_balancing_weight->value;
 	}

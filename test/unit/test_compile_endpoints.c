@@ -300,11 +300,14 @@ static void test_refused(void **state)
 			     "endpoints: [{lb_endpoints: [" AT("10.0.0.1", ", load_balancing_weight: 4294967295")
 				     AT("10.0.0.2", "") "]}]"),
 		     "ClusterLoadAssignment/c", "endpoints", "the weights of the hosts of priority 0");
-	conf_refused(EDS("lb_policy: RING_HASH, ") CLA(
-			     "endpoints: [{load_balancing_weight: 4294967295, lb_endpoints: [" AT("10.0.0.1", "")
-			     "]}, {locality: {zone: b}, load_balancing_weight: 1, lb_endpoints: [" AT("10.0.0.2", "")
-			     "]}]"),
-		     "ClusterLoadAssignment/c", "endpoints", "the weights of the localities of priority 0");
+	conf_refused(EDS("lb_policy: RING_HASH, ")
+			     CLA("endpoints: [{locality: {zone: a}, load_balancing_weight: "
+				 "4294967295, lb_endpoints: [" AT(
+					 "10.0.0.1",
+					 "") "]}, {locality: {zone: b}, load_balancing_weight: 1, "
+					     "lb_endpoints: [" AT("10.0.0.2", "") "]}]"),
+		     "ClusterLoadAssignment/c", "endpoints",
+		     "the weights of the localities of priority 0");
 	/* also without a cluster that uses it */
 	conf_refused(CLA("endpoints: [{lb_endpoints: [" AT("a.b", "") "]}]"),
 		     "ClusterLoadAssignment/c", "endpoints[0].lb_endpoints[0]", "IP address");
