@@ -157,6 +157,16 @@ static int mapper_apply(const struct weft_img_mapper *m, struct format *f, struc
 	return r;
 }
 
+/* The type tells, not the format (Envoy 1.40). */
+static bool ends_as_json(const struct weft_img_body *format, const struct reply *a)
+{
+	static const char type[] = "application/json";
+
+	return format->content_type.len == sizeof(type) - 1 &&
+	       !memcmp(weft_img_at(format->content_type.off), type, sizeof(type) - 1) && a->len &&
+	       a->body[a->len - 1] == '\n';
+}
+
 int mapping_apply(struct worker *w, const struct weft_img_mapping *m, struct format *f,
 		  struct reply *a, struct lines *l, struct buf *body)
 {
@@ -187,9 +197,9 @@ int mapping_apply(struct worker *w, const struct weft_img_mapping *m, struct for
 	f->body_len = a->len;
 	if (format) {
 		r = reply_body_write(w, f, format, body);
-		a->json = !format->format;
 		a->body = (const char *)buf_at(body);
 		a->len = buf_len(body);
+		a->json = ends_as_json(format, a);
 	}
 	/* another text is of the format's type, unless the mapper said which */
 	if (typed || (a->len == was_len && !memcmp(a->body ? a->body : "", was, was_len)))

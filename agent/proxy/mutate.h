@@ -73,7 +73,7 @@ struct reply {
 	const char *body;
 	size_t len;
 	bool close, grpc, head_method;
-	bool json;			    /* the body is JSON of local_reply_config */
+	bool json;			    /* its last byte is the line feed behind JSON */
 	struct weft_img_str type;	    /* content-type whatever the lines say; empty: none */
 	const struct weft_img_body *format; /* that makes another body of it, NULL: none */
 	const struct buf *head;		    /* the request's, where there is no exchange */
