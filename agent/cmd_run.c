@@ -103,6 +103,7 @@ int weft_cmd_run(const struct weft_args *args)
 		.xds_interval_ms = (uint32_t)weft_args_number(args, "xds-interval"),
 		.cgroup = weft_args_string(args, "cgroup"),
 		.admin = weft_args_string(args, "admin"),
+		.admin_http = weft_args_string(args, "admin-http"),
 		.node_id = weft_args_string(args, "node-id"),
 		.node_cluster = weft_args_string(args, "node-cluster"),
 		.node_metadata = weft_args_string(args, "node-metadata"),

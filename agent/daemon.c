@@ -70,6 +70,7 @@ static void on_second(void *ctx, uint32_t events)
 	weft_compiler_reclaim(d->compiler);
 	weft_pods_check(d->pods, weft_daemon_now_ms(), log_gone, NULL);
 	weft_admin_tick(d->admin);
+	weft_http_tick(d->http);
 	if (d->kernel && ++d->seconds % SWEEP_SECONDS == 0)
 		weft_kernel_sweep(d->kernel, SWEEP_AGE_NS);
 }
@@ -420,6 +421,8 @@ static int start(struct weft_daemon *d, struct weft_diag *diag)
 	/* Before the kernel part: the message of an occupied socket names it. */
 	if (r == 0)
 		r = weft_admin_new(d->loop, d->cfg->admin, weft_daemon_answer, d, diag, &d->admin);
+	if (r == 0 && d->cfg->admin_http)
+		r = weft_http_new(d->loop, d->cfg->admin_http, weft_daemon_http, d, diag, &d->http);
 	if (r == 0)
 		r = kernel_start(d, diag);
 	if (r == 0 && !d->cfg->no_kernel)
@@ -451,6 +454,7 @@ static int start(struct weft_daemon *d, struct weft_diag *diag)
 static void stop(struct weft_daemon *d)
 {
 	weft_admin_free(d->admin);
+	weft_http_free(d->http);
 	weft_source_xds_free(d->xds);
 	weft_source_file_free(d->file);
 	weft_pods_free(d->pods);

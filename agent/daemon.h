@@ -11,6 +11,7 @@
 #include "agent/compile/compile.h"
 #include "agent/dns/dns.h"
 #include "agent/enroll/pod.h"
+#include "agent/http_admin.h"
 #include "agent/kernel/kernel.h"
 #include "agent/loop.h"
 #include "agent/outlier/outlier.h"
@@ -29,6 +30,7 @@ struct weft_daemon_config {
 	uint32_t xds_interval_ms;
 	const char *cgroup;	  /* NULL: the whole hierarchy */
 	const char *admin;
+	const char *admin_http;				    /* NULL: none */
 	const char *node_id, *node_cluster, *node_metadata; /* or NULL */
 	uint32_t image_size;
 	uint32_t pod_connections; /* slots of one pod */
@@ -54,6 +56,7 @@ struct weft_daemon {
 	struct weft_source_file *file; /* NULL: no --config */
 	struct weft_source_xds *xds;   /* NULL: no --xds */
 	struct weft_admin *admin;
+	struct weft_http *http; /* NULL: no --admin-http */
 	int signal_fd, second_fd;
 	int64_t started_ms;   /* wall clock */
 	unsigned int seconds; /* ticks since the start */
@@ -68,6 +71,12 @@ int64_t weft_daemon_now_ms(void);
 
 /* daemon_admin.c: answers one request. weft_admin_fn; ctx is the daemon. */
 json_t *weft_daemon_answer(void *ctx, const json_t *request, int fd[WEFT_ADMIN_FDS_MAX]);
+
+/* daemon_http.c: answers one request. weft_http_fn; ctx is the daemon. */
+void weft_daemon_http(void *ctx, const struct weft_http_request *request,
+		      struct weft_http_answer *ret);
+/* The first complete configuration of every enrolled pod is in force. */
+bool weft_daemon_ready(const struct weft_daemon *d);
 
 /* dump.c: what `dump` shows, NULL for a word it does not know. */
 json_t *weft_dump(struct weft_daemon *d, const char *what);

@@ -6,6 +6,7 @@
 #include "agent/daemon.h"
 #include "agent/json_out.h"
 #include "bpf/engine/engine.h"
+#include "xds/clock.h"
 
 /* Connections shown at once: a person reads no more, and the answer stays within
  * WEFT_ADMIN_ANSWER_MAX. */
@@ -428,6 +429,14 @@ static void share_append(void *ctx, const struct weft_pod_info *pod)
 	json_array_append_new(shares->list, j);
 }
 
+static json_t *server_json(const struct weft_daemon *d)
+{
+	int64_t up = weft_clock_ms(CLOCK_REALTIME) - d->started_ms;
+
+	return json_pack("{s:b, s:I}", "ready", weft_daemon_ready(d) ? 1 : 0, "uptime",
+			 (json_int_t)(up > 0 ? up / 1000 : 0));
+}
+
 static json_t *dump_stats(struct weft_daemon *d)
 {
 	json_t *sources = sources_json(d), *j = json_object();
@@ -435,6 +444,7 @@ static json_t *dump_stats(struct weft_daemon *d)
 	struct cells shares = {.d = d, .list = json_array()};
 
 	json_object_set_new(j, "what", json_string("stats"));
+	json_object_set_new(j, "server", server_json(d));
 	if (d->kernel)
 		json_object_set_new(j, "decisions", weft_kernel_counters(d->kernel));
 	if (d->proxy)
@@ -465,11 +475,12 @@ static json_t *dump_summary(struct weft_daemon *d)
 		set_u64(counts, kinds[i].what, json_array_size(json_object_get(kind, "resources")));
 		json_decref(kind);
 	}
-	j = json_pack("{s:s, s:s, s:i, s:I, s:I, s:b, s:o, s:o, s:o, s:o}", "what", "summary",
-		      "version", WEFT_VERSION, "pid", (int)getpid(), "started_ms",
-		      (json_int_t)d->started_ms, "epoch", (json_int_t)weft_store_epoch(d->store),
-		      "kernel", d->kernel != NULL, "resources", counts, "agree", agree, "sources",
-		      sources, "not_applied", not_applied(d));
+	j = json_pack("{s:s, s:s, s:i, s:b, s:I, s:I, s:b, s:o, s:o, s:o, s:o}", "what", "summary",
+		      "version", WEFT_VERSION, "pid", (int)getpid(), "ready",
+		      weft_daemon_ready(d) ? 1 : 0, "started_ms", (json_int_t)d->started_ms,
+		      "epoch", (json_int_t)weft_store_epoch(d->store), "kernel", d->kernel != NULL,
+		      "resources", counts, "agree", agree, "sources", sources, "not_applied",
+		      not_applied(d));
 	if (j && d->kernel)
 		json_object_set_new(j, "programs", weft_kernel_programs(d->kernel));
 	return j;

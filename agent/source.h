@@ -87,6 +87,9 @@ void weft_source_xds_free(struct weft_source_xds *x);
 /* Calls fn with the client's state, on the stream's thread, while publishes go on being served. */
 int weft_source_xds_call(struct weft_source_xds *x, void (*fn)(struct weft_delta *d, void *ctx),
 			 void *ctx);
+/* A complete configuration of this source is in force: a server has served one, or it is the saved
+ * one. From then on it stays so. */
+bool weft_source_xds_ready(struct weft_source_xds *x);
 /* What is in force of this source is the saved configuration. */
 bool weft_source_xds_stale(const struct weft_source_xds *x);
 /* {address, connected, ...} */

@@ -255,6 +255,16 @@ bool weft_source_xds_stale(const struct weft_source_xds *x)
 	return x->saved.stale;
 }
 
+bool weft_source_xds_ready(struct weft_source_xds *x)
+{
+	bool served;
+
+	pthread_mutex_lock(&x->lock);
+	served = x->offer.served;
+	pthread_mutex_unlock(&x->lock);
+	return served || x->saved.stale;
+}
+
 /* ---- offers, main thread ---- */
 
 /* While the saved configuration is in force, an update is only judged: it may be half of one. */
@@ -558,6 +568,22 @@ static void copy_stats(struct weft_delta *d, void *ctx)
 	stats->control_plane = stats->control_plane ? strdup(stats->control_plane) : NULL;
 }
 
+static json_t *types_json(const struct weft_delta_stats *stats)
+{
+	static const char *const names[WEFT_XDS__MAX] = {[WEFT_XDS_CLUSTER] = "cds",
+							 [WEFT_XDS_ENDPOINT] = "eds",
+							 [WEFT_XDS_LISTENER] = "lds",
+							 [WEFT_XDS_ROUTE] = "rds"};
+	json_t *j = json_object();
+
+	for (int i = 0; i < WEFT_XDS__MAX; i++)
+		json_object_set_new(j, names[i],
+				    json_pack("{s:I, s:I}", "update_success",
+					      (json_int_t)stats->accepted[i], "update_rejected",
+					      (json_int_t)stats->refused[i]));
+	return j;
+}
+
 /* How long no server has vouched for what is in force; null when nothing is. */
 static json_t *staleness_json(struct weft_source_xds *x, const struct weft_xds_stream_stats *stream)
 {
@@ -595,6 +621,7 @@ json_t *weft_source_xds_json(struct weft_source_xds *x)
 	json_object_set_new(j, "sent", json_integer((json_int_t)stream.sent));
 	json_object_set_new(j, "sent_bytes", json_integer((json_int_t)stream.sent_bytes));
 	json_object_set_new(j, "resets", json_integer((json_int_t)stream.resets));
+	json_object_set_new(j, "types", types_json(&delta));
 	json_object_set_new(j, "joined", json_integer((json_int_t)delta.joined));
 	json_object_set_new(j, "variant",
 			    json_string(weft_delta_is_sotw(x->delta) ? "sotw" : "delta"));

@@ -122,6 +122,8 @@ void weft_delta_each(const struct weft_delta *d,
 
 struct weft_delta_stats {
 	uint64_t responses, acks, nacks, requests, connects, init_fetch_timeout;
+	/* by type: responses accepted, refused (as Envoy's update_success, update_rejected) */
+	uint64_t accepted[WEFT_XDS__MAX], refused[WEFT_XDS__MAX];
 	uint64_t joined; /* responses that were published with the one before */
 	bool connected;
 	const char *control_plane; /* identifier the server gave, or NULL */

@@ -435,10 +435,13 @@ static int answer(struct application *a)
 		free(text);
 		return -ENOMEM;
 	}
-	if (text)
+	if (text) {
 		a->d->stats.nacks++;
-	else
+		a->d->stats.refused[a->type]++;
+	} else {
 		a->d->stats.acks++;
+		a->d->stats.accepted[a->type]++;
+	}
 	return delta_queue_answer(a->d, a->type, nonce, text);
 }
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configuration from an xDS server (the scripted one of the interoperation tests), with traffic; the server goes and comes back."""
 import os
+import socket
 import sys
 import tempfile
 import time
@@ -37,8 +38,9 @@ class Xds(Mesh):
         self.addCleanup(lambda: self.ads.stop())
         folder = tempfile.TemporaryDirectory(prefix="weft-xds-")
         self.addCleanup(folder.cleanup)
-        cache = os.path.join(folder.name, "cache")
-        self.agent = lab.Agent(self.world, options=["--xds", f"127.0.0.1:{self.ads.port}", "--node-id", "test-node", "--xds-cache", cache],
+        cache, self.http = os.path.join(folder.name, "cache"), os.path.join(folder.name, "http")
+        self.agent = lab.Agent(self.world, options=["--xds", f"127.0.0.1:{self.ads.port}", "--node-id", "test-node", "--xds-cache", cache,
+                                                         "--admin-http", self.http],
                                pods=[self.client])
         self.agent.start()
         self.addCleanup(self.agent.stop)
@@ -58,6 +60,19 @@ class Xds(Mesh):
     def ask(self):
         return self.get("/x", address=ADDRESS, port=LISTENER)
 
+    def scrape(self, path):
+        """(status, body) of the HTTP admin socket."""
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(10)
+            s.connect(self.http)
+            s.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            data = b"".join(iter(lambda: s.recv(65536), b""))
+        head, _, body = data.decode().partition("\r\n\r\n")
+        return int(head.split()[1]), body
+
+    def counter(self, name):
+        return int(dict(line.rsplit(": ", 1) for line in self.scrape("/stats")[1].splitlines())[name])
+
     def wait_status(self, status, limit_s=5.0):
         end = time.monotonic() + limit_s
         while (got := self.ask()).get("status") != status:
@@ -67,8 +82,15 @@ class Xds(Mesh):
 
     def test_requests_follow_the_stream(self):
         session = self.ads.session()
+        self.assertEqual(self.scrape("/ready")[0], 503)
         self.serve(session)
         self.assertEqual(self.wait_status(200)["headers"]["x-backend"], "server")
+        self.assertEqual(self.scrape("/ready"), (200, "LIVE\n"))
+        asked = self.counter("cluster.web.upstream_rq_total")
+        self.assertEqual(self.ask()["status"], 200)
+        self.assertEqual(self.counter("cluster.web.upstream_rq_total"), asked + 1)
+        self.assertRegex(self.scrape("/stats/prometheus")[1],
+                         r'envoy_cluster_upstream_rq_xx{envoy_response_code_class="2",envoy_cluster_name="web",weft_pod="[1-9][0-9]*"} [1-9]')
         session.send(ads.RDS, "r2", [("routes", "2", ads.route("routes", "nowhere"))])
         session.ack(ads.RDS, "r2")
         self.wait_status(503)

@@ -2,8 +2,10 @@
 """The agent as a whole, without its kernel part, against the scripted server. WEFT_AGENT names the executable."""
 import os
 import shutil
+import socket
 import sys
 import tempfile
+import time
 import unittest
 
 import grpc
@@ -80,6 +82,73 @@ class Flood(WithServer):
         """KiB."""
         with open("/proc/%d/status" % daemon.process.pid, encoding="utf-8") as f:
             return int(next(line for line in f if line.startswith("VmRSS")).split()[1])
+
+
+class Admin(WithServer):
+    """What probes and scrapers are told."""
+    def ask(self, path):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(10)
+            s.connect(os.path.join(self.folder, "http"))
+            s.sendall(("GET %s HTTP/1.1\r\nHost: a\r\n\r\n" % path).encode())
+            data = b""
+            while more := s.recv(65536):
+                data += more
+        head, _, body = data.decode().partition("\r\n\r\n")
+        return int(head.split()[1]), body
+
+    def stats(self):
+        return dict(line.split(": ") for line in self.ask("/stats")[1].splitlines())
+
+    def test_ready_when_the_first_configuration_is_whole(self):
+        self.server = Server()
+        with self.daemon("--admin-http", os.path.join(self.folder, "http")) as daemon:
+            s = self.server.session()
+            self.assertEqual(self.ask("/ready"), (503, "INITIALIZING\n"))
+            s.next(CDS)
+            s.send(CDS, "c", [("web", "1", eds_cluster("web"))])
+            s.next(EDS)
+            s.ack(CDS, "c")
+            self.assertEqual(self.ask("/ready")[0], 503)
+            s.send(EDS, "e", [("web", "1", cla("web", 80))])
+            s.ack(EDS, "e")
+            s.next(LDS)
+            s.send(LDS, "l", [("main", "1", listener("main", 8080, "routes"))])
+            s.next(RDS)
+            s.ack(LDS, "l")
+            # Everything but the routes is there: not yet.
+            self.assertEqual(self.ask("/ready")[0], 503)
+            self.assertFalse(daemon.call("dump")[1]["ready"])
+            stats = self.stats()
+            self.assertEqual((stats["server.live"], stats["server.state"]), ("0", "3"))
+            s.send(RDS, "r", [("routes", "1", route("routes", "web"))])
+            s.ack(RDS, "r")
+            self.assertEqual(self.ask("/ready"), (200, "LIVE\n"))
+            self.assertTrue(daemon.call("dump")[1]["ready"])
+            s.send(CDS, "bad", [("bad", "1", static_cluster("other"))])
+            s.nack(CDS, "bad", "not the name")
+            stats = self.stats()
+            self.assertEqual({k: stats[k] for k in ("control_plane.connected_state", "cluster_manager.cds.update_success",
+                                                    "cluster_manager.cds.update_rejected", "listener_manager.lds.update_success",
+                                                    "weft.xds.eds.update_success", "weft.xds.rds.update_success", "weft.xds.stale")},
+                             {"control_plane.connected_state": "1", "cluster_manager.cds.update_success": "1",
+                              "cluster_manager.cds.update_rejected": "1", "listener_manager.lds.update_success": "1",
+                              "weft.xds.eds.update_success": "1", "weft.xds.rds.update_success": "1", "weft.xds.stale": "0"})
+            for path in "/stats/prometheus", "/stats?format=prometheus":
+                status, text = self.ask(path)
+                self.assertEqual(status, 200)
+                self.assertIn("\nenvoy_cluster_manager_cds_update_success 1\n", text)
+            self.assertEqual(self.ask("/stats?format=xml")[0], 400)
+            self.assertEqual(self.ask("/quitquitquit")[0], 404)
+            # The server goes: what was served stays, and its age is told.
+            self.server.stop()
+            self.server = None
+            self.assertEqual(self.ask("/ready")[0], 200)
+            end = time.monotonic() + 10
+            while int(self.stats()["weft.xds.staleness_ms"]) < 1:
+                self.assertLess(time.monotonic(), end)
+                time.sleep(0.05)
+            self.assertEqual(self.stats()["control_plane.connected_state"], "0")
 
 
 @unittest.skipUnless(shutil.which("openssl"), "no openssl command")

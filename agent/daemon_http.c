@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What the HTTP admin listener answers. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/cleanup.h"
+#include "agent/daemon.h"
+#include "agent/metrics.h"
+
+bool weft_daemon_ready(const struct weft_daemon *d)
+{
+	return d->ready && (!d->xds || weft_source_xds_ready(d->xds));
+}
+
+static void say(struct weft_http_answer *a, unsigned int status, const char *text)
+{
+	a->status = status;
+	a->body = strdup(text);
+	a->len = a->body ? strlen(text) : 0;
+}
+
+static void stats(struct weft_daemon *d, enum weft_metrics_form form, struct weft_http_answer *a)
+{
+	_auto_json_ json_t *j = weft_dump(d, "stats");
+
+	a->body = j ? weft_metrics_write(j, form, &a->len) : NULL;
+	a->status = a->body ? 200 : 500;
+	if (a->body && form == WEFT_METRICS_PROMETHEUS)
+		a->type = "text/plain; version=0.0.4; charset=UTF-8";
+}
+
+/* As Envoy's: /stats?format=prometheus is /stats/prometheus. */
+static void stats_ask(struct weft_daemon *d, const char *query, struct weft_http_answer *a)
+{
+	char format[32] = "text";
+
+	if (*query && !weft_http_query_get(query, "format", format, sizeof(format)))
+		say(a, 400, "the only parameter is format\n");
+	else if (!strcmp(format, "prometheus"))
+		stats(d, WEFT_METRICS_PROMETHEUS, a);
+	else if (!strcmp(format, "text"))
+		stats(d, WEFT_METRICS_TEXT, a);
+	else
+		say(a, 400, "format is text or prometheus\n");
+}
+
+void weft_daemon_http(void *ctx, const struct weft_http_request *request,
+		      struct weft_http_answer *ret)
+{
+	struct weft_daemon *d = ctx;
+
+	if (!strcmp(request->path, "/ready")) {
+		if (weft_daemon_ready(d))
+			say(ret, 200, "LIVE\n");
+		else
+			say(ret, 503, "INITIALIZING\n");
+	} else if (!strcmp(request->path, "/stats/prometheus")) {
+		stats(d, WEFT_METRICS_PROMETHEUS, ret);
+	} else if (!strcmp(request->path, "/stats")) {
+		stats_ask(d, request->query, ret);
+	}
+}
