@@ -29,7 +29,7 @@ static void framing_set(struct exchange *x, const struct response *r)
 	x->resp_empty = x->up->stream && x->up->eof && !x->head_method && !r->has_length;
 	if (!x->req_done) /* the rest of a request that is answered early is not waited for */
 		x->resp_close = true;
-	if (x->down->old && !r->has_length && !x->resp_empty) /* its end says where the response ends */
+	if (x->down->old && !r->has_length) /* its end says where the response ends */
 		x->resp_close = x->client_close = true;
 	x->up_keep = r->keep_alive && x->resp_body.kind != BODY_CLOSE && !x->resp_bare &&
 		     r->status != 101;

@@ -142,8 +142,10 @@ int up_head_submit(struct up_stream *st, const nghttp2_data_provider *body)
 	st->id = nghttp2_submit_request(u->session->session, NULL, at,
 					(size_t)(nv + PSEUDO_MAX + n - at), body, st);
 	buf_consume(u->worker, &u->out, (size_t)(end + 4 - p));
-	if (st->id > 0)
+	if (st->id > 0) {
+		u->session->flood.n_streams++;
 		return 0;
+	}
 	/* no number is left for a stream */
 	u->session->conn->worn = true;
 	st->id = 0;

@@ -28,7 +28,7 @@ struct h2s_conn {
 	nghttp2_session *session;
 	struct h2s_stream stream[H2S_STREAMS];
 	size_t n, open;
-	bool stop;
+	bool stop, huge;
 };
 
 static struct {
@@ -172,6 +172,10 @@ static inline void h2s_head(struct h2s_conn *c, struct h2s_stream *s)
 				      NULL, 0);
 	} else if (h2s_is(s, "/close")) {
 		c->stop = true;
+	} else if (h2s_is(s, "/huge")) {
+		c->huge = true; /* behind the answer */
+	} else if (h2s_is(s, "/update")) {
+		nghttp2_submit_window_update(c->session, 0, s->id, 1);
 	} else if (h2s_is(s, "/tunnel")) {
 		h2s_answer(c, s, "200", 4, NULL, NULL);
 	} else if (h2s_is(s, "/bad")) {
@@ -375,6 +379,10 @@ static inline void h2s_serve(int fd)
 		h2s_gated(c);
 		if (!h2s_write(c))
 			break;
+		/* a frame that is longer than any may be */
+		if (c->huge)
+			send(fd, "\xff\xff\xff\0\0\0\0\0\1", 9, MSG_NOSIGNAL);
+		c->huge = false;
 		if (poll(&p, 1, 10) != 1)
 			continue;
 		n = recv(fd, block, sizeof(block), 0);
