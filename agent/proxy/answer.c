@@ -75,8 +75,10 @@ static int head_take(struct exchange *x, bool eof)
 	bool sent = false;
 
 	for (;;) {
-		int e = response_parse(buf_at(&u->in), buf_len(&u->in), r);
+		int e = -EAGAIN;
 
+		if (buf_len(&u->in))
+			e = response_parse(buf_at(&u->in), buf_len(&u->in), r);
 		if (e == -EAGAIN && !eof) {
 			if (sent)
 				down_flush(d);

@@ -138,6 +138,12 @@ static int copied(struct lines *l, const struct weft_img_follow *f, const uint8_
 	return e;
 }
 
+/* Of a request that has a body of unknown length: nothing came of it. */
+static bool body_empty(const struct exchange *x)
+{
+	return buf_len(&x->body) == (x->chunked_req ? 5 : 0);
+}
+
 /* The new head. See other (303) makes a GET without body of anything but GET and HEAD. */
 static int head_make(struct exchange *x, const struct url *u, const uint8_t *head, const struct response *r,
 		     bool *ret_body, struct buf *out)
@@ -171,7 +177,8 @@ static int head_make(struct exchange *x, const struct url *u, const uint8_t *hea
 	if (!*ret_body)
 		lines_remove(&l, NAME("content-length"));
 	else if (!e && x->unsized)
-		e = buf_add(w, out, "transfer-encoding: chunked\r\n", 28);
+		e = body_empty(x) ? buf_add(w, out, "content-length: 0\r\n", 19)
+				  : buf_add(w, out, "transfer-encoding: chunked\r\n", 28);
 	else if (!e)
 		e = request_framing(w, x, out);
 	if (!e && lines_find(&old, NAME("host"), first.lines, &host))
@@ -270,13 +277,15 @@ static int body_add(struct exchange *x, struct buf *to)
 	struct worker *w = x->down->worker;
 	bool bare = x->unsized && !x->chunked_req;
 	size_t n = buf_len(&x->body);
-	int e = bare && n ? buf_printf(w, to, "%zx\r\n", n) : 0;
+	int e = 0;
 
+	if (x->unsized && body_empty(x))
+		return 0;
+	if (bare)
+		e = buf_printf(w, to, "%zx\r\n", n);
 	if (!e)
 		e = buf_add(w, to, buf_at(&x->body), n);
-	if (!e && bare)
-		e = buf_add(w, to, n ? "\r\n0\r\n\r\n" : "0\r\n\r\n", n ? 7 : 5);
-	return e;
+	return e || !bare ? e : buf_add(w, to, "\r\n0\r\n\r\n", 7);
 }
 
 /* The new request with its body stands before what waits. */

@@ -39,6 +39,8 @@
  */
 #define PROXY_RESPONSE_HEAD_MAX 81920u
 #define PROXY_RESPONSE_FIELDS_MAX 100u
+/* The same of HTTP/2, names and values (Envoy 1.40: 60 KiB). */
+#define PROXY_H2_RESPONSE_HEAD_MAX 61440u
 /* Parts of a response that faults hold to a rate come this often: Envoy's fill interval. */
 #define PROXY_PACE_MS 50u
 /* Bytes of it that wait before the endpoint is no longer read (Envoy's

@@ -24,8 +24,7 @@ int up_block_add(struct up_session *s, const uint8_t *name, size_t n, const uint
 
 	b->n++;
 	b->bytes += (uint32_t)(n + len);
-	/* what is longer as text than any head that is let through is not kept first */
-	if (b->n > PROXY_RESPONSE_FIELDS_MAX + 1 || b->bytes > PROXY_RESPONSE_HEAD_MAX)
+	if (b->n > PROXY_RESPONSE_FIELDS_MAX || b->bytes > PROXY_H2_RESPONSE_HEAD_MAX)
 		return -E2BIG;
 	if (is(name, n, ":status") && len == sizeof(b->status)) {
 		memcpy(b->status, value, len);

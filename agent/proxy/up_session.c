@@ -54,8 +54,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 	(void)flags;
 	if (!st || !up_block_add(s, name, n, value, len))
 		return 0;
-	st->malformed = true;
-	return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+	return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* INTERNAL_ERROR, a reset to Envoy */
 }
 
 static int headers_end(struct up_session *s, const nghttp2_frame *frame)
@@ -346,7 +345,9 @@ static uint32_t most(const struct up_session *s)
 
 uint32_t up_session_most(const struct upstream *conn)
 {
-	uint32_t n = most(conn->session);
+	const struct up_session *s = conn->session;
+	/* nothing was said yet: as many as may be, as Envoy takes it */
+	uint32_t n = s->known || s->guess ? most(s) : s->opt.streams;
 
 	if (conn->max_requests && conn->max_requests < n)
 		n = conn->max_requests;

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """An echo backend's side of an HTTP/2 connection. A request asks for what happens by the headers of backends.py, and by
-`x-backend-frames`: a JSON list of what is sent in place of the echo, each `{headers: [[name, value], ...], end: true}`,
+`x-backend-frames`: a JSON list of what is sent in place of the echo, each `{headers: [...], end: true}` (as in a case),
 `{data: text, end: true}`, `{rst: code}`, `{goaway: last stream}` or `{close: true}`; `early: true` in its first: before the
 request's body is there."""
 import asyncio
@@ -100,8 +100,7 @@ class Session:
     async def _play(self, stream, frames):
         for f in frames:
             if "headers" in f:
-                self.writer.write(h2.frame(h2.HEADERS, h2.END_HEADERS | (h2.END_STREAM if f.get("end") else 0), stream,
-                                           h2.literal(f["headers"])))
+                self.writer.write(h2.frames_bytes([dict(f, stream=stream)], lambda v: v))
             elif "data" in f:
                 await self._data(stream, f["data"].encode("latin-1") * f.get("times", 1), f.get("end"))
             elif "rst" in f:
