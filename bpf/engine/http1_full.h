@@ -133,7 +133,7 @@ static int weft_http1_full(struct weft_req *req)
 		return weft_refuse(req, WEFT_PARSE_TOO_LONG, "http1.headers_too_large");
 	if (begin == req->len)
 		return WEFT_PARSE_MORE;
-	if (!weft_method_starts(req, req->head[begin]))
+	if (req->head[begin] <= ' ') /* all else waits for the line's end (Envoy 1.40) */
 		return weft_refuse(req, WEFT_PARSE_BAD, "http1.codec_error");
 	const __u8 *lf = memchr(req->head + begin, '\n', req->len - begin);
 	__u32 line_end = lf ? (__u32)(lf - req->head) : req->len;

@@ -129,13 +129,6 @@ static bool weft_method_ok(const struct weft_req *req, struct weft_span m)
 	return false;
 }
 
-static bool weft_method_starts(const struct weft_req *req, __u32 c)
-{
-	if (req->hcm_flags & WEFT_HCM_CUSTOM_METHODS)
-		return weft_is_token(c);
-	return c && strchr("ABCDGHLMNOPQRSTU", (int)c);
-}
-
 static bool weft_span_all_visible(const struct weft_req *req, __u32 off, __u32 end)
 {
 	for (; off < end; off++)

@@ -94,6 +94,8 @@ static const struct head_case cases[] = {
 	BAD("bad name character", GET "X(: 1\r\n\r\n"),
 	BAD("high byte in name", GET "X\xe9: 1\r\n\r\n"),
 	BAD("not http", "hello\r\n\r\n"),
+	NOT("a line begun that cannot be one", "{get", WEFT_PARSE_MORE, NULL),
+	BAD("control at the start of a line begun", "\x16\x03\x01"),
 	NOT("unfinished", "GET / HTTP/1.1\r\nHost: a\r\n", WEFT_PARSE_MORE, NULL),
 	BAD("tls hello", "\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03"),
 	/* targets, hosts, versions */
