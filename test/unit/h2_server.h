@@ -21,6 +21,7 @@ struct h2s_stream {
 	size_t len;	     /* of the body */
 	size_t left;	     /* of the response's body */
 	bool ended, answered, open, trailers;
+	bool holds; /* the last byte of its response waits for the gate */
 };
 
 struct h2s_conn {
@@ -92,6 +93,16 @@ static inline bool h2s_has(const char *line)
 			NGHTTP2_NV_FLAG_NONE                                                       \
 	}
 
+static inline bool h2s_gate(void)
+{
+	bool open;
+
+	pthread_mutex_lock(&h2s.lock);
+	open = h2s.gate;
+	pthread_mutex_unlock(&h2s.lock);
+	return open;
+}
+
 static inline ssize_t h2s_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t n,
 			       uint32_t *flags, nghttp2_data_source *source, void *arg)
 {
@@ -99,6 +110,10 @@ static inline ssize_t h2s_read(nghttp2_session *session, int32_t id, uint8_t *bu
 	struct h2s_stream *s = source->ptr;
 
 	(void)arg;
+	if (s->holds && s->left == 1 && !h2s_gate())
+		return NGHTTP2_ERR_DEFERRED;
+	if (s->holds && s->left > 1)
+		n = s->left - 1 < n ? s->left - 1 : n;
 	if (n > s->left)
 		n = s->left;
 	memset(buf, 's', n);
@@ -138,16 +153,6 @@ static inline void h2s_answer(struct h2s_conn *c, struct h2s_stream *s, const ch
 	nghttp2_submit_response(c->session, s->id, nv, 2, bytes || s->trailers ? &body : NULL);
 }
 
-static inline bool h2s_gate(void)
-{
-	bool open;
-
-	pthread_mutex_lock(&h2s.lock);
-	open = h2s.gate;
-	pthread_mutex_unlock(&h2s.lock);
-	return open;
-}
-
 /* What the head alone is answered by. */
 static inline void h2s_head(struct h2s_conn *c, struct h2s_stream *s)
 {
@@ -176,6 +181,9 @@ static inline void h2s_head(struct h2s_conn *c, struct h2s_stream *s)
 		c->huge = true; /* behind the answer */
 	} else if (h2s_is(s, "/update")) {
 		nghttp2_submit_window_update(c->session, 0, s->id, 1);
+	} else if (h2s_is(s, "/tunnel/held")) {
+		s->holds = true;
+		h2s_answer(c, s, "200", 4, NULL, NULL);
 	} else if (h2s_is(s, "/tunnel")) {
 		h2s_answer(c, s, "200", 4, NULL, NULL);
 	} else if (h2s_is(s, "/bad")) {
@@ -358,6 +366,8 @@ static inline void h2s_gated(struct h2s_conn *c)
 
 		if (s->open && s->ended && !s->answered)
 			h2s_whole(c, s);
+		if (s->open && s->holds)
+			nghttp2_session_resume_data(c->session, s->id);
 	}
 }
 
@@ -410,3 +420,26 @@ static inline void h2s_reset(void)
 	", typed_extension_protocol_options: {envoy.extensions.upstreams.http.v3."                 \
 	"HttpProtocolOptions: {\"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3." \
 	"HttpProtocolOptions, explicit_http_config: {http2_protocol_options: {" options "}}}}"
+
+/* A proxy before it. */
+static inline void h2s_start(const char *hcm, const char *routes, const char *cluster)
+{
+	h2s_reset();
+	fix_server(h2s_serve);
+	fix_open_http(hcm, routes, cluster, 1, 1);
+}
+
+/* One request of HTTP/1.1; its connection is closed. */
+static inline void h2s_ask(const char *text, struct fix_answer *a)
+{
+	int fd = fix_dial();
+
+	fix_say(fd, text);
+	assert_true(fix_hear_of(fd, a, !strncmp(text, "HEAD", 4)));
+	close(fd);
+}
+
+/* A route that tries again. */
+#define H2S_RETRIES(on)                                                                            \
+	"{match: {prefix: /}, route: {cluster: up, retry_policy: {retry_on: \"" on                 \
+	"\", num_retries: 2, retry_back_off: {base_interval: 0.005s}}}}"
