@@ -65,6 +65,21 @@ void weft_build_h2(struct weft_build *b, const h2_options *o, const char *field,
 				       : o->stream_error_on_invalid_http_messaging);
 }
 
+bool weft_build_proper_case(struct weft_build *b,
+			    const Envoy__Config__Core__V3__Http1ProtocolOptions *o,
+			    const char *field)
+{
+	const Envoy__Config__Core__V3__Http1ProtocolOptions__HeaderKeyFormat *f =
+		o->header_key_format;
+	char at[WEFT_FIELD_MAX];
+
+	if (!f)
+		return false;
+	weft_build_fields(b, &f->base, weft_field(at, field, "header_key_format"));
+	return f->header_format_case ==
+	       ENVOY__CONFIG__CORE__V3__HTTP1_PROTOCOL_OPTIONS__HEADER_KEY_FORMAT__HEADER_FORMAT_PROPER_CASE_WORDS;
+}
+
 void weft_build_codec(struct weft_build *b, const manager *m, const char *field,
 		      struct weft_img_hcm *ret)
 {
@@ -93,12 +108,18 @@ void weft_build_codec(struct weft_build *b, const manager *m, const char *field,
 /* ---- clusters ---- */
 
 /* What concerns only requests that come in acts on upstream connections in Envoy neither. */
-static void h1_check(struct weft_build *b, const h1_options *o, const char *field)
+static void h1_fill(struct weft_build *b, const h1_options *o, const char *field,
+		    struct weft_img_cluster *ret)
 {
 	char at[WEFT_FIELD_MAX];
 
-	if (o)
-		weft_build_fields(b, &o->base, weft_field(at, field, "http_protocol_options"));
+	if (!o)
+		return;
+	weft_build_fields(b, &o->base, weft_field(at, field, "http_protocol_options"));
+	if (weft_build_proper_case(b, o, at))
+		ret->flags |= WEFT_CLUSTER_PROPER_CASE;
+	if (o->send_fully_qualified_url)
+		ret->flags |= WEFT_CLUSTER_WHOLE_URL;
 }
 
 static void h2_put(struct weft_build *b, const h2_options *o, const char *field,
@@ -118,7 +139,7 @@ static void explicit_fill(
 {
 	switch (o->protocol_config_case) {
 	case ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__EXPLICIT_HTTP_CONFIG__PROTOCOL_CONFIG_HTTP_PROTOCOL_OPTIONS:
-		h1_check(b, o->http_protocol_options, field);
+		h1_fill(b, o->http_protocol_options, field, ret);
 		break;
 	case ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__EXPLICIT_HTTP_CONFIG__PROTOCOL_CONFIG_HTTP2_PROTOCOL_OPTIONS:
 		ret->http = WEFT_UPSTREAM_HTTP2;
@@ -142,7 +163,7 @@ void weft_build_upstream_codec(struct weft_build *b, const upstream_options *o, 
 	case ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__UPSTREAM_PROTOCOL_OPTIONS_USE_DOWNSTREAM_PROTOCOL_CONFIG:
 		weft_field(at, field, "use_downstream_protocol_config");
 		ret->http = WEFT_UPSTREAM_AS_CLIENT;
-		h1_check(b, o->use_downstream_protocol_config->http_protocol_options, at);
+		h1_fill(b, o->use_downstream_protocol_config->http_protocol_options, at, ret);
 		h2_put(b, o->use_downstream_protocol_config->http2_protocol_options, at, ret);
 		break;
 	default:
@@ -154,7 +175,7 @@ void weft_build_legacy_codec(struct weft_build *b, const Envoy__Config__Cluster_
 			     struct weft_img_cluster *ret)
 {
 	if (c->http_protocol_options)
-		h1_check(b, c->http_protocol_options, "");
+		h1_fill(b, c->http_protocol_options, "", ret);
 	if (c->protocol_selection ==
 	    ENVOY__CONFIG__CLUSTER__V3__CLUSTER__CLUSTER_PROTOCOL_SELECTION__USE_DOWNSTREAM_PROTOCOL)
 		ret->http = WEFT_UPSTREAM_AS_CLIENT;

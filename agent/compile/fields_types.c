@@ -50,12 +50,17 @@ const struct weft_field_row weft_fields_types[] = {
 	MESSAGE("envoy.config.core.v3.Http1ProtocolOptions"),
 	KERNEL("allow_absolute_url enable_trailers allow_chunked_length "
 	       "override_stream_error_on_invalid_http_message allow_custom_methods"),
-	AGENT("accept_http_10 default_host_for_http_10"),
+	AGENT("accept_http_10 default_host_for_http_10 header_key_format"),
+	QUIET("send_fully_qualified_url", "of upstream connections, not of requests that come in"),
 	QUIET("use_balsa_parser", "a choice of Envoy's parsers"),
 	UPSTREAM("envoy.config.core.v3.Http1ProtocolOptions"),
+	AGENT("header_key_format send_fully_qualified_url"),
 	QUIET("allow_absolute_url accept_http_10 default_host_for_http_10",
 	      "of requests that come in, not of upstream connections"),
 	QUIET("use_balsa_parser", "a choice of Envoy's parsers"),
+	MESSAGE("envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat"),
+	AGENT("proper_case_words"),
+	MESSAGE("envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords"),
 	MESSAGE("envoy.config.core.v3.Http2ProtocolOptions"),
 	AGENT("hpack_table_size max_concurrent_streams initial_stream_window_size "
 	      "initial_connection_window_size max_outbound_frames max_outbound_control_frames "

@@ -432,6 +432,10 @@ uint32_t weft_build_hcm(struct weft_build *b, const manager *m, const char *fiel
 	out.flags = http1_flags(b, m->http_protocol_options, flags_of(b, m, field),
 				weft_field(at, field, "http_protocol_options"));
 	if (m->http_protocol_options)
+		out.proper_case =
+			weft_build_proper_case(b, m->http_protocol_options,
+					       weft_field(at, field, "http_protocol_options"));
+	if (m->http_protocol_options)
 		out.default_host =
 			weft_build_str(b, m->http_protocol_options->default_host_for_http_10);
 	flags_check(b, out.flags, field);
@@ -439,7 +443,7 @@ uint32_t weft_build_hcm(struct weft_build *b, const manager *m, const char *fiel
 					 weft_field(at, field, "local_reply_config"));
 	/* each reply has some of its request, or is another: none is the kernel's */
 	flag(&out.flags, WEFT_HCM_PREPARED,
-	     out.flags & WEFT_HCM_REQUEST_ID_IN_RESPONSE || out.mapping);
+	     out.flags & WEFT_HCM_REQUEST_ID_IN_RESPONSE || out.mapping || out.proper_case);
 	weft_build_codec(b, m, field, &out);
 	out.trusted_hops = m->xff_num_trusted_hops;
 	internal_fill(b, m, field, &out);

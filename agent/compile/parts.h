@@ -25,6 +25,10 @@ uint32_t weft_build_listener(struct weft_build *b, const Envoy__Config__Listener
 void weft_build_h2(struct weft_build *b, const Envoy__Config__Core__V3__Http2ProtocolOptions *o,
 		   const char *field, bool upstream, struct weft_img_h2 *ret);
 /* codec_type and http2_protocol_options. */
+/* header_key_format is there and says so; other formats are refused. */
+bool weft_build_proper_case(struct weft_build *b,
+			    const Envoy__Config__Core__V3__Http1ProtocolOptions *o,
+			    const char *field);
 void weft_build_codec(
 	struct weft_build *b,
 	const Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager

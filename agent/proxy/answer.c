@@ -2,6 +2,7 @@
 /* The upstream's response on its way to the client. */
 #include <errno.h>
 
+#include "agent/proxy/mutate.h"
 #include "agent/proxy/pace.h"
 
 static void framing_set(struct exchange *x, const struct response *r)
@@ -57,12 +58,18 @@ static int interim(struct exchange *x, const struct response *r)
 {
 	struct down *d = x->down;
 
+	size_t from;
+	int e;
 	bool goes = r->status == 100 || (r->status >= 102 && r->status <= 104);
 
 	if (!goes || x->interim_sent || !(x->hcm->flags & WEFT_HCM_PROXY_100_CONTINUE))
 		return 0;
 	x->interim_sent = true;
-	return response_interim(d->worker, &d->out, buf_at(&x->up->in), r);
+	from = buf_len(&d->out);
+	e = response_interim(d->worker, &d->out, buf_at(&x->up->in), r);
+	if (!e && x->hcm->proper_case && !d->codec)
+		lines_capitalize(buf_at(&d->out) + from, buf_len(&d->out) - from);
+	return e;
 }
 
 /* 1: the head is through; 0: more bytes are needed, or the exchange has gone another way. */

@@ -392,11 +392,7 @@ void exchange_connected(struct exchange *x, struct upstream *u)
 
 	outlier_reached(x, true, false);
 	if (!r)
-		r = buf_add(w, &u->out, buf_at(&x->head), buf_len(&x->head));
-	if (!r && !u->stream)
-		r = request_framing(w, x, &u->out);
-	if (!r)
-		r = buf_add(w, &u->out, "\r\n", 2);
+		r = request_put(w, x, !u->stream, &u->out);
 	if (!r)
 		r = body_push(x);
 	if (r) {

@@ -19,6 +19,8 @@ int request_lines(struct worker *w, struct exchange *x, const struct weft_req *r
 /* The same of a request that is answered here, for rules that look at it: as far as it came.
  * -ENOMEM. */
 int request_answered(struct worker *w, struct exchange *x, const struct weft_req *req);
+/* x->head with its blank line to out; h1: framed, as its cluster's codec of HTTP/1.1 writes it. -ENOMEM. */
+int request_put(struct worker *w, struct exchange *x, bool h1, struct buf *out);
 /* What the client sent and nothing else, into ret. -ENOMEM. */
 int request_sent(struct worker *w, const struct weft_req *req, struct buf *ret);
 /*

@@ -22,6 +22,24 @@ bool lines_find(const struct lines *l, const char *name, size_t n, size_t after,
 	return false;
 }
 
+void lines_capitalize(uint8_t *head, size_t n)
+{
+	uint8_t *p = memchr(head, '\n', n), *end = head + n;
+
+	while (p && ++p < end && *p != '\r' && *p != '\n') {
+		bool begins = true;
+
+		for (; p < end && *p != ':' && *p != '\n'; p++) {
+			bool letter = *p >= 'a' && *p <= 'z';
+
+			if (begins && letter)
+				*p = (uint8_t)(*p - 'a' + 'A');
+			begins = !letter && (*p < '0' || *p > '9') && (*p < 'A' || *p > 'Z');
+		}
+		p = memchr(p, '\n', (size_t)(end - p));
+	}
+}
+
 int buf_replace(struct worker *w, struct buf *b, size_t at, size_t old, const void *bytes, size_t n)
 {
 	int r = n > old ? buf_room(w, b, n - old) : 0;

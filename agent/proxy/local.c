@@ -168,8 +168,10 @@ static int plain_write(struct down *d, const struct reply *a, struct lines *l)
 static int made_write(struct down *d, struct reply *a, const void *lines, size_t len)
 {
 	struct worker *w = d->worker;
+	const struct weft_img_hcm *h = manager(d);
 	uint32_t status = a->grpc ? 200 : a->status;
 	struct lines l = {.w = w, .b = &d->out};
+	size_t from = buf_len(&d->out);
 	int r;
 
 	/* Envoy keeps a connection of HTTP/1.0 behind a length alone, and not behind one that its
@@ -183,10 +185,15 @@ static int made_write(struct down *d, struct reply *a, const void *lines, size_t
 		r = buf_add(w, &d->out, lines, len);
 	if (r)
 		return r;
-	if (!a->grpc)
-		return plain_write(d, a, &l);
-	lines_remove(&l, "content-type", 12);
-	return grpc_write(d, a, &l);
+	if (!a->grpc) {
+		r = plain_write(d, a, &l);
+	} else {
+		lines_remove(&l, "content-type", 12);
+		r = grpc_write(d, a, &l);
+	}
+	if (!r && h && h->proper_case && !d->codec)
+		lines_capitalize(buf_at(&d->out) + from, buf_len(&d->out) - from);
+	return r;
 }
 
 /*
@@ -280,6 +287,12 @@ static bool is_mapped(struct down *d)
 	const struct weft_img_hcm *h = manager(d);
 
 	return h && h->mapping;
+}
+
+/* No reply of the image's goes out as it stands there. */
+static bool is_worked_out(const struct exchange *x)
+{
+	return x->hcm->mapping || x->hcm->proper_case || x->down->old;
 }
 
 /* ---- the proxy's own ---- */
@@ -517,7 +530,7 @@ bool local_image(struct down *d, uint32_t reply, bool close)
 	e = weft_reply_plan_std(reply, x && x->head_method, &plan);
 	if (!e && x &&
 	    (changes_of(x) || x->attempt_count_back || buf_len(&x->told) || x->id_back ||
-	     x->hcm->mapping || d->old))
+	     is_worked_out(x)))
 		e = formed_write(d, NULL, &plan, reply, close);
 	else if (!e && x && x->req_flags & WEFT_REQ_GRPC)
 		e = grpc_plan(d, NULL, &plan, r, x->head_method, close);
@@ -592,7 +605,7 @@ int local_decision_write(struct down *d, const struct weft_req *req, const struc
 	e = weft_reply_plan(req, ctx, &plan);
 	if (e)
 		return e;
-	if (weft_reply_is_formed(req) || d->x->hcm->mapping || d->old)
+	if (weft_reply_is_formed(req) || is_worked_out(d->x))
 		return formed_write(d, req, &plan, req->dec.reply, close);
 	if (req->flags & WEFT_REQ_GRPC)
 		return grpc_plan(d, req, &plan, r, req->flags & WEFT_REQ_HEAD_METHOD, close);

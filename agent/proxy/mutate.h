@@ -30,6 +30,9 @@ void lines_remove(struct lines *l, const char *name, size_t n);
 int lines_add(struct lines *l, const char *name, size_t n, const void *value, size_t len, const char *between);
 /* In place of all of that name. */
 int lines_set(struct lines *l, const char *name, size_t n, const void *value, size_t len);
+/* Spells the names of a head, which begins at its first line, in proper case: "X-Forwarded-For".
+ * What is behind it stays. */
+void lines_capitalize(uint8_t *head, size_t n);
 /* Replaces bytes [at, at + old) of the buffer. */
 int buf_replace(struct worker *w, struct buf *b, size_t at, size_t old, const void *bytes, size_t n);
 

@@ -39,8 +39,8 @@ static int write_text(struct stage *s, struct weft_req *req, const struct weft_c
 	if (req->dec.outcome == WEFT_OUTCOME_FORWARD) {
 		r = request_build(&s->worker, x, req);
 		if (!r)
-			r = buf_add(&s->worker, &x->head, "\r\n", 2);
-		return r ? r : text_take(&x->head, ret, ret_len);
+			r = request_put(&s->worker, x, x->cluster->http != WEFT_UPSTREAM_HTTP2, &s->down.out);
+		return r ? r : text_take(&s->down.out, ret, ret_len);
 	}
 	if (req->dec.outcome == WEFT_OUTCOME_UPGRADE_FAILED) {
 		r = request_answered(&s->worker, x, req);

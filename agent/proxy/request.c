@@ -47,19 +47,25 @@ static bool span_in(const struct weft_req *req, struct weft_span s, const char *
 	return false;
 }
 
+/* The same whatever the case of its letters. */
+static bool word_is(const struct weft_req *req, struct weft_span s, const char *text)
+{
+	return s.len == strlen(text) && !strncasecmp((const char *)req->head + s.off, text, s.len);
+}
+
 bool request_is_https(const struct weft_req *req)
 {
 	struct weft_span scheme = {0, 0};
 
 	if (req->present >> WEFT_VALUE_SCHEME & 1)
 		scheme = req->value[WEFT_VALUE_SCHEME];
-	if (!scheme.len || span_is(req, scheme, "http"))
+	if (!scheme.len || word_is(req, scheme, "http"))
 		return false;
-	for (uint32_t i = 0; !span_is(req, scheme, "https") && i < req->n_field; i++) {
+	for (uint32_t i = 0; !word_is(req, scheme, "https") && i < req->n_field; i++) {
 		if (span_is(req, req->field[i].name, "x-forwarded-proto"))
-			return span_is(req, req->field[i].value, "https");
+			return word_is(req, req->field[i].value, "https");
 	}
-	return span_is(req, scheme, "https");
+	return word_is(req, scheme, "https");
 }
 
 /* Hop-by-hop lines, and those written anew below. */
@@ -300,5 +306,39 @@ int request_build(struct worker *w, struct exchange *x, struct weft_req *req)
 		r = asked_retries(w, x);
 	x->sized_zero = !x->unsized && !bodyless(req) &&
 			!(req->flags & (WEFT_REQ_HAS_LENGTH | WEFT_REQ_UPGRADE));
+	return r;
+}
+
+/* The first line up to its target, which is absolute. *ret_n: bytes of x->head that are done. */
+static int whole_url_put(struct worker *w, struct exchange *x, struct buf *out, size_t *ret_n)
+{
+	struct lines l = {w, &x->head, 0}; /* no request line begins as a header line does */
+	const uint8_t *head = buf_at(&x->head), *blank = memchr(head, ' ', buf_len(&x->head));
+	struct line host;
+	int r;
+
+	if (!blank || blank[1] != '/' || !lines_find(&l, "host", 4, 0, &host))
+		return 0;
+	*ret_n = (size_t)(blank + 1 - head);
+	r = buf_add(w, out, head, *ret_n);
+	if (!r)
+		r = buf_add(w, out, x->https ? "https://" : "http://", x->https ? 8 : 7);
+	return r ? r : buf_add(w, out, head + host.value, host.value_len);
+}
+
+int request_put(struct worker *w, struct exchange *x, bool h1, struct buf *out)
+{
+	size_t from = buf_len(out), done = 0;
+	uint32_t flags = h1 ? x->cluster->flags : 0;
+	int r = flags & WEFT_CLUSTER_WHOLE_URL ? whole_url_put(w, x, out, &done) : 0;
+
+	if (!r)
+		r = buf_add(w, out, buf_at(&x->head) + done, buf_len(&x->head) - done);
+	if (!r && h1)
+		r = request_framing(w, x, out);
+	if (!r)
+		r = buf_add(w, out, "\r\n", 2);
+	if (!r && flags & WEFT_CLUSTER_PROPER_CASE)
+		lines_capitalize(buf_at(out) + from, buf_len(out) - from);
 	return r;
 }

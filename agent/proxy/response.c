@@ -377,6 +377,7 @@ int response_build(struct worker *w, struct exchange *x, const uint8_t *head, co
 {
 	struct buf *b = &x->down->out;
 	struct lines l = {.w = w, .b = b};
+	size_t from = buf_len(b);
 	int e = status_add(w, b, r->status);
 
 	x->down->relayed = true;
@@ -400,7 +401,11 @@ int response_build(struct worker *w, struct exchange *x, const uint8_t *head, co
 		e = told_apply(x, &l);
 	if (!e)
 		e = own_add(w, x, r, &l);
-	return e ? e : framing_add(w, x, r, b);
+	if (!e)
+		e = framing_add(w, x, r, b);
+	if (!e && x->hcm->proper_case && !x->down->codec)
+		lines_capitalize(buf_at(b) + from, buf_len(b) - from);
+	return e;
 }
 
 int response_interim(struct worker *w, struct buf *out, const uint8_t *head, const struct response *r)

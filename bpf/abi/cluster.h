@@ -58,6 +58,9 @@ enum weft_upstream_http {
 #define WEFT_CLUSTER_AGENT (1u << 0) /* only the agent chooses its hosts */
 /* LOGICAL_DNS: one host, whatever its addresses are at the moment; its connections stay */
 #define WEFT_CLUSTER_LOGICAL (1u << 1)
+/* What the codec makes of a request: names in proper case, an absolute target */
+#define WEFT_CLUSTER_PROPER_CASE (1u << 2)
+#define WEFT_CLUSTER_WHOLE_URL (1u << 3)
 #define WEFT_CHOICES_ALL 0xffffffffu /* choice_count: the best of all hosts (FULL_SCAN) */
 /* Endpoints with the eligible ones of each priority worked out (agent/compile/host_sets.c). */
 struct weft_img_endpoints {

@@ -141,6 +141,8 @@ struct weft_img_hcm {
 	__u32 strict;	    /* strict_check_headers: bit per weft_strict_header */
 	__u32 mapping;	    /* weft_img_mapping (mapper.h), 0: local_reply_config changes nothing */
 	struct weft_img_str default_host; /* default_host_for_http_10, empty: none */
+	__u32 proper_case;		  /* header_key_format: names of responses' headers */
+	__u32 pad;
 	struct weft_img_h2 h2;
 };
 /* Bytes of default_host: it stands behind a head, where other texts stand too. */

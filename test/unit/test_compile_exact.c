@@ -14,26 +14,60 @@
 	"typed_extension_protocol_options[\"envoy.extensions.upstreams.http.v3.HttpProtocolOptions\"]"
 #define CASE "header_key_format: {proper_case_words: {}}"
 
+#define STATEFUL                                                                                   \
+	"header_key_format: {stateful_formatter: {name: p, typed_config: {" T(                     \
+		"extensions.filters.http.router.v3.Router") "}}}"
+
+static uint32_t codec_flags(const char *yaml)
+{
+	const struct weft_img_cluster_ref *ref;
+	const struct weft_img_view *view;
+	struct conf_req *q = calloc(1, sizeof(*q));
+	uint32_t flags = ~0u;
+	struct conf c;
+
+	assert_non_null(q);
+	conf_open(&c);
+	conf_ok(&c, yaml);
+	conf_connect(q, "10.0.0.1", 80);
+	view = weft_img_at(q->ctx.view_off);
+	ref = weft_img_at(view->cluster);
+	for (uint32_t i = 0; i < view->n_cluster; i++)
+		if (ref[i].cluster)
+			flags = ((const struct weft_img_cluster *)weft_img_at(ref[i].cluster))
+					->flags;
+	free(q);
+	conf_close(&c);
+	return flags & (WEFT_CLUSTER_PROPER_CASE | WEFT_CLUSTER_WHOLE_URL);
+}
+
 /* The codec's options of upstream connections: spelling of names, form of the target. */
 static void upstream_codec(void **state)
 {
 	(void)state;
-	conf_refused(CLUSTER("c", STATIC_80 "http_protocol_options: {" CASE "}"), "Cluster/c",
-		     "http_protocol_options.header_key_format", "unsupported");
-	conf_refused(OPTIONS("explicit_http_config: {http_protocol_options: {" CASE "}}"), "Cluster/c",
-		     OPTIONS_FIELD ".explicit_http_config.http_protocol_options.header_key_format",
-		     "unsupported");
-	conf_refused(OPTIONS("explicit_http_config: {http_protocol_options: {send_fully_qualified_url: true}}"),
-		     "Cluster/c",
-		     OPTIONS_FIELD ".explicit_http_config.http_protocol_options.send_fully_qualified_url",
-		     "unsupported");
-	conf_refused(OPTIONS("use_downstream_protocol_config: {http_protocol_options: {" CASE "}}"),
-		     "Cluster/c",
-		     OPTIONS_FIELD ".use_downstream_protocol_config.http_protocol_options.header_key_format",
-		     "unsupported");
+	assert_int_equal(codec_flags(CLUSTER("c", STATIC_80)), 0);
+	assert_int_equal(codec_flags(CLUSTER("c", STATIC_80 "http_protocol_options: {" CASE "}")),
+			 WEFT_CLUSTER_PROPER_CASE);
+	assert_int_equal(
+		codec_flags(OPTIONS("explicit_http_config: {http_protocol_options: {" CASE "}}")),
+		WEFT_CLUSTER_PROPER_CASE);
+	assert_int_equal(codec_flags(OPTIONS("explicit_http_config: {http_protocol_options: "
+					     "{send_fully_qualified_url: true}}")),
+			 WEFT_CLUSTER_WHOLE_URL);
+	assert_int_equal(
+		codec_flags(OPTIONS("use_downstream_protocol_config: {http_protocol_options: {" CASE
+				    "}}")),
+		WEFT_CLUSTER_PROPER_CASE);
 	/* Envoy refuses it without a transport that has ALPN */
 	conf_refused(OPTIONS("auto_config: {}"), "Cluster/c", OPTIONS_FIELD ".auto_config",
 		     "unsupported");
+	conf_refused(CLUSTER("c", STATIC_80 "http_protocol_options: {" STATEFUL "}"), "Cluster/c",
+		     "http_protocol_options.header_key_format.stateful_formatter", "unsupported");
+	conf_refused(
+		OPTIONS("explicit_http_config: {http_protocol_options: {enable_trailers: true}}"),
+		"Cluster/c",
+		OPTIONS_FIELD ".explicit_http_config.http_protocol_options.enable_trailers",
+		"unsupported");
 	/* what concerns requests that come in is without effect there, in Envoy as well */
 	conf_accepted(OPTIONS("explicit_http_config: {http_protocol_options: {allow_absolute_url: true, "
 			      "accept_http_10: true}}"));

@@ -111,9 +111,32 @@ static void test_ends(void **state)
 	fix_close();
 }
 
+/* Names in proper case, in every head and nothing else. */
+static void test_proper_case(void **state)
+{
+	(void)state;
+	fix_server(upstream);
+	fix_open_http("http_protocol_options: {header_key_format: {proper_case_words: {}}},",
+		      "{match: {path: /405}, direct_response: {status: 405, body: {inline_string: "
+		      "'a: b'}}, "
+		      "response_headers_to_add: [{header: {key: x1-a_b.c, value: 'x-y: z'}}]}, "
+		      "{match: {prefix: /}, route: {cluster: up}}",
+		      "", 1, 1);
+	close(ask("GET", "/405", ""));
+	assert_non_null(strstr(a.head, "\r\nX1-A_B.C: x-y: z\r\n"));
+	assert_non_null(strstr(a.head, "\r\nContent-Length: 4\r\n"));
+	assert_non_null(strstr(a.head, "\r\nDate: "));
+	expect(405, "text/plain", "a: b");
+	close(ask("GET", "/up", ""));
+	assert_non_null(strstr(a.head, "\r\nX-Envoy-Upstream-Service-Time: "));
+	expect(404, NULL, "up");
+	fix_close();
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {FIX_TEST(test_replies), FIX_TEST(test_ends)};
+	const struct CMUnitTest tests[] = {FIX_TEST(test_replies), FIX_TEST(test_ends),
+					   FIX_TEST(test_proper_case)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
