@@ -183,6 +183,45 @@ static void predicates_fill(struct weft_build *b, const retry_policy *p, const c
 	}
 }
 
+/* When the endpoint says that it may be tried again. */
+static void reset_fill(struct weft_build *b, const retry_policy *p, const char *field,
+		       struct weft_img_forward *ret)
+{
+	const Envoy__Config__Route__V3__RetryPolicy__RateLimitedRetryBackOff *r =
+		p->rate_limited_retry_back_off;
+	struct weft_img_reset *list = r ? calloc(r->n_reset_headers, sizeof(*list)) : NULL;
+	char at[WEFT_FIELD_MAX];
+
+	if (!r)
+		return;
+	if (!list) {
+		b->err = b->err ? b->err : -ENOMEM;
+		return;
+	}
+	weft_build_fields(b, &r->base, field);
+	ret->reset_max_ms =
+		weft_build_ms(b, r->max_interval, 300000, weft_field(at, field, "max_interval"));
+	for (size_t i = 0; i < r->n_reset_headers; i++) {
+		char *name = strdup(r->reset_headers[i]->name);
+
+		weft_build_fields(b, &r->reset_headers[i]->base,
+				  weft_field(at, field, "reset_headers[%zu]", i));
+		for (char *c = name; c && *c; c++)
+			*c = (char)tolower((unsigned char)*c);
+		if (name)
+			list[i].name = weft_build_str(b, name);
+		else
+			b->err = b->err ? b->err : -ENOMEM;
+		list[i].unix_time =
+			r->reset_headers[i]->format ==
+			ENVOY__CONFIG__ROUTE__V3__RETRY_POLICY__RESET_HEADER_FORMAT__UNIX_TIMESTAMP;
+		free(name);
+	}
+	ret->n_reset = (uint32_t)r->n_reset_headers;
+	ret->reset = weft_build_put(b, list, ret->n_reset * sizeof(*list));
+	free(list);
+}
+
 static void retry_fill(struct weft_build *b, const retry_policy *p, const char *field,
 		       struct weft_img_forward *ret)
 {
@@ -210,6 +249,7 @@ static void retry_fill(struct weft_build *b, const retry_policy *p, const char *
 		ret->backoff_max_ms =
 			weft_build_ms(b, p->retry_back_off->max_interval, ret->backoff_base_ms * 10,
 				      weft_field(at, field, "retry_back_off.max_interval"));
+	reset_fill(b, p, weft_field(at, field, "rate_limited_retry_back_off"), ret);
 	ret->retry_headers = weft_build_matchers(b, p->n_retriable_headers, p->retriable_headers,
 						 weft_field(at, field, "retriable_headers"));
 	ret->retry_requests =

@@ -60,7 +60,11 @@ const struct weft_field_row weft_fields_route[] = {
 	MESSAGE("envoy.config.route.v3.RetryPolicy"),
 	AGENT("retry_on num_retries per_try_timeout per_try_idle_timeout retry_host_predicate "
 	      "retriable_headers retriable_request_headers host_selection_retry_max_attempts "
-	      "retriable_status_codes retry_back_off"),
+	      "retriable_status_codes retry_back_off rate_limited_retry_back_off"),
+	MESSAGE("envoy.config.route.v3.RetryPolicy.RateLimitedRetryBackOff"),
+	AGENT("reset_headers max_interval"),
+	MESSAGE("envoy.config.route.v3.RetryPolicy.ResetHeader"),
+	AGENT("name format"),
 	MESSAGE("envoy.config.route.v3.RetryPolicy.RetryBackOff"),
 	AGENT("base_interval max_interval"),
 	MESSAGE("envoy.config.route.v3.RetryPolicy.RetryHostPredicate"),

@@ -78,7 +78,8 @@ static void life_over(struct worker *w, struct timer *t)
 		reply_end(x, x->req_done ? 504 : 408, "downstream duration timeout");
 }
 
-static bool retry_begin(struct exchange *x);
+/* wait_ms: until then; 0: the policy's back-off. */
+static bool retry_begin(struct exchange *x, uint64_t wait_ms);
 
 static void per_try_over(struct worker *w, struct timer *t)
 {
@@ -90,7 +91,7 @@ static void per_try_over(struct worker *w, struct timer *t)
 		exchange_failed(x, FAIL_PER_TRY);
 	} else {
 		x->was_late = true;
-		retry_begin(x);
+		retry_begin(x, 0);
 	}
 }
 
@@ -481,7 +482,7 @@ static uint64_t backoff_ms(struct exchange *x)
 	return cap ? worker_random(x->down->worker) % cap : 0;
 }
 
-static bool retry_begin(struct exchange *x)
+static bool retry_begin(struct exchange *x, uint64_t wait_ms)
 {
 	struct worker *w = x->down->worker;
 	struct weft_cell_cluster *c;
@@ -510,7 +511,7 @@ static bool retry_begin(struct exchange *x)
 	timer_clear(&x->per_try);
 	timer_clear(&x->try_idle);
 	timer_clear(&x->try_life);
-	timer_set(w, &x->backoff, w->now_ms + backoff_ms(x));
+	timer_set(w, &x->backoff, w->now_ms + (wait_ms ? wait_ms : backoff_ms(x)));
 	down_watch(x->down);
 	return true;
 }
@@ -518,7 +519,8 @@ static bool retry_begin(struct exchange *x)
 bool exchange_retry(struct exchange *x, enum fail_why why, const struct response *r)
 {
 	x->was_late = !r && why == FAIL_PER_TRY;
-	return (r ? response_retriable(x, r) : reset_retriable(x, why)) && retry_begin(x);
+	return (r ? response_retriable(x, r) : reset_retriable(x, why)) &&
+	       retry_begin(x, r ? reset_ms(x, buf_at(&x->up->in), r) : 0);
 }
 
 static const char *reset_text(enum fail_why why)

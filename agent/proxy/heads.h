@@ -71,6 +71,10 @@ uint64_t asked_expected(const struct exchange *x);
 bool asked_again(const struct exchange *x, const uint8_t *head, const struct response *r);
 void asked_free(struct asked *a);
 
+/* How long the response asks to wait for another attempt, with its jitter (reset.c); 0: it does
+ * not. */
+uint64_t reset_ms(const struct exchange *x, const uint8_t *head, const struct response *r);
+
 /* ---- conditions of a retry policy (matches.c) ---- */
 
 /* Does one of a weft_img_matchers hold for x->head? Without memory: none. */

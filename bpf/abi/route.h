@@ -153,9 +153,18 @@ struct weft_img_forward {
 	__u32 follow;	      /* weft_img_follow (internal_redirect_policy), 0: none */
 	__u32 retry_headers;  /* weft_img_matchers: retriable_headers, 0 none */
 	__u32 retry_requests; /* weft_img_matchers: retriable_request_headers, 0: any */
+	__u32 n_reset;	      /* rate_limited_retry_back_off */
+	__u32 reset;	      /* struct weft_img_reset[n]: the first header that says when */
+	__u32 reset_max_ms;
 	__u32 n_mirror; /* request_mirror_policies of the route, else virtual host, else table */
 	__u32 mirror;	/* struct weft_img_mirror[n] */
 	struct weft_img_rate_rules rate; /* rate_limits */
+};
+/* A header of a response in whole seconds: how long to wait, or (unix) until when. */
+struct weft_img_reset {
+	struct weft_img_str name; /* lower case */
+	__u32 unix_time;
+	__u32 pad;
 };
 #define WEFT_FOLLOW_CROSS (1u << 0)    /* allow_cross_scheme_redirect */
 #define WEFT_FOLLOW_PREVIOUS (1u << 1) /* predicates, by their names */

@@ -43,6 +43,16 @@ static void upstream(int fd)
 				answer = "HTTP/1.1 503 No\r\ncontent-length: 2\r\n\r\nno";
 			if (!strcmp(path, "limited"))
 				answer = "HTTP/1.1 503 No\r\nx-envoy-ratelimited: true\r\ncontent-length: 2\r\n\r\nno";
+			if (!strcmp(path, "reset")) { /* in a second, and in one and a half of Unix
+							 time */
+				static char text[160];
+
+				snprintf(text, sizeof(text),
+					 "HTTP/1.1 503 No\r\nx-unix: %lld\r\nx-wait: 1\r\n"
+					 "content-length: 2\r\n\r\nno",
+					 (long long)time(NULL) + 2);
+				answer = text;
+			}
 			if (!strcmp(path, "grpc"))
 				answer = "HTTP/1.1 200 OK\r\ngrpc-status: 14\r\ncontent-length: 0\r\n\r\n";
 		}
@@ -142,6 +152,36 @@ static void test_by_headers(void **state)
 		assert_int_equal(FIX_LOAD(seen), 2);
 	}
 	fix_close();
+}
+
+/* rate_limited_retry_back_off: no earlier than the response says, where it says it within
+ * max_interval. */
+static void test_back_off_of_response(void **state)
+{
+#define LIMITED(headers)                                                                           \
+	", retry_policy: {retry_on: 5xx, rate_limited_retry_back_off: {max_interval: 5s, "         \
+	"reset_headers: [" headers "]}}"
+	static const struct {
+		const char *route;
+		uint64_t least_ms;
+	} t[] = {{LIMITED("{name: X-Wait}"), 1000},
+		 {LIMITED("{name: x-none}, {name: x-unix, format: UNIX_TIMESTAMP}"), 900},
+		 /* a Unix time is no wait that is short enough */
+		 {LIMITED("{name: x-unix}, {name: x-wait}"), 1000}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(t) / sizeof(*t); i++) {
+		uint64_t from;
+
+		fix_server(upstream);
+		open_with(t[i].route, "", 1);
+		from = fix_now_ms();
+		ask(GET("/reset/1"));
+		assert_int_equal(a.status, 200);
+		assert_int_equal(FIX_LOAD(seen), 2);
+		assert_true(fix_now_ms() - from >= t[i].least_ms);
+		fix_close();
+	}
 }
 
 static void test_reset(void **state)
@@ -373,19 +413,13 @@ static void test_closed_while_idle(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		FIX_TEST(test_by_headers),
-		FIX_TEST(test_nothing_without_policy),
-		FIX_TEST(test_expected_timeout),
-		FIX_TEST(test_reset),
-		FIX_TEST(test_reset_before_request),
-		FIX_TEST(test_connect_failure),
-		FIX_TEST(test_status),
-		FIX_TEST(test_body_again),
-		FIX_TEST(test_body_too_long),
-		FIX_TEST(test_route_timeout),
-		FIX_TEST(test_per_try_timeout),
-		FIX_TEST(test_per_try_upload),
-		FIX_TEST(test_connect_timeout),
+		FIX_TEST(test_by_headers),	     FIX_TEST(test_nothing_without_policy),
+		FIX_TEST(test_expected_timeout),     FIX_TEST(test_reset),
+		FIX_TEST(test_back_off_of_response), FIX_TEST(test_reset_before_request),
+		FIX_TEST(test_connect_failure),	     FIX_TEST(test_status),
+		FIX_TEST(test_body_again),	     FIX_TEST(test_body_too_long),
+		FIX_TEST(test_route_timeout),	     FIX_TEST(test_per_try_timeout),
+		FIX_TEST(test_per_try_upload),	     FIX_TEST(test_connect_timeout),
 		FIX_TEST(test_closed_while_idle),
 	};
 
