@@ -412,11 +412,15 @@ void weft_store_stats(const struct weft_store *s, struct weft_store_stats *ret)
 		.img_size = s->mem.img_size,
 		.objects = s->n_object,
 		.waiting_bytes = s->waiting_bytes,
-		.fresh_bytes = s->fresh_bytes,
-		.fresh = s->fresh,
 		.cells_used = __atomic_load_n(&s->cells_used, __ATOMIC_RELAXED),
 		.cells = h->n_cell,
 		.publishes = s->publishes,
 		.full = s->full,
 	};
+}
+
+void weft_store_fresh(const struct weft_store *s, uint64_t *ret_bytes, uint64_t *ret_objects)
+{
+	*ret_bytes = s->fresh_bytes;
+	*ret_objects = s->fresh;
 }

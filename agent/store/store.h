@@ -71,11 +71,11 @@ uint32_t weft_store_settled(struct weft_store *s);
 
 struct weft_store_stats {
 	uint64_t img_used, img_size, objects, waiting_bytes; /* waiting: replaced, grace not over */
-	uint64_t fresh_bytes,
-		fresh; /* of these, replaced since a grace period last began: bytes, objects */
 	uint64_t cells_used, cells, publishes, full; /* full: refused for want of space */
 };
 void weft_store_stats(const struct weft_store *s, struct weft_store_stats *ret);
+/* What was replaced since a grace period last began: bytes and objects. Main thread. */
+void weft_store_fresh(const struct weft_store *s, uint64_t *ret_bytes, uint64_t *ret_objects);
 
 /* ---- readers: agent threads that keep offsets across calls ---- */
 

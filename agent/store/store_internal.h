@@ -45,7 +45,7 @@ struct weft_store {
 	struct weft_object **by_hash, **by_off;
 	size_t n_object, n_bucket; /* n_bucket: power of two */
 	LIST_HEAD(, weft_object) replaced; /* they wait for the end of their grace */
-	uint64_t waiting_bytes, fresh_bytes, fresh; /* as weft_store_stats */
+	uint64_t waiting_bytes, fresh_bytes, fresh; /* as store.h has them */
 	struct weft_journal put, born, dropped; /* of the transaction */
 	uint32_t synchronized;	   /* epoch in force when a grace period last began */
 	uint32_t tx;		   /* number of the transaction, 0: none open */

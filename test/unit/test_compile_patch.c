@@ -402,7 +402,7 @@ static void test_replaced_is_bounded(void **state)
 		endpoints_change(&w, eds_name[pick(&w, EDS)]);
 		assert_int_equal(publish(&w, 1), 0);
 		weft_store_stats(w.c.store, &last);
-		assert_true(last.waiting_bytes < CONF_IMG / 8);
+		assert_true(last.waiting_bytes < 2 * CONF_IMG / 8);
 		assert_true(last.objects < first.objects + 20000);
 	}
 	assert_int_equal(patches(&w), 4000);
