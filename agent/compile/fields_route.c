@@ -25,7 +25,7 @@ const struct weft_field_row weft_fields_route[] = {
 	MESSAGE("envoy.config.route.v3.QueryParameterMatcher"),
 	KERNEL("name string_match present_match"),
 	MESSAGE("envoy.config.route.v3.RateLimit"),
-	AGENT("stage disable_key actions hits_addend"),
+	AGENT("stage disable_key actions hits_addend x_ratelimit_option"),
 	QUIET("limit apply_on_stream_done", "of the global rate limit filter, which is refused"),
 	MESSAGE("envoy.config.route.v3.RateLimit.Action"),
 	AGENT("destination_cluster request_headers query_parameters remote_address generic_key "

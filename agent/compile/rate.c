@@ -216,6 +216,18 @@ static void action_fill(struct place *p, const action *a, const char *field,
 	}
 }
 
+static uint32_t tell_of(const rate_limit *r)
+{
+	switch (r->x_ratelimit_option) {
+	case ENVOY__CONFIG__ROUTE__V3__RATE_LIMIT__XRATE_LIMIT_OPTION__OFF:
+		return WEFT_RATE_TELL_OFF;
+	case ENVOY__CONFIG__ROUTE__V3__RATE_LIMIT__XRATE_LIMIT_OPTION__DRAFT_VERSION_03:
+		return WEFT_RATE_TELL_ON;
+	default:
+		return WEFT_RATE_TELL_DEFAULT;
+	}
+}
+
 /* own: of the filter; those of routes take one token whatever they say (Envoy 1.40). */
 static void rule_fill(struct place *p, const rate_limit *r, const char *field, bool own,
 		      struct weft_img_rate_rule *ret)
@@ -232,6 +244,7 @@ static void rule_fill(struct place *p, const rate_limit *r, const char *field, b
 	for (size_t i = 0; i < r->n_actions; i++)
 		action_fill(p, r->actions[i], weft_field(at, field, "actions[%zu]", i), &list[i]);
 	ret->stage = weft_u32(r->stage, 0);
+	ret->tell = tell_of(r);
 	ret->n_action = (uint32_t)r->n_actions;
 	ret->action = weft_build_put(p->b, list, r->n_actions * sizeof(*list));
 	ret->hits = 1;

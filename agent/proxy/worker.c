@@ -209,6 +209,8 @@ static void pod_close(struct worker *w, struct pod *p)
 	pool_pod_close(w, p);
 	timer_remove(&p->drain);
 	TAILQ_REMOVE(&w->pods, p, link);
+	if (!__atomic_sub_fetch(&w->proxy->users[p->id], 1, __ATOMIC_ACQ_REL))
+		rates_pod_drop(w->proxy->rates, p->id);
 	close(p->netns_fd);
 	free(p);
 }
@@ -346,6 +348,7 @@ static void pod_link(struct worker *w, void *arg)
 	struct listener *l;
 
 	TAILQ_INSERT_TAIL(&w->pods, p, link);
+	__atomic_add_fetch(&w->proxy->users[p->id], 1, __ATOMIC_ACQ_REL);
 	TAILQ_FOREACH(l, &p->listeners, link)
 		watch_set(w, &l->watch, EPOLLIN);
 }

@@ -99,6 +99,7 @@ struct weft_proxy {
 	struct weft_rates *rates;
 	uint32_t pod_files;		   /* share of one pod */
 	uint32_t files[WEFT_PODS_MAX + 1]; /* taken, by pod id; atomics */
+	uint32_t users[WEFT_PODS_MAX + 1]; /* workers that have the pod, by its id; atomics */
 };
 
 uint64_t worker_random(struct worker *w);

@@ -27,8 +27,9 @@
 #define WEFT_RATE_RULES_MAX 32u
 #define WEFT_RATE_ACTIONS_MAX 16u
 #define WEFT_RATE_MATCHES_MAX (2 * WEFT_RATE_RULES_MAX)
-/* Buckets of one descriptor that names a key without a value: they are gone through one by one. */
-#define WEFT_RATE_DYNAMIC_MAX 1024u
+/* Buckets of one descriptor that names a key without a value: each keeps the value, which a request
+ * may make kilobytes long. */
+#define WEFT_RATE_DYNAMIC_MAX 65536u
 /* The agent's own engine: Envoy's max_request_headers_kb (60) and max_headers_count (100) fit. */
 #define WEFT_NATIVE_HEAD_MAX 65536u
 #define WEFT_NATIVE_HEADERS_MAX 1024u

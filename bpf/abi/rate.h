@@ -18,11 +18,14 @@
 
 enum weft_rate_vhost { WEFT_RATE_OVERRIDE, WEFT_RATE_INCLUDE, WEFT_RATE_IGNORE };
 
+/* x_ratelimit_option: whether responses tell of the bucket; by default as the filter says. */
+enum weft_rate_telling { WEFT_RATE_TELL_DEFAULT, WEFT_RATE_TELL_OFF, WEFT_RATE_TELL_ON };
+
 struct weft_img_rate_rule {
 	__u32 stage;
 	__u32 n_action;
 	__u32 action; /* struct weft_img_rate_action[n] */
-	__u32 pad;
+	__u32 tell;   /* enum weft_rate_telling */
 	__u64 hits; /* tokens that it takes, where the rule is a filter's own */
 };
 enum weft_rate_action {

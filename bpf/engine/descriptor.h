@@ -31,6 +31,7 @@ struct weft_rate_match {
 	const struct weft_img_rate_descriptor *d;
 	__u32 index;
 	__u64 hits;
+	bool tell;
 	struct weft_rate_text key; /* of its own bucket, where there is one for each value */
 };
 
@@ -368,6 +369,9 @@ static __u32 weft_rate_rules(struct weft_rate_room *room, struct weft_req *req,
 		}
 		if (have < 0 || !weft_rate_find(room, l, e, k, &list[n]))
 			continue;
+		list[n].tell =
+			r[i].tell == WEFT_RATE_TELL_ON ||
+			(r[i].tell == WEFT_RATE_TELL_DEFAULT && l->flags & WEFT_RATE_HEADERS);
 		list[n++].hits = l->flags & WEFT_RATE_OWN_RULES ? r[i].hits : 1;
 	}
 	return n;
@@ -454,7 +458,6 @@ static enum weft_rate_verdict weft_rate_pay_all(struct weft_req *req, struct wef
 						const struct weft_rate_match *list, __u32 n,
 						bool again)
 {
-	bool headers = l->flags & WEFT_RATE_HEADERS;
 	__u64 word = 0, first = 0;
 
 	for (__u32 i = 0; i < n; i++) {
@@ -467,11 +470,11 @@ static enum weft_rate_verdict weft_rate_pay_all(struct weft_req *req, struct wef
 			first = word;
 		if (r || again || list[i].d->flags & WEFT_RATE_SHADOW)
 			continue;
-		if (headers)
+		if (list[i].tell)
 			weft_rate_tell(req, &list[i].d->bucket, word, ctx->now_ns);
 		return WEFT_RATE_REFUSED;
 	}
-	if (n && headers)
+	if (n && list[0].tell)
 		weft_rate_tell(req, &list[0].d->bucket, first, ctx->now_ns);
 	return n && l->flags & WEFT_RATE_SPARE ? WEFT_RATE_PASSED : WEFT_RATE_BUCKET;
 }
@@ -479,16 +482,18 @@ static enum weft_rate_verdict weft_rate_pay_all(struct weft_req *req, struct wef
 /*
  * Buckets of the descriptors that the request fits: REFUSED by one, PASSED without the limit's own
  * bucket, or BUCKET where that one counts too. again: they were paid, and are only told of. Without
- * memory a request is refused: no limit is passed by.
+ * memory a request is refused: no limit is passed by. *ret_any: it fits one.
  */
 static enum weft_rate_verdict weft_rate_descriptors(struct weft_req *req, struct weft_ctx *ctx,
-						    const struct weft_img_rate_limit *l, bool again)
+						    const struct weft_img_rate_limit *l, bool again,
+						    bool *ret_any)
 {
 	struct weft_rate_match list[WEFT_RATE_MATCHES_MAX];
 	struct weft_rate_room room;
 	enum weft_rate_verdict v;
 	__u32 n;
 
+	*ret_any = false;
 	if (!l->n_descriptor)
 		return WEFT_RATE_BUCKET;
 	room.n = 0;
@@ -497,6 +502,7 @@ static enum weft_rate_verdict weft_rate_descriptors(struct weft_req *req, struct
 	room.chunks = NULL;
 	room.failed = false;
 	n = weft_rate_matches(&room, req, ctx, l, list);
+	*ret_any = n;
 	v = room.failed ? WEFT_RATE_REFUSED : weft_rate_pay_all(req, ctx, l, list, n, again);
 	weft_rate_room_clear(&room);
 	return v;

@@ -241,8 +241,7 @@ WEFT_GLOBAL int weft_rate_take(struct weft_req *req, struct weft_ctx *ctx, __u32
 #ifndef __bpf__
 /* What its own bucket has is told where it refuses, or no descriptor was there to tell of. */
 static void weft_rate_tell_own(struct weft_req *req, const struct weft_ctx *ctx,
-			       const struct weft_img_rate_limit *l, __u32 cell, bool refused,
-			       __u32 before)
+			       const struct weft_img_rate_limit *l, __u32 cell)
 {
 	__u64 word = cell ? WEFT_READ(weft_cell_bucket(cell)->word) : 0;
 
@@ -250,10 +249,7 @@ static void weft_rate_tell_own(struct weft_req *req, const struct weft_ctx *ctx,
 		return;
 	if (l->flags & WEFT_RATE_PER_CONNECTION)
 		word = weft_conn_word(ctx, l->bucket.cell);
-	if (refused)
-		req->n_told = before;
-	if (req->n_told == before)
-		weft_rate_tell(req, &l->bucket, word, ctx->now_ns);
+	weft_rate_tell(req, &l->bucket, word, ctx->now_ns);
 }
 
 /* weft_rate_take() with descriptors and what is told. */
@@ -262,13 +258,16 @@ static int weft_rate_take_full(struct weft_req *req, struct weft_ctx *ctx, __u32
 {
 	const struct weft_img_rate_limit *l = weft_img_at(config);
 	__u32 before = req->n_told;
-	enum weft_rate_verdict v = weft_rate_descriptors(req, ctx, l, again);
+	bool any;
+	enum weft_rate_verdict v = weft_rate_descriptors(req, ctx, l, again, &any);
 	int r = v != WEFT_RATE_REFUSED;
 
 	if (v == WEFT_RATE_BUCKET && !again)
 		r = weft_rate_take(req, ctx, config, cell);
-	if (v == WEFT_RATE_BUCKET && r >= 0)
-		weft_rate_tell_own(req, ctx, l, cell, !r, before);
+	if (v == WEFT_RATE_BUCKET && !r)
+		req->n_told = before;
+	if (v == WEFT_RATE_BUCKET && (!r || (r > 0 && !any)))
+		weft_rate_tell_own(req, ctx, l, cell);
 	if (r > 0 && l->n_descriptor && !weft_paid(req, cell))
 		weft_paid_put(req, cell);
 	return r;

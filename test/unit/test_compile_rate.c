@@ -163,7 +163,7 @@ static void test_refused(void **state)
 	       "rate_limits[0].hits_addend.is_negative_hits", "unsupported");
 	REFUSE("rate_limits: [{apply_on_stream_done: true, actions: [{remote_address: {}}]}]",
 	       "rate_limits[0].apply_on_stream_done", "unsupported");
-	REFUSE("max_dynamic_descriptors: 1025", "max_dynamic_descriptors", "above 1024");
+	REFUSE("max_dynamic_descriptors: 65537", "max_dynamic_descriptors", "above 65536");
 	REFUSE(BUCKET(1) ", local_rate_limit_per_downstream_connection: true, descriptors: "
 			 "[" DESCRIPTOR("a", "b", 1) "]",
 	       "local_rate_limit_per_downstream_connection", "unsupported with descriptors");

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -133,6 +134,54 @@ static void test_nothing_stays(void **state)
 	rates_free(r);
 }
 
+/* Each of many values has its own bucket, and of these the ones used longest ago go. */
+static void test_many_values(void **state)
+{
+	struct weft_rates *r;
+	struct weft_rate_ask a;
+	char key[16];
+
+	(void)state;
+	assert_int_equal(rates_new(&r), 0);
+	for (int turn = 0; turn < 4; turn++) {
+		for (int i = 0; i < 20000; i++) {
+			snprintf(key, sizeof(key), "%d", i);
+			a = ask(1, 1, 0, key);
+			a.max = 20000;
+			assert_int_equal(pay(r, &a), turn < 3);
+		}
+	}
+	assert_int_equal(rates_count(r), 20000);
+	a = ask(1, 1, 0, "new");
+	a.max = 10000;
+	assert_int_equal(pay(r, &a), 1);
+	assert_int_equal(rates_count(r), 10000);
+	a = ask(1, 1, 0, "19999");
+	a.max = 10000;
+	assert_int_equal(pay(r, &a), 0);
+	a = ask(1, 1, 0, "10000");
+	a.max = 10000;
+	assert_int_equal(pay(r, &a), 1); /* it had gone */
+	rates_free(r);
+}
+
+static void test_pod_goes(void **state)
+{
+	struct weft_rates *r;
+
+	(void)state;
+	assert_int_equal(rates_new(&r), 0);
+	for (uint32_t id = 0; id < 100; id++) {
+		paid(r, ask(1, id, id % 3, "a"));
+		paid(r, ask(2, id, id % 3, "a"));
+	}
+	rates_pod_drop(r, 1);
+	assert_int_equal(rates_count(r), 100);
+	assert_int_equal(paid(r, ask(2, 7, 1, "a")), 0);
+	assert_int_equal(paid(r, ask(1, 7, 1, "a")), 3);
+	rates_free(r);
+}
+
 static void *payer(void *arg)
 {
 	struct weft_rates *r = arg;
@@ -173,6 +222,8 @@ int main(void)
 		cmocka_unit_test(test_hits_and_time),
 		cmocka_unit_test(test_the_one_used_longest_ago_goes),
 		cmocka_unit_test(test_nothing_stays),
+		cmocka_unit_test(test_many_values),
+		cmocka_unit_test(test_pod_goes),
 		cmocka_unit_test(test_threads_get_as_many_as_there_are),
 	};
 
