@@ -211,8 +211,6 @@ static int weft_full_request_line(struct weft_req *req, __u32 begin, __u32 end,
 		return weft_refuse(req, WEFT_PARSE_BAD, "http1.codec_error");
 	if (!weft_version_ok(req, version))
 		return weft_refuse(req, WEFT_PARSE_BAD_VERSION, "http1.codec_error");
-	if (!version.len && !(req->hcm_flags & WEFT_HCM_ACCEPT_HTTP10)) /* HTTP/0.9: no head follows */
-		return weft_refuse(req, WEFT_PARSE_VERSION, "low_version");
 	if (version.len != 8 || memcmp(req->head + version.off, "HTTP/1.1", 8))
 		req->flags |= WEFT_REQ_HTTP10;
 	weft_value_put(req, WEFT_VALUE_METHOD, method.off, method.len);
