@@ -201,17 +201,11 @@ static void unresolved_tell(struct explain *x)
 
 /* The head as the endpoint would get it; one of the endpoint's own host excepted, which is not
  * chosen here. */
-static void set_upstream(struct explain *x)
+static void set_upstream(struct explain *x, char *text)
 {
-	_auto_free_ char *text = NULL;
 	json_t *headers = json_array(), *request;
 	char *line, *save = NULL, *path, *end;
-	size_t len = 0;
 
-	if (weft_proxy_preview(x->req, &x->ctx, &text, &len) < 0) {
-		json_decref(headers);
-		return;
-	}
 	line = strtok_r(text, "\r\n", &save);
 	path = line ? strchr(line, ' ') : NULL;
 	end = path ? strchr(path + 1, ' ') : NULL;
@@ -332,8 +326,26 @@ static void balancing_tell(struct explain *x)
 		explain_step(x, "balancing", "least active requests of all hosts");
 }
 
+/* The request as it goes upstream, the caller's to free; NULL: it does not. */
+static char *upstream_text(struct explain *x)
+{
+	char *text = NULL;
+	size_t len = 0;
+	int r;
+
+	if (x->req->dec.outcome != WEFT_OUTCOME_FORWARD)
+		return NULL;
+	r = weft_proxy_preview(x->req, &x->ctx, &text, &len);
+	if (r == -EHOSTUNREACH) {
+		explain_step(x, "cluster", "the hash leads to no healthy endpoint");
+		weft_req_no_host(x->req);
+	}
+	return r ? NULL : text;
+}
+
 static void explain_decision(struct explain *x)
 {
+	_auto_free_ char *upstream = upstream_text(x);
 	const struct weft_decision *d = &x->req->dec;
 
 	set_where(x);
@@ -350,7 +362,8 @@ static void explain_decision(struct explain *x)
 		explain_set(x, "details", json_string("via_upstream"));
 		unresolved_tell(x);
 		balancing_tell(x);
-		set_upstream(x);
+		if (upstream)
+			set_upstream(x, upstream);
 		return;
 	case WEFT_OUTCOME_REDIRECT:
 		explain_set(x, "action", json_string("redirect"));

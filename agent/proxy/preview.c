@@ -81,14 +81,24 @@ static void stage_free(struct stage *s)
 	free(s);
 }
 
+/* A hash that there is leads to the same host each time, or to none. */
+static bool hash_leads_nowhere(const struct exchange *x)
+{
+	return x->dec.outcome == WEFT_OUTCOME_FORWARD && x->dec.hashed && x->dec.endpoints &&
+	       x->cluster->lb >= WEFT_LB_RING_HASH &&
+	       weft_endpoint_hashed(x->dec.endpoints, x->cluster->lb, x->dec.hash, 0) < 0;
+}
+
 int weft_proxy_preview(struct weft_req *req, const struct weft_ctx *ctx, char **ret,
 		       size_t *ret_len)
 {
-	struct stage *s = stage_new(req, ctx);
+	_auto_free_ struct weft_req *asked = malloc(sizeof(*asked));
+	struct stage *s = asked ? stage_new(req, ctx) : NULL;
 	int r;
 
 	if (!s)
 		return -ENOMEM;
+	*asked = *req;
 	/* a new one for each request: any will do */
 	memcpy(s->x.request_id, "00000000-0000-4000-8000-000000000000", sizeof(s->x.request_id));
 	exchange_request_set(&s->x, req);
@@ -96,6 +106,14 @@ int weft_proxy_preview(struct weft_req *req, const struct weft_ctx *ctx, char **
 	r = told_prepare(&s->worker, &s->x, req);
 	if (!r)
 		r = write_text(s, req, ctx, ret, ret_len);
+	*req = *asked; /* it described the stage's head, for the hash, which stays */
+	req->dec.hash = s->x.dec.hash;
+	req->dec.hashed = s->x.dec.hashed;
+	if (!r && hash_leads_nowhere(&s->x)) {
+		free(*ret);
+		*ret = NULL;
+		r = -EHOSTUNREACH;
+	}
 	stage_free(s);
 	return r;
 }

@@ -9,7 +9,8 @@
 
 /*
  * The head of the request that goes upstream, or the whole reply that is made here. *ret: text with
- * a zero byte behind it, the caller's to free. -ENOENT: the decision says neither, -ENOMEM.
+ * a zero byte behind it, the caller's to free. -ENOENT: the decision says neither; -EHOSTUNREACH:
+ * the request's hash leads to no healthy host; -ENOMEM.
  */
 int weft_proxy_preview(struct weft_req *req, const struct weft_ctx *ctx, char **ret, size_t *ret_len);
 /*

@@ -284,6 +284,11 @@ void weft_req_settle(struct weft_req *req)
 {
 	weft_settle_endpoints(req);
 }
+
+void weft_req_no_host(struct weft_req *req)
+{
+	weft_decide_std(req, WEFT_OUTCOME_NO_HEALTHY_UPSTREAM, WEFT_REPLY_NO_UPSTREAM);
+}
 #else
 /* Of a subset the agent tells. */
 WEFT_INLINE int weft_settle_endpoints(struct weft_req *req)

@@ -452,6 +452,8 @@ __u32 weft_subset_find(__u32 endpoints, __u32 criteria);
  * one. Part of weft_decide(); for decisions of the kernel by itself.
  */
 void weft_req_settle(struct weft_req *req);
+/* A decision to forward becomes the reply that there is no healthy host: its hash leads to none. */
+void weft_req_no_host(struct weft_req *req);
 /* Whether a parsed request asks for an upgrade to this type (lower case) alone. Any thread. */
 bool weft_req_upgrades_to(const struct weft_req *req, const char *type);
 /*
