@@ -25,6 +25,8 @@ static const char *const kinds[] = {
 	[WEFT_PIECE_REMOTE] = "DOWNSTREAM_REMOTE",
 	[WEFT_PIECE_DIRECT_REMOTE] = "DOWNSTREAM_DIRECT_REMOTE",
 	[WEFT_PIECE_LOCAL] = "DOWNSTREAM_LOCAL",
+	[WEFT_PIECE_BODY] = "LOCAL_REPLY_BODY",
+	[WEFT_PIECE_FLAGS] = "RESPONSE_FLAGS",
 };
 
 static bool is_address(uint32_t kind)

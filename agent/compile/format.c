@@ -55,6 +55,7 @@ static const struct command commands[] = {
 	ADDRESS("DOWNSTREAM_DIRECT_REMOTE", WEFT_PIECE_DIRECT_REMOTE),
 	ADDRESS("DOWNSTREAM_LOCAL", WEFT_PIECE_LOCAL),
 	{"LOCAL_REPLY_BODY", WEFT_PIECE_BODY, 0, PARAMS_NONE, false},
+	{"RESPONSE_FLAGS", WEFT_PIECE_FLAGS, 0, PARAMS_NONE, false},
 	C("HOSTNAME", PARAMS_NONE, false),
 	C("ENVIRONMENT", PARAMS_REQUIRED, true),
 	/* no trailer has come when headers are changed */
@@ -345,6 +346,14 @@ static const struct command *command_find(const char *name, size_t len)
 	return NULL;
 }
 
+/* Of a reply there is its body where one is made; its flags, where local_reply_config makes it. */
+static bool is_known(const struct reader *r, const struct command *c)
+{
+	if (c->kind == WEFT_PIECE_BODY)
+		return r->body;
+	return c->kind != WEFT_PIECE_FLAGS || (r->body && !r->local);
+}
+
 static const char *command_read(struct reader *r, const char *s)
 {
 	struct token t = {0};
@@ -357,7 +366,7 @@ static const char *command_read(struct reader *r, const char *s)
 		return NULL;
 	}
 	t.command = command_find(name, len);
-	if (!t.command || (t.command->kind == WEFT_PIECE_BODY && !r->body))
+	if (!t.command || !is_known(r, t.command))
 		weft_build_fail(r->b, r->field, "unsupported: command %%%.*s%%", (int)len, name);
 	else if (t.command->params == PARAMS_REQUIRED && !t.params_len)
 		weft_build_fail(r->b, r->field, "%%%.*s%% requires parameters", (int)len, name);

@@ -319,9 +319,43 @@ static struct run number(uint32_t n, char out[16])
 	return (struct run){(const uint8_t *)out, (size_t)snprintf(out, 16, "%u", n)};
 }
 
+#define FLAGS_TEXT (WEFT_FLAG__MAX * sizeof("UMSDR,"))
+
 union scratch {
-	char status[8], number[16], address[ADDRESS_TEXT], time[TIME_TEXT];
+	char status[8], number[16], address[ADDRESS_TEXT], time[TIME_TEXT], flags[FLAGS_TEXT];
 };
+
+static size_t flag_names_add(uint32_t flags, size_t n, char out[FLAGS_TEXT])
+{
+	static const char *const names[] = {
+#define FLAG_NAME(name) #name,
+		WEFT_REPLY_FLAGS(FLAG_NAME)
+#undef FLAG_NAME
+	};
+
+	for (int i = 0; i < WEFT_FLAG__MAX; i++)
+		if (flags >> i & 1)
+			n += (size_t)snprintf(out + n, FLAGS_TEXT - n, "%s%s", n ? "," : "",
+					      names[i]);
+	return n;
+}
+
+/*
+ * By commas, in the order they are set (Envoy 1.40): a delay comes before all else, and that no
+ * retry is left before why the last attempt failed. "-" for none.
+ */
+static struct run flag_names(uint32_t flags, char out[FLAGS_TEXT])
+{
+	static const uint32_t first[] = {WEFT_FLAG_BIT(DI), WEFT_FLAG_BIT(URX)};
+	size_t n = 0;
+
+	for (size_t i = 0; i < sizeof(first) / sizeof(*first); i++)
+		n = flag_names_add(flags & first[i], n, out);
+	n = flag_names_add(flags & ~(first[0] | first[1]), n, out);
+	if (!n)
+		n = (size_t)snprintf(out, FLAGS_TEXT, "-");
+	return (struct run){(const uint8_t *)out, n};
+}
 
 static struct run piece(const struct format *f, const struct weft_img_piece *p, union scratch *s)
 {
@@ -356,6 +390,8 @@ static struct run piece(const struct format *f, const struct weft_img_piece *p, 
 		return path(f, p->flags);
 	case WEFT_PIECE_BODY:
 		return (struct run){(const uint8_t *)f->body, f->body_len};
+	case WEFT_PIECE_FLAGS:
+		return flag_names(f->flags, s->flags);
 	case WEFT_PIECE_QUERY_PARAM:
 		return query_param(f, img_run(p->a));
 	default:

@@ -68,6 +68,7 @@ static struct stage *stage_new(struct weft_req *req, const struct weft_ctx *ctx)
 	s->x.down = &s->down;
 	s->x.ctx = *ctx;
 	s->x.hcm = weft_img_at(req->dec.hcm);
+	s->down.hold.over = req->dec.delay_ms; /* the reply comes behind it */
 	return s;
 }
 

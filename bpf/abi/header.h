@@ -48,7 +48,8 @@ enum weft_piece_kind {
 	WEFT_PIECE_REMOTE, /* by x-forwarded-for */
 	WEFT_PIECE_DIRECT_REMOTE,
 	WEFT_PIECE_LOCAL,
-	WEFT_PIECE_BODY, /* of the reply, before it is put into its form */
+	WEFT_PIECE_BODY,  /* of the reply, before it is put into its form */
+	WEFT_PIECE_FLAGS, /* names of its response flags */
 };
 struct weft_img_piece {
 	__u32 kind;
