@@ -11,7 +11,7 @@
 
 #include <nghttp2/nghttp2.h>
 
-#include "agent/proxy/h2_flood.h"
+#include "agent/proxy/h2_common.h"
 #include "agent/proxy/internal.h"
 
 /* A part of h2_block.text. */

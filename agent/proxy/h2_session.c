@@ -221,29 +221,16 @@ static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *a
 
 /* ---- the session ---- */
 
-static int session_make(struct h2 *h2)
-{
-	nghttp2_session_callbacks *c = NULL;
-	nghttp2_option *o = NULL;
-	int r = nghttp2_session_callbacks_new(&c);
-
-	if (!r)
-		r = h2_options(&h2->opt, &o);
-	if (!r) {
-		nghttp2_session_callbacks_set_on_begin_frame_callback(c, on_begin_frame);
-		nghttp2_session_callbacks_set_on_begin_headers_callback(c, on_begin_headers);
-		nghttp2_session_callbacks_set_on_header_callback(c, on_header);
-		nghttp2_session_callbacks_set_on_frame_recv_callback(c, on_frame);
-		nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, on_data);
-		nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(c, on_invalid_frame);
-		nghttp2_session_callbacks_set_on_stream_close_callback(c, on_close);
-		nghttp2_session_callbacks_set_on_frame_send_callback(c, on_sent);
-		r = nghttp2_session_server_new2(&h2->session, c, h2, o);
-	}
-	nghttp2_option_del(o);
-	nghttp2_session_callbacks_del(c);
-	return r ? -ENOMEM : 0;
-}
+static const struct h2_callbacks callbacks = {
+	.begin_frame = on_begin_frame,
+	.begin_headers = on_begin_headers,
+	.header = on_header,
+	.frame = on_frame,
+	.data = on_data,
+	.invalid_frame = on_invalid_frame,
+	.close = on_close,
+	.sent = on_sent,
+};
 
 int h2_start(struct down *d, const struct weft_img_hcm *h)
 {
@@ -263,7 +250,7 @@ int h2_start(struct down *d, const struct weft_img_hcm *h)
 	h2->keeps = h->h2.stream_error;
 	TAILQ_INIT(&h2->streams);
 	TAILQ_INIT(&h2->room);
-	if (session_make(h2) ||
+	if (h2_session_new(&callbacks, &h2->opt, false, h2, &h2->session) ||
 	    nghttp2_submit_settings(h2->session, NGHTTP2_FLAG_NONE, settings,
 				    sizeof(settings) / sizeof(*settings)) ||
 	    nghttp2_session_set_local_window_size(h2->session, NGHTTP2_FLAG_NONE, 0,
@@ -342,23 +329,6 @@ void h2_free(struct h2 *h2)
 
 /* ---- frames that go ---- */
 
-/* Frames into the connection's buffer: 0 all, 1 up to the mark. -errno: the session is broken. */
-static int frames_take(struct h2 *h2)
-{
-	struct down *d = h2->conn;
-
-	while (buf_len(&d->out) < PROXY_HIGH_WATER) {
-		const uint8_t *data;
-		ssize_t n = nghttp2_session_mem_send(h2->session, &data);
-
-		if (n <= 0)
-			return n ? -ENOMEM : 0;
-		if (buf_add(d->worker, &d->out, data, (size_t)n))
-			return -ENOMEM;
-	}
-	return 1;
-}
-
 /* Those of whose responses something has gone out. */
 static void room_tell(struct h2 *h2)
 {
@@ -390,7 +360,7 @@ static void run(struct h2 *h2)
 		return;
 	/* of a session that was given up, nothing more is said (Envoy 1.40); what nghttp2 ends, it
 	 * ends by GOAWAY */
-	more = h2->over ? 0 : frames_take(h2);
+	more = h2->over ? 0 : h2_frames_take(h2->session, d->worker, &d->out, &d->dead);
 	if (more < 0) {
 		down_close(d);
 		return;

@@ -191,23 +191,6 @@ static int on_not_sent(nghttp2_session *session, const nghttp2_frame *frame, int
 	return 0;
 }
 
-/* Frames into the connection's buffer: 0 all, 1 up to the mark. -errno: the session is broken. */
-static int frames_take(struct up_session *s)
-{
-	struct upstream *u = s->conn;
-
-	while (!u->orphan && buf_len(&u->out) < PROXY_HIGH_WATER) {
-		const uint8_t *data;
-		ssize_t n = nghttp2_session_mem_send(s->session, &data);
-
-		if (n <= 0)
-			return n ? -ENOMEM : 0;
-		if (!u->orphan && buf_add(u->worker, &u->out, data, (size_t)n))
-			return -ENOMEM;
-	}
-	return 1;
-}
-
 /* Those of whose requests something has gone out. */
 static void room_tell(struct up_session *s)
 {
@@ -233,7 +216,7 @@ static void run(struct up_session *s)
 
 	if (u->connecting || u->orphan)
 		return;
-	more = s->over ? 0 : frames_take(s);
+	more = s->over ? 0 : h2_frames_take(s->session, u->worker, &u->out, &u->orphan);
 	if (u->orphan)
 		return;
 	if (more >= 0)
@@ -277,30 +260,17 @@ void up_session_due(struct up_session *s)
 
 /* ---- the session ---- */
 
-static int session_make(struct up_session *s)
-{
-	nghttp2_session_callbacks *c = NULL;
-	nghttp2_option *o = NULL;
-	int r = nghttp2_session_callbacks_new(&c);
-
-	if (!r)
-		r = h2_options(&s->opt, &o);
-	if (!r) {
-		nghttp2_session_callbacks_set_on_begin_frame_callback(c, on_begin_frame);
-		nghttp2_session_callbacks_set_on_begin_headers_callback(c, on_begin_headers);
-		nghttp2_session_callbacks_set_on_header_callback(c, on_header);
-		nghttp2_session_callbacks_set_on_frame_recv_callback(c, on_frame);
-		nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, on_data);
-		nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(c, on_invalid_frame);
-		nghttp2_session_callbacks_set_on_stream_close_callback(c, on_close);
-		nghttp2_session_callbacks_set_on_frame_send_callback(c, on_sent);
-		nghttp2_session_callbacks_set_on_frame_not_send_callback(c, on_not_sent);
-		r = nghttp2_session_client_new2(&s->session, c, s, o);
-	}
-	nghttp2_option_del(o);
-	nghttp2_session_callbacks_del(c);
-	return r ? -ENOMEM : 0;
-}
+static const struct h2_callbacks callbacks = {
+	.begin_frame = on_begin_frame,
+	.begin_headers = on_begin_headers,
+	.header = on_header,
+	.frame = on_frame,
+	.data = on_data,
+	.invalid_frame = on_invalid_frame,
+	.close = on_close,
+	.sent = on_sent,
+	.not_sent = on_not_sent,
+};
 
 int up_session_new(struct upstream *conn, const struct weft_img_h2 *opt, uint32_t guess)
 {
@@ -318,7 +288,7 @@ int up_session_new(struct upstream *conn, const struct weft_img_h2 *opt, uint32_
 	s->guess = guess;
 	TAILQ_INIT(&s->streams);
 	TAILQ_INIT(&s->room);
-	if (session_make(s) ||
+	if (h2_session_new(&callbacks, &s->opt, true, s, &s->session) ||
 	    nghttp2_submit_settings(s->session, NGHTTP2_FLAG_NONE, settings,
 				    sizeof(settings) / sizeof(*settings)) ||
 	    nghttp2_session_set_local_window_size(s->session, NGHTTP2_FLAG_NONE, 0,
