@@ -5,12 +5,14 @@
 #include "agent/cmd_admin.h"
 #include "agent/json_out.h"
 
-static const char *const resource_columns[] = {"name",	    "version", "status", "source",
-					       "in_kernel", "error",   NULL};
-static const char *const listener_columns[] = {"name",	    "version", "status", "source",
-					       "in_kernel", "state",   "error",	 NULL};
-static const char *const endpoint_columns[] = {"service_name", "clusters",  "version", "status",
-					       "source",       "in_kernel", "error",   NULL};
+static const char *const resource_columns[] = {
+	"name", "version", "updated", "status", "source", "in_kernel", "used_by", "error", NULL};
+static const char *const listener_columns[] = {"name",	 "version",   "updated", "status",
+					       "source", "in_kernel", "state",	 "used_by",
+					       "error",	 NULL};
+static const char *const endpoint_columns[] = {"service_name", "clusters", "version",
+					       "updated",      "status",   "source",
+					       "in_kernel",    "error",	   NULL};
 static const char *const name_columns[] = {"cluster", "name",  "addresses",
 					   "ttl",     "error", NULL};
 static const char *const pod_columns[] = {
@@ -36,12 +38,54 @@ static const struct {
 	{"image", NULL, NULL},
 	{"summary", NULL, NULL},
 };
+#define USERS_SHOWN 4
 #define N_SHOWS (sizeof(shows) / sizeof(shows[0]))
+
+/* "listeners main, route default"; what the client's error is about goes with it. */
+static void flatten(json_t *item)
+{
+	_auto_free_ char *text = strdup(""), *error = NULL;
+	const char *list, *failed = json_string_value(json_object_get(item, "failed_version"));
+	const json_t *names, *name;
+	size_t i;
+
+	json_object_foreach(json_object_get(item, "users"), list, names)
+	{
+		json_array_foreach(names, i, name)
+		{
+			char *longer = NULL;
+
+			/* A table is for eyes; --json has all of them. */
+			if (i == USERS_SHOWN || !text ||
+			    asprintf(&longer, "%s%s%.*s/%s", text, *text ? "," : "",
+				     (int)strlen(list) - 1, list, json_string_value(name)) < 0)
+				break;
+			free(text);
+			text = longer;
+		}
+		if (json_array_size(names) > USERS_SHOWN && text) {
+			char *longer = NULL;
+
+			if (asprintf(&longer, "%s,+%zu", text,
+				     json_array_size(names) - USERS_SHOWN) >= 0) {
+				free(text);
+				text = longer;
+			}
+		}
+	}
+	json_object_set_new(item, "used_by", json_string(text && *text ? text : "-"));
+	if (failed && asprintf(&error, "version %s: %s", failed,
+			       json_string_value(json_object_get(item, "error"))) >= 0)
+		json_object_set_new(item, "error", json_string(error));
+}
 
 static void show(size_t k, json_t *answer)
 {
 	const json_t *list = json_object_get(answer, shows[k].list), *item;
 	size_t i;
+
+	if (shows[k].list && !strcmp(shows[k].list, "resources"))
+		json_array_foreach(list, i, item) flatten((json_t *)(uintptr_t)item);
 
 	if (strcmp(shows[k].what, "image") == 0) {
 		weft_out_json(json_object_get(answer, "image"));

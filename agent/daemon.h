@@ -80,3 +80,5 @@ bool weft_daemon_ready(const struct weft_daemon *d);
 
 /* dump.c: what `dump` shows, NULL for a word it does not know. */
 json_t *weft_dump(struct weft_daemon *d, const char *what);
+/* dump_resources.c: of listeners, routes, clusters or endpoints. */
+json_t *weft_dump_resources(struct weft_daemon *d, const char *what);

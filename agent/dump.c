@@ -12,248 +12,14 @@
  * WEFT_ADMIN_ANSWER_MAX. */
 #define CONNECTIONS_SHOWN 10000
 
-struct kind {
-	const char *what;
-	enum weft_xds_type type;
-	/* The kernel holds no other objects of this kind than those accepted under this name
-	 * (routes also come inline). */
-	bool only;
-};
-static const struct kind kinds[] = {
-	{"listeners", WEFT_XDS_LISTENER, true},
-	{"routes", WEFT_XDS_ROUTE, false},
-	{"clusters", WEFT_XDS_CLUSTER, true},
-	{"endpoints", WEFT_XDS_ENDPOINT, false},
-};
+static const char *const kinds[] = {"listeners", "routes", "clusters", "endpoints"};
 #define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
-
-/* ---- what was accepted ---- */
-
-/*
- * status: name -> {status, error, failed_version} of the xDS client. NULL: it does not speak of
- * these, they were saved.
- */
-static void resources_append(json_t *list, const struct weft_snapshot *s, enum weft_xds_type type,
-			     enum weft_source source, const json_t *status)
-{
-	size_t n = s ? weft_snapshot_count(s, type) : 0;
-
-	for (size_t i = 0; i < n; i++) {
-		const struct weft_resource *r = weft_snapshot_at(s, type, i);
-		json_t *j = json_pack("{s:o, s:s, s:o, s:I, s:i, s:s}", "name",
-				      weft_json_bytes(r->name, strlen(r->name)), "source",
-				      weft_source_name(source), "version",
-				      weft_json_bytes(r->version ? r->version : "",
-						      r->version ? strlen(r->version) : 0),
-				      "updated_ms", (json_int_t)r->updated_ms, "unknown_fields",
-				      (int)r->unknown, "status",
-				      source == WEFT_SOURCE_XDS && !status ? "stale" : "acked");
-		json_t *known = source == WEFT_SOURCE_XDS ? json_object_get(status, r->name) : NULL;
-
-		if (known)
-			json_object_update(j, known);
-		json_array_append_new(list, j);
-	}
-}
-
-struct items {
-	enum weft_xds_type type;
-	json_t *status;
-};
-
-/* On the stream's thread; the main thread waits. */
-static void item_add(void *ctx, const struct weft_delta_item *item)
-{
-	static const char *const names[] = {
-		[WEFT_DELTA_REQUESTED] = "requested",
-		[WEFT_DELTA_DOES_NOT_EXIST] = "does_not_exist",
-		[WEFT_DELTA_ACKED] = "acked",
-		[WEFT_DELTA_NACKED] = "nacked",
-		[WEFT_DELTA_TIMEOUT] = "timeout",
-		[WEFT_DELTA_WARMING] = "warming",
-	};
-	struct items *items = ctx;
-	json_t *j;
-
-	if (item->type != items->type)
-		return;
-	j = json_pack("{s:s}", "status", names[item->status]);
-	if (item->error)
-		json_object_set_new(j, "error", weft_json_bytes(item->error, strlen(item->error)));
-	if (item->failed_version)
-		json_object_set_new(
-			j, "failed_version",
-			weft_json_bytes(item->failed_version, strlen(item->failed_version)));
-	json_object_set_new(items->status, item->name, j);
-}
-
-static void items_read(struct weft_delta *delta, void *ctx)
-{
-	weft_delta_each(delta, item_add, ctx);
-}
-
-/* Names the client asked for, or was refused, without anything in force. */
-static void missing_append(json_t *list, const struct weft_snapshot *s, enum weft_xds_type type,
-			   const json_t *status)
-{
-	const char *name;
-	json_t *known;
-
-	json_object_foreach((json_t *)(uintptr_t)status, name, known)
-	{
-		json_t *j;
-
-		if (s && weft_snapshot_get(s, type, name))
-			continue;
-		j = json_pack("{s:s, s:s, s:s}", "name", name, "source", "xds", "version", "");
-		json_object_update(j, known);
-		json_array_append_new(list, j);
-	}
-}
-
-/* ---- agreement ---- */
-
-static bool has_name(const json_t *list, const char *key, const char *name)
-{
-	const json_t *item;
-	size_t i;
-
-	json_array_foreach(list, i, item)
-	{
-		const char *other = json_string_value(json_object_get(item, key));
-
-		if (other && strcmp(other, name) == 0)
-			return true;
-	}
-	return false;
-}
-
-static bool is_accepted(const struct weft_snapshot *s, enum weft_xds_type type, const char *name)
-{
-	return s && weft_snapshot_get(s, type, name);
-}
-
-/* Accepted and kept for the server side: the kernel holds nothing of it, and should not. */
-static bool is_kept(const struct weft_snapshot *s, enum weft_xds_type type, const char *name)
-{
-	const struct weft_resource *r =
-		s && type == WEFT_XDS_LISTENER ? weft_snapshot_get(s, type, name) : NULL;
-
-	return r && weft_listener_inbound((const void *)r->msg);
-}
-
-/* Sets in_kernel (and state) of each resource in force, and *ret: both sides hold the same names. */
-static json_t *differences(const struct kind *kind, json_t *resources, const json_t *kernel,
-			   const struct weft_snapshot *merged)
-{
-	const char *key = kind->type == WEFT_XDS_ENDPOINT ? "service_name" : "name";
-	json_t *list = json_array(), *item;
-	size_t i;
-
-	json_array_foreach(resources, i, item)
-	{
-		const char *name = json_string_value(json_object_get(item, "name"));
-		bool held = has_name(kernel, key, name), kept = is_kept(merged, kind->type, name);
-
-		json_object_set_new(item, "in_kernel", json_boolean(held));
-		if (kind->type == WEFT_XDS_LISTENER)
-			json_object_set_new(item, "state",
-					    json_string(kept ? "kept, not used (inbound)" :
-							held ? "in use" : "not in use"));
-		if (!held && !kept && is_accepted(merged, kind->type, name))
-			json_array_append_new(list, json_pack("{s:s, s:s}", "name", name, "where",
-							      "accepted only"));
-	}
-	json_array_foreach(kernel, i, item)
-	{
-		const char *name = json_string_value(json_object_get(item, "name"));
-
-		if (kind->only && name && !is_accepted(merged, kind->type, name))
-			json_array_append_new(list, json_pack("{s:s, s:s}", "name", name, "where",
-							      "kernel only"));
-	}
-	return list;
-}
-
-/* The name under which a cluster's endpoints come; NULL: within the cluster itself. */
-static const char *service_of(const struct weft_snapshot *s, const char *name)
-{
-	const struct weft_resource *r = s ? weft_snapshot_get(s, WEFT_XDS_CLUSTER, name) : NULL;
-	const Envoy__Config__Cluster__V3__Cluster *c = r ? (const void *)r->msg : NULL;
-
-	if (!c || !c->eds_cluster_config)
-		return NULL;
-	return *c->eds_cluster_config->service_name ? c->eds_cluster_config->service_name : c->name;
-}
-
-/* Endpoints are accepted by service name and held by cluster: both sides get both names. */
-static void services_set(json_t *resources, json_t *kernel, const struct weft_snapshot *s)
-{
-	json_t *item, *held;
-	size_t i, j;
-
-	json_array_foreach(kernel, i, held)
-	{
-		const char *cluster = json_string_value(json_object_get(held, "name"));
-		const char *service = cluster ? service_of(s, cluster) : NULL;
-
-		json_object_set(held, "cluster", json_object_get(held, "name"));
-		json_object_set_new(held, "service_name",
-				    service ? weft_json_bytes(service, strlen(service)) : json_null());
-	}
-	json_array_foreach(resources, i, item)
-	{
-		json_t *clusters = json_array();
-
-		json_array_foreach(kernel, j, held)
-		{
-			if (json_equal(json_object_get(held, "service_name"),
-				       json_object_get(item, "name")))
-				json_array_append(clusters, json_object_get(held, "cluster"));
-		}
-		json_object_set(item, "service_name", json_object_get(item, "name"));
-		json_object_set_new(item, "clusters", clusters);
-	}
-}
 
 static json_t *not_applied(struct weft_daemon *d)
 {
 	const struct weft_diag *diag = weft_compiler_not_applied(d->compiler);
 
 	return diag ? weft_json_diag(diag) : json_array();
-}
-
-static json_t *dump_kind(struct weft_daemon *d, const struct kind *kind)
-{
-	const struct weft_snapshot *xds, *merged;
-	struct items items = {.type = kind->type, .status = json_object()};
-	json_t *resources = json_array(), *kernel, *diff, *j;
-
-	/* First: it may serve a publish, after which everything read before would be old. */
-	if (d->xds)
-		weft_source_xds_call(d->xds, items_read, &items);
-	xds = weft_views_get(d->views, WEFT_VIEW_DEFAULT, WEFT_SOURCE_XDS);
-	merged = weft_views_merged(d->views, WEFT_VIEW_DEFAULT);
-	resources_append(resources, weft_views_get(d->views, WEFT_VIEW_DEFAULT, WEFT_SOURCE_FILE),
-			 kind->type, WEFT_SOURCE_FILE, NULL);
-	resources_append(resources, xds, kind->type, WEFT_SOURCE_XDS,
-			 d->xds && weft_source_xds_stale(d->xds) ? NULL : items.status);
-	missing_append(resources, xds, kind->type, items.status);
-	json_decref(items.status);
-	kernel = weft_image_json_view(d->store, WEFT_VIEW_DEFAULT, kind->what);
-	if (!kernel)
-		kernel = json_array();
-	if (kind->type == WEFT_XDS_ENDPOINT)
-		services_set(resources, kernel, merged);
-	diff = differences(kind, resources, kernel, merged);
-	j = json_pack("{s:s, s:I, s:b, s:o, s:o, s:o}", "what", kind->what, "epoch",
-		      (json_int_t)weft_store_epoch(d->store), "agree", json_array_size(diff) == 0,
-		      "differences", diff, "resources", resources, "kernel", kernel);
-	if (kind->type == WEFT_XDS_ENDPOINT)
-		json_object_set_new(j, "dns", weft_dns_names_json(d->dns));
-	if (kind->type == WEFT_XDS_ENDPOINT)
-		json_object_set_new(j, "ejected", weft_outlier_hosts_json(d->outlier));
-	return j;
 }
 
 /* ---- pods, connections ---- */
@@ -469,10 +235,10 @@ static json_t *dump_summary(struct weft_daemon *d)
 	json_t *sources = sources_json(d), *agree = json_object(), *counts = json_object(), *j;
 
 	for (size_t i = 0; i < N_KINDS; i++) {
-		json_t *kind = dump_kind(d, &kinds[i]);
+		json_t *kind = weft_dump_resources(d, kinds[i]);
 
-		json_object_set(agree, kinds[i].what, json_object_get(kind, "agree"));
-		set_u64(counts, kinds[i].what, json_array_size(json_object_get(kind, "resources")));
+		json_object_set(agree, kinds[i], json_object_get(kind, "agree"));
+		set_u64(counts, kinds[i], json_array_size(json_object_get(kind, "resources")));
 		json_decref(kind);
 	}
 	j = json_pack("{s:s, s:s, s:i, s:b, s:I, s:I, s:b, s:o, s:o, s:o, s:o}", "what", "summary",
@@ -489,8 +255,8 @@ static json_t *dump_summary(struct weft_daemon *d)
 json_t *weft_dump(struct weft_daemon *d, const char *what)
 {
 	for (size_t i = 0; i < N_KINDS; i++) {
-		if (strcmp(what, kinds[i].what) == 0)
-			return dump_kind(d, &kinds[i]);
+		if (strcmp(what, kinds[i]) == 0)
+			return weft_dump_resources(d, what);
 	}
 	if (strcmp(what, "pods") == 0)
 		return dump_pods(d);

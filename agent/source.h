@@ -92,5 +92,7 @@ int weft_source_xds_call(struct weft_source_xds *x, void (*fn)(struct weft_delta
 bool weft_source_xds_ready(struct weft_source_xds *x);
 /* What is in force of this source is the saved configuration. */
 bool weft_source_xds_stale(const struct weft_source_xds *x);
+/* Of the server in use or tried. Any thread; lives as long as x. */
+const char *weft_source_xds_address(const struct weft_source_xds *x);
 /* {address, connected, ...} */
 json_t *weft_source_xds_json(struct weft_source_xds *x);

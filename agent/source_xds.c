@@ -108,8 +108,7 @@ static int64_t on_pause(void *ctx)
 	return x->took_ms + (pause > x->interval_ms ? pause : x->interval_ms);
 }
 
-/* Of the server in use or tried. Any thread. */
-static const char *address_of(const struct weft_source_xds *x)
+const char *weft_source_xds_address(const struct weft_source_xds *x)
 {
 	struct weft_xds_stream_stats stats;
 
@@ -130,7 +129,7 @@ static void saved_use(struct weft_source_xds *x)
 	r = weft_keeper_load(x->saved.keeper, &diag, &x->saved.saved_ms, &s);
 	if (r == -ENOENT) {
 		WEFT_LOG(WEFT_LOG_INFO, "no xds server has served yet, and nothing is saved",
-			 WEFT_KV_S("address", address_of(x)));
+			 WEFT_KV_S("address", weft_source_xds_address(x)));
 		return;
 	}
 	if (r == 0)
@@ -140,7 +139,7 @@ static void saved_use(struct weft_source_xds *x)
 		x->saved.stale = true;
 		WEFT_LOG(WEFT_LOG_WARN,
 			 "no xds server has served yet: saved configuration in force",
-			 WEFT_KV_S("address", address_of(x)),
+			 WEFT_KV_S("address", weft_source_xds_address(x)),
 			 WEFT_KV_I("saved_ms", x->saved.saved_ms));
 		return;
 	}
@@ -317,11 +316,12 @@ static void on_offer(void *ctx, uint32_t events)
 	if (verdict < 0) {
 		_auto_free_ char *text = weft_diag_text(x->offer.diag);
 
-		WEFT_LOG(WEFT_LOG_WARN, "xds update refused", WEFT_KV_S("address", address_of(x)),
+		WEFT_LOG(WEFT_LOG_WARN, "xds update refused",
+			 WEFT_KV_S("address", weft_source_xds_address(x)),
 			 WEFT_KV_S("reason", text ? text : strerror(-verdict)));
 	} else {
 		WEFT_LOG(WEFT_LOG_DEBUG, "xds update published",
-			 WEFT_KV_S("address", address_of(x)));
+			 WEFT_KV_S("address", weft_source_xds_address(x)));
 	}
 	pthread_mutex_lock(&x->lock);
 	x->offer.verdict = verdict;
@@ -358,7 +358,8 @@ static void on_connected(void *ctx)
 {
 	const struct weft_source_xds *x = ctx;
 
-	WEFT_LOG(WEFT_LOG_INFO, "xds stream is up", WEFT_KV_S("address", address_of(x)));
+	WEFT_LOG(WEFT_LOG_INFO, "xds stream is up",
+		 WEFT_KV_S("address", weft_source_xds_address(x)));
 }
 
 static void on_disconnected(void *ctx, const char *why, int64_t retry_ms)
@@ -370,7 +371,7 @@ static void on_disconnected(void *ctx, const char *why, int64_t retry_ms)
 	if (stats.failures >= x->n_servers)
 		tell(x, &x->offer.failed);
 	WEFT_LOG(WEFT_LOG_WARN, "xds stream ended, what was accepted stays in force",
-		 WEFT_KV_S("address", address_of(x)), WEFT_KV_S("reason", why),
+		 WEFT_KV_S("address", weft_source_xds_address(x)), WEFT_KV_S("reason", why),
 		 WEFT_KV_I("retry_ms", retry_ms));
 }
 

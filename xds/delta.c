@@ -59,6 +59,7 @@ static void clock_start(struct weft_delta *d, int64_t now_ms)
 	d->clock_started = true;
 	d->timers_changed = true;
 	cds->started = true;
+	delta_count_start(&cds->counts);
 	cds->deadline = now_ms + DELTA_FETCH_TIMEOUT_MS;
 }
 
@@ -89,6 +90,7 @@ int weft_delta_connected(struct weft_delta *d, int64_t now_ms)
 {
 	int err = 0;
 
+	d->now_ms = now_ms;
 	clock_start(d, now_ms);
 	d->timers_changed = true;
 	stream_forget(d);
@@ -103,8 +105,10 @@ int weft_delta_connected(struct weft_delta *d, int64_t now_ms)
 
 void weft_delta_disconnected(struct weft_delta *d, int64_t now_ms)
 {
+	d->now_ms = now_ms;
 	clock_start(d, now_ms);
 	d->timers_changed = true;
+	delta_count_disconnected(d);
 	if (!d->stats.connected)
 		return;
 	/* what came counts; its answers have nowhere to go */
@@ -133,6 +137,7 @@ int weft_delta_receive(struct weft_delta *d, const uint8_t *data, size_t len, in
 	enum weft_xds_type type;
 	int err = 0;
 
+	d->now_ms = now_ms;
 	if (!d->stats.connected)
 		return -ENOTCONN;
 	if (d->sotw)
@@ -170,6 +175,7 @@ int delta_advance(struct weft_delta *d, int64_t now_ms)
 
 	if (!lds->started && cds->fetched && all_warm(cds)) {
 		lds->started = true;
+		delta_count_start(&lds->counts);
 		lds->deadline = now_ms + DELTA_FETCH_TIMEOUT_MS;
 		if (d->stats.connected)
 			err = delta_queue_subscription(d, WEFT_XDS_LISTENER);
@@ -222,6 +228,7 @@ static bool watches_expire(struct weft_delta *d, struct delta_item *item, int64_
 		w->done = true;
 		w->target->timed_out = true;
 		d->stats.init_fetch_timeout++;
+		delta_count_timeout(&w->target->counts);
 		any = true;
 	}
 	return any;
@@ -235,6 +242,7 @@ static bool type_expire(struct weft_delta *d, struct delta_type *t, int64_t now_
 	if (t->wildcard && t->started && !t->fetched && t->deadline <= now_ms) {
 		t->fetched = true;
 		d->stats.init_fetch_timeout++;
+		delta_count_timeout(&t->counts);
 		any = true;
 	}
 	TAILQ_FOREACH(item, &t->items, link)
@@ -289,6 +297,7 @@ int64_t weft_delta_tick(struct weft_delta *d, int64_t now_ms)
 {
 	int64_t next;
 
+	d->now_ms = now_ms;
 	clock_start(d, now_ms);
 	if (delta_pace_deadline(d) != DELTA_NEVER && delta_pace_deadline(d) <= now_ms)
 		d->broken |= delta_pace_end(d, now_ms) != 0;
@@ -321,6 +330,26 @@ static int compare_items(const void *a, const void *b)
 		      (*(struct delta_item *const *)b)->name);
 }
 
+static struct weft_delta_item item_shown(const struct weft_delta *d, const struct delta_item *item)
+{
+	bool waits = item->held && item->held != item->active;
+
+	return (struct weft_delta_item){
+		.type = item->type,
+		.name = item->name,
+		.version = item->version ? item->version : "",
+		.status = item_status(d, item),
+		.error = item->error,
+		.failed_version = item->failed_version,
+		.updated_ms = item->updated_ms,
+		.failed_ms = item->failed_ms,
+		.active = item->active ? item->active->res : NULL,
+		.warming = waits ? item->held->res : NULL,
+		.failed = item->failed,
+		.counts = d->types[item->type].wildcard ? NULL : &item->counts,
+	};
+}
+
 static void type_each(const struct weft_delta *d, const struct delta_type *t,
 		      void (*fn)(void *ctx, const struct weft_delta_item *item), void *ctx)
 {
@@ -337,15 +366,7 @@ static void type_each(const struct weft_delta *d, const struct delta_type *t,
 	}
 	qsort(sorted, n, sizeof(*sorted), compare_items);
 	for (size_t i = 0; i < n; i++) {
-		struct weft_delta_item out = {
-			.type = sorted[i]->type,
-			.name = sorted[i]->name,
-			.version = sorted[i]->version ? sorted[i]->version : "",
-			.status = item_status(d, sorted[i]),
-			.error = sorted[i]->error,
-			.failed_version = sorted[i]->failed_version,
-			.updated_ms = sorted[i]->updated_ms,
-		};
+		struct weft_delta_item out = item_shown(d, sorted[i]);
 
 		fn(ctx, &out);
 	}
@@ -359,8 +380,19 @@ void weft_delta_each(const struct weft_delta *d,
 		type_each(d, &d->types[i], fn, ctx);
 }
 
+const Envoy__Config__Core__V3__Node *weft_delta_node(const struct weft_delta *d)
+{
+	return d->node;
+}
+
 void weft_delta_stats(const struct weft_delta *d, struct weft_delta_stats *ret)
 {
+	const struct delta_request *r;
+
 	*ret = d->stats;
 	ret->control_plane = d->control_plane;
+	for (int i = 0; i < WEFT_XDS__MAX; i++)
+		ret->types[i] = d->types[i].counts;
+	TAILQ_FOREACH(r, &d->queue, link)
+	ret->pending++;
 }

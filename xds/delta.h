@@ -100,6 +100,17 @@ enum weft_delta_status {
 	WEFT_DELTA_WARMING,
 };
 
+/* Envoy's counters of one subscription: to a whole type (clusters, listeners), or to one name. */
+struct weft_delta_counts {
+	uint64_t attempt, success, failure, rejected, timeout;
+	uint64_t empty;		       /* the server took the name back */
+	uint64_t same;		       /* accepted, and the same content as before */
+	uint64_t reload;	       /* accepted, and other content */
+	int64_t success_ms, reload_ms; /* 0: never */
+	uint64_t version;	       /* xxh64 of version_text; 0: nothing was accepted */
+	char *version_text;	       /* what the response accepted last calls itself, or NULL */
+};
+
 struct weft_delta_item {
 	enum weft_xds_type type;
 	const char *name;
@@ -108,7 +119,16 @@ struct weft_delta_item {
 	const char *error;	    /* NACKED: text, else NULL */
 	const char *failed_version; /* NACKED, else NULL */
 	int64_t updated_ms;
+	int64_t failed_ms;		    /* NACKED: when, else 0 */
+	const struct weft_resource *active; /* in force; NULL none */
+	/* Accepted, and waits for others; NULL none. `version` is its version then. */
+	const struct weft_resource *warming;
+	const struct weft_resource *failed;	/* NACKED, and it could be decoded; else NULL */
+	const struct weft_delta_counts *counts; /* endpoints and routes; else NULL */
 };
+/* Who it says it is; lives as long as d. */
+struct Envoy__Config__Core__V3__Node;
+const struct Envoy__Config__Core__V3__Node *weft_delta_node(const struct weft_delta *d);
 /* Calls fn for each known resource, sorted by type and name; pointers are valid for the call. */
 void weft_delta_each(const struct weft_delta *d,
 		     void (*fn)(void *ctx, const struct weft_delta_item *item), void *ctx);
@@ -125,6 +145,8 @@ struct weft_delta_stats {
 	/* by type: responses accepted, refused (as Envoy's update_success, update_rejected) */
 	uint64_t accepted[WEFT_XDS__MAX], refused[WEFT_XDS__MAX];
 	uint64_t joined; /* responses that were published with the one before */
+	struct weft_delta_counts types[WEFT_XDS__MAX]; /* of clusters and listeners */
+	uint64_t pending;			       /* requests that wait for being sent */
 	bool connected;
 	const char *control_plane; /* identifier the server gave, or NULL */
 };

@@ -148,7 +148,9 @@ static struct delta_undo *change_add(struct application *a, struct delta_item *i
 		.version = item->version,
 		.error = item->error,
 		.failed_version = item->failed_version,
+		.failed = item->failed,
 		.updated_ms = item->updated_ms,
+		.failed_ms = item->failed_ms,
 		.expires = item->expires,
 		.absent = item->absent,
 		.timed_out = item->timed_out,
@@ -157,6 +159,8 @@ static struct delta_undo *change_add(struct application *a, struct delta_item *i
 	item->version = NULL;
 	item->error = NULL;
 	item->failed_version = NULL;
+	item->failed = NULL;
+	item->failed_ms = 0;
 	item->expires = DELTA_NEVER;
 	item->absent = false;
 	item->timed_out = false;
@@ -175,13 +179,16 @@ void delta_undo_apply(struct delta_undo *u)
 	item->version = u->version;
 	item->error = u->error;
 	item->failed_version = u->failed_version;
+	item->failed = u->failed;
 	item->updated_ms = u->updated_ms;
+	item->failed_ms = u->failed_ms;
 	item->expires = u->expires;
 	item->absent = u->absent;
 	item->timed_out = u->timed_out;
 	item->undo = NULL;
 	u->held = NULL;
 	u->version = u->error = u->failed_version = NULL;
+	u->failed = NULL;
 }
 
 static void change_undo_all(struct delta_change *c)
@@ -203,6 +210,7 @@ static void change_free(struct delta_change *c)
 		free(u->version);
 		free(u->error);
 		free(u->failed_version);
+		weft_resource_unref(u->failed);
 	}
 	free(c->undos);
 }
@@ -368,13 +376,23 @@ struct delta_item *delta_item_by_resource(struct weft_delta *d, const char *reso
 	return NULL;
 }
 
-void delta_item_note(struct delta_item *item, const struct weft_diag_entry *e, const char *version)
+void delta_item_note(const struct weft_delta *d, struct delta_item *item,
+		     const struct weft_diag_entry *e, const char *version)
 {
+	struct weft_resource *failed;
 	char *text = NULL;
 
 	if (asprintf(&text, "%s%s%s", e->field, *e->field ? ": " : "", e->reason) < 0)
 		return;
+	/* What is refused may be noted twice, the second time without its content. */
+	failed = item->failed;
+	if (failed && (!version || strcmp(failed->version, version)))
+		failed = NULL;
+	if (failed)
+		weft_resource_ref(failed);
 	delta_item_refuse(item, text, version);
+	delta_item_failed(d, item, failed);
+	weft_resource_unref(failed);
 	free(text);
 }
 
@@ -397,7 +415,8 @@ static void note_refused(struct application *a)
 		if (!item && found && a->d->types[a->type].wildcard)
 			item = delta_item_get(a->d, a->type, key.name);
 		if (item && found && delta_item_wanted(a->d, item))
-			delta_item_note(item, e, found->resource ? found->resource->version : NULL);
+			delta_item_note(a->d, item, e,
+					found->resource ? found->resource->version : NULL);
 	}
 }
 
@@ -442,6 +461,7 @@ static int answer(struct application *a)
 		a->d->stats.acks++;
 		a->d->stats.accepted[a->type]++;
 	}
+	delta_count_answer(a->d, a->type, a->resp, a->refused);
 	return delta_queue_answer(a->d, a->type, nonce, text);
 }
 
@@ -473,7 +493,7 @@ static void note_undone(struct application *a)
 		struct delta_undo *u = &a->change->undos[i];
 
 		if (u->item->undo != u && !u->noted)
-			delta_item_note(u->item, &a->diag.entries[0], u->new_version);
+			delta_item_note(a->d, u->item, &a->diag.entries[0], u->new_version);
 	}
 }
 

@@ -90,6 +90,8 @@ static void item_clear(struct delta_item *item)
 	item->absent = false;
 	item->timed_out = false;
 	delta_item_refuse(item, NULL, NULL);
+	delta_counts_clear(&item->counts);
+	item->counted = 0;
 }
 
 void delta_item_free(struct weft_delta *d, struct delta_item *item)
@@ -113,6 +115,19 @@ void delta_item_refuse(struct delta_item *item, const char *error, const char *f
 	free(item->failed_version);
 	item->error = error ? strdup(error) : NULL;
 	item->failed_version = error && failed_version ? strdup(failed_version) : NULL;
+	weft_resource_unref(item->failed);
+	item->failed = NULL;
+	item->failed_ms = 0;
+}
+
+void delta_item_failed(const struct weft_delta *d, struct delta_item *item,
+		       struct weft_resource *failed)
+{
+	item->failed_ms = d->now_ms;
+	if (failed)
+		weft_resource_ref(failed);
+	weft_resource_unref(item->failed);
+	item->failed = failed;
 }
 
 struct delta_slot *delta_slot_ref(struct delta_slot *s)
@@ -201,5 +216,6 @@ void delta_types_clear(struct weft_delta *d)
 			delta_item_free(d, item);
 		free(t->buckets);
 		delta_sotw_clear(t);
+		delta_counts_clear(&t->counts);
 	}
 }

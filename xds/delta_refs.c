@@ -201,6 +201,9 @@ static int slot_from_refs(struct weft_delta *d, const struct refs *r, struct wef
 			delta_slot_unref(s);
 			return -ENOMEM;
 		}
+		/* A cluster subscribes by itself, listeners share a table's subscription. */
+		if (target == WEFT_XDS_ENDPOINT || !w->target->watchers)
+			delta_count_start(&w->target->counts);
 		w->target->watchers++;
 		w->deadline = r->v[i].timeout_ms == DELTA_NEVER ? DELTA_NEVER
 								: now_ms + r->v[i].timeout_ms;

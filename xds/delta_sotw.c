@@ -243,6 +243,7 @@ static int translate(struct translation *t, const struct delta_type *type,
 	t->delta.n_resources = t->n;
 	t->delta.type_url = resp->type_url;
 	t->delta.nonce = resp->nonce;
+	t->delta.system_version_info = resp->version_info;
 	return err;
 }
 

@@ -59,7 +59,10 @@ struct delta_item {
 	struct delta_slot *active; /* in the snapshot the owner accepted last; NULL none */
 	char *version; /* of held, as last sent; NULL none, or the server took it back */
 	char *error, *failed_version;
-	int64_t updated_ms;
+	struct weft_resource *failed; /* what `error` is about, if it could be decoded */
+	struct weft_delta_counts counts;
+	uint64_t counted; /* hash of the content that counts.reload saw last; 0 none */
+	int64_t updated_ms, failed_ms;
 	int64_t expires;	 /* TTL, or DELTA_NEVER */
 	size_t watchers;	 /* watches that point here */
 	uint64_t mark;		 /* last composition that needs it */
@@ -86,6 +89,7 @@ struct delta_type {
 	/* State of the world: newest nonce of the stream, version accepted last, and of the
 	 * response that is being applied. NULL: none. */
 	char *nonce, *accepted, *offered;
+	struct weft_delta_counts counts; /* wildcard */
 };
 
 /* A request that waits; a subscription is computed when it leaves, so that changes merge. */
@@ -123,6 +127,7 @@ struct weft_delta {
 	char *control_plane;
 	struct delta_pending pending;
 	int64_t pause_until; /* ms; 0: none */
+	int64_t now_ms;	     /* of the call that is under way */
 	bool asked_owner;    /* since the last look: something was published or refused */
 	bool broken;	     /* memory ran out outside of a receive: the stream is to be reset */
 	int64_t next_tick; /* as weft_delta_tick() gave it; void while timers_changed */
@@ -135,7 +140,8 @@ struct delta_undo {
 	struct delta_item *item;
 	struct delta_slot *held;
 	char *version, *error, *failed_version;
-	int64_t updated_ms, expires;
+	struct weft_resource *failed;
+	int64_t updated_ms, failed_ms, expires;
 	bool absent, timed_out;
 	const char *new_version; /* borrowed from the response */
 	bool noted;		 /* its own cause stands in the item */
@@ -158,6 +164,9 @@ struct delta_item *delta_item_get(struct weft_delta *d, enum weft_xds_type type,
 void delta_item_free(struct weft_delta *d, struct delta_item *item);
 /* Replaces the error; NULL clears. Out of memory: no text is kept. */
 void delta_item_refuse(struct delta_item *item, const char *error, const char *failed_version);
+/* The error becomes one of now, about `failed` (borrowed; may be NULL). */
+void delta_item_failed(const struct weft_delta *d, struct delta_item *item,
+		       struct weft_resource *failed);
 struct delta_slot *delta_slot_ref(struct delta_slot *s);
 void delta_slot_unref(struct delta_slot *s);
 /* The server's word counts for it: a type with wildcard, or somebody waits for the name. */
@@ -230,7 +239,20 @@ void delta_undo_apply(struct delta_undo *undo);
 /* "Listener/NAME" to its item; NULL when it is none of ours. */
 struct delta_item *delta_item_by_resource(struct weft_delta *d, const char *resource);
 /* The cause becomes the item's error; `version` is the one that was refused, or NULL. */
-void delta_item_note(struct delta_item *item, const struct weft_diag_entry *e, const char *version);
+void delta_item_note(const struct weft_delta *d, struct delta_item *item,
+		     const struct weft_diag_entry *e, const char *version);
+
+/* delta_count.c: what Envoy counts of its subscriptions */
+/* Somebody waits for a type, or one more for a name. */
+void delta_count_start(struct weft_delta_counts *c);
+void delta_count_timeout(struct weft_delta_counts *c);
+/* Before what the server took back is forgotten. */
+void delta_count_answer(struct weft_delta *d, enum weft_xds_type type,
+			const Envoy__Service__Discovery__V3__DeltaDiscoveryResponse *resp,
+			bool refused);
+/* A stream ended, or there was none to be had. */
+void delta_count_disconnected(struct weft_delta *d);
+void delta_counts_clear(struct weft_delta_counts *c);
 
 /* delta_warm.c */
 /*

@@ -203,13 +203,16 @@ static bool take_back(struct weft_delta *d, const struct weft_diag *diag)
 		struct delta_item *item = delta_item_by_resource(d, diag->entries[i].resource);
 		struct delta_undo *undo = item ? item->undo : NULL;
 		const char *version = undo ? undo->new_version : NULL;
+		struct delta_slot *slot = item ? delta_slot_ref(item->held) : NULL;
 
-		if (!item || !item_drop_candidate(d, item))
-			continue;
-		delta_item_note(item, &diag->entries[i], version);
-		if (undo)
-			undo->noted = true;
-		any = true;
+		if (item && item_drop_candidate(d, item)) {
+			delta_item_note(d, item, &diag->entries[i], version);
+			delta_item_failed(d, item, slot ? slot->res : NULL);
+			if (undo)
+				undo->noted = true;
+			any = true;
+		}
+		delta_slot_unref(slot);
 	}
 	return any;
 }
@@ -230,7 +233,7 @@ static void take_back_all(struct weft_delta *d, struct delta_change *change,
 		TAILQ_FOREACH(item, &d->types[walk_order[i]].items, link)
 		{
 			if (item_drop_candidate(d, item) && diag->n)
-				delta_item_note(item, &diag->entries[0], NULL);
+				delta_item_note(d, item, &diag->entries[0], NULL);
 		}
 	}
 }

@@ -194,8 +194,8 @@ void rpc_end(struct weft_xds_stream *s)
 	bool answered;
 
 	rpc_describe(r, why, sizeof(why));
-	if (r->up)
-		weft_delta_disconnected(s->conf.delta, stream_now(s));
+	weft_delta_disconnected(s->conf.delta,
+				stream_now(s)); /* also when it never was up: counted */
 	pthread_mutex_lock(&s->lock);
 	s->stats.failures += !r->answered;
 	s->stats.resets += r->call && r->reset_reason;

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/daemon.h"
+#include "agent/status/status.h"
+#include "envoy/config/core/v3/base.pb-c.h"
+
+const char *weft_status_name(enum weft_status_state state)
+{
+	static const char *const names[WEFT_STATUS__MAX] = {
+		[WEFT_STATUS_REQUESTED] = "requested",
+		[WEFT_STATUS_DOES_NOT_EXIST] = "does_not_exist",
+		[WEFT_STATUS_ACKED] = "acked",
+		[WEFT_STATUS_NACKED] = "nacked",
+		[WEFT_STATUS_TIMEOUT] = "timeout",
+		[WEFT_STATUS_WARMING] = "warming",
+		[WEFT_STATUS_STALE] = "stale",
+	};
+
+	return names[state];
+}
+
+static void entry_clear(struct weft_status_entry *e)
+{
+	free(e->name);
+	free(e->version);
+	free(e->error);
+	free(e->failed_version);
+	weft_resource_unref(e->active);
+	weft_resource_unref(e->warming);
+	weft_resource_unref(e->failed);
+}
+
+void weft_status_free(struct weft_status *s)
+{
+	if (!s)
+		return;
+	for (size_t i = 0; i < s->n; i++) {
+		struct weft_status_part *p = &s->part[i];
+
+		for (size_t k = 0; k < p->n; k++)
+			entry_clear(&p->v[k]);
+		free(p->v);
+		free(p->stream);
+		free(p->node);
+	}
+	free(s->part);
+	free(s);
+}
+
+static struct weft_resource *share(const struct weft_resource *r)
+{
+	return r ? weft_resource_ref((struct weft_resource *)(uintptr_t)r) : NULL;
+}
+
+static bool copy(const char *from, char **to)
+{
+	*to = from ? strdup(from) : NULL;
+	return !from || *to;
+}
+
+/* NULL without memory. */
+static struct weft_status_entry *entry_add(struct weft_status_part *p, const char *name)
+{
+	struct weft_status_entry *e;
+
+	if (p->n == p->cap) {
+		size_t cap = p->cap ? 2 * p->cap : 64;
+		struct weft_status_entry *v = reallocarray(p->v, cap, sizeof(*v));
+
+		if (!v)
+			return NULL;
+		p->v = v;
+		p->cap = cap;
+	}
+	e = &p->v[p->n];
+	*e = (struct weft_status_entry){.name = strdup(name)};
+	if (!e->name)
+		return NULL;
+	p->n++;
+	return e;
+}
+
+/* ---- what a snapshot has ---- */
+
+static int snapshot_add(struct weft_status_part *p, const struct weft_snapshot *s,
+			enum weft_status_state state)
+{
+	for (int t = 0; s && t < WEFT_XDS__MAX; t++) {
+		size_t n = weft_snapshot_count(s, (enum weft_xds_type)t);
+
+		for (size_t i = 0; i < n; i++) {
+			const struct weft_resource *r =
+				weft_snapshot_at(s, (enum weft_xds_type)t, i);
+			struct weft_status_entry *e = entry_add(p, r->name);
+
+			if (!e || !copy(r->version ? r->version : "", &e->version))
+				return -ENOMEM;
+			e->type = (enum weft_xds_type)t;
+			e->state = state;
+			e->updated_ms = r->updated_ms;
+			e->active = share(r);
+		}
+	}
+	return 0;
+}
+
+/* ---- what the client of a server has ---- */
+
+static const enum weft_status_state states[] = {
+	[WEFT_DELTA_REQUESTED] = WEFT_STATUS_REQUESTED,
+	[WEFT_DELTA_DOES_NOT_EXIST] = WEFT_STATUS_DOES_NOT_EXIST,
+	[WEFT_DELTA_ACKED] = WEFT_STATUS_ACKED,
+	[WEFT_DELTA_NACKED] = WEFT_STATUS_NACKED,
+	[WEFT_DELTA_TIMEOUT] = WEFT_STATUS_TIMEOUT,
+	[WEFT_DELTA_WARMING] = WEFT_STATUS_WARMING,
+};
+
+struct client {
+	struct weft_status_part *part;
+	/* The saved configuration, in the place of what is in force; NULL: it is not. */
+	const struct weft_snapshot *saved;
+	int err;
+};
+
+/* On the stream's thread; the main thread waits. */
+static void item_add(void *ctx, const struct weft_delta_item *item)
+{
+	struct client *c = ctx;
+	struct weft_status_entry *e;
+	const char *version = "";
+
+	/* The saved one is in force, whatever was accepted meanwhile. */
+	if (c->saved && weft_snapshot_get(c->saved, item->type, item->name))
+		return;
+	e = c->err ? NULL : entry_add(c->part, item->name);
+	if (!e) {
+		c->err = -ENOMEM;
+		return;
+	}
+	e->type = item->type;
+	e->state = states[item->status];
+	e->updated_ms = item->active || item->warming ? item->updated_ms : 0;
+	e->failed_ms = item->failed_ms;
+	e->active = c->saved ? NULL : share(item->active);
+	e->warming = share(item->warming);
+	e->failed = share(item->failed);
+	/* The same content under a new version is not made anew. */
+	if (e->active)
+		version = item->warming ? item->active->version : item->version;
+	if (!copy(version, &e->version) || !copy(item->error, &e->error) ||
+	    !copy(item->failed_version, &e->failed_version))
+		c->err = -ENOMEM;
+}
+
+static void items_read(struct weft_delta *delta, void *ctx)
+{
+	struct client *c = ctx;
+	const Envoy__Config__Core__V3__Node *node = weft_delta_node(delta);
+	struct weft_status_part *p = c->part;
+
+	if (!p->node) {
+		p->node = malloc(envoy__config__core__v3__node__get_packed_size(node) + 1);
+		if (p->node)
+			p->n_node = envoy__config__core__v3__node__pack(node, p->node);
+		else
+			c->err = -ENOMEM;
+	}
+	weft_delta_each(delta, item_add, ctx);
+}
+
+static int by_type_and_name(const void *a, const void *b)
+{
+	const struct weft_status_entry *x = a, *y = b;
+
+	if (x->type != y->type)
+		return x->type < y->type ? -1 : 1;
+	return strcmp(x->name, y->name);
+}
+
+static int client_add(struct weft_daemon *d, struct weft_source_xds *x, struct weft_status_part *p)
+{
+	struct client c = {.part = p};
+	int r;
+
+	if (!copy(weft_source_xds_address(x), &p->stream))
+		return -ENOMEM;
+	/* First: it may serve a publish, after which a snapshot read before would be old. */
+	r = weft_source_xds_call(x, items_read, &c);
+	if (weft_source_xds_stale(x)) {
+		/* Once more, for what is in force is another. */
+		for (size_t i = 0; i < p->n; i++)
+			entry_clear(&p->v[i]);
+		p->n = 0;
+		c.saved = weft_views_get(d->views, p->view, WEFT_SOURCE_XDS);
+		r = weft_source_xds_call(x, items_read, &c);
+		if (weft_source_xds_stale(x) && r == 0 && c.err == 0)
+			c.err = snapshot_add(p, c.saved, WEFT_STATUS_STALE);
+	}
+	if (r < 0 || c.err < 0)
+		return r < 0 ? r : c.err;
+	if (p->n)
+		qsort(p->v, p->n, sizeof(*p->v), by_type_and_name);
+	return 0;
+}
+
+/* ---- all ---- */
+
+int weft_status_collect(struct weft_daemon *d, struct weft_status **ret)
+{
+	struct weft_status *s = calloc(1, sizeof(*s));
+	int r = 0;
+
+	if (!s)
+		return -ENOMEM;
+	s->started_ms = d->started_ms;
+	s->part = calloc(2, sizeof(*s->part));
+	if (!s->part)
+		r = -ENOMEM;
+	if (r == 0 && d->xds) {
+		s->part[s->n] = (struct weft_status_part){.view = WEFT_VIEW_DEFAULT,
+							  .source = WEFT_SOURCE_XDS};
+		r = client_add(d, d->xds, &s->part[s->n++]);
+	}
+	if (r == 0 && d->file) {
+		struct weft_status_part *p = &s->part[s->n++];
+
+		*p = (struct weft_status_part){.view = WEFT_VIEW_DEFAULT,
+					       .source = WEFT_SOURCE_FILE};
+		r = copy(d->cfg->config, &p->stream) ? 0 : -ENOMEM;
+		if (r == 0)
+			r = snapshot_add(
+				p, weft_views_get(d->views, WEFT_VIEW_DEFAULT, WEFT_SOURCE_FILE),
+				WEFT_STATUS_ACKED);
+	}
+	if (r < 0) {
+		weft_status_free(s);
+		return r;
+	}
+	*ret = s;
+	return 0;
+}
+
+/* Place of the first entry of this type or a later one. */
+static size_t first_of(const struct weft_status_part *part, int type)
+{
+	size_t low = 0, high = part->n;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if ((int)part->v[mid].type < type)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+const struct weft_status_entry *weft_status_at(const struct weft_status *s, enum weft_xds_type type,
+					       size_t i, const struct weft_status_part **ret_part)
+{
+	for (size_t p = 0; p < s->n; p++) {
+		const struct weft_status_part *part = &s->part[p];
+		size_t first = first_of(part, (int)type);
+		size_t n = first_of(part, (int)type + 1) - first;
+
+		if (i < n) {
+			if (ret_part)
+				*ret_part = part;
+			return &part->v[first + i];
+		}
+		i -= n;
+	}
+	return NULL;
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * What is known of each resource, from every source: taken down on the main thread in time by the
+ * number of resources (contents are shared, not copied), then shown by any thread.
+ */
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent/view.h"
+#include "xds/delta.h"
+
+/* As WEFT_DELTA_*, and STALE: from the saved configuration, no server has vouched for it since. */
+enum weft_status_state {
+	WEFT_STATUS_REQUESTED,
+	WEFT_STATUS_DOES_NOT_EXIST,
+	WEFT_STATUS_ACKED,
+	WEFT_STATUS_NACKED,
+	WEFT_STATUS_TIMEOUT,
+	WEFT_STATUS_WARMING,
+	WEFT_STATUS_STALE,
+	WEFT_STATUS__MAX,
+};
+/* "requested", "acked" ... */
+const char *weft_status_name(enum weft_status_state state);
+
+struct weft_status_entry {
+	enum weft_xds_type type;
+	enum weft_status_state state;
+	char *name;
+	char *version;		      /* of what is in force, as the server said it last; "" none */
+	char *error, *failed_version; /* NACKED, else NULL */
+	int64_t updated_ms, failed_ms; /* wall clock; of the newest accepted; 0 never */
+	struct weft_resource *active;  /* in force, NULL none */
+	struct weft_resource *warming; /* accepted, and waits; NULL none */
+	struct weft_resource *failed;  /* what NACKED is about, if it could be decoded */
+};
+
+/* The resources of one source in one view, by type and name. */
+struct weft_status_part {
+	uint32_t view;
+	enum weft_source source;
+	char *stream;  /* address of the server, or path of the file */
+	uint8_t *node; /* Node under which they were asked for, serialised; NULL: of a file */
+	size_t n_node;
+	struct weft_status_entry *v;
+	size_t n, cap;
+};
+
+struct weft_status {
+	struct weft_status_part *part;
+	size_t n;
+	int64_t started_ms; /* of the agent, wall clock */
+};
+
+struct weft_daemon;
+
+/* Main thread. -ENOMEM. */
+int weft_status_collect(struct weft_daemon *d, struct weft_status **ret);
+/* Any thread; NULL is fine. */
+void weft_status_free(struct weft_status *s);
+
+/* Every entry of a type, in order of parts: index goes from 0, NULL when there are no more. */
+const struct weft_status_entry *weft_status_at(const struct weft_status *s, enum weft_xds_type type,
+					       size_t i, const struct weft_status_part **ret_part);
+
+/* ---- users.c ---- */
+
+/*
+ * Who names a resource of a type, in the same view: {"listeners": [...], "routes": [...],
+ * "clusters": [...]}, only those that are not empty. Names of clusters come from routes and
+ * listeners, of route configurations from listeners, of endpoints from clusters.
+ */
+struct weft_users;
+int weft_users_new(const struct weft_status *s, uint32_t view, struct weft_users **ret);
+void weft_users_free(struct weft_users *u);
+/* A new reference; NULL: nobody. */
+json_t *weft_users_of(const struct weft_users *u, enum weft_xds_type type, const char *name);
