@@ -53,7 +53,7 @@ struct weft_rds_ref {
 #define WEFT_BUILD_CLIENT                                                                          \
 	(WEFT_HCM_USE_REMOTE_ADDRESS | WEFT_HCM_SKIP_XFF_APPEND | WEFT_HCM_APPEND_PORT |           \
 	 WEFT_HCM_OWN_PROTO | WEFT_HCM_GENERATE_REQUEST_ID | WEFT_HCM_PRESERVE_REQUEST_ID |        \
-	 WEFT_HCM_INTERNAL | WEFT_HCM_FORWARD_CERT)
+	 WEFT_HCM_INTERNAL | WEFT_HCM_FORWARD_CERT | WEFT_HCM_ROUTE_METADATA)
 
 /* weft_img_mirror[n]. */
 struct weft_mirrors {
@@ -90,6 +90,7 @@ struct weft_build {
 	const char *filter_names; /* as weft_rds_ref; NULL none */
 	uint32_t hcm_flags, trusted_hops; /* as weft_rds_ref */
 	bool any_head; /* conditions are on heads that may have what the connection manager takes */
+	bool route_metadata; /* filters or rules look at metadata of routes: tables carry it */
 	struct weft_names_local *names; /* of the filters or routes that are built */
 	struct weft_mirrors mirrors;	/* request_mirror_policies of the route configuration */
 	struct weft_cors_level *cors; /* policies of the levels at hand, the most specific first */

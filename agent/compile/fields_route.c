@@ -72,8 +72,8 @@ const struct weft_field_row weft_fields_route[] = {
 	MESSAGE("envoy.config.route.v3.Route"),
 	KERNEL("name match route redirect direct_response non_forwarding_action "
 	       "typed_per_filter_config response_headers_to_add response_headers_to_remove"),
-	AGENT("request_headers_to_add request_headers_to_remove"),
-	QUIET("metadata stat_prefix", "a name or data that nothing here reads"),
+	AGENT("request_headers_to_add request_headers_to_remove metadata"),
+	QUIET("stat_prefix", "a name or data that nothing here reads"),
 	QUIET("decorator tracing", "observes, changes no traffic"),
 	QUIET("per_request_buffer_limit_bytes request_body_buffer_limit",
 	      "bodies of retried requests have weft's own limit"),

@@ -467,6 +467,8 @@ uint32_t weft_build_hcm(struct weft_build *b, const manager *m, const char *fiel
 	upgrades_fill(b, m, field, &out);
 	filters_fill(b, m, field, &names, &out);
 	weft_build_std_replies(b, out.flags & WEFT_HCM_SUPPRESS_ENVOY_HEADERS, out.reply);
+	if (b->route_metadata) /* its table carries it */
+		b->hcm_flags |= WEFT_HCM_ROUTE_METADATA;
 	text = names_text(&names);
 	b->filter_names = text;
 	if (text)

@@ -21,6 +21,9 @@ json_t *weft_image_overrides(uint32_t off, uint32_t n);
 json_t *weft_image_targets(uint32_t off); /* of weft_img_targets */
 json_t *weft_image_cond(const struct weft_img_cond *c);
 json_t *weft_image_address(const struct weft_addr *a, uint32_t port);
+/* Offset of weft_img_metadata, NULL: 0; of weft_img_metadata_match. */
+json_t *weft_image_metadata(uint32_t off);
+json_t *weft_image_metadata_match(uint32_t off);
 /* request_mirror_policies of a route; NULL: none. */
 json_t *weft_image_mirrors(const struct weft_img_forward *f);
 /* Clusters of a view, or the endpoints of each. */

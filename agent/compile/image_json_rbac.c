@@ -35,12 +35,15 @@ static json_t *place_json(const struct weft_img_policy *policy, uint32_t at)
 
 static json_t *test_json(const struct weft_img_policy *policy, const struct weft_img_test *t)
 {
-	static const char *const kinds[] = {"",	      "condition", "destination_ip",
-					    "source", "remote_ip", "destination_port"};
+	static const char *const kinds[] = {
+		"",	     "condition",	 "destination_ip", "source",
+		"remote_ip", "destination_port", "route_metadata"};
 	const char *kind = kinds[t->kind < sizeof(kinds) / sizeof(*kinds) ? t->kind : 0];
 	json_t *what;
 
-	if (t->kind == WEFT_TEST_COND)
+	if (t->kind == WEFT_TEST_METADATA)
+		what = weft_image_metadata_match(t->cond);
+	else if (t->kind == WEFT_TEST_COND)
 		what = weft_image_cond(weft_img_at(t->cond));
 	else if (t->kind == WEFT_TEST_PORT)
 		what = json_pack("[I, I]", (json_int_t)t->start, (json_int_t)t->end);

@@ -134,10 +134,11 @@ static json_t *route_json(uint32_t off)
 		action = json_pack("{s:o}", "direct_response", weft_image_reply(r->action));
 	else if (r->action_kind == WEFT_ACTION_REDIRECT)
 		action = json_pack("{s:o}", "redirect", redirect_json(weft_img_at(r->action)));
-	return json_pack("{s:i, s:o, s:o, s:o?, s:o, s:o*}", "index", (int)r->index, "name",
+	return json_pack("{s:i, s:o, s:o, s:o?, s:o, s:o*, s:o*}", "index", (int)r->index, "name",
 			 weft_image_text(r->name), "conditions", conds, "action", action,
 			 "overrides", weft_image_overrides(r->override, r->n_override),
-			 "response_headers", weft_response_json(&r->response));
+			 "response_headers", weft_response_json(&r->response), "metadata",
+			 weft_image_metadata(r->metadata));
 }
 
 /* Routes by index, with the path of the trie that leads to each. */

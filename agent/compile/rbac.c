@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "agent/compile/metadata.h"
 #include "agent/compile/parts.h"
 #include "agent/compile/reply.h"
 #include "agent/compile/uri_template.h"
@@ -212,14 +213,17 @@ static uint32_t emit_metadata(struct program *p, const Envoy__Type__Matcher__V3_
 static uint32_t emit_sourced(struct program *p, const Envoy__Config__Rbac__V3__SourcedMetadata *m,
 			     const char *field, struct way w)
 {
+	struct weft_img_test t = {.kind = WEFT_TEST_METADATA};
 	char at[WEFT_FIELD_MAX];
 
+	weft_build_fields(p->b, &m->base, field);
 	if (m->metadata_source == ENVOY__CONFIG__RBAC__V3__METADATA_SOURCE__DYNAMIC)
 		return emit_metadata(p, m->metadata_matcher,
 				     weft_field(at, field, "metadata_matcher"), w);
-	weft_build_fail(p->b, weft_field(at, field, "metadata_source"),
-			"unsupported: metadata of the route");
-	return w.no;
+	t.cond = weft_build_metadata_match(p->b, m->metadata_matcher,
+					   weft_field(at, field, "metadata_matcher"));
+	/* a connection has no route, and nothing fits */
+	return p->network ? w.no : emit(p, t, w);
 }
 
 /* ---- extensions ---- */

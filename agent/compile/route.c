@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/compile/filter.h"
+#include "agent/compile/metadata.h"
 #include "agent/compile/parts.h"
 #include "agent/compile/reply.h"
 #include "agent/compile/reply_body.h"
@@ -197,6 +198,8 @@ void weft_build_route(struct weft_build *b, const route *r, uint32_t index,
 	if ((out.action_kind == WEFT_ACTION_REDIRECT && redirect_formed(r->redirect)) ||
 	    (out.action_kind == WEFT_ACTION_DIRECT && direct_formed(b, out.action)))
 		out.response.flags |= WEFT_RESPONSE_FORMED;
+	if (b->route_metadata)
+		out.metadata = weft_build_metadata(b, r->metadata, field);
 	ret->conditional = out.n_cond != 0;
 	ret->off = weft_build_put(b, &out, sizeof(out));
 }

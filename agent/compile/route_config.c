@@ -309,6 +309,7 @@ uint32_t weft_build_route_config(struct weft_build *b, const route_config *rc, c
 	b->names = &names;
 	if (!*field) /* RDS: off unless asked for; inline: hcm.c */
 		b->validate_clusters = weft_bool(rc->validate_clusters, false);
+	b->route_metadata |= (b->hcm_flags & WEFT_HCM_ROUTE_METADATA) != 0;
 	b->scan_work = WEFT_SCAN_WORK_MAX;
 	b->max_body = weft_u32(rc->max_direct_response_body_size_bytes, BODY_DEFAULT);
 	out.name = weft_build_str(b, rc->name);

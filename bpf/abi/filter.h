@@ -104,6 +104,7 @@ enum weft_test_kind {
 	WEFT_TEST_SOURCE,      /* the app's address */
 	WEFT_TEST_REMOTE,      /* the last of x-forwarded-for (slot), else the app's */
 	WEFT_TEST_PORT,	       /* destination's in [start, end) */
+	WEFT_TEST_METADATA,    /* cond, of the route: weft_img_metadata_match */
 };
 struct weft_img_test {
 	__u8 kind; /* enum weft_test_kind */
@@ -111,7 +112,7 @@ struct weft_img_test {
 	__u8 slot; /* of x-forwarded-for */
 	__u8 pad;
 	__u32 yes, no; /* as weft_img_rules.start */
-	__u32 cond;    /* weft_img_cond */
+	__u32 cond;    /* weft_img_cond, or by kind */
 	__u32 start, end;
 	struct weft_addr addr, mask;
 };

@@ -50,6 +50,7 @@
 /* scheme_header_transformation: at most one of them */
 #define WEFT_HCM_SCHEME_HTTP (1u << 28)
 #define WEFT_HCM_SCHEME_HTTPS (1u << 29)
+#define WEFT_HCM_ROUTE_METADATA (1u << 30) /* filters look at metadata of routes */
 /* With WEFT_HCM_INTERNAL x-envoy-force-trace has the first slot of every table: what has it is the
  * agent's to answer. */
 #define WEFT_HCM_TRACE_SLOT WEFT_VALUE__HEADERS

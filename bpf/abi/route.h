@@ -6,6 +6,7 @@
 #include "bpf/abi/filter.h"
 #include "bpf/abi/header.h"
 #include "bpf/abi/match.h"
+#include "bpf/abi/metadata.h"
 #include "bpf/abi/table.h"
 
 #define WEFT_RC_IGNORE_PORT (1u << 0)	    /* ignore_port_in_host_matching */
@@ -107,6 +108,8 @@ struct weft_img_route {
 	__u32 n_override;
 	__u32 override;
 	__u32 vhost; /* weft_img_vhost that holds it: 0 in the object, known from the walk */
+	__u32 metadata; /* weft_img_metadata, 0: none, or nothing asks for it */
+	__u32 pad;
 	struct weft_img_response
 		response; /* of direct responses and redirects; a target has its own */
 };

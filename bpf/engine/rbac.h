@@ -9,6 +9,7 @@
 #include "bpf/engine/cell.h"
 #include "bpf/engine/cond.h"
 #include "bpf/engine/host.h"
+#include "bpf/engine/metadata.h"
 
 #ifdef __bpf__
 #include <bpf/bpf_endian.h>
@@ -148,6 +149,8 @@ WEFT_INLINE int weft_test_holds(struct weft_req *req, const struct weft_ctx *ctx
 
 	if (t->kind == WEFT_TEST_COND)
 		return weft_cond_header(req, t->cond);
+	if (t->kind == WEFT_TEST_METADATA)
+		return weft_metadata_holds(req, t->cond);
 	if (t->kind == WEFT_TEST_REMOTE && req->present >> (t->slot & 63) & 1) {
 		weft_hand(req, WEFT_HANDED_UNBOUNDED);
 #ifndef __bpf__

@@ -405,9 +405,6 @@ static void test_refused(void **state)
 	NO_PERMISSION("metadata: {filter: envoy.filters.http.rbac, path: [{key: k}], value: "
 		      "{present_match: true}}",
 		      "metadata.filter");
-	NO_PERMISSION("sourced_metadata: {metadata_source: ROUTE, metadata_matcher: {filter: f, "
-		      "path: [{key: k}], value: {present_match: true}}}",
-		      "sourced_metadata.metadata_source");
 	NO_PERMISSION("matcher: " EXT, "matcher");
 	NO_PERMISSION("uri_template: " EXT, "uri_template");
 	NO_PERMISSION("not_rule: {uri_template: " EXT "}", "not_rule.uri_template");
