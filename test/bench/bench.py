@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import against_envoy
 import config
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -20,7 +21,7 @@ import envoy as envoy_tool  # noqa: E402
 import world as lab  # noqa: E402
 from floor import Floor  # noqa: E402
 
-VIP, TCP_VIP, WEB, PORT = "10.99.0.1", "10.99.0.2", 8080, 80
+VIP, TCP_VIP, WEB, WEB_H2, PORT = "10.99.0.1", "10.99.0.2", 8080, 8081, 80
 ENVOY_PORT, HAPROXY_PORT = 10000, 10001
 CONNECTIONS = (16, 64)
 IDLE = 2500
@@ -196,15 +197,18 @@ def write(world, name, text):
 
 
 def start_others(world, client, server, args, sides):
+    """Where Envoy listens, if it does."""
+    envoy = None
     threads = str(os.cpu_count())
     binary = args.envoy or _envoy_or_none()
     if binary and args.wants("Envoy"):
-        boot = casefile.write_yaml(os.path.join(world.dir, "envoy.yaml"), config.envoy("127.0.0.1", ENVOY_PORT, server.address, WEB))
-        world.start([binary, "-c", boot, "--concurrency", threads, "--disable-hot-restart", "--use-dynamic-base-id", "-l", "warning"],
-                    client, world.plain, name="envoy")
+        boot = casefile.write_yaml(os.path.join(world.dir, "envoy.yaml"), config.envoy("127.0.0.1", ENVOY_PORT, server.address, WEB, WEB_H2))
+        child = world.start([binary, "-c", boot, "--concurrency", threads, "--disable-hot-restart", "--use-dynamic-base-id", "-l", "warning"],
+                            client, world.plain, name="envoy")
         world.wait_port(client, ENVOY_PORT, "127.0.0.1")
         sides["Envoy"] = Side("Envoy", client, "127.0.0.1", ENVOY_PORT, cgroup=world.plain)
         sides["Envoy 429"] = Side("Envoy 429", client, "127.0.0.1", ENVOY_PORT, config.LIMITED, "429", cgroup=world.plain)
+        envoy = against_envoy.Place(client, "127.0.0.1", ENVOY_PORT, world.plain, child.pid)
     else:
         print("SKIP side Envoy: not installed (deploy/deps.sh --envoy)")
     if shutil.which("haproxy") and args.wants("HAProxy"):
@@ -216,6 +220,7 @@ def start_others(world, client, server, args, sides):
         sides["HAProxy"] = Side("HAProxy", client, "127.0.0.1", HAPROXY_PORT, cgroup=world.plain)
     else:
         print("SKIP side HAProxy: not installed (deploy/deps.sh --tests)")
+    return envoy
 
 
 def _envoy_or_none():
@@ -226,19 +231,29 @@ def _envoy_or_none():
         return None
 
 
+def start_server(world, server):
+    for name, content in ((config.GRPC_PATH, config.GRPC_MESSAGE), (config.BIG_PATH, None)):
+        path = world.dir + name
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as f:
+            f.write(content) if content else f.truncate(against_envoy.BIG)
+    nginx = world.start(["nginx", "-p", world.dir, "-c", write(world, "nginx.conf", config.nginx(WEB, WEB_H2, world.dir))], server, world.plain)
+    world.wait_port(server, WEB)
+    return nginx
+
+
 def bench(world, args):
     server, plain, other, client = (world.pod(n) for n in ("server", "plain", "proxies", "client"))
-    nginx = world.start(["nginx", "-p", world.dir, "-c", write(world, "nginx.conf", config.nginx(WEB, world.dir))], server, world.plain)
-    world.wait_port(server, WEB)
+    nginx = start_server(world, server)
     sides = {"no mesh": Side("no mesh", plain, server.address, WEB, cgroup=world.plain)}
-    start_others(world, other, server, args, sides)
+    envoy = start_others(world, other, server, args, sides)
     results = {}
     if not args.wants("weft"):
         measure(world, sides, args.slices, args.seconds)
         print_table(sides)
         return results
     tables = os.path.join(os.path.dirname(lab.find_agent()), "test", "bench", "bench_flat")
-    boot = casefile.write_yaml(os.path.join(world.dir, "weft.yaml"), config.envoy(VIP, PORT, server.address, WEB, TCP_VIP, tables))
+    boot = casefile.write_yaml(os.path.join(world.dir, "weft.yaml"), config.envoy(VIP, PORT, server.address, WEB, WEB_H2, TCP_VIP, tables))
     least = Floor(world, os.path.join(os.path.dirname(lab.find_agent()), "bpf", "bench_floor.bpf.o"))
     # Of the idle connections each has one to the app and one to the endpoint: more than a pod's usual share may be.
     with least, lab.Agent(world, boot, ["--pod-files", str(7 * IDLE)], pods=[client]) as agent:
@@ -258,6 +273,9 @@ def bench(world, args):
         results["kernel_429_vs_envoy_429_cpu"] = cpu_ratio(sides, "weft 429", "Envoy 429")
         results["l4_vs_nomesh_rps"] = ratio(sides, "weft l4", "no mesh")
         results["bypass_vs_nomesh_rps"] = ratio(sides, "weft bypass", "no mesh")
+        if envoy:
+            weft = against_envoy.Place(client, VIP, PORT, "pods", agent.process.pid)
+            results.update(against_envoy.compare(world, weft, envoy, args.slices, memory_bytes))
         results["routes_1000_vs_10"] = routes_ratio(world, client, args.slices, "routes", config.MANY)
         results["routes_10000_vs_10"] = routes_ratio(world, client, args.slices, "flat", config.VERY_MANY)
         results["memory_per_idle_connection_bytes"] = memory(world, plain, client, agent, nginx)

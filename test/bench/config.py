@@ -13,7 +13,12 @@ import resources as r  # noqa: E402  (the path is set above)
 
 HOSTS = 50
 HOST, PATH, LIMITED = "svc-25.test", "/api/v1/items/42", "/limited/x"
+H2_HOST, GRPC_PATH, BIG_PATH = "h2.test", "/bench.Echo/Unary", "/big"
+GRPC_MESSAGE = b"\0\0\0\0\x10" + 16 * b"x"  # one message, not compressed
 FEW, MANY, VERY_MANY = 10, 1000, 10000
+_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+HTTP2 = {"typed_extension_protocol_options": {_OPTIONS: {"@type": "type.googleapis.com/" + _OPTIONS,
+                                                         "explicit_http_config": {"http2_protocol_options": {}}}}}
 BREAKER = {"max_connections": 4096, "max_pending_requests": 4096, "max_requests": 4096}
 
 
@@ -36,14 +41,15 @@ def _flat_host(n, tables):
     return r.host(f"flat-{n}", [f"flat-{n}.test"], *routes, r.limited(r.route("/last", "web"), 1))
 
 
-def envoy(address, port, backend, backend_port, tcp_address=None, tables=None):
-    hosts = [_host(i) for i in range(HOSTS)] + [_long_host(FEW), _long_host(MANY)]
+def envoy(address, port, backend, backend_port, h2_port, tcp_address=None, tables=None):
+    hosts = [_host(i) for i in range(HOSTS)] + [_long_host(FEW), _long_host(MANY), r.host("h2", [H2_HOST], r.route("/", "web-h2"))]
     if tables:
         hosts += [_flat_host(n, tables) for n in (FEW, VERY_MANY)]
     listeners = [r.http("main", address, port, hosts, r.rate_limit(1000000000, "1s"))]
     if tcp_address:
         listeners.append(r.tcp("tcp", tcp_address, port, "web"))
-    boot = r.bootstrap(listeners, [r.cluster("web", (backend, backend_port), **r.breaker(**BREAKER))])
+    boot = r.bootstrap(listeners, [r.cluster("web", (backend, backend_port), **r.breaker(**BREAKER)),
+                                   r.cluster("web-h2", (backend, h2_port), **r.breaker(**BREAKER), **HTTP2)])
     return dict({"node": {"id": "bench", "cluster": "bench"}}, **boot)
 
 
@@ -71,7 +77,8 @@ backend web
     return text, routes
 
 
-def nginx(port, folder):
+def nginx(port, h2_port, folder):
+    """HTTP/1.1 on port, HTTP/2 on h2_port; GRPC_PATH answers any call with the file of that name in the folder, BIG_PATH with the one named `big`."""
     return f"""daemon off;
 worker_processes 2;
 worker_rlimit_nofile 16384;
@@ -93,6 +100,24 @@ http {{
         location / {{
             default_type text/plain;
             return 200 "{'x' * 99}\\n";
+        }}
+        location {BIG_PATH} {{
+            root {folder};
+            sendfile on;
+        }}
+    }}
+    server {{
+        listen {h2_port} http2 backlog=4096;
+        http2_max_concurrent_streams 1024;
+        location / {{
+            default_type text/plain;
+            return 200 "{'x' * 99}\\n";
+        }}
+        location {GRPC_PATH} {{
+            root {folder};
+            default_type application/grpc;
+            error_page 405 =200 $uri;
+            add_trailer grpc-status 0 always;
         }}
     }}
 }}
