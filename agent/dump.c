@@ -153,6 +153,7 @@ static json_t *proxy_json(struct weft_proxy *p)
 	set_u64(j, "protocol_errors", s.protocol_errors);
 	set_u64(j, "mirrored", s.mirrored);
 	set_u64(j, "mirrors_lost", s.mirrors_lost);
+	set_u64(j, "spliced_bytes", s.spliced_bytes);
 	set_u64(j, "decisions_honoured", s.decisions_honoured);
 	set_u64(j, "decisions_dropped", s.decisions_dropped);
 	return j;

@@ -145,12 +145,18 @@ int exchange_data_out(struct exchange *x, const uint8_t *data, size_t len, bool 
 	return r;
 }
 
+/* The next `len` bytes of x->up->in are the body's. */
 static int data_add(struct exchange *x, const uint8_t *data, size_t len)
 {
 	bool end = x->resp_body.done;
 
 	if (x->down->mirror)
 		return 0;
+	if (len && len == buf_len(&x->up->in) && !buf_len(&x->down->out) && !x->pace &&
+	    !x->chunked_out) {
+		buf_move(x->down->worker, &x->down->out, &x->up->in);
+		return 0;
+	}
 	if (x->pace && (len || end))
 		return pace_add(x->pace, data, len, end);
 	return exchange_data_out(x, data, len, end);
@@ -176,7 +182,8 @@ static int body_take(struct exchange *x)
 			r = data_add(x, data, len);
 		if (r)
 			return r;
-		buf_consume(x->down->worker, &u->in, used);
+		if (buf_len(&u->in))
+			buf_consume(x->down->worker, &u->in, used);
 		if (!used)
 			break;
 	}

@@ -8,15 +8,21 @@
 
 #include "agent/proxy/internal.h"
 
-static uint8_t *block_get(struct worker *w)
+static uint8_t *block_get(struct worker *w, size_t cap)
 {
-	return w->n_spare ? w->buf_spare[--w->n_spare] : malloc(PROXY_BUF);
+	if (cap == PROXY_BUF && w->n_spare)
+		return w->buf_spare[--w->n_spare];
+	if (cap == PROXY_BULK && w->n_bulk_spare)
+		return w->bulk_spare[--w->n_bulk_spare];
+	return malloc(cap);
 }
 
 static void block_put(struct worker *w, uint8_t *data, size_t cap)
 {
 	if (PROXY_KEEPS_SPARES && cap == PROXY_BUF && w->n_spare < PROXY_BUF_SPARE)
 		w->buf_spare[w->n_spare++] = data;
+	else if (PROXY_KEEPS_SPARES && cap == PROXY_BULK && w->n_bulk_spare < PROXY_BULK_SPARE)
+		w->bulk_spare[w->n_bulk_spare++] = data;
 	else
 		free(data);
 }
@@ -25,7 +31,25 @@ void buf_free(struct worker *w, struct buf *b)
 {
 	if (b->data)
 		block_put(w, b->data, b->cap);
-	*b = (struct buf){0};
+	*b = (struct buf){.bulk = b->bulk};
+}
+
+void buf_spares_free(struct worker *w)
+{
+	while (w->n_spare)
+		free(w->buf_spare[--w->n_spare]);
+	while (w->n_bulk_spare)
+		free(w->bulk_spare[--w->n_bulk_spare]);
+}
+
+void buf_move(struct worker *w, struct buf *to, struct buf *from)
+{
+	bool bulk = to->bulk;
+
+	buf_free(w, to);
+	*to = *from;
+	to->bulk = bulk;
+	*from = (struct buf){.bulk = from->bulk};
 }
 
 int buf_room(struct worker *w, struct buf *b, size_t n)
@@ -43,14 +67,14 @@ int buf_room(struct worker *w, struct buf *b, size_t n)
 	}
 	while (cap < len + n)
 		cap *= 2;
-	data = cap == PROXY_BUF ? block_get(w) : malloc(cap);
+	data = block_get(w, cap);
 	if (!data)
 		return -ENOMEM;
 	if (b->data) {
 		memcpy(data, buf_at(b), len);
 		block_put(w, b->data, b->cap);
 	}
-	*b = (struct buf){.data = data, .cap = cap, .end = len};
+	*b = (struct buf){.data = data, .cap = cap, .end = len, .bulk = b->bulk};
 	return 0;
 }
 
@@ -88,17 +112,21 @@ void buf_consume(struct worker *w, struct buf *b, size_t n)
 
 ssize_t buf_read(struct worker *w, struct buf *b, int fd, size_t want)
 {
+	size_t room;
 	ssize_t n;
 
-	if (buf_room(w, b, want))
+	if (buf_room(w, b, b->bulk && want < PROXY_BULK ? PROXY_BULK : want))
 		return -ENOMEM;
+	room = b->cap - b->end;
 	do
-		n = recv(fd, b->data + b->end, b->cap - b->end, MSG_DONTWAIT);
+		n = recv(fd, b->data + b->end, room, MSG_DONTWAIT);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		n = -errno;
 	if (n > 0)
 		b->end += (size_t)n;
+	if (n >= 0)
+		b->bulk = (size_t)n == room || (b->bulk && n > (ssize_t)PROXY_BUF);
 	if (!buf_len(b))
 		buf_free(w, b);
 	return n;

@@ -19,6 +19,7 @@ struct worker;
 struct buf {
 	uint8_t *data;
 	size_t cap, start, end;
+	bool bulk; /* the last read filled it: the next one asks for more */
 };
 static inline size_t buf_len(const struct buf *b)
 {
@@ -36,10 +37,30 @@ int buf_printf(struct worker *w, struct buf *b, const char *fmt, ...)
 void buf_consume(struct worker *w, struct buf *b, size_t n);
 /* Gives the memory back. */
 void buf_free(struct worker *w, struct buf *b);
-/* Reads once. > 0 bytes, 0 end, -EAGAIN, -errno. */
+/* Frees what the worker keeps for reuse. */
+void buf_spares_free(struct worker *w);
+/* What stands in from becomes that of to, which is empty; nothing is copied. */
+void buf_move(struct worker *w, struct buf *to, struct buf *from);
+/* Reads once, at least `want` bytes if they are there, PROXY_BULK after a read that filled its
+ * buffer. > 0 bytes, 0 end, -EAGAIN, -errno. */
 ssize_t buf_read(struct worker *w, struct buf *b, int fd, size_t want);
 /* Writes what it can. 0 all, -EAGAIN some left, -errno. *sent grows by what went out. */
 int buf_write(struct worker *w, struct buf *b, int fd, uint64_t *sent);
+
+/* ---- from socket to socket (straight.c) ---- */
+
+struct exchange;
+
+/* May the next bytes of the response's body go to the client without a look at them? */
+bool straight_may(const struct exchange *x);
+/*
+ * Moves some of them; what the client does not take stands in its buffer. 1: moved, 0: the endpoint
+ * sends no more, -EAGAIN: nothing is there, or no pipe is to be had and straight_may() says no from
+ * here on; -EPIPE: the client is gone.
+ */
+int straight_move(struct exchange *x);
+/* The worker ends. */
+void straight_close(struct worker *w);
 
 /* ---- framing (body.c) ---- */
 

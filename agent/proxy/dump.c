@@ -28,6 +28,7 @@ void weft_proxy_stats(struct weft_proxy *p, struct weft_proxy_stats *ret)
 		ADD(protocol_errors);
 		ADD(mirrored);
 		ADD(mirrors_lost);
+		ADD(spliced_bytes);
 		ret->exchanges_total += __atomic_load_n(&s->exchanges, __ATOMIC_RELAXED);
 		ret->decisions_honoured += __atomic_load_n(&s->honoured, __ATOMIC_RELAXED);
 		ret->decisions_dropped += __atomic_load_n(&s->dropped, __ATOMIC_RELAXED);

@@ -17,6 +17,11 @@
 #ifndef PROXY_KEEPS_SPARES
 #define PROXY_KEEPS_SPARES true
 #endif
+/* What one read asks for after one that filled its buffer: a large body takes fewer system calls.
+ */
+#define PROXY_BULK 131072u
+/* ... kept by a worker when nobody uses them. */
+#define PROXY_BULK_SPARE 4u
 /* Buffers kept by a worker when nobody uses them: a burst is not paid for with malloc each time. */
 #define PROXY_BUF_SPARE 256u
 /* The same of exchanges (a kilobyte each). */

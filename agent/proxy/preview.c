@@ -77,8 +77,7 @@ static void stage_free(struct stage *s)
 	buf_free(&s->worker, &s->down.out);
 	buf_free(&s->worker, &s->x.head);
 	buf_free(&s->worker, &s->x.told);
-	while (s->worker.n_spare)
-		free(s->worker.buf_spare[--s->worker.n_spare]);
+	buf_spares_free(&s->worker);
 	free(s);
 }
 

@@ -61,6 +61,7 @@ struct weft_proxy_stats {
 	uint64_t upstream_total, upstream_fail, retries, timeouts, tcp_total, not_captured, protocol_errors;
 	uint64_t over_share; /* closed or not opened: the pod had its share of descriptors */
 	uint64_t mirrored, mirrors_lost; /* copies of requests; those that got no answer */
+	uint64_t spliced_bytes;		 /* of responses, from socket to socket */
 	uint64_t decisions_honoured, decisions_dropped;
 };
 void weft_proxy_stats(struct weft_proxy *p, struct weft_proxy_stats *ret);

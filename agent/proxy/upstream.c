@@ -294,6 +294,26 @@ static void connect_event(struct upstream *u)
 		upstream_connected(u);
 }
 
+/* false: the bytes go by the buffer. */
+static bool straight(struct upstream *u)
+{
+	int r;
+
+	if (!u->x || !straight_may(u->x))
+		return false;
+	r = straight_move(u->x);
+	if (r == -EAGAIN)
+		return u->in.bulk;
+	if (r < 0) {
+		down_close(u->x->down);
+		return true;
+	}
+	if (!r)
+		u->eof = true;
+	exchange_response_data(u->x, !r);
+	return true;
+}
+
 static void readable(struct upstream *u)
 {
 	ssize_t n;
@@ -302,6 +322,8 @@ static void readable(struct upstream *u)
 		tcp_move(u->relay);
 		return;
 	}
+	if (straight(u))
+		return;
 	n = buf_read(u->worker, &u->in, u->watch.fd, PROXY_BUF / 2);
 	if (n == -EAGAIN)
 		return;

@@ -238,8 +238,8 @@ static void worker_clear(struct worker *w)
 		TAILQ_REMOVE(&w->spare, x, link);
 		free(x);
 	}
-	while (w->n_spare)
-		free(w->buf_spare[--w->n_spare]);
+	buf_spares_free(w);
+	straight_close(w);
 	weft_reader_free(w->reader);
 	if (w->epoll >= 0)
 		close(w->epoll);

@@ -47,7 +47,8 @@ struct pod {
 struct worker_stats {
 	uint64_t connections, connections_total, exchanges, upstream_active, upstream_idle,
 		upstream_total, upstream_fail, retries, timeouts, tcp_total, not_captured,
-		protocol_errors, honoured, dropped, mirrored, mirrors_lost, over_share;
+		protocol_errors, honoured, dropped, mirrored, mirrors_lost, over_share,
+		spliced_bytes;
 };
 
 struct command {
@@ -74,6 +75,9 @@ struct worker {
 	unsigned int n_exchange_spare;
 	uint8_t *buf_spare[PROXY_BUF_SPARE];
 	unsigned int n_spare;
+	uint8_t *bulk_spare[PROXY_BULK_SPARE];
+	unsigned int n_bulk_spare;
+	int straight[2];	      /* pipe of straight.c; 0, 0: not opened yet */
 	TAILQ_HEAD(, mirror) mirrors; /* with something to send */
 	TAILQ_HEAD(, h2) h2;	      /* the same */
 	TAILQ_HEAD(, up_session) up;  /* the same */

@@ -26,8 +26,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
-	while (w->n_spare)
-		free(w->buf_spare[--w->n_spare]);
+	buf_spares_free(w);
 	free(w);
 	return 0;
 }
@@ -85,6 +84,44 @@ static void test_spare(void **state)
 	buf_free(w, &b[0]);
 }
 
+/* A read that fills its buffer makes the next ones long, and one that brings little short again. */
+static void test_bulk(void **state)
+{
+	struct buf in = {0}, other = {0};
+	static char bytes[PROXY_BULK + PROXY_BUF];
+	int fd[2], size = 1 << 20;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (char)(i * 7);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd), 0);
+	setsockopt(fd[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	assert_int_equal(send(fd[0], bytes, sizeof(bytes), 0), (ssize_t)sizeof(bytes));
+	assert_int_equal(buf_read(w, &in, fd[1], 100), PROXY_BUF);
+	assert_true(in.bulk);
+	buf_consume(w, &in, PROXY_BUF);
+	assert_int_equal(buf_read(w, &in, fd[1], 100), PROXY_BULK);
+	assert_memory_equal(buf_at(&in), bytes + PROXY_BUF, PROXY_BULK);
+	/* it changes hands as it is */
+	buf_add(w, &other, "x", 1);
+	buf_consume(w, &other, 1);
+	buf_move(w, &other, &in);
+	assert_null(in.data);
+	assert_int_equal(buf_len(&other), PROXY_BULK);
+	assert_memory_equal(buf_at(&other), bytes + PROXY_BUF, PROXY_BULK);
+	assert_true(in.bulk);
+	assert_false(other.bulk);
+	buf_free(w, &other);
+	assert_int_equal(w->n_bulk_spare, PROXY_KEEPS_SPARES ? 1 : 0);
+	assert_int_equal(send(fd[0], bytes, 10, 0), 10);
+	assert_int_equal(buf_read(w, &in, fd[1], 100), 10);
+	assert_false(in.bulk);
+	assert_int_equal(w->n_bulk_spare, 0);
+	buf_free(w, &in);
+	close(fd[0]);
+	close(fd[1]);
+}
+
 static void test_printf(void **state)
 {
 	struct buf b = {0};
@@ -139,8 +176,12 @@ static void test_sockets(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {TEST(test_grow_and_consume), TEST(test_moves_down), TEST(test_spare),
-					   TEST(test_printf), TEST(test_sockets)};
+	const struct CMUnitTest tests[] = {TEST(test_grow_and_consume),
+					   TEST(test_moves_down),
+					   TEST(test_spare),
+					   TEST(test_bulk),
+					   TEST(test_printf),
+					   TEST(test_sockets)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -348,8 +348,7 @@ static void test_full_is_off_the_list(void **state)
 		watch_close(w, &d.watch);
 		watch_close(w, &u.watch);
 	}
-	while (w->n_spare)
-		free(w->buf_spare[--w->n_spare]);
+	buf_spares_free(w);
 	close(w->epoll);
 	free(w);
 }
