@@ -2,7 +2,7 @@
 # weft_agent: everything but main, so that tests can link it. weft-agent: the binary, at the top of the build folder.
 file(GLOB agent_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.c ${CMAKE_CURRENT_LIST_DIR}/enroll/*.c
 	${CMAKE_CURRENT_LIST_DIR}/dns/*.c ${CMAKE_CURRENT_LIST_DIR}/outlier/*.c
-	${CMAKE_CURRENT_LIST_DIR}/status/*.c)
+	${CMAKE_CURRENT_LIST_DIR}/status/*.c ${CMAKE_CURRENT_LIST_DIR}/xds/*.c)
 list(REMOVE_ITEM agent_sources ${CMAKE_CURRENT_LIST_DIR}/main.c)
 add_library(weft_agent STATIC ${agent_sources})
 set(agent_libs)

@@ -1,16 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 #include "agent/cleanup.h"
 #include "agent/cmd_admin.h"
 #include "agent/json_out.h"
 #include "agent/options.h"
+#include "xds/clock.h"
 
-static const char *const pod_columns[] = {
-	"id", "namespace", "name", "service_account", "phase", "ipv4", "ipv6", "netns", NULL};
+#define POLL_MS 50
+
+static const char *const pod_columns[] = {"id",	   "namespace", "name",	      "service_account",
+					  "phase", "view",	"configured", "ipv4",
+					  "ipv6",  "netns",	NULL};
 
 static int labels_add(const struct weft_args *args, json_t *request)
 {
@@ -62,6 +68,47 @@ static int netns_open(const struct weft_args *args, json_t *request, int fds[2],
 	return WEFT_EXIT_OK;
 }
 
+/* Of the pod by its id, from the list. */
+static bool is_configured(const json_t *list, json_int_t id)
+{
+	const json_t *pod;
+	size_t i;
+
+	json_array_foreach(list, i, pod)
+	{
+		if (json_integer_value(json_object_get(pod, "id")) == id)
+			return json_is_true(json_object_get(pod, "configured"));
+	}
+	return false;
+}
+
+/* Until the control plane has served the pod: whoever starts its app then need not wait there. */
+static int configured_wait(const struct weft_args *args, json_t *pod)
+{
+	uint64_t seconds = weft_args_number(args, "wait");
+	int64_t end = weft_clock_ms(CLOCK_MONOTONIC) + (int64_t)seconds * 1000;
+	json_int_t id = json_integer_value(json_object_get(pod, "id"));
+
+	while (seconds && !json_is_true(json_object_get(pod, "configured"))) {
+		_auto_json_ json_t *request = json_pack("{s:s}", "command", "pod_list"),
+				   *answer = NULL;
+		int r;
+
+		if (weft_clock_ms(CLOCK_MONOTONIC) >= end)
+			return weft_out_error(args->json, WEFT_EXIT_FAILED, NULL,
+					      "pod %s/%s is enrolled, but has no configuration yet",
+					      weft_args_string(args, "namespace"),
+					      weft_args_string(args, "name"));
+		poll(NULL, 0, POLL_MS);
+		r = weft_cmd_ask(args, request, NULL, 0, &answer);
+		if (r != WEFT_EXIT_OK)
+			return r;
+		if (is_configured(answer, id))
+			json_object_set_new(pod, "configured", json_true());
+	}
+	return WEFT_EXIT_OK;
+}
+
 static json_t *request_new(const struct weft_args *args, const char *command)
 {
 	return json_pack("{s:s, s:s, s:s}", "command", command, "name",
@@ -94,6 +141,8 @@ int weft_cmd_pod_add(const struct weft_args *args)
 		if (fds[i] >= 0)
 			close(fds[i]);
 	}
+	if (r == WEFT_EXIT_OK)
+		r = configured_wait(args, answer);
 	if (r != WEFT_EXIT_OK)
 		return r;
 	if (args->json)

@@ -23,6 +23,7 @@ static const char *xds_misuse(const struct weft_args *args)
 {
 	static const char *const of_xds[] = {"xds-ca", "xds-token-file", "xds-cluster-id",
 					     "xds-cache"};
+	const char *views = weft_args_string(args, "xds-views");
 	static const char *const of_ca[] = {"xds-sni", "xds-cert", "xds-key"};
 	bool ca = weft_args_string(args, "xds-ca"), xds = weft_args_list(args, "xds", 0);
 	bool token = weft_args_string(args, "xds-token-file");
@@ -36,6 +37,8 @@ static const char *xds_misuse(const struct weft_args *args)
 	}
 	if (!xds && sotw)
 		return "--xds-sotw needs --xds";
+	if (strcmp(views, "auto") != 0 && strcmp(views, "node") != 0 && strcmp(views, "pod") != 0)
+		return "--xds-views is auto, node or pod";
 	for (size_t i = 0; !ca && i < sizeof(of_ca) / sizeof(of_ca[0]); i++) {
 		if (weft_args_string(args, of_ca[i]))
 			return "--xds-sni, --xds-san, --xds-cert and --xds-key need --xds-ca";
@@ -81,6 +84,24 @@ static const struct weft_xds_tls *xds_tls(const struct weft_args *args, const ch
 	return tls;
 }
 
+/* Istio's two ports of xDS: who asks there without a word about it means Istio. */
+static bool per_pod(const struct weft_args *args)
+{
+	static const char *const istio[] = {":15010", ":15012"};
+	const char *views = weft_args_string(args, "xds-views"), *address;
+
+	for (size_t i = 0; !strcmp(views, "auto") && (address = weft_args_list(args, "xds", i));
+	     i++) {
+		const char *port = strrchr(address, ':');
+
+		for (size_t k = 0; port && k < sizeof(istio) / sizeof(istio[0]); k++) {
+			if (strcmp(port, istio[k]) == 0)
+				return true;
+		}
+	}
+	return strcmp(views, "pod") == 0;
+}
+
 int weft_cmd_run(const struct weft_args *args)
 {
 	const char *sans[WEFT_ARGS_MAX + 1], *servers[WEFT_ARGS_MAX + 1];
@@ -95,6 +116,7 @@ int weft_cmd_run(const struct weft_args *args)
 		.xds_more = servers + 1,
 		.n_xds_more = n_servers ? n_servers - 1 : 0,
 		.xds_sotw = weft_args_flag(args, "xds-sotw"),
+		.xds_per_pod = per_pod(args),
 		.xds_tls = xds_tls(args, sans, &tls),
 		.xds_token_file = weft_args_string(args, "xds-token-file"),
 		.xds_token_plaintext = weft_args_flag(args, "xds-token-plaintext"),
@@ -107,6 +129,7 @@ int weft_cmd_run(const struct weft_args *args)
 		.node_id = weft_args_string(args, "node-id"),
 		.node_cluster = weft_args_string(args, "node-cluster"),
 		.node_metadata = weft_args_string(args, "node-metadata"),
+		.node_domain = weft_args_string(args, "node-domain"),
 		.image_size = (uint32_t)image,
 		.pod_files = (uint32_t)weft_args_number(args, "pod-files"),
 		.pod_connections = (uint32_t)weft_args_number(args, "pod-connections"),

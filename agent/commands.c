@@ -36,6 +36,11 @@ static const struct weft_option run_options[] = {
 	LIST("xds", "ADDRESS",
 	     "xDS server (ADS), host:port or unix:///PATH; further ones take its place in order"),
 	FLAG("xds-sotw", "ask it for state-of-the-world ADS instead of delta"),
+	STRING("xds-views", "auto|node|pod",
+	       "one stream for the node, or one for each kind of pod (namespace, service account, "
+	       "labels) with the node of its sidecar; auto: by pod for Istio's ports 15010 and "
+	       "15012",
+	       "auto"),
 	STRING("xds-ca", "FILE|system",
 	       "TLS to the xDS server: authorities its certificate may come from (PEM), or the "
 	       "system's",
@@ -68,6 +73,8 @@ static const struct weft_option run_options[] = {
 	STRING("node-id", "ID", "node.id for the xDS server; else the host's name", NULL),
 	STRING("node-cluster", "NAME", "node.cluster for the xDS server", NULL),
 	STRING("node-metadata", "JSON", "node.metadata for the xDS server, a JSON object", NULL),
+	STRING("node-domain", "NAME", "domain of the cluster's services, in the node.id of pods",
+	       "cluster.local"),
 	NUMBER("workers", "N", "threads that carry connections, 0: one per CPU", "0", 0, 256),
 	IMAGE_SIZE,
 	NUMBER("pod-connections", "N",
@@ -91,6 +98,11 @@ static const struct weft_option pod_add_options[] = {
 	LIST("label", "KEY=VALUE", "label of the pod; may be repeated"),
 	LIST("address", "IP",
 	     "address for the listeners inside the pod, one per family; else discovered"),
+	NUMBER("wait", "SECONDS",
+	       "how long to wait for the pod's configuration; without one the pod stays enrolled, "
+	       "its "
+	       "connections are refused, and the exit status is 1",
+	       "0", 0, 3600),
 	ADMIN,
 };
 

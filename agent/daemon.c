@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/daemon.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -69,6 +68,9 @@ static void on_second(void *ctx, uint32_t events)
 	beat();
 	weft_compiler_reclaim(d->compiler);
 	weft_pods_check(d->pods, weft_daemon_now_ms(), log_gone, NULL);
+	if (d->streams)
+		weft_streams_tick(d->streams);
+	weft_pods_release(d->pods, weft_daemon_complete, d);
 	weft_admin_tick(d->admin);
 	weft_http_tick(d->http);
 	if (d->kernel && ++d->seconds % SWEEP_SECONDS == 0)
@@ -96,7 +98,7 @@ static void on_signal(void *ctx, uint32_t events)
 
 struct news {
 	struct weft_daemon *d;
-	uint32_t *id;
+	uint32_t view, *id;
 	size_t n, missing;
 };
 
@@ -104,22 +106,21 @@ static void pod_cells(void *ctx, const struct weft_pod_info *pod)
 {
 	struct news *news = ctx;
 
-	if (pod->phase == WEFT_POD_ACTIVE)
+	if (pod->phase == WEFT_POD_ACTIVE && pod->view == news->view)
 		news->missing += weft_cells_make_these(news->d->store, pod->id, news->id, news->n);
 }
 
 /* Pods have cells of what there was before. */
-static void cells_follow(struct weft_daemon *d)
+static void cells_follow(struct weft_daemon *d, uint32_t view)
 {
-	struct news news = {.d = d};
+	struct news news = {.d = d, .view = view};
 
-	static_assert(WEFT_VIEWS == 1, "cells are of one view");
-	if (weft_cells_news(&d->cells, WEFT_VIEW_DEFAULT, &news.id, &news.n) < 0)
+	if (weft_cells_news(&d->cells[view], view, &news.id, &news.n) < 0)
 		return;
 	if (news.n)
 		weft_pods_each(d->pods, pod_cells, &news);
 	if (news.missing)
-		weft_cells_forget(&d->cells); /* tried again with the next publish */
+		weft_cells_forget(&d->cells[view]); /* tried again with the next publish */
 	free(news.id);
 }
 
@@ -127,8 +128,8 @@ static void on_published(void *ctx)
 {
 	struct weft_daemon *d = ctx;
 
-	if (d->pods)
-		cells_follow(d);
+	for (uint32_t i = 0; d->pods && i < weft_views_count(d->views); i++)
+		cells_follow(d, i);
 	if (d->outlier)
 		weft_outlier_published(d->outlier);
 }
@@ -199,6 +200,20 @@ static void on_news(void *ctx, uint32_t events)
 	outlier_work(d);
 }
 
+static uint32_t outlier_view_of(void *ctx, uint32_t pod)
+{
+	struct weft_daemon *d = ctx;
+
+	return weft_views_of_pod(d->views, pod);
+}
+
+static uint32_t outlier_views(void *ctx)
+{
+	struct weft_daemon *d = ctx;
+
+	return weft_views_count(d->views);
+}
+
 static int outlier_start(struct weft_daemon *d)
 {
 	const struct weft_outlier_config cfg = {.store = d->store,
@@ -206,6 +221,8 @@ static int outlier_start(struct weft_daemon *d)
 						.now_ms = outlier_now,
 						.random = outlier_random,
 						.publish = outlier_publish,
+						.view_of = outlier_view_of,
+						.views = outlier_views,
 						.ctx = d};
 	int r = weft_outlier_new(&cfg, &d->outlier);
 
@@ -242,18 +259,19 @@ static int publish_file(void *ctx, const struct weft_snapshot *next, struct weft
 	return weft_views_set(d->views, WEFT_VIEW_DEFAULT, WEFT_SOURCE_FILE, next, diag);
 }
 
-static int publish_xds(void *ctx, const struct weft_snapshot *next, struct weft_diag *diag)
+bool weft_daemon_complete(void *ctx, uint32_t view)
 {
-	struct weft_daemon *d = ctx;
+	const struct weft_daemon *d = ctx;
 
-	return weft_views_set(d->views, WEFT_VIEW_DEFAULT, WEFT_SOURCE_XDS, next, diag);
+	return !d->streams || !d->cfg->xds_per_pod || weft_streams_complete(d->streams, view);
 }
 
-static int check_xds(void *ctx, const struct weft_snapshot *next, struct weft_diag *diag)
+static void on_served(void *ctx)
 {
 	struct weft_daemon *d = ctx;
 
-	return weft_views_check(d->views, WEFT_VIEW_DEFAULT, WEFT_SOURCE_XDS, next, diag);
+	if (d->pods)
+		weft_pods_release(d->pods, weft_daemon_complete, d);
 }
 
 /* ---- pods ---- */
@@ -266,7 +284,7 @@ static int pod_listen(void *ctx, const struct weft_proxy_pod *pod,
 	outlier_work(d); /* a pod of this id may have left ejections behind */
 	/* Also before the kernel knows the pod: its first connection finds its cells. */
 	if (weft_cells_make(d->store, pod->id, pod->view))
-		weft_cells_forget(&d->cells);
+		weft_cells_forget(&d->cells[pod->view]);
 	return weft_proxy_pod_add(d->proxy, pod, port4, port6);
 }
 
@@ -297,6 +315,8 @@ static void pod_gone(void *ctx, uint32_t id)
 
 	weft_outlier_pod_drop(d->outlier, id);
 	weft_store_cells_drop(d->store, id);
+	if (d->streams)
+		weft_streams_leave(d->streams, id);
 }
 
 /* ---- start and stop ---- */
@@ -339,41 +359,50 @@ static int proxy_start(struct weft_daemon *d)
 	return weft_proxy_new(&cfg, &d->proxy);
 }
 
+static int streams_start(struct weft_daemon *d, struct weft_diag *diag)
+{
+	const struct weft_daemon_config *cfg = d->cfg;
+	const struct weft_streams_config streams = {
+		.loop = d->loop,
+		.views = d->views,
+		.xds = {.address = cfg->xds,
+			.more = cfg->xds_more,
+			.n_more = cfg->n_xds_more,
+			.node = {.id = cfg->node_id ? cfg->node_id : d->host,
+				 .cluster = cfg->node_cluster ? cfg->node_cluster : "",
+				 .metadata_json = cfg->node_metadata},
+			.sotw = cfg->xds_sotw,
+			.tls = cfg->xds_tls,
+			.token_file = cfg->xds_token_file,
+			.token_plaintext = cfg->xds_token_plaintext,
+			.cluster_id = cfg->xds_cluster_id,
+			.saved = cfg->xds_cache,
+			.interval_ms = cfg->xds_interval_ms},
+		.per_pod = cfg->xds_per_pod,
+		.base = {.metadata_json = cfg->node_metadata,
+			 .cluster = cfg->node_cluster,
+			 .domain = cfg->node_domain,
+			 .host = cfg->node_id ? cfg->node_id : d->host,
+			 .cluster_id = cfg->xds_cluster_id},
+		.served = on_served,
+		.ctx = d,
+	};
+
+	gethostname(d->host, sizeof(d->host) - 1);
+	return weft_streams_new(&streams, diag, &d->streams);
+}
+
 static int sources_start(struct weft_daemon *d, struct weft_diag *diag)
 {
 	const struct weft_source_ops file_ops = {.publish = publish_file, .ctx = d};
-	const struct weft_source_ops xds_ops = {
-		.publish = publish_xds, .check = check_xds, .ctx = d};
-	struct weft_source_xds_config xds = {
-		.address = d->cfg->xds,
-		.more = d->cfg->xds_more,
-		.n_more = d->cfg->n_xds_more,
-		.sotw = d->cfg->xds_sotw,
-		.tls = d->cfg->xds_tls,
-		.token_file = d->cfg->xds_token_file,
-		.token_plaintext = d->cfg->xds_token_plaintext,
-		.cluster_id = d->cfg->xds_cluster_id,
-		.saved = d->cfg->xds_cache,
-		.interval_ms = d->cfg->xds_interval_ms,
-	};
-	char host[256] = "";
-	int r;
+	int r = 0;
 
 	if (d->cfg->config) {
 		r = weft_source_file_new(d->loop, d->cfg->config, &file_ops, &d->file);
 		if (r == 0)
 			r = weft_source_file_load(d->file, diag);
-		if (r < 0)
-			return r;
 	}
-	if (!d->cfg->xds)
-		return 0;
-	gethostname(host, sizeof(host) - 1);
-	xds.node.id = d->cfg->node_id ? d->cfg->node_id : host;
-	xds.node.cluster = d->cfg->node_cluster ? d->cfg->node_cluster : "";
-	xds.node.metadata_json = d->cfg->node_metadata;
-	r = weft_source_xds_new(d->loop, &xds, &xds_ops, diag, &d->xds);
-	return r < 0 ? r : weft_source_xds_start(d->xds);
+	return r < 0 || !d->cfg->xds ? r : streams_start(d, diag);
 }
 
 /* Signals are blocked here, before any thread, so that every thread inherits it and the descriptor
@@ -455,14 +484,16 @@ static void stop(struct weft_daemon *d)
 {
 	weft_admin_free(d->admin);
 	weft_http_free(d->http);
-	weft_source_xds_free(d->xds);
 	weft_source_file_free(d->file);
+	weft_streams_free(d->streams);
+	d->streams = NULL;
 	weft_pods_free(d->pods);
 	weft_proxy_free(d->proxy);
 	weft_views_free(d->views);
 	weft_dns_free(d->dns);
 	weft_outlier_free(d->outlier);
-	weft_cells_forget(&d->cells);
+	for (size_t i = 0; i < WEFT_VIEWS_MAX; i++)
+		weft_cells_forget(&d->cells[i]);
 	weft_compiler_free(d->compiler);
 	weft_store_free(d->store);
 	weft_kernel_close(d->kernel);

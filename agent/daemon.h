@@ -19,6 +19,7 @@
 #include "agent/source.h"
 #include "agent/store/store.h"
 #include "agent/view.h"
+#include "agent/xds/streams.h"
 
 struct weft_daemon_config {
 	const char *config, *xds; /* one of them at least */
@@ -27,11 +28,12 @@ struct weft_daemon_config {
 	const struct weft_xds_tls *xds_tls;	     /* NULL: plaintext */
 	const char *xds_token_file, *xds_cluster_id, *xds_cache; /* or NULL */
 	bool xds_token_plaintext, xds_sotw;
+	bool xds_per_pod; /* a stream for each kind of pod */
 	uint32_t xds_interval_ms;
 	const char *cgroup;	  /* NULL: the whole hierarchy */
 	const char *admin;
 	const char *admin_http;				    /* NULL: none */
-	const char *node_id, *node_cluster, *node_metadata; /* or NULL */
+	const char *node_id, *node_cluster, *node_metadata, *node_domain; /* or NULL */
 	uint32_t image_size;
 	uint32_t pod_connections; /* slots of one pod */
 	uint32_t pod_files;	  /* descriptors of one pod's connections, 0: a quarter */
@@ -52,14 +54,15 @@ struct weft_daemon {
 	struct weft_proxy *proxy;
 	struct weft_proxy_ops proxy_ops;
 	struct weft_pods *pods;
-	struct weft_cells_seen cells;  /* of all pods */
+	struct weft_cells_seen cells[WEFT_VIEWS_MAX]; /* by view, of all its pods */
 	struct weft_source_file *file; /* NULL: no --config */
-	struct weft_source_xds *xds;   /* NULL: no --xds */
+	struct weft_streams *streams;  /* NULL: no --xds */
 	struct weft_admin *admin;
 	struct weft_http *http; /* NULL: no --admin-http */
 	int signal_fd, second_fd;
 	int64_t started_ms;   /* wall clock */
 	unsigned int seconds; /* ticks since the start */
+	char host[256];	      /* its name */
 	bool stop, ready;
 };
 
@@ -77,6 +80,9 @@ void weft_daemon_http(void *ctx, const struct weft_http_request *request,
 		      struct weft_http_answer *ret);
 /* The first complete configuration of every enrolled pod is in force. */
 bool weft_daemon_ready(const struct weft_daemon *d);
+
+/* The first complete configuration of a view is in force, and its pods are governed. */
+bool weft_daemon_complete(void *ctx, uint32_t view);
 
 /* dump.c: what `dump` shows, NULL for a word it does not know. */
 json_t *weft_dump(struct weft_daemon *d, const char *what);

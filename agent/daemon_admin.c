@@ -66,6 +66,31 @@ static int addresses_take(const json_t *list, struct weft_pod_spec *spec, struct
 	return 0;
 }
 
+/* Which view it is to have. */
+static int pod_view(struct weft_daemon *d, struct weft_pod_spec *spec, struct weft_diag *diag)
+{
+	const struct weft_identity id = {spec->ns, spec->service_account, spec->labels};
+	int r;
+
+	spec->view = WEFT_VIEW_DEFAULT;
+	if (!d->streams)
+		return 0;
+	r = weft_streams_view(d->streams, &id, spec->name, diag, &spec->view);
+	spec->held = !weft_daemon_complete(d, spec->view);
+	return r;
+}
+
+/* Enrolled: its addresses are known, which its stream says. Without a stream it cannot be. */
+static int pod_join(struct weft_daemon *d, const struct weft_pod_info *info, struct weft_diag *diag)
+{
+	const struct weft_stream_pod pod = {info->id, info->name, info->addr4, info->addr6};
+	int r = d->streams ? weft_streams_join(d->streams, info->view, &pod, diag) : 0;
+
+	if (r < 0)
+		weft_pods_remove(d->pods, info->ns, info->name, 0, weft_daemon_now_ms());
+	return r;
+}
+
 static int pod_add(struct weft_daemon *d, const json_t *request, int fd[WEFT_ADMIN_FDS_MAX],
 		   struct weft_diag *diag, json_t **ret)
 {
@@ -76,7 +101,6 @@ static int pod_add(struct weft_daemon *d, const json_t *request, int fd[WEFT_ADM
 		.labels = json_object_get(request, "labels"),
 		.netns = text_of(request, "netns"),
 		.pid = json_integer_value(json_object_get(request, "pid")),
-		.view = WEFT_VIEW_DEFAULT,
 		.netns_fd = fd[0],
 		.pid_fd = fd[1],
 	};
@@ -95,6 +119,8 @@ static int pod_add(struct weft_daemon *d, const json_t *request, int fd[WEFT_ADM
 	if (r == 0)
 		r = addresses_take(json_object_get(request, "addresses"), &spec, diag);
 	if (r == 0)
+		r = pod_view(d, &spec, diag);
+	if (r == 0)
 		r = weft_pods_add(d->pods, &spec, diag, &id);
 	if (r < 0)
 		return r;
@@ -104,6 +130,8 @@ static int pod_add(struct weft_daemon *d, const json_t *request, int fd[WEFT_ADM
 	if (asprintf(&full, "%s/%s", spec.ns, spec.name) < 0)
 		return -ENOMEM;
 	r = weft_pods_find(d->pods, full, &info);
+	if (r == 0)
+		r = pod_join(d, &info, diag);
 	*ret = r == 0 ? weft_pod_json(&info) : NULL;
 	return r;
 }

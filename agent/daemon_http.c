@@ -9,7 +9,7 @@
 
 bool weft_daemon_ready(const struct weft_daemon *d)
 {
-	return d->ready && (!d->xds || weft_source_xds_ready(d->xds));
+	return d->ready && (!d->streams || weft_streams_ready(d->streams));
 }
 
 static void say(struct weft_http_answer *a, unsigned int status, const char *text)

@@ -182,8 +182,8 @@ static json_t *sources_json(struct weft_daemon *d)
 
 	if (d->file)
 		json_object_set_new(j, "file", weft_source_file_json(d->file));
-	if (d->xds)
-		json_object_set_new(j, "xds", weft_source_xds_json(d->xds));
+	if (d->streams)
+		json_object_set_new(j, "xds", weft_streams_json(d->streams));
 	return j;
 }
 

@@ -69,16 +69,22 @@ static json_t *entry_json(const struct weft_status_entry *e, const struct weft_s
 	return j;
 }
 
+struct view_pods {
+	uint32_t view;
+	json_t *list;
+};
+
 static void pod_append(void *ctx, const struct weft_pod_info *pod)
 {
+	struct view_pods *pods = ctx;
 	_auto_free_ char *name = NULL;
 
-	if (pod->view != WEFT_VIEW_DEFAULT)
+	if (pod->view != pods->view)
 		return;
 	if (asprintf(&name, "%s/%s", pod->ns, pod->name) < 0)
 		name = NULL;
 	if (name)
-		json_array_append_new(ctx, weft_json_bytes(name, strlen(name)));
+		json_array_append_new(pods->list, weft_json_bytes(name, strlen(name)));
 }
 
 /* Listeners serve pods; everything else somebody who names it. */
@@ -95,21 +101,25 @@ static json_t *users_json(const struct weft_users *users, enum weft_xds_type typ
 }
 
 static json_t *resources_json(struct weft_daemon *d, const struct weft_status *s,
-			      enum weft_xds_type type)
+			      enum weft_xds_type type, uint32_t view)
 {
 	const struct weft_status_part *part;
 	const struct weft_status_entry *e;
 	struct weft_users *users = NULL;
 	_auto_json_ json_t *pods = json_array();
+	struct view_pods of_view = {.view = view, .list = pods};
 	json_t *list = json_array();
 
-	if (weft_users_new(s, WEFT_VIEW_DEFAULT, &users) < 0)
+	if (weft_users_new(s, view, &users) < 0)
 		return list;
 	if (type == WEFT_XDS_LISTENER && d->pods)
-		weft_pods_each(d->pods, pod_append, pods);
+		weft_pods_each(d->pods, pod_append, &of_view);
 	for (size_t i = 0; (e = weft_status_at(s, type, i, &part)); i++) {
-		json_t *j = entry_json(e, part);
+		json_t *j;
 
+		if (part->view != view)
+			continue;
+		j = entry_json(e, part);
 		json_object_set_new(j, "users", users_json(users, type, e->name, pods));
 		json_array_append_new(list, j);
 	}
@@ -229,26 +239,52 @@ static void services_set(json_t *resources, json_t *kernel, const struct weft_sn
 	}
 }
 
-static json_t *dump_kind(struct weft_daemon *d, const struct kind *kind)
-{
-	struct weft_status *status = NULL;
-	const struct weft_snapshot *merged;
-	json_t *resources, *kernel, *diff, *j;
+struct shown {
+	json_t *resources, *kernel, *diff;
+};
 
-	/* First: it may serve a publish, after which everything read before would be old. */
-	resources = weft_status_collect(d, &status) == 0 ? resources_json(d, status, kind->type)
-							 : json_array();
-	weft_status_free(status);
-	merged = weft_views_merged(d->views, WEFT_VIEW_DEFAULT);
-	kernel = weft_image_json_view(d->store, WEFT_VIEW_DEFAULT, kind->what);
+static void extend(json_t *to, json_t *from, uint32_t view)
+{
+	json_t *item;
+	size_t i;
+
+	json_array_foreach(from, i, item) json_object_set_new(item, "view", json_integer(view));
+	json_array_extend(to, from);
+	json_decref(from);
+}
+
+static void view_show(struct weft_daemon *d, const struct weft_status *status,
+		      const struct kind *kind, uint32_t view, struct shown *to)
+{
+	const struct weft_snapshot *merged = weft_views_merged(d->views, view);
+	json_t *resources = status ? resources_json(d, status, kind->type, view) : json_array();
+	json_t *kernel = weft_image_json_view(d->store, view, kind->what);
+
 	if (!kernel)
 		kernel = json_array();
 	if (kind->type == WEFT_XDS_ENDPOINT)
 		services_set(resources, kernel, merged);
-	diff = differences(kind, resources, kernel, merged);
+	extend(to->diff, differences(kind, resources, kernel, merged), view);
+	extend(to->resources, resources, view);
+	extend(to->kernel, kernel, view);
+}
+
+static json_t *dump_kind(struct weft_daemon *d, const struct kind *kind)
+{
+	struct weft_status *status = NULL;
+	struct shown to = {json_array(), json_array(), json_array()};
+	json_t *j;
+
+	/* First: it may serve a publish, after which everything read before would be old. */
+	if (weft_status_collect(d, &status) < 0)
+		status = NULL;
+	for (uint32_t i = 0; i < weft_views_count(d->views); i++)
+		view_show(d, status, kind, i, &to);
+	weft_status_free(status);
 	j = json_pack("{s:s, s:I, s:b, s:o, s:o, s:o}", "what", kind->what, "epoch",
-		      (json_int_t)weft_store_epoch(d->store), "agree", json_array_size(diff) == 0,
-		      "differences", diff, "resources", resources, "kernel", kernel);
+		      (json_int_t)weft_store_epoch(d->store), "agree",
+		      json_array_size(to.diff) == 0, "differences", to.diff, "resources",
+		      to.resources, "kernel", to.kernel);
 	if (kind->type == WEFT_XDS_ENDPOINT)
 		json_object_set_new(j, "dns", weft_dns_names_json(d->dns));
 	if (kind->type == WEFT_XDS_ENDPOINT)

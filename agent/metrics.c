@@ -276,7 +276,7 @@ static void put_xds(struct metrics *to, const json_t *xds)
 	{
 		char path[128];
 
-		if (!strcmp(key, "types") || !strcmp(key, "connected"))
+		if (!strcmp(key, "types") || !strcmp(key, "connected") || json_is_array(value))
 			continue;
 		snprintf(path, sizeof(path), "weft.xds.%s", key);
 		put_all(to, path, value);

@@ -68,6 +68,15 @@ struct weft_source_xds_config {
 	 * answered.
 	 */
 	const char *saved;
+	const char *identity; /* for whom it is saved; NULL: node id and cluster */
+	/*
+	 * Many sources with one bell: an eventfd that each writes to, and serve, which is called to
+	 * look after all of them (weft_source_xds_look()). NULL: the source has its own and looks
+	 * after itself.
+	 */
+	void (*serve)(void *ctx);
+	void *serve_ctx;
+	int bell_fd;
 };
 
 /* A server that says nothing for so long is as good as none. */
@@ -83,6 +92,20 @@ int weft_source_xds_new(struct weft_loop *loop, const struct weft_source_xds_con
 int weft_source_xds_start(struct weft_source_xds *x);
 /* Stops and frees. */
 void weft_source_xds_free(struct weft_source_xds *x);
+
+/*
+ * With a bell of many: what is due is done, and the snapshot is returned that waits to be
+ * published, NULL: none, or it has to be treated by weft_source_xds_serve(). Published, it is
+ * answered by weft_source_xds_answer().
+ */
+const struct weft_snapshot *weft_source_xds_look(struct weft_source_xds *x);
+void weft_source_xds_answer(struct weft_source_xds *x);
+/* Judges and answers what waits, if anything does. */
+void weft_source_xds_serve(struct weft_source_xds *x);
+
+/* Who asks, from now on: the stream is made anew, what was accepted stays. -EINVAL, -ENOMEM:
+ * nothing has changed. */
+int weft_source_xds_node(struct weft_source_xds *x, const struct weft_delta_node *node);
 
 /* Calls fn with the client's state, on the stream's thread, while publishes go on being served. */
 int weft_source_xds_call(struct weft_source_xds *x, void (*fn)(struct weft_delta *d, void *ctx),

@@ -24,7 +24,18 @@ struct weft_views {
 	struct weft_outlier *outlier; /* NULL: nothing is ejected */
 	void (*published)(void *ctx);
 	void *ctx;
-	struct view view[WEFT_VIEWS];
+	struct view *view[WEFT_VIEWS_MAX]; /* NULL: not open */
+	uint32_t n;			   /* highest that is open + 1 */
+	uint32_t pod[WEFT_PODS_MAX + 1];   /* the view of each */
+	bool closed;			   /* one since names were asked for last */
+};
+
+/* A change on its way. */
+struct staged {
+	uint32_t view;
+	enum weft_source source;
+	struct weft_snapshot *merged, *in_force;
+	struct weft_snapshot *part; /* NULL: the sources say what they said */
 };
 
 const char *weft_source_name(enum weft_source source)
@@ -37,8 +48,13 @@ int weft_views_new(struct weft_compiler *compiler, void (*published)(void *ctx),
 {
 	struct weft_views *v = calloc(1, sizeof(*v));
 
-	if (!v)
+	if (v)
+		v->view[WEFT_VIEW_DEFAULT] = calloc(1, sizeof(struct view));
+	if (!v || !v->view[WEFT_VIEW_DEFAULT]) {
+		free(v);
 		return -ENOMEM;
+	}
+	v->n = WEFT_VIEW_DEFAULT + 1;
 	v->compiler = compiler;
 	v->published = published;
 	v->ctx = ctx;
@@ -46,18 +62,25 @@ int weft_views_new(struct weft_compiler *compiler, void (*published)(void *ctx),
 	return 0;
 }
 
+static void view_free(struct view *view)
+{
+	if (!view)
+		return;
+	for (size_t s = 0; s < WEFT_SOURCE__MAX; s++)
+		weft_snapshot_free(view->part[s]);
+	weft_snapshot_free(view->merged);
+	weft_snapshot_free(view->in_force);
+	weft_snapshot_free(view->asked[0]);
+	weft_snapshot_free(view->asked[1]);
+	free(view);
+}
+
 void weft_views_free(struct weft_views *v)
 {
 	if (!v)
 		return;
-	for (size_t i = 0; i < WEFT_VIEWS; i++) {
-		for (size_t s = 0; s < WEFT_SOURCE__MAX; s++)
-			weft_snapshot_free(v->view[i].part[s]);
-		weft_snapshot_free(v->view[i].merged);
-		weft_snapshot_free(v->view[i].in_force);
-		weft_snapshot_free(v->view[i].asked[0]);
-		weft_snapshot_free(v->view[i].asked[1]);
-	}
+	for (uint32_t i = 0; i < v->n; i++)
+		view_free(v->view[i]);
 	free(v);
 }
 
@@ -157,23 +180,53 @@ static int warm_only(const struct weft_views *v, const struct view *view,
 	return r;
 }
 
-/* Views other than this one stay as they are. */
-static int publish_with(struct weft_views *v, uint32_t view, const struct weft_snapshot *in_force,
+/* Of pods of a view, behind one another in `to`; how many. */
+static size_t ejected_of(const struct weft_views *v, uint32_t view,
+			 const struct weft_ejected *ejected, size_t n, struct weft_ejected *to)
+{
+	size_t found = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (weft_views_of_pod(v, ejected[i].pod) == view)
+			to[found++] = ejected[i];
+	}
+	return found;
+}
+
+static const struct weft_snapshot *in_force_of(const struct view *view, uint32_t id,
+					       const struct staged *staged, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (staged[i].view == id)
+			return staged[i].in_force;
+	}
+	return view ? view->in_force : NULL;
+}
+
+/* Views other than those staged stay as they are. */
+static int publish_with(struct weft_views *v, const struct staged *staged, size_t n,
 			const struct weft_ejected *ejected, size_t n_ejected,
 			struct weft_diag *diag)
 {
-	struct weft_view_input inputs[WEFT_VIEWS];
+	_auto_free_ struct weft_view_input *inputs = calloc(v->n, sizeof(*inputs));
+	_auto_free_ struct weft_ejected *by_view = calloc(n_ejected + 1, sizeof(*by_view));
+	size_t at = 0;
 	int r;
 
-	static_assert(WEFT_VIEWS == 1, "ejections are of pods of one view");
-	for (uint32_t i = 0; i < WEFT_VIEWS; i++)
+	if (!inputs || !by_view)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < v->n; i++) {
+		size_t mine = ejected_of(v, i, ejected, n_ejected, by_view + at);
+
 		inputs[i] = (struct weft_view_input){
-			.snapshot = i == view ? in_force : v->view[i].in_force,
+			.snapshot = in_force_of(v->view[i], i, staged, n),
 			.resolved = v->dns ? weft_dns_resolved(v->dns) : NULL,
-			.ejected = ejected,
-			.n_ejected = n_ejected,
+			.ejected = by_view + at,
+			.n_ejected = mine,
 		};
-	r = weft_compiler_publish(v->compiler, inputs, WEFT_VIEWS, diag);
+		at += mine;
+	}
+	r = weft_compiler_publish(v->compiler, inputs, v->n, diag);
 	if (r == 0 && v->published)
 		v->published(v->ctx);
 	return r;
@@ -183,18 +236,18 @@ static int publish_with(struct weft_views *v, uint32_t view, const struct weft_s
  * Endpoints of many pods that each leave out others may fill the image. A configuration is not lost
  * for that: where it has to be published it is, for once, without what is ejected.
  */
-static int publish(struct weft_views *v, uint32_t view, const struct weft_snapshot *in_force,
-		   bool has_to, struct weft_diag *diag)
+static int publish(struct weft_views *v, const struct staged *staged, size_t n_staged, bool has_to,
+		   struct weft_diag *diag)
 {
 	size_t n = 0;
 	const struct weft_ejected *ejected =
 		v->outlier ? weft_outlier_ejected(v->outlier, &n) : NULL;
-	int r = publish_with(v, view, in_force, ejected, n, diag);
+	int r = publish_with(v, staged, n_staged, ejected, n, diag);
 
 	if (r != -ENOSPC || !n || !has_to)
 		return r;
 	weft_diag_clear(diag);
-	r = publish_with(v, view, in_force, NULL, 0, diag);
+	r = publish_with(v, staged, n_staged, NULL, 0, diag);
 	if (r == 0)
 		weft_outlier_withheld(v->outlier);
 	return r;
@@ -205,47 +258,110 @@ static bool same_clusters(const struct weft_snapshot *a, const struct weft_snaps
 	return a && b ? weft_snapshot_same(a, b, WEFT_XDS_CLUSTER) : a == b;
 }
 
-/* merged is new: names of it are asked for before they are needed, those of what is in force go on. */
-static int names_want(struct weft_views *v, uint32_t view, const struct weft_snapshot *merged)
+static const struct weft_snapshot *merged_of(const struct view *view, uint32_t id,
+					     const struct staged *staged, size_t n)
 {
-	struct view *to = &v->view[view];
+	for (size_t i = 0; i < n; i++) {
+		if (staged[i].view == id)
+			return staged[i].merged;
+	}
+	return view->merged;
+}
+
+static int asked_keep(struct weft_snapshot **to, const struct weft_snapshot *s)
+{
+	weft_snapshot_free(*to);
+	*to = NULL;
+	return s ? weft_snapshot_clone(s, to) : 0;
+}
+
+/*
+ * What is staged is new: names of it are asked for before they are needed, those of what is in
+ * force go on.
+ */
+static int names_want(struct weft_views *v, const struct staged *staged, size_t n)
+{
+	_auto_free_ const struct weft_snapshot **list = NULL;
+	bool changed = false;
+	size_t n_list = 0;
 	int r;
 
-	static_assert(WEFT_VIEWS == 1, "names of other views would be dropped");
-	if (!v->dns ||
-	    (same_clusters(to->asked[0], merged) && same_clusters(to->asked[1], to->in_force)))
+	if (!v->dns)
 		return 0;
-	weft_snapshot_free(to->asked[0]);
-	weft_snapshot_free(to->asked[1]);
-	to->asked[0] = to->asked[1] = NULL;
-	r = weft_dns_want(v->dns, merged, to->in_force);
-	if (r == 0 && merged)
-		r = weft_snapshot_clone(merged, &to->asked[0]);
-	if (r == 0 && to->in_force)
-		r = weft_snapshot_clone(to->in_force, &to->asked[1]);
+	list = calloc(2 * (size_t)v->n, sizeof(*list));
+	if (!list)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < v->n; i++) {
+		struct view *view = v->view[i];
+
+		if (!view)
+			continue;
+		list[n_list++] = merged_of(view, i, staged, n);
+		list[n_list++] = view->in_force;
+		changed = changed || !same_clusters(view->asked[0], list[n_list - 2]) ||
+			  !same_clusters(view->asked[1], view->in_force);
+	}
+	r = changed || v->closed ? weft_dns_want(v->dns, list, n_list) : 0;
+	v->closed = r != 0;
+	for (uint32_t i = 0; r == 0 && changed && i < v->n; i++) {
+		struct view *view = v->view[i];
+
+		if (view)
+			r = asked_keep(&view->asked[0], merged_of(view, i, staged, n));
+		if (view && r == 0)
+			r = asked_keep(&view->asked[1], view->in_force);
+	}
 	return r;
 }
 
-/* Takes over in_force when it is published. */
-static int put_in_force(struct weft_views *v, uint32_t view, const struct weft_snapshot *merged,
-			struct weft_diag *diag)
+/* What of it can serve now. */
+static int staged_warm(struct weft_views *v, struct staged *s, struct weft_diag *diag)
 {
-	struct weft_snapshot *s = NULL;
 	bool waits;
-	int r = warm_only(v, &v->view[view], merged, &s, &waits);
+	int r = warm_only(v, v->view[s->view], s->merged, &s->in_force, &waits);
 
 	/* What waits is not compiled with the rest: its causes are told now. */
-	if (r == 0 && waits)
-		r = weft_compiler_check(v->compiler, merged, diag);
-	if (r == 0)
-		r = publish(v, view, s, true, diag);
-	if (r < 0) {
-		weft_snapshot_free(s);
-		return r;
+	return r == 0 && waits ? weft_compiler_check(v->compiler, s->merged, diag) : r;
+}
+
+static void staged_clear(struct staged *s, size_t n)
+{
+	for (size_t i = 0; s && i < n; i++) {
+		weft_snapshot_free(s[i].merged);
+		weft_snapshot_free(s[i].in_force);
+		weft_snapshot_free(s[i].part);
 	}
-	weft_snapshot_free(v->view[view].in_force);
-	v->view[view].in_force = s;
-	return 0;
+	free(s);
+}
+
+static void swap(struct weft_snapshot **a, struct weft_snapshot **b)
+{
+	struct weft_snapshot *t = *a;
+
+	*a = *b;
+	*b = t;
+}
+
+/* Publishes what is staged; then it is what the views have, and what they had is staged. */
+static int staged_put(struct weft_views *v, struct staged *s, size_t n, struct weft_diag *diag)
+{
+	int r = 0, e;
+
+	for (size_t i = 0; i < n; i++) {
+		e = staged_warm(v, &s[i], diag);
+		r = r ? r : e;
+	}
+	if (r == 0)
+		r = publish(v, s, n, true, diag);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		struct view *view = v->view[s[i].view];
+
+		swap(&view->merged, &s[i].merged);
+		swap(&view->in_force, &s[i].in_force);
+		if (s[i].part)
+			swap(&view->part[s[i].source], &s[i].part);
+	}
+	return r;
 }
 
 void weft_views_eject(struct weft_views *v, struct weft_outlier *o)
@@ -255,51 +371,95 @@ void weft_views_eject(struct weft_views *v, struct weft_outlier *o)
 
 int weft_views_again(struct weft_views *v, struct weft_diag *diag)
 {
-	const struct weft_snapshot *in_force = v->view[WEFT_VIEW_DEFAULT].in_force;
+	for (uint32_t i = 0; i < v->n; i++) {
+		if (v->view[i] && v->view[i]->in_force)
+			return publish(v, NULL, 0, false, diag);
+	}
+	return 0;
+}
 
-	return in_force ? publish(v, WEFT_VIEW_DEFAULT, in_force, false, diag) : 0;
+/* Views first..last, with one publish. */
+static int renew(struct weft_views *v, uint32_t first, uint32_t last, struct weft_diag *diag)
+{
+	struct staged *s = calloc(last - first + 1, sizeof(*s));
+	size_t n = 0;
+	int r = s ? 0 : -ENOMEM;
+
+	for (uint32_t i = first; r == 0 && i <= last; i++) {
+		if (!v->view[i] || !v->view[i]->merged)
+			continue;
+		s[n].view = i;
+		r = weft_snapshot_clone(v->view[i]->merged, &s[n++].merged);
+	}
+	if (r == 0 && n)
+		r = staged_put(v, s, n, diag);
+	staged_clear(s, n);
+	return r;
 }
 
 int weft_views_renew(struct weft_views *v, struct weft_diag *diag)
 {
-	int err = 0;
+	_cleanup_diag_ struct weft_diag causes = WEFT_DIAG_INIT;
+	int err = renew(v, 0, v->n - 1, v->n == 1 ? diag : &causes);
 
-	for (uint32_t i = 0; i < WEFT_VIEWS; i++) {
-		int r = v->view[i].merged ? put_in_force(v, i, v->view[i].merged, diag) : 0;
+	/* One of them cannot: the others do. */
+	if (err && v->n > 1) {
+		err = 0;
+		for (uint32_t i = 0; i < v->n; i++) {
+			int r = renew(v, i, i, diag);
 
-		if (v->view[i].merged)
-			names_want(v, i, v->view[i].merged);
-		err = err ? err : r;
+			err = err ? err : r;
+		}
 	}
+	names_want(v, NULL, 0);
 	return err;
+}
+
+static int stage(const struct weft_views *v, const struct weft_view_change *change,
+		 struct weft_diag *diag, struct staged *ret)
+{
+	assert(change->view < v->n && v->view[change->view]);
+	*ret = (struct staged){.view = change->view, .source = change->source};
+	return merge(v->view[change->view], change->source, change->next, diag, &ret->merged)
+		       ?: weft_snapshot_clone(change->next, &ret->part);
+}
+
+int weft_views_apply(struct weft_views *v, const struct weft_view_change *changes, size_t n,
+		     struct weft_diag *diag)
+{
+	struct staged *s = calloc(n + 1, sizeof(*s));
+	int r = s ? 0 : -ENOMEM, e;
+
+	for (size_t i = 0; s && i < n; i++) {
+		e = stage(v, &changes[i], diag, &s[i]);
+		r = r ? r : e;
+	}
+	if (r == 0) {
+		r = names_want(v, s, n);
+		if (r == 0)
+			r = staged_put(v, s, n, diag);
+		names_want(v, NULL, 0);
+	}
+	staged_clear(s, n);
+	return r;
 }
 
 int weft_views_set(struct weft_views *v, uint32_t view, enum weft_source source,
 		   const struct weft_snapshot *next, struct weft_diag *diag)
 {
-	struct weft_snapshot *merged = NULL, *part = NULL;
-	int r;
+	_auto_free_ struct weft_view_change *changes = NULL;
+	size_t n = 0;
 
-	assert(view < WEFT_VIEWS);
-	r = merge(&v->view[view], source, next, diag, &merged);
-	if (r < 0)
-		return r;
-	r = weft_snapshot_clone(next, &part);
-	if (r == 0)
-		r = names_want(v, view, merged);
-	if (r == 0)
-		r = put_in_force(v, view, merged, diag);
-	names_want(v, view, r == 0 ? merged : v->view[view].merged);
-	if (r < 0) {
-		weft_snapshot_free(part);
-		weft_snapshot_free(merged);
-		return r;
+	if (source != WEFT_SOURCE_FILE)
+		return weft_views_apply(v, &(struct weft_view_change){view, source, next}, 1, diag);
+	changes = calloc(v->n, sizeof(*changes));
+	if (!changes)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < v->n; i++) {
+		if (v->view[i])
+			changes[n++] = (struct weft_view_change){i, source, next};
 	}
-	weft_snapshot_free(v->view[view].part[source]);
-	weft_snapshot_free(v->view[view].merged);
-	v->view[view].part[source] = part;
-	v->view[view].merged = merged;
-	return 0;
+	return weft_views_apply(v, changes, n, diag);
 }
 
 int weft_views_check(struct weft_views *v, uint32_t view, enum weft_source source,
@@ -308,21 +468,93 @@ int weft_views_check(struct weft_views *v, uint32_t view, enum weft_source sourc
 	struct weft_snapshot *merged = NULL;
 	int r;
 
-	assert(view < WEFT_VIEWS);
-	r = merge(&v->view[view], source, next, diag, &merged);
+	assert(view < v->n && v->view[view]);
+	r = merge(v->view[view], source, next, diag, &merged);
 	if (r == 0)
 		r = weft_compiler_check(v->compiler, merged, diag);
 	weft_snapshot_free(merged);
 	return r;
 }
 
+/* ---- views come and go ---- */
+
+int weft_views_open(struct weft_views *v, uint32_t *ret)
+{
+	const struct weft_snapshot *files = v->view[WEFT_VIEW_DEFAULT]->part[WEFT_SOURCE_FILE];
+	struct view *view;
+	uint32_t id = 0;
+	int r = 0;
+
+	while (id < v->n && v->view[id])
+		id++;
+	if (id == WEFT_VIEWS_MAX)
+		return -ENOSPC;
+	view = calloc(1, sizeof(*view));
+	if (!view)
+		return -ENOMEM;
+	if (files)
+		r = weft_snapshot_clone(files, &view->part[WEFT_SOURCE_FILE]);
+	if (r < 0) {
+		view_free(view);
+		return r;
+	}
+	v->view[id] = view;
+	if (id == v->n)
+		v->n++;
+	*ret = id;
+	return 0;
+}
+
+void weft_views_close(struct weft_views *v, uint32_t view)
+{
+	_cleanup_diag_ struct weft_diag diag = WEFT_DIAG_INIT;
+	bool published;
+
+	assert(view != WEFT_VIEW_DEFAULT && view < v->n && v->view[view]);
+	published = v->view[view]->in_force;
+	view_free(v->view[view]);
+	v->view[view] = NULL;
+	v->closed = true;
+	/* Should it fail, the next publish is without it too. */
+	if (published)
+		publish(v, NULL, 0, true, &diag);
+	while (!v->view[v->n - 1])
+		v->n--;
+	names_want(v, NULL, 0);
+}
+
+void weft_views_pod(struct weft_views *v, uint32_t pod, uint32_t view)
+{
+	assert(pod <= WEFT_PODS_MAX);
+	v->pod[pod] = view;
+}
+
+uint32_t weft_views_of_pod(const struct weft_views *v, uint32_t pod)
+{
+	return pod <= WEFT_PODS_MAX ? v->pod[pod] : WEFT_VIEW_DEFAULT;
+}
+
+uint32_t weft_views_count(const struct weft_views *v)
+{
+	return v->n;
+}
+
+static const struct view *view_at(const struct weft_views *v, uint32_t view)
+{
+	return view < v->n ? v->view[view] : NULL;
+}
+
 const struct weft_snapshot *weft_views_get(const struct weft_views *v, uint32_t view,
 					   enum weft_source source)
 {
-	return v->view[view].part[source];
+	const struct view *found = view_at(v, view);
+
+	return found ? found->part[source] : NULL;
 }
 
 const struct weft_snapshot *weft_views_merged(const struct weft_views *v, uint32_t view)
 {
-	return v->view[view].merged;
+	const struct view *found = view_at(v, view);
+
+	return found ? found->merged : NULL;
 }

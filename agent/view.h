@@ -10,11 +10,17 @@
 #include <jansson.h>
 
 #include "agent/compile/compile.h"
+#include "bpf/abi/limits.h"
 #include "xds/resource.h"
 
-/* Today every pod sees view 0: the files' resources and those of the one xDS stream. */
+/*
+ * The view that is always there. With one xDS stream for the node every pod sees it: the files'
+ * resources and the stream's. With a stream per kind of pod it has the files' resources alone,
+ * which every other view has too.
+ */
 #define WEFT_VIEW_DEFAULT 0u
-#define WEFT_VIEWS 1u
+/* Each pod may have one of its own, and a view outlives its last pod by a while. */
+#define WEFT_VIEWS_MAX (2u * WEFT_PODS_MAX)
 
 enum weft_source { WEFT_SOURCE_FILE, WEFT_SOURCE_XDS, WEFT_SOURCE__MAX };
 /* "file", "xds" */
@@ -42,11 +48,33 @@ int weft_views_again(struct weft_views *v, struct weft_diag *diag);
 /* Publishes anew with the addresses there are. As weft_views_set(). */
 int weft_views_renew(struct weft_views *v, struct weft_diag *diag);
 
+/* A view with the files' resources, not published before a source has said more. -ENOSPC: there are
+ * WEFT_VIEWS_MAX; -ENOMEM. */
+int weft_views_open(struct weft_views *v, uint32_t *ret);
+/* Forgets a view that no pod has, and publishes without it. Not WEFT_VIEW_DEFAULT. */
+void weft_views_close(struct weft_views *v, uint32_t view);
+/* Which view a pod has from now on; at first WEFT_VIEW_DEFAULT. */
+void weft_views_pod(struct weft_views *v, uint32_t pod, uint32_t view);
+uint32_t weft_views_of_pod(const struct weft_views *v, uint32_t pod);
+/* No view has this number or a higher one. */
+uint32_t weft_views_count(const struct weft_views *v);
+
+/* What a source contributes to a view from now on. */
+struct weft_view_change {
+	uint32_t view;
+	enum weft_source source;
+	const struct weft_snapshot *next;
+};
+
 /*
- * Replaces what `source` contributes to a view. 0: published. -EINVAL (causes in diag; also a name
- * that another source has), -ENOSPC, -ENOMEM: everything stays as it was. When only the ejections
- * are too much for the image it is published without them (weft_outlier_withheld()).
+ * All of these with one publish, each of another view. 0: published. -EINVAL (causes in diag; also
+ * a name that another source has), -ENOSPC, -ENOMEM: everything stays as it was. When only the
+ * ejections are too much for the image it is published without them (weft_outlier_withheld()).
  */
+int weft_views_apply(struct weft_views *v, const struct weft_view_change *changes, size_t n,
+		     struct weft_diag *diag);
+
+/* One change; of files, those of every view. As weft_views_apply(). */
 int weft_views_set(struct weft_views *v, uint32_t view, enum weft_source source,
 		   const struct weft_snapshot *next, struct weft_diag *diag);
 
@@ -54,7 +82,8 @@ int weft_views_set(struct weft_views *v, uint32_t view, enum weft_source source,
 int weft_views_check(struct weft_views *v, uint32_t view, enum weft_source source,
 		     const struct weft_snapshot *next, struct weft_diag *diag);
 
-/* What a source contributes at present, NULL: nothing yet. Borrowed until the next set. */
+/* What a source contributes at present, NULL: nothing yet, or there is no such view. Borrowed until
+ * the next set. */
 const struct weft_snapshot *weft_views_get(const struct weft_views *v, uint32_t view,
 					   enum weft_source source);
 /* All of a view, as published. NULL before the first publish. */

@@ -213,6 +213,18 @@ WEFT_INLINE int weft_connect_govern(struct bpf_sock_addr *c, struct bpf_sock *s,
 	return WEFT_ALLOW;
 }
 
+/* Within the pod: what no sidecar sees. */
+WEFT_INLINE int weft_stays_inside(const struct weft_pod *p, const struct weft_addr *a)
+{
+	if (weft_addr_equal(a, &p->addr4) || weft_addr_equal(a, &p->addr6))
+		return 1;
+	if (a->w[0] || a->w[1])
+		return 0;
+	if (a->w[2] == bpf_htonl(0xffff)) /* v4-mapped; 0.0.0.0 is this host */
+		return !a->w[3] || (a->w[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
+	return !a->w[2] && (!a->w[3] || a->w[3] == bpf_htonl(1));
+}
+
 /* The verdict on connect() to dst; to.port 0: it goes where the app asked. */
 WEFT_INLINE int weft_connect(struct bpf_sock_addr *c, const struct weft_sockaddr *dst,
 			     struct weft_sockaddr *to)
@@ -242,6 +254,12 @@ WEFT_INLINE int weft_connect(struct bpf_sock_addr *c, const struct weft_sockaddr
 	if (!p || p->flags & WEFT_POD_PAUSED)
 		return WEFT_ALLOW;
 	WEFT_STATE_BASE(WEFT_ALLOW);
+	if (p->flags & WEFT_POD_HELD) {
+		if (weft_stays_inside(p, &dst->addr))
+			return WEFT_ALLOW;
+		weft_count_handed(state_base, WEFT_HANDED_HELD);
+		return weft_connect_deny(state_base, 0, WEFT_ECONNREFUSED);
+	}
 	owner = p->id;
 	if (!weft_pod_run_take(owner)) {
 		weft_count_handed(state_base, WEFT_HANDED_NO_HEAD);

@@ -35,6 +35,23 @@ int weft_delta_new(const struct weft_delta_node *node, const struct weft_delta_o
 	return 0;
 }
 
+int weft_delta_set_node(struct weft_delta *d, const struct weft_delta_node *node)
+{
+	Envoy__Config__Core__V3__Node *old = d->node;
+	int err = delta_node_new(node, &d->node);
+
+	if (!err && d->sotw)
+		err = weft_delta_speak_sotw(d);
+	if (err) {
+		if (d->node != old)
+			envoy__config__core__v3__node__free_unpacked(d->node, NULL);
+		d->node = old;
+		return err;
+	}
+	envoy__config__core__v3__node__free_unpacked(old, NULL);
+	return 0;
+}
+
 void weft_delta_free(struct weft_delta *d)
 {
 	if (!d)

@@ -62,6 +62,8 @@ struct weft_delta_node {
 int weft_delta_new(const struct weft_delta_node *node, const struct weft_delta_ops *ops, void *ctx,
 		   struct weft_delta **ret);
 void weft_delta_free(struct weft_delta *d);
+/* Another node, from the next stream on. As weft_delta_new(); on failure the old one stays. */
+int weft_delta_set_node(struct weft_delta *d, const struct weft_delta_node *node);
 
 /*
  * From the first stream on: DiscoveryRequest and DiscoveryResponse (StreamAggregatedResources)

@@ -88,6 +88,8 @@ static bool stream_stopping(struct weft_xds_stream *s)
 
 	pthread_mutex_lock(&s->lock);
 	stop = s->stop;
+	s->renewing = s->renewing || s->renew;
+	s->renew = false;
 	pthread_mutex_unlock(&s->lock);
 	return stop;
 }
@@ -106,6 +108,10 @@ static bool stream_step(struct weft_xds_stream *s)
 		return false;
 	if (stop && !s->rpc.reset_reason)
 		rpc_reset(s, "stopped");
+	if (!has_rpc)
+		s->renewing = false; /* the next one is to come anyway */
+	else if (s->renewing && s->rpc.call && !s->rpc.reset_reason)
+		rpc_reset(s, "made anew");
 	if (s->tick_at >= 0 && stream_now(s) >= s->tick_at)
 		s->tick_at = weft_delta_tick(s->conf.delta, stream_now(s));
 	if (!has_rpc && stream_now(s) >= s->attempt_at)
@@ -173,6 +179,15 @@ int weft_xds_stream_call(struct weft_xds_stream *s, void (*fn)(struct weft_delta
 		pthread_cond_wait(&s->done, &s->lock);
 	pthread_mutex_unlock(&s->lock);
 	return call.result;
+}
+
+void weft_xds_stream_renew(struct weft_xds_stream *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->renew = true;
+	if (s->running)
+		bell_ring(s);
+	pthread_mutex_unlock(&s->lock);
 }
 
 void weft_xds_stream_stats(struct weft_xds_stream *s, struct weft_xds_stream_stats *ret)

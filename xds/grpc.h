@@ -116,6 +116,9 @@ int weft_xds_stream_call(struct weft_xds_stream *s, void (*fn)(struct weft_delta
 /* Any thread. */
 void weft_xds_stream_stats(struct weft_xds_stream *s, struct weft_xds_stream_stats *ret);
 
+/* Ends the RPC of the moment, if there is one, and begins the next at once. Any thread. */
+void weft_xds_stream_renew(struct weft_xds_stream *s);
+
 /* Only inside the metadata callback. Copies. -EINVAL: not a legal header; -ENOMEM. */
 int weft_xds_metadata_add(struct weft_xds_metadata *md, const char *key, const char *value);
 

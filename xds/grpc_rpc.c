@@ -206,6 +206,13 @@ void rpc_end(struct weft_xds_stream *s)
 	pthread_mutex_unlock(&s->lock);
 	answered = r->answered;
 	rpc_free(r);
+	if (s->renewing && answered) {
+		s->renewing = false;
+		s->which = 0;
+		s->attempt_at = stream_now(s);
+		return;
+	}
+	s->renewing = false;
 	backoff_next(s, why, answered);
 }
 

@@ -66,11 +66,12 @@ struct weft_xds_stream {
 	struct rpc rpc;
 	int64_t attempt_at, tick_at; /* ms; tick_at -1: nothing to wait for */
 	uint32_t backoff_ms;
+	bool renewing; /* the call is ended to begin the next */
 
 	pthread_mutex_t lock; /* all below */
 	pthread_cond_t done;
 	pthread_t thread;
-	bool running, stop, bell_rung;
+	bool running, stop, bell_rung, renew;
 	struct pending_call *calls;
 	struct weft_xds_stream_stats stats;
 };

@@ -277,19 +277,22 @@ static void unwanted_drop(struct weft_dns *d)
 	d->n = kept;
 }
 
-int weft_dns_want(struct weft_dns *d, const struct weft_snapshot *a, const struct weft_snapshot *b)
+int weft_dns_want(struct weft_dns *d, const struct weft_snapshot *const *list, size_t n)
 {
-	int r, s;
+	int r = 0;
 
 	d->wanting = true;
 	for (size_t i = 0; i < d->n; i++)
 		d->v[i]->wanted = false;
-	r = want_each(d, a);
-	s = want_each(d, b);
+	for (size_t i = 0; i < n; i++) {
+		int e = want_each(d, list[i]);
+
+		r = r < 0 ? r : e;
+	}
 	unwanted_drop(d);
 	resolved_renew(d);
 	d->wanting = false;
-	return r < 0 ? r : s;
+	return r;
 }
 
 bool weft_dns_is_warm(const struct weft_dns *d, const struct weft_resource *res)

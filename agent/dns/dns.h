@@ -26,11 +26,11 @@ int weft_dns_new(struct weft_loop *loop, void (*changed)(void *ctx), void *ctx,
 void weft_dns_free(struct weft_dns *d);
 
 /*
- * The DNS clusters of both snapshots (NULL: none), and no others, are resolved from now on: new ones
- * at once, names that need no asking within this call. Clusters that cannot be compiled are left out.
- * -ENOMEM: some are not resolved.
+ * The DNS clusters of these snapshots (NULL: none), and no others, are resolved from now on: new
+ * ones at once, names that need no asking within this call. Clusters that cannot be compiled are
+ * left out. -ENOMEM: some are not resolved.
  */
-int weft_dns_want(struct weft_dns *d, const struct weft_snapshot *a, const struct weft_snapshot *b);
+int weft_dns_want(struct weft_dns *d, const struct weft_snapshot *const *list, size_t n);
 
 /* Load assignments of what is answered, by weft_resolved_name(). Borrowed until the loop's next step
  * or weft_dns_want(). */

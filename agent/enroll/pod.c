@@ -166,6 +166,7 @@ static int pod_new(const struct weft_pod_spec *spec, struct pod **ret)
 		return -ENOMEM;
 	pod->netns_fd = pod->pid_fd = -1;
 	pod->info.view = spec->view;
+	pod->info.held = spec->held;
 	pod->info.pid = spec->pid;
 	pod->info.name = strdup(spec->name);
 	pod->info.ns = strdup(spec->ns);
@@ -207,6 +208,19 @@ static int pod_look(struct pod *pod, const struct weft_pod_spec *spec, struct we
 	return 0;
 }
 
+static int entry_set(struct weft_pods *p, const struct weft_pod_info *i)
+{
+	struct weft_pod entry = {.id = i->id,
+				 .view = i->view,
+				 .flags = i->held ? WEFT_POD_HELD : 0,
+				 .addr4 = i->addr4,
+				 .addr6 = i->addr6};
+
+	memcpy(entry.port4, i->port4, sizeof(entry.port4));
+	memcpy(entry.port6, i->port6, sizeof(entry.port6));
+	return p->ops.kernel_set(p->ops.ctx, i->cookie, &entry);
+}
+
 static int pod_start(struct weft_pods *p, struct pod *pod, int netns_fd, struct weft_diag *diag)
 {
 	struct weft_pod_info *i = &pod->info;
@@ -216,17 +230,13 @@ static int pod_start(struct weft_pods *p, struct pod *pod, int netns_fd, struct 
 					      .cookie = i->cookie,
 					      .addr4 = i->addr4,
 					      .addr6 = i->addr6};
-	struct weft_pod entry = {
-		.id = i->id, .view = i->view, .addr4 = i->addr4, .addr6 = i->addr6};
 	int r = p->ops.proxy_add(p->ops.ctx, &listen, i->port4, i->port6);
 
 	if (r < 0)
 		return weft_diag_add(diag, r, "pod", "address",
 				     "cannot listen inside the network namespace: %s",
 				     strerror(-r));
-	memcpy(entry.port4, i->port4, sizeof(entry.port4));
-	memcpy(entry.port6, i->port6, sizeof(entry.port6));
-	r = p->ops.kernel_set(p->ops.ctx, i->cookie, &entry);
+	r = entry_set(p, i);
 	if (r < 0) {
 		p->ops.proxy_remove(p->ops.ctx, i->id, 0);
 		return weft_diag_add(diag, r, "pod", "", "the kernel's entry cannot be made: %s",
@@ -321,6 +331,20 @@ void weft_pods_check(struct weft_pods *p, int64_t now_ms,
 	}
 }
 
+void weft_pods_release(struct weft_pods *p, bool (*complete)(void *ctx, uint32_t view), void *ctx)
+{
+	struct pod *pod;
+
+	TAILQ_FOREACH(pod, &p->list, link)
+	{
+		if (pod->info.phase != WEFT_POD_ACTIVE || !pod->info.held ||
+		    !complete(ctx, pod->info.view))
+			continue;
+		pod->info.held = false;
+		pod->info.held = entry_set(p, &pod->info) < 0;
+	}
+}
+
 int weft_pods_find(const struct weft_pods *p, const char *name, struct weft_pod_info *ret)
 {
 	const char *slash = strchr(name, '/'), *wanted = slash ? slash + 1 : name;
@@ -383,6 +407,7 @@ json_t *weft_pod_json(const struct weft_pod_info *pod)
 		json_decref(ports);
 		return NULL;
 	}
+	json_object_set_new(j, "configured", json_boolean(!pod->held));
 	if (pod->pid > 0)
 		json_object_set_new(j, "pid", json_integer(pod->pid));
 	snprintf(cookie, sizeof(cookie), "%llu", (unsigned long long)pod->cookie);

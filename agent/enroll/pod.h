@@ -39,6 +39,7 @@ struct weft_pod_spec {
 	const char *netns;    /* path by which it was named, NULL: by process */
 	int64_t pid;	      /* 0: by path */
 	uint32_t view;
+	bool held;		       /* until weft_pods_release() */
 	int netns_fd;		       /* taken over on success */
 	int pid_fd;		       /* taken over on success; -1: named by path */
 	struct weft_addr addr4, addr6; /* zero: discover; both zero and none found: loopback */
@@ -48,6 +49,7 @@ enum weft_pod_phase { WEFT_POD_ACTIVE, WEFT_POD_DRAINING };
 
 struct weft_pod_info {
 	uint32_t id, view;
+	bool held; /* its connections are refused: the view is not complete yet */
 	enum weft_pod_phase phase;
 	uint64_t cookie;
 	const char *name, *ns, *service_account, *netns;
@@ -80,14 +82,18 @@ int weft_pods_remove(struct weft_pods *p, const char *ns, const char *name, uint
 void weft_pods_check(struct weft_pods *p, int64_t now_ms,
 		     void (*gone_fn)(void *ctx, const struct weft_pod_info *pod), void *ctx);
 
+/* Pods that were held until their view is complete are governed from now on, where it is. A
+ * kernel's entry that cannot be written is tried again with the next call. */
+void weft_pods_release(struct weft_pods *p, bool (*complete)(void *ctx, uint32_t view), void *ctx);
+
 /* By "NAME" or "NAMESPACE/NAME"; -ENOENT; -ENOTUNIQ: several namespaces have this name. Active pods
  * only. */
 int weft_pods_find(const struct weft_pods *p, const char *name, struct weft_pod_info *ret);
 void weft_pods_each(const struct weft_pods *p,
 		    void (*fn)(void *ctx, const struct weft_pod_info *pod), void *ctx);
 
-/* {id, name, namespace, ..., phase, ipv4, ipv6, ports: {ipv4: [...], ipv6: [...]}}; a family
- * without address is left out. */
+/* {id, name, namespace, ..., phase, view, configured, ipv4, ipv6, ports: {ipv4: [...], ipv6:
+ * [...]}}; a family without address is left out. */
 json_t *weft_pod_json(const struct weft_pod_info *pod);
 
 /* ---- addresses ---- */

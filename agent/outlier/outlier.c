@@ -166,7 +166,7 @@ static int hosts_load(struct watch *w, uint32_t endpoints, bool *ret_changed)
 /* ---- the image ---- */
 
 struct cluster_ref {
-	uint32_t cell, endpoints, outlier;
+	uint32_t cell, view, endpoints, outlier;
 };
 
 struct clusters {
@@ -176,42 +176,62 @@ struct clusters {
 
 static int compare_refs(const void *a, const void *b)
 {
-	uint32_t x = ((const struct cluster_ref *)a)->cell,
-		 y = ((const struct cluster_ref *)b)->cell;
+	const struct cluster_ref *x = a, *y = b;
 
-	return (x > y) - (x < y);
+	if (x->cell != y->cell)
+		return (x->cell > y->cell) - (x->cell < y->cell);
+	return (x->view > y->view) - (x->view < y->view);
 }
 
-/* Clusters with outlier detection, by state id. -ENOMEM. */
-static int clusters_read(struct clusters *ret)
+static int clusters_read_view(struct clusters *to, uint32_t id)
 {
-	struct weft_ctx ctx = {0}; /* no pod: without anybody's ejections */
+	struct weft_ctx ctx = {.view = id}; /* no pod: without anybody's ejections */
 	const struct weft_img_view *view;
 	const struct weft_img_cluster_ref *ref;
+	struct cluster_ref *bigger;
 
-	*ret = (struct clusters){0};
 	if (weft_ctx_begin(&ctx))
 		return 0;
 	view = weft_img_at(ctx.view_off);
-	ret->v = calloc(view->n_cluster + 1, sizeof(*ret->v));
-	if (!ret->v)
+	bigger = reallocarray(to->v, to->n + view->n_cluster + 1, sizeof(*to->v));
+	if (!bigger)
 		return -ENOMEM;
+	to->v = bigger;
 	ref = view->n_cluster ? weft_img_at(view->cluster) : NULL;
 	for (uint32_t i = 0; i < view->n_cluster; i++) {
 		const struct weft_img_cluster *c =
 			ref[i].cluster ? weft_img_at(ref[i].cluster) : NULL;
 
 		if (c && c->outlier)
-			ret->v[ret->n++] =
-				(struct cluster_ref){c->cell, ref[i].endpoints, c->outlier};
+			to->v[to->n++] =
+				(struct cluster_ref){c->cell, id, ref[i].endpoints, c->outlier};
 	}
-	qsort(ret->v, ret->n, sizeof(*ret->v), compare_refs);
 	return 0;
 }
 
-static const struct cluster_ref *cluster_find(const struct clusters *c, uint32_t cell)
+/* Clusters of all views with outlier detection, by state id. -ENOMEM. */
+static int clusters_read(const struct weft_outlier *o, struct clusters *ret)
 {
-	const struct cluster_ref key = {.cell = cell};
+	uint32_t n = o->cfg.views ? o->cfg.views(o->cfg.ctx) : 1;
+
+	*ret = (struct clusters){0};
+	for (uint32_t i = 0; i < n; i++) {
+		if (clusters_read_view(ret, i)) {
+			free(ret->v);
+			return -ENOMEM;
+		}
+	}
+	if (ret->n)
+		qsort(ret->v, ret->n, sizeof(*ret->v), compare_refs);
+	return 0;
+}
+
+/* As the pod sees it. */
+static const struct cluster_ref *cluster_find(const struct weft_outlier *o,
+					      const struct clusters *c, uint32_t pod, uint32_t cell)
+{
+	const struct cluster_ref key = {
+		.cell = cell, .view = o->cfg.view_of ? o->cfg.view_of(o->cfg.ctx, pod) : 0};
 
 	return c->n ? bsearch(&key, c->v, c->n, sizeof(key), compare_refs) : NULL;
 }
@@ -221,7 +241,7 @@ static struct watch *watch_make(struct weft_outlier *o, const struct clusters *a
 				const struct told *t)
 {
 	struct watch **at = place(o, t->pod, t->cluster), *w = *at;
-	const struct cluster_ref *ref = w ? NULL : cluster_find(all, t->cluster);
+	const struct cluster_ref *ref = w ? NULL : cluster_find(o, all, t->pod, t->cluster);
 	bool changed;
 
 	if (w || !ref)
@@ -296,7 +316,7 @@ static bool told_watch(struct weft_outlier *o, const struct told *told, size_t n
 	struct clusters all = {0};
 	bool whole = true;
 
-	if (n && clusters_read(&all))
+	if (n && clusters_read(o, &all))
 		return false;
 	for (size_t i = 0; i < n; i++) {
 		struct weft_detector_host *h;
@@ -306,7 +326,7 @@ static bool told_watch(struct weft_outlier *o, const struct told *told, size_t n
 		if (!weft_cell_find(told[i].pod, told[i].endpoint))
 			continue;
 		w = watch_make(o, &all, &told[i]);
-		whole = whole && (w || !cluster_find(&all, told[i].cluster));
+		whole = whole && (w || !cluster_find(o, &all, told[i].pod, told[i].cluster));
 		h = w ? host_find(w, told[i].endpoint) : NULL;
 		if (!h)
 			continue;
@@ -466,7 +486,7 @@ uint64_t weft_outlier_work(struct weft_outlier *o)
 /* true: the watch stays. */
 static bool watch_follow(struct watch *w, const struct clusters *all)
 {
-	const struct cluster_ref *ref = cluster_find(all, w->cluster);
+	const struct cluster_ref *ref = cluster_find(w->o, all, w->pod, w->cluster);
 	bool changed = false;
 
 	if (!ref)
@@ -494,7 +514,7 @@ void weft_outlier_published(struct weft_outlier *o)
 {
 	struct clusters all = {0};
 
-	if (watches_any(o) && clusters_read(&all))
+	if (watches_any(o) && clusters_read(o, &all))
 		return; /* they are looked at after the next publish */
 	o->now_ms = o->cfg.now_ms(o->cfg.ctx);
 	for (size_t i = 0; i < OUTLIER_BUCKETS; i++) {

@@ -30,6 +30,9 @@ struct weft_outlier_config {
 	 * minute.
 	 */
 	int (*publish)(void *ctx);
+	/* The view of a pod, and how many there are; both NULL: there is one. */
+	uint32_t (*view_of)(void *ctx, uint32_t pod);
+	uint32_t (*views)(void *ctx);
 	void *ctx;
 };
 

@@ -208,38 +208,77 @@ static int client_add(struct weft_daemon *d, struct weft_source_xds *x, struct w
 
 /* ---- all ---- */
 
+struct collect {
+	struct weft_daemon *d;
+	struct weft_status *s;
+	size_t cap;
+	int err;
+};
+
+static struct weft_status_part *part_add(struct collect *c, uint32_t view, enum weft_source source)
+{
+	struct weft_status *s = c->s;
+
+	if (s->n == c->cap) {
+		size_t cap = c->cap ? 2 * c->cap : 4;
+		struct weft_status_part *v = reallocarray(s->part, cap, sizeof(*v));
+
+		if (!v) {
+			c->err = -ENOMEM;
+			return NULL;
+		}
+		s->part = v;
+		c->cap = cap;
+	}
+	s->part[s->n] = (struct weft_status_part){.view = view, .source = source};
+	return &s->part[s->n++];
+}
+
+/* What the files say is of every view. */
+static void files_add(struct collect *c, uint32_t view)
+{
+	struct weft_status_part *p;
+
+	if (c->err || !c->d->file)
+		return;
+	p = part_add(c, view, WEFT_SOURCE_FILE);
+	if (!p)
+		return;
+	c->err = copy(c->d->cfg->config, &p->stream) ? 0 : -ENOMEM;
+	if (c->err == 0)
+		c->err = snapshot_add(p, weft_views_get(c->d->views, view, WEFT_SOURCE_FILE),
+				      WEFT_STATUS_ACKED);
+}
+
+static void stream_add(void *ctx, const struct weft_stream *stream)
+{
+	struct collect *c = ctx;
+	struct weft_status_part *p;
+
+	if (c->err || !stream->xds)
+		return;
+	p = part_add(c, stream->view, WEFT_SOURCE_XDS);
+	if (p)
+		c->err = client_add(c->d, stream->xds, p);
+	files_add(c, stream->view);
+}
+
 int weft_status_collect(struct weft_daemon *d, struct weft_status **ret)
 {
-	struct weft_status *s = calloc(1, sizeof(*s));
-	int r = 0;
+	struct collect c = {.d = d, .s = calloc(1, sizeof(*c.s))};
 
-	if (!s)
+	if (!c.s)
 		return -ENOMEM;
-	s->started_ms = d->started_ms;
-	s->part = calloc(2, sizeof(*s->part));
-	if (!s->part)
-		r = -ENOMEM;
-	if (r == 0 && d->xds) {
-		s->part[s->n] = (struct weft_status_part){.view = WEFT_VIEW_DEFAULT,
-							  .source = WEFT_SOURCE_XDS};
-		r = client_add(d, d->xds, &s->part[s->n++]);
+	c.s->started_ms = d->started_ms;
+	if (d->streams)
+		weft_streams_each(d->streams, stream_add, &c);
+	if (!d->streams || d->cfg->xds_per_pod)
+		files_add(&c, WEFT_VIEW_DEFAULT);
+	if (c.err < 0) {
+		weft_status_free(c.s);
+		return c.err;
 	}
-	if (r == 0 && d->file) {
-		struct weft_status_part *p = &s->part[s->n++];
-
-		*p = (struct weft_status_part){.view = WEFT_VIEW_DEFAULT,
-					       .source = WEFT_SOURCE_FILE};
-		r = copy(d->cfg->config, &p->stream) ? 0 : -ENOMEM;
-		if (r == 0)
-			r = snapshot_add(
-				p, weft_views_get(d->views, WEFT_VIEW_DEFAULT, WEFT_SOURCE_FILE),
-				WEFT_STATUS_ACKED);
-	}
-	if (r < 0) {
-		weft_status_free(s);
-		return r;
-	}
-	*ret = s;
+	*ret = c.s;
 	return 0;
 }
 

@@ -84,7 +84,9 @@
 	  "the pod has its share of connections not accepted yet: closed by the agent")            \
 	X(REGEX, "regex",                                                                          \
 	  "a regular expression whose table, or a text for one, is too large for the kernel")      \
-	X(METADATA, "metadata", "a rule looks at the route's metadata")
+	X(METADATA, "metadata", "a rule looks at the route's metadata")                            \
+	X(HELD, "no_configuration",                                                                \
+	  "refused: the control plane has not served the pod's configuration yet")
 
 #define WEFT_ENUM_OUTCOME(n, m, d) WEFT_OUTCOME_##n,
 enum weft_outcome { WEFT_OUTCOMES(WEFT_ENUM_OUTCOME) WEFT_OUTCOME__MAX };

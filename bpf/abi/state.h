@@ -232,6 +232,8 @@ struct weft_pod {
 	__u16 port6[WEFT_LISTEN_PORTS];
 };
 #define WEFT_POD_PAUSED 1u /* being removed: everything is bypass */
+#define WEFT_POD_HELD                                                                              \
+	2u /* its view has no configuration yet: connections out of the pod are refused */
 
 /* A captured connection between ESTABLISHED and accept(): both ends' addresses identify it. */
 struct weft_orig_key {

@@ -214,6 +214,7 @@ class Start(unittest.TestCase):
                 (("--config", GOOD, "--xds-cluster-id", "c"), "need --xds"),
                 (("--config", GOOD, "--xds-cache", "c"), "need --xds"),
                 (("--config", GOOD, "--xds-sotw"), "needs --xds"),
+                ((*xds, "--xds-views", "all"), "is auto, node or pod"),
                 ((*xds, "--xds-sni", "n"), "need --xds-ca"),
                 ((*xds, "--xds-san", "n"), "need --xds-ca"),
                 ((*xds, "--xds-cert", "c", "--xds-key", "k"), "need --xds-ca"),

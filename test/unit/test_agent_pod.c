@@ -171,6 +171,45 @@ static void test_order(void **state)
 	weft_pods_free(p);
 }
 
+static bool complete(void *ctx, uint32_t view)
+{
+	return view == *(const uint32_t *)ctx;
+}
+
+/* A pod is held until its view is complete; an entry that cannot be written is tried again. */
+static void test_held(void **state)
+{
+	struct fake f;
+	struct weft_pods *p = pods_new(&f);
+	struct weft_pod_spec spec = spec_of("a", -1);
+	struct weft_diag diag = WEFT_DIAG_INIT;
+	struct weft_pod_info info;
+	uint32_t id = 0, done = 6;
+
+	(void)state;
+	NEED_ROOT;
+	spec.netns_fd = netns_new();
+	spec.view = 5;
+	spec.held = true;
+	assert_int_equal(weft_pods_add(p, &spec, &diag, &id), 0);
+	assert_int_equal(f.entry.flags, WEFT_POD_HELD);
+	assert_int_equal(f.entry.view, 5);
+	weft_pods_release(p, complete, &done);
+	assert_int_equal(f.entry.flags, WEFT_POD_HELD);
+	done = 5;
+	f.kernel_result = -ENOMEM;
+	weft_pods_release(p, complete, &done);
+	assert_int_equal(weft_pods_find(p, "a", &info), 0);
+	assert_true(info.held);
+	f.kernel_result = 0;
+	weft_pods_release(p, complete, &done);
+	assert_int_equal(f.entry.flags, 0);
+	assert_int_equal(f.entry.port4[0], 4000);
+	assert_int_equal(weft_pods_find(p, "a", &info), 0);
+	assert_false(info.held);
+	weft_pods_free(p);
+}
+
 /* An id comes back only when the connections that carry it are gone. */
 static void test_id_waits_for_drain(void **state)
 {
@@ -423,6 +462,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_order),
+		cmocka_unit_test(test_held),
 		cmocka_unit_test(test_id_waits_for_drain),
 		cmocka_unit_test(test_twice_is_refused),
 		cmocka_unit_test(test_kernel_refuses),

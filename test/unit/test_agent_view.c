@@ -137,6 +137,92 @@ static void test_full_image_keeps_the_old(void **state)
 	weft_snapshot_free(large);
 }
 
+/* ---- several views ---- */
+
+static uint32_t view_open(struct fixture *f)
+{
+	uint32_t id = 0;
+
+	assert_int_equal(weft_views_open(f->views, &id), 0);
+	return id;
+}
+
+static bool in_image(const struct fixture *f, uint32_t view, const char *cluster)
+{
+	json_t *list = weft_image_json_view(f->store, view, "clusters");
+	bool found = false;
+	json_t *item;
+	size_t i;
+
+	json_array_foreach(list, i, item) found =
+		found || !strcmp(json_string_value(json_object_get(item, "name")), cluster);
+	json_decref(list);
+	return found;
+}
+
+static void test_views_see_their_own(void **state)
+{
+	_cleanup_diag_ struct weft_diag diag = WEFT_DIAG_INIT;
+	struct fixture *f = *state;
+	struct weft_snapshot *file = snapshot(CLUSTER("a", "")), *b = snapshot(CLUSTER("b", "")),
+			     *c = snapshot(CLUSTER("c", ""));
+	uint32_t one = view_open(f), two, three;
+
+	assert_int_equal(weft_views_set(f->views, 0, WEFT_SOURCE_FILE, file, &diag), 0);
+	two = view_open(f); /* the files' resources are of every view, whenever it came */
+	assert_int_equal(weft_views_apply(f->views,
+					  (struct weft_view_change[]){{one, WEFT_SOURCE_XDS, b},
+								      {two, WEFT_SOURCE_XDS, c}},
+					  2, &diag),
+			 0);
+	assert_int_equal(f->published, 2);
+	assert_true(in_image(f, one, "a") && in_image(f, two, "a") && in_image(f, 0, "a"));
+	assert_true(in_image(f, one, "b") && !in_image(f, one, "c"));
+	assert_true(in_image(f, two, "c") && !in_image(f, two, "b"));
+	assert_false(in_image(f, 0, "b") || in_image(f, 0, "c"));
+	/* One is refused: neither is changed. */
+	assert_int_equal(weft_views_apply(f->views,
+					  (struct weft_view_change[]){{one, WEFT_SOURCE_XDS, c},
+								      {two, WEFT_SOURCE_XDS, file}},
+					  2, &diag),
+			 -EINVAL);
+	assert_true(in_image(f, one, "b") && in_image(f, two, "c"));
+	/* A view goes: nothing of it is left, its number is the next one's. */
+	weft_views_close(f->views, one);
+	assert_false(in_image(f, one, "b"));
+	assert_null(weft_views_merged(f->views, one));
+	assert_true(in_image(f, two, "c"));
+	three = view_open(f);
+	assert_int_equal(three, one);
+	assert_null(weft_views_merged(f->views, three));
+	weft_views_close(f->views, three);
+	weft_views_close(f->views, two);
+	assert_int_equal(weft_views_count(f->views), 1);
+	weft_snapshot_free(file);
+	weft_snapshot_free(b);
+	weft_snapshot_free(c);
+}
+
+/* Equal resources of several views are one object. */
+static void test_equal_resources_are_shared(void **state)
+{
+	_cleanup_diag_ struct weft_diag diag = WEFT_DIAG_INIT;
+	struct fixture *f = *state;
+	struct weft_snapshot *a = snapshot(CLUSTER("a", ""));
+	struct weft_store_stats one, ten;
+
+	assert_int_equal(weft_views_set(f->views, view_open(f), WEFT_SOURCE_XDS, a, &diag), 0);
+	weft_store_stats(f->store, &one);
+	for (int i = 0; i < 9; i++)
+		assert_int_equal(weft_views_set(f->views, view_open(f), WEFT_SOURCE_XDS, a, &diag),
+				 0);
+	weft_compiler_reclaim(f->compiler);
+	weft_store_stats(f->store, &ten);
+	/* the tables are equal too: only the root has grown */
+	assert_int_equal(ten.objects, one.objects);
+	weft_snapshot_free(a);
+}
+
 /* ---- ejections ---- */
 
 #define HOSTS 1000
@@ -305,6 +391,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_sources_are_merged, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_duplicate_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full_image_keeps_the_old, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_views_see_their_own, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_equal_resources_are_shared, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ejections_fill_the_image, setup, teardown),
 	};
 

@@ -90,6 +90,14 @@ static json_int_t counter(const struct fix *f, size_t i, const char *what)
 	return n;
 }
 
+/* Of two snapshots, NULL none. */
+static int want_of(struct weft_dns *d, const struct weft_snapshot *a, const struct weft_snapshot *b)
+{
+	const struct weft_snapshot *const list[] = {a, b};
+
+	return weft_dns_want(d, list, 2);
+}
+
 /* What needs no asking is there when the call returns, and nobody is told of it. */
 static void test_literals_at_once(void **state)
 {
@@ -100,7 +108,7 @@ static void test_literals_at_once(void **state)
 	(void)state;
 	setup(&f);
 	s = cluster_of(&f, "c", "STRICT_DNS", "", ENDPOINT("10.0.0.1", 80) ", " ENDPOINT("10.0.0.1", 80));
-	assert_int_equal(weft_dns_want(f.dns, s, NULL), 0);
+	assert_int_equal(want_of(f.dns, s, NULL), 0);
 	assert_string_equal(resolved(&f, only(s), out), "10.0.0.1 10.0.0.1");
 	assert_true(weft_dns_settled(f.dns));
 	assert_true(weft_dns_is_warm(f.dns, only(s)));
@@ -124,7 +132,7 @@ static void test_warm(void **state)
 	s = cluster_of(&f, "c", "STRICT_DNS", "", ENDPOINT("a.test", 80));
 	quick = cluster_of(&f, "q", "STRICT_DNS", "wait_for_warm_on_init: false,", ENDPOINT("b.test", 80));
 	other = cluster_of(&f, "c", "STRICT_DNS", "connect_timeout: 1s,", ENDPOINT("a.test", 80));
-	assert_int_equal(weft_dns_want(f.dns, s, quick), 0);
+	assert_int_equal(want_of(f.dns, s, quick), 0);
 	assert_string_equal(resolved(&f, only(s), out), "-");
 	assert_false(weft_dns_is_warm(f.dns, only(s)));
 	assert_true(weft_dns_is_warm(f.dns, only(quick)));
@@ -138,10 +146,10 @@ static void test_warm(void **state)
 	assert_string_equal(resolved(&f, only(s), out), "10.0.0.2 10.0.0.3");
 	/* another content has no addresses of the old one, but its counters */
 	ns_hold(&f.ns, true);
-	assert_int_equal(weft_dns_want(f.dns, other, s), 0);
+	assert_int_equal(want_of(f.dns, other, s), 0);
 	assert_string_equal(resolved(&f, only(other), out), "-");
 	assert_string_equal(resolved(&f, only(s), out), "10.0.0.2 10.0.0.3");
-	assert_int_equal(weft_dns_want(f.dns, other, NULL), 0);
+	assert_int_equal(want_of(f.dns, other, NULL), 0);
 	assert_string_equal(resolved(&f, only(s), out), "-");
 	assert_int_equal(counter(&f, 0, "update_attempt"), 2);
 	assert_int_equal(counter(&f, 0, "update_success"), 1);
@@ -164,7 +172,7 @@ static void test_warm_by_failure(void **state)
 	setup(&f);
 	ns_rule_set(&f.ns, 0, (struct ns_rule){"a.", {NULL}, 0, 2});
 	s = cluster_of(&f, "c", "LOGICAL_DNS", "", ENDPOINT("a.test", 80));
-	assert_int_equal(weft_dns_want(f.dns, s, NULL), 0);
+	assert_int_equal(want_of(f.dns, s, NULL), 0);
 	assert_false(weft_dns_is_warm(f.dns, only(s)));
 	wait_changes(&f, 1);
 	assert_true(weft_dns_is_warm(f.dns, only(s)));
@@ -188,7 +196,7 @@ static void test_too_many(void **state)
 	s = cluster_of(&f, "c", "STRICT_DNS", "dns_refresh_rate: 0.01s,",
 		       ENDPOINT("10.0.0.1", 80) ", " ENDPOINT("a.test", 80));
 	ns_hold(&f.ns, true);
-	assert_int_equal(weft_dns_want(f.dns, s, NULL), 0);
+	assert_int_equal(want_of(f.dns, s, NULL), 0);
 	m = &f.dns->v[0]->name[0];
 	free(m->addr);
 	m->addr = calloc(WEFT_DNS_HOSTS_MAX - 1, sizeof(*m->addr));
@@ -224,7 +232,7 @@ static void test_backoff(void **state)
 		       "dns_refresh_rate: 300s, dns_failure_refresh_rate: {base_interval: 0.002s, "
 		       "max_interval: 0.005s},",
 		       ENDPOINT("a.test", 80));
-	assert_int_equal(weft_dns_want(f.dns, s, NULL), 0);
+	assert_int_equal(want_of(f.dns, s, NULL), 0);
 	c = f.dns->v[0];
 	for (json_int_t i = 1; i <= 4; i++) {
 		static const uint64_t bound[] = {0, 4, 5, 5, 5};
@@ -252,13 +260,13 @@ static void test_channels(void **state)
 	setup(&f);
 	a = cluster_of(&f, "a", "STRICT_DNS", "", ENDPOINT("a.test", 80));
 	b = cluster_of(&f, "b", "STRICT_DNS", "", ENDPOINT("b.test", 80));
-	assert_int_equal(weft_dns_want(f.dns, a, b), 0);
+	assert_int_equal(want_of(f.dns, a, b), 0);
 	assert_non_null(f.dns->channels);
 	assert_null(f.dns->channels->next);
 	assert_int_equal(f.dns->channels->users, 2);
-	assert_int_equal(weft_dns_want(f.dns, NULL, b), 0);
+	assert_int_equal(want_of(f.dns, NULL, b), 0);
 	assert_int_equal(f.dns->channels->users, 1);
-	assert_int_equal(weft_dns_want(f.dns, NULL, NULL), 0);
+	assert_int_equal(want_of(f.dns, NULL, NULL), 0);
 	assert_null(f.dns->channels);
 	assert_int_equal(f.dns->n, 0);
 	weft_snapshot_free(a);

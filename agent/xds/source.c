@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "agent/source.h"
-
+/* A stream and its verdicts: between the thread that receives and the one that publishes. */
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -11,8 +10,8 @@
 #include <time.h>
 
 #include "agent/cleanup.h"
-#include "agent/keeper.h"
 #include "agent/log.h"
+#include "agent/xds/internal.h"
 #include "xds/clock.h"
 #include "xds/grpc.h"
 
@@ -25,48 +24,6 @@
  */
 #define PAUSE_FACTOR 4
 #define PAUSE_MAX_MS 1000
-
-/*
- * The stream's thread offers a snapshot and waits; the main thread compiles and publishes it and
- * leaves the verdict. So xDS answers are what was really published, and one thread alone builds the
- * image.
- */
-struct offer {
-	const struct weft_snapshot *next;
-	struct weft_diag *diag;
-	int verdict;
-	bool waiting, closed;
-	bool failed; /* every server was tried in vain */
-	bool served;
-};
-
-/* The saved configuration. Main thread. */
-struct saved {
-	struct weft_keeper *keeper; /* NULL: no file */
-	int timer_fd;
-	int64_t started_ms;	 /* CLOCK_MONOTONIC */
-	bool tried, stale, live; /* live: served, and that is in force */
-	bool told;		 /* why it is not */
-	int64_t saved_ms;	 /* of what is in force while stale, wall clock */
-	/* What the client accepted last, until it is live. */
-	struct weft_snapshot *latest;
-};
-
-struct weft_source_xds {
-	struct weft_loop *loop;
-	struct weft_source_ops ops;
-	char *cluster_id;
-	size_t n_servers;
-	bool tls;
-	struct weft_delta *delta;
-	struct weft_xds_stream *stream;
-	int offer_fd; /* eventfd: an offer waits */
-	pthread_mutex_t lock;
-	pthread_cond_t answered;
-	struct offer offer; /* under lock; next and diag are the waiting thread's */
-	struct saved saved;
-	int64_t interval_ms, took_ms; /* the stream's thread's: what the last publish took */
-};
 
 /* On the stream's thread. */
 static int on_publish(void *ctx, const struct weft_snapshot *next, struct weft_diag *diag)
@@ -116,154 +73,6 @@ const char *weft_source_xds_address(const struct weft_source_xds *x)
 	return stats.address;
 }
 
-/* ---- the saved configuration, main thread ---- */
-
-static void saved_use(struct weft_source_xds *x)
-{
-	_cleanup_diag_ struct weft_diag diag = WEFT_DIAG_INIT;
-	struct weft_snapshot *s = NULL;
-	_auto_free_ char *text = NULL;
-	int r;
-
-	x->saved.tried = true;
-	r = weft_keeper_load(x->saved.keeper, &diag, &x->saved.saved_ms, &s);
-	if (r == -ENOENT) {
-		WEFT_LOG(WEFT_LOG_INFO, "no xds server has served yet, and nothing is saved",
-			 WEFT_KV_S("address", weft_source_xds_address(x)));
-		return;
-	}
-	if (r == 0)
-		r = x->ops.publish(x->ops.ctx, s, &diag);
-	weft_snapshot_free(s);
-	if (r == 0) {
-		x->saved.stale = true;
-		WEFT_LOG(WEFT_LOG_WARN,
-			 "no xds server has served yet: saved configuration in force",
-			 WEFT_KV_S("address", weft_source_xds_address(x)),
-			 WEFT_KV_I("saved_ms", x->saved.saved_ms));
-		return;
-	}
-	text = weft_diag_text(&diag);
-	WEFT_LOG(WEFT_LOG_ERROR, "saved configuration is refused",
-		 WEFT_KV_S("reason", text ? text : strerror(-r)));
-}
-
-static void latest_set(struct weft_source_xds *x, const struct weft_snapshot *next)
-{
-	struct weft_snapshot *copy;
-
-	if (weft_snapshot_clone(next, &copy) < 0)
-		return; /* the one before is older, not wrong */
-	weft_snapshot_free(x->saved.latest);
-	x->saved.latest = copy;
-}
-
-static void saved_keep(struct weft_source_xds *x, const struct weft_snapshot *s)
-{
-	if (weft_keeper_put(x->saved.keeper, s) < 0)
-		WEFT_LOG(WEFT_LOG_ERROR, "configuration is not saved: out of memory");
-}
-
-/* A server has served: what it said takes the place of what was saved, and is what to save. */
-static void saved_leave(struct weft_source_xds *x)
-{
-	_cleanup_diag_ struct weft_diag diag = WEFT_DIAG_INIT;
-	int r = 0;
-
-	if (!x->saved.latest)
-		r = weft_snapshot_new(&x->saved.latest); /* it has nothing for us */
-	if (r == 0 && x->saved.stale)
-		r = x->ops.publish(x->ops.ctx, x->saved.latest, &diag);
-	if (r < 0) {
-		_auto_free_ char *text = weft_diag_text(&diag);
-
-		if (!x->saved.told)
-			WEFT_LOG(WEFT_LOG_ERROR,
-				 "the saved configuration stays: what the server "
-				 "has served is refused",
-				 WEFT_KV_S("reason", text ? text : strerror(-r)));
-		x->saved.told = true;
-		return;
-	}
-	if (x->saved.stale)
-		WEFT_LOG(WEFT_LOG_INFO,
-			 "xds server has served: the saved configuration is replaced");
-	x->saved.stale = false;
-	x->saved.live = true;
-	saved_keep(x, x->saved.latest);
-	weft_snapshot_free(x->saved.latest);
-	x->saved.latest = NULL;
-}
-
-static void saved_tick(struct weft_source_xds *x)
-{
-	bool failed, served;
-	int64_t now = weft_clock_ms(CLOCK_MONOTONIC);
-
-	if (!x->saved.keeper)
-		return;
-	pthread_mutex_lock(&x->lock);
-	failed = x->offer.failed || now - x->saved.started_ms >= WEFT_XDS_SAVED_WAIT_MS;
-	served = x->offer.served;
-	pthread_mutex_unlock(&x->lock);
-	if (served && !x->saved.live)
-		saved_leave(x);
-	else if (failed && !served && !x->saved.tried)
-		saved_use(x);
-	weft_keeper_tick(x->saved.keeper, now);
-}
-
-static void on_timer(void *ctx, uint32_t events)
-{
-	struct weft_source_xds *x = ctx;
-
-	(void)events;
-	weft_timer_ack(x->saved.timer_fd);
-	saved_tick(x);
-}
-
-static int saved_start(struct weft_source_xds *x, const struct weft_source_xds_config *cfg)
-{
-	_auto_free_ char *identity = NULL;
-	int r;
-
-	if (asprintf(&identity, "%s\n%s", cfg->node.id, cfg->node.cluster) < 0) {
-		identity = NULL;
-		return -ENOMEM;
-	}
-	r = weft_keeper_new(cfg->saved, identity, &x->saved.keeper);
-	if (r == 0)
-		r = weft_timer_new(&x->saved.timer_fd);
-	if (r == 0)
-		r = weft_loop_add(x->loop, x->saved.timer_fd, EPOLLIN, on_timer, x);
-	return r;
-}
-
-static void saved_stop(struct weft_source_xds *x)
-{
-	weft_keeper_free(x->saved.keeper);
-	weft_snapshot_free(x->saved.latest);
-	if (x->saved.timer_fd >= 0) {
-		weft_loop_remove(x->loop, x->saved.timer_fd);
-		close(x->saved.timer_fd);
-	}
-}
-
-bool weft_source_xds_stale(const struct weft_source_xds *x)
-{
-	return x->saved.stale;
-}
-
-bool weft_source_xds_ready(struct weft_source_xds *x)
-{
-	bool served;
-
-	pthread_mutex_lock(&x->lock);
-	served = x->offer.served;
-	pthread_mutex_unlock(&x->lock);
-	return served || x->saved.stale;
-}
-
 /* ---- offers, main thread ---- */
 
 /* While the saved configuration is in force, an update is only judged: it may be half of one. */
@@ -285,34 +94,28 @@ static int judge(struct weft_source_xds *x, const struct weft_snapshot *next,
 	if (verdict < 0)
 		return verdict;
 	if (!served) {
-		latest_set(x, next);
+		source_saved_latest(x, next);
 		return verdict;
 	}
 	/* Before the first turn after it was served, or when that turn failed. */
-	x->saved.stale = false;
-	x->saved.live = true;
-	saved_keep(x, next);
+	source_saved_live(x, next);
 	return verdict;
 }
 
-/* The lock is not held during the publish: the stream's thread waits and nobody else takes it. */
-static void on_offer(void *ctx, uint32_t events)
+/* Whether the stream's thread waits for a verdict. */
+static bool offer_waits(struct weft_source_xds *x, bool *ret_served)
 {
-	struct weft_source_xds *x = ctx;
-	uint64_t count;
 	bool waiting;
-	int verdict;
 
-	(void)events;
-	if (read(x->offer_fd, &count, sizeof(count)) < 0)
-		return;
-	saved_tick(x);
 	pthread_mutex_lock(&x->lock);
 	waiting = x->offer.waiting;
+	*ret_served = x->offer.served;
 	pthread_mutex_unlock(&x->lock);
-	if (!waiting)
-		return;
-	verdict = judge(x, x->offer.next, x->offer.diag);
+	return waiting;
+}
+
+static void offer_answer(struct weft_source_xds *x, int verdict)
+{
 	if (verdict < 0) {
 		_auto_free_ char *text = weft_diag_text(x->offer.diag);
 
@@ -328,6 +131,52 @@ static void on_offer(void *ctx, uint32_t events)
 	x->offer.waiting = false;
 	pthread_cond_signal(&x->answered);
 	pthread_mutex_unlock(&x->lock);
+}
+
+const struct weft_snapshot *weft_source_xds_look(struct weft_source_xds *x)
+{
+	bool served;
+
+	source_saved_tick(x);
+	/* One that is only judged, or noted when it is in force, is for judge(). */
+	if (!offer_waits(x, &served) || (x->saved.keeper && x->saved.stale))
+		return NULL;
+	return x->offer.next;
+}
+
+void weft_source_xds_answer(struct weft_source_xds *x)
+{
+	bool served;
+
+	if (!offer_waits(x, &served))
+		return;
+	if (x->saved.keeper && served)
+		source_saved_live(x, x->offer.next);
+	else if (x->saved.keeper)
+		source_saved_latest(x, x->offer.next);
+	offer_answer(x, 0);
+}
+
+/* The lock is not held during the publish: the stream's thread waits and nobody else takes it. */
+void weft_source_xds_serve(struct weft_source_xds *x)
+{
+	bool served;
+
+	source_saved_tick(x);
+	if (offer_waits(x, &served))
+		offer_answer(x, judge(x, x->offer.next, x->offer.diag));
+}
+
+static void on_offer(void *ctx, uint32_t events)
+{
+	struct weft_source_xds *x = ctx;
+	uint64_t count;
+
+	(void)events;
+	if (x->serve)
+		x->serve(x->serve_ctx);
+	else if (read(x->offer_fd, &count, sizeof(count)) == sizeof(count))
+		weft_source_xds_serve(x);
 }
 
 /* ---- the stream's thread ---- */
@@ -442,7 +291,9 @@ int weft_source_xds_new(struct weft_loop *loop, const struct weft_source_xds_con
 	x->interval_ms = cfg->interval_ms;
 	pthread_mutex_init(&x->lock, NULL);
 	pthread_cond_init(&x->answered, NULL);
-	x->offer_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	x->serve = cfg->serve;
+	x->serve_ctx = cfg->serve_ctx;
+	x->offer_fd = cfg->serve ? cfg->bell_fd : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r = x->offer_fd < 0 ? -errno : 0;
 	if (r == 0) {
 		x->cluster_id = cfg->cluster_id ? strdup(cfg->cluster_id) : NULL;
@@ -458,10 +309,10 @@ int weft_source_xds_new(struct weft_loop *loop, const struct weft_source_xds_con
 	conf.ctx = x;
 	if (r == 0)
 		r = weft_xds_stream_new(&conf, diag, &x->stream);
-	if (r == 0)
+	if (r == 0 && !x->serve)
 		r = weft_loop_add(loop, x->offer_fd, EPOLLIN, on_offer, x);
 	if (r == 0 && cfg->saved)
-		r = saved_start(x, cfg);
+		r = source_saved_start(x, cfg);
 	if (r < 0) {
 		weft_source_xds_free(x);
 		return r;
@@ -496,8 +347,8 @@ void weft_source_xds_free(struct weft_source_xds *x)
 		weft_xds_stream_free(x->stream);
 	}
 	weft_delta_free(x->delta);
-	saved_stop(x);
-	if (x->offer_fd >= 0) {
+	source_saved_stop(x);
+	if (x->offer_fd >= 0 && !x->serve) {
 		weft_loop_remove(x->loop, x->offer_fd);
 		close(x->offer_fd);
 	}
@@ -505,6 +356,29 @@ void weft_source_xds_free(struct weft_source_xds *x)
 	pthread_mutex_destroy(&x->lock);
 	free(x->cluster_id);
 	free(x);
+}
+
+struct renewal {
+	const struct weft_delta_node *node;
+	int result;
+};
+
+static void node_set(struct weft_delta *d, void *ctx)
+{
+	struct renewal *r = ctx;
+
+	r->result = weft_delta_set_node(d, r->node);
+}
+
+int weft_source_xds_node(struct weft_source_xds *x, const struct weft_delta_node *node)
+{
+	struct renewal renewal = {.node = node};
+	int r = weft_source_xds_call(x, node_set, &renewal);
+
+	r = r < 0 ? r : renewal.result;
+	if (r == 0)
+		weft_xds_stream_renew(x->stream);
+	return r;
 }
 
 /* A call on its way through a thread of its own, so that the main thread can serve an offer
@@ -558,77 +432,4 @@ int weft_source_xds_call(struct weft_source_xds *x, void (*fn)(struct weft_delta
 	pthread_join(thread, NULL);
 	close(call.done_fd);
 	return call.result;
-}
-
-static void copy_stats(struct weft_delta *d, void *ctx)
-{
-	struct weft_delta_stats *stats = ctx;
-
-	weft_delta_stats(d, stats);
-	/* The text belongs to the stream's thread. */
-	stats->control_plane = stats->control_plane ? strdup(stats->control_plane) : NULL;
-}
-
-static json_t *types_json(const struct weft_delta_stats *stats)
-{
-	static const char *const names[WEFT_XDS__MAX] = {[WEFT_XDS_CLUSTER] = "cds",
-							 [WEFT_XDS_ENDPOINT] = "eds",
-							 [WEFT_XDS_LISTENER] = "lds",
-							 [WEFT_XDS_ROUTE] = "rds"};
-	json_t *j = json_object();
-
-	for (int i = 0; i < WEFT_XDS__MAX; i++)
-		json_object_set_new(j, names[i],
-				    json_pack("{s:I, s:I}", "update_success",
-					      (json_int_t)stats->accepted[i], "update_rejected",
-					      (json_int_t)stats->refused[i]));
-	return j;
-}
-
-/* How long no server has vouched for what is in force; null when nothing is. */
-static json_t *staleness_json(struct weft_source_xds *x, const struct weft_xds_stream_stats *stream)
-{
-	int64_t now = weft_clock_ms(CLOCK_REALTIME), since = stream->since_ms;
-
-	if (x->saved.stale)
-		since = x->saved.saved_ms;
-	else if (!stream->received)
-		return json_null();
-	else if (stream->connected)
-		since = now;
-	return json_integer(now > since ? now - since : 0);
-}
-
-json_t *weft_source_xds_json(struct weft_source_xds *x)
-{
-	struct weft_xds_stream_stats stream;
-	struct weft_delta_stats delta = {0};
-	json_t *j;
-
-	weft_xds_stream_stats(x->stream, &stream);
-	if (weft_source_xds_call(x, copy_stats, &delta) < 0)
-		memset(&delta, 0, sizeof(delta));
-	j = json_pack("{s:s, s:b, s:b, s:I, s:s, s:s?, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-		      "address", stream.address, "tls", x->tls, "connected",
-		      stream.connected ? 1 : 0, "since_ms", (json_int_t)stream.since_ms,
-		      "last_error", stream.last_error, "control_plane", delta.control_plane,
-		      "attempts", (json_int_t)stream.attempts, "received",
-		      (json_int_t)stream.received, "responses", (json_int_t)delta.responses, "acks",
-		      (json_int_t)delta.acks, "nacks", (json_int_t)delta.nacks, "requests",
-		      (json_int_t)delta.requests, "init_fetch_timeout",
-		      (json_int_t)delta.init_fetch_timeout);
-	free((char *)(uintptr_t)delta.control_plane);
-	json_object_set_new(j, "received_bytes", json_integer((json_int_t)stream.received_bytes));
-	json_object_set_new(j, "sent", json_integer((json_int_t)stream.sent));
-	json_object_set_new(j, "sent_bytes", json_integer((json_int_t)stream.sent_bytes));
-	json_object_set_new(j, "resets", json_integer((json_int_t)stream.resets));
-	json_object_set_new(j, "types", types_json(&delta));
-	json_object_set_new(j, "joined", json_integer((json_int_t)delta.joined));
-	json_object_set_new(j, "variant",
-			    json_string(weft_delta_is_sotw(x->delta) ? "sotw" : "delta"));
-	json_object_set_new(j, "stale", json_boolean(x->saved.stale));
-	json_object_set_new(j, "staleness_ms", staleness_json(x, &stream));
-	if (x->saved.keeper)
-		json_object_set_new(j, "saved", weft_keeper_json(x->saved.keeper));
-	return j;
 }
