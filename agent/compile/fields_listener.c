@@ -87,10 +87,10 @@ const struct weft_field_row weft_fields_listener[] = {
 	MESSAGE("envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit"),
 	KERNEL("stat_prefix status token_bucket filter_enabled filter_enforced "
 	       "response_headers_to_add always_consume_default_token_bucket "
-	       "rate_limited_as_resource_exhausted"),
+	       "rate_limited_as_resource_exhausted descriptors stage vh_rate_limits rate_limits"),
 	AGENT("request_headers_to_add_when_not_enforced "
-	      "local_rate_limit_per_downstream_connection descriptors stage vh_rate_limits "
-	      "max_dynamic_descriptors rate_limits enable_x_ratelimit_headers"),
+	      "local_rate_limit_per_downstream_connection max_dynamic_descriptors "
+	      "enable_x_ratelimit_headers"),
 	MESSAGE("envoy.extensions.filters.http.rbac.v3.RBAC"),
 	KERNEL("rules rules_stat_prefix shadow_rules shadow_rules_stat_prefix"),
 	QUIET("track_per_rule_stats", "observes, changes no traffic"),

@@ -25,34 +25,35 @@ const struct weft_field_row weft_fields_route[] = {
 	MESSAGE("envoy.config.route.v3.QueryParameterMatcher"),
 	KERNEL("name string_match present_match"),
 	MESSAGE("envoy.config.route.v3.RateLimit"),
-	AGENT("stage disable_key actions hits_addend x_ratelimit_option"),
+	KERNEL("stage disable_key actions hits_addend"),
+	AGENT("x_ratelimit_option"),
 	QUIET("limit apply_on_stream_done", "of the global rate limit filter, which is refused"),
 	MESSAGE("envoy.config.route.v3.RateLimit.Action"),
-	AGENT("destination_cluster request_headers query_parameters remote_address generic_key "
-	      "header_value_match dynamic_metadata metadata masked_remote_address "
-	      "query_parameter_value_match remote_address_match"),
+	KERNEL("destination_cluster request_headers query_parameters remote_address generic_key "
+	       "header_value_match dynamic_metadata metadata masked_remote_address "
+	       "query_parameter_value_match remote_address_match"),
 	MESSAGE("envoy.config.route.v3.RateLimit.Action.DestinationCluster"),
 	MESSAGE("envoy.config.route.v3.RateLimit.Action.DynamicMetaData"),
-	AGENT("descriptor_key metadata_key default_value"),
+	KERNEL("descriptor_key metadata_key default_value"),
 	MESSAGE("envoy.config.route.v3.RateLimit.Action.GenericKey"),
-	AGENT("descriptor_value descriptor_key"),
+	KERNEL("descriptor_value descriptor_key"),
 	MESSAGE("envoy.config.route.v3.RateLimit.Action.HeaderValueMatch"),
-	AGENT("descriptor_value descriptor_key expect_match headers"),
+	KERNEL("descriptor_value descriptor_key expect_match headers"),
 	MESSAGE("envoy.config.route.v3.RateLimit.Action.MaskedRemoteAddress"),
-	AGENT("v4_prefix_mask_len v6_prefix_mask_len"),
+	KERNEL("v4_prefix_mask_len v6_prefix_mask_len"),
 	MESSAGE("envoy.config.route.v3.RateLimit.Action.MetaData"),
-	AGENT("descriptor_key metadata_key default_value source skip_if_absent"),
+	KERNEL("descriptor_key metadata_key default_value source skip_if_absent"),
 	MESSAGE("envoy.config.route.v3.RateLimit.Action.QueryParameterValueMatch"),
-	AGENT("descriptor_value descriptor_key expect_match query_parameters"),
+	KERNEL("descriptor_value descriptor_key expect_match query_parameters"),
 	MESSAGE("envoy.config.route.v3.RateLimit.Action.QueryParameters"),
-	AGENT("query_parameter_name descriptor_key skip_if_absent"),
+	KERNEL("query_parameter_name descriptor_key skip_if_absent"),
 	MESSAGE("envoy.config.route.v3.RateLimit.Action.RemoteAddress"),
 	MESSAGE("envoy.config.route.v3.RateLimit.Action.RemoteAddressMatch"),
-	AGENT("descriptor_value descriptor_key address_matcher"),
+	KERNEL("descriptor_value descriptor_key address_matcher"),
 	MESSAGE("envoy.config.route.v3.RateLimit.Action.RequestHeaders"),
-	AGENT("header_name descriptor_key skip_if_absent"),
+	KERNEL("header_name descriptor_key skip_if_absent"),
 	MESSAGE("envoy.config.route.v3.RateLimit.HitsAddend"),
-	AGENT("number"),
+	KERNEL("number"),
 	MESSAGE("envoy.config.route.v3.RedirectAction"),
 	KERNEL("https_redirect scheme_redirect host_redirect port_redirect path_redirect "
 	       "prefix_rewrite regex_rewrite response_code strip_query"),
@@ -78,14 +79,15 @@ const struct weft_field_row weft_fields_route[] = {
 	QUIET("per_request_buffer_limit_bytes request_body_buffer_limit",
 	      "bodies of retried requests have weft's own limit"),
 	MESSAGE("envoy.config.route.v3.RouteAction"),
-	KERNEL("metadata_match cluster weighted_clusters cluster_not_found_response_code priority"),
+	KERNEL("metadata_match cluster weighted_clusters cluster_not_found_response_code priority "
+	       "rate_limits include_vh_rate_limits"),
 	AGENT("cors internal_redirect_policy request_mirror_policies cluster_header prefix_rewrite "
 	      "regex_rewrite "
 	      "host_rewrite_path_regex "
 	      "path_rewrite host_rewrite_literal "
 	      "auto_host_rewrite host_rewrite_header host_rewrite append_x_forwarded_host "
 	      "timeout idle_timeout retry_policy hash_policy max_grpc_timeout upgrade_configs "
-	      "max_stream_duration rate_limits include_vh_rate_limits"),
+	      "max_stream_duration"),
 	QUIET("flush_timeout", "how long a connection that ends may take"),
 	QUIET("early_data_policy", "no early data without TLS"),
 	QUIET("grpc_timeout_offset", "of max_grpc_timeout, noted itself"),
@@ -128,10 +130,10 @@ const struct weft_field_row weft_fields_route[] = {
 	KERNEL("presented validated"),
 	MESSAGE("envoy.config.route.v3.VirtualHost"),
 	KERNEL("require_tls name domains routes response_headers_to_add response_headers_to_remove "
-	       "typed_per_filter_config"),
+	       "typed_per_filter_config rate_limits"),
 	AGENT("cors request_mirror_policies request_headers_to_add request_headers_to_remove "
 	      "include_request_attempt_count include_is_timeout_retry_header "
-	      "include_attempt_count_in_response retry_policy rate_limits"),
+	      "include_attempt_count_in_response retry_policy"),
 	QUIET("virtual_clusters", "observes, changes no traffic"),
 	QUIET("per_request_buffer_limit_bytes request_body_buffer_limit",
 	      "bodies of retried requests have weft's own limit"),

@@ -65,9 +65,7 @@ static void descriptors_fill(struct weft_build *b, const http_limit *l, const ch
 		weft_build_fail(b,
 				weft_field(at, field, "local_rate_limit_per_downstream_connection"),
 				"unsupported with descriptors");
-	ret->n_descriptor = (uint32_t)l->n_descriptors;
-	ret->descriptor =
-		weft_build_rate_descriptors(b, l->n_descriptors, l->descriptors, ret->stats, field);
+	weft_build_rate_descriptors(b, l->n_descriptors, l->descriptors, field, ret);
 	if (l->n_rate_limits) {
 		ret->flags |= WEFT_RATE_OWN_RULES;
 		ret->own = weft_build_rate_rules(b, l->n_rate_limits, l->rate_limits, true,

@@ -4,6 +4,7 @@
 /* Local rate limits, HTTP and network filter. */
 
 #include "agent/compile/build.h"
+#include "bpf/abi/rate.h"
 #include "envoy/extensions/filters/http/local_ratelimit/v3/local_rate_limit.pb-c.h"
 #include "envoy/extensions/filters/network/local_ratelimit/v3/local_rate_limit.pb-c.h"
 
@@ -18,11 +19,11 @@ struct weft_img_rate_rules weft_build_rate_rules(struct weft_build *b, size_t n,
 						 Envoy__Config__Route__V3__RateLimit *const *list,
 						 bool own, struct weft_names_local *names,
 						 const char *field);
-/* weft_img_rate_descriptor[n] of the limit whose state id is `cell`. */
-uint32_t weft_build_rate_descriptors(
+/* Its descriptors, and the table of them, to a limit that has its state id (rate_table.c). */
+void weft_build_rate_descriptors(
 	struct weft_build *b, size_t n,
 	Envoy__Extensions__Common__Ratelimit__V3__LocalRateLimitDescriptor *const *list,
-	uint32_t cell, const char *field);
+	const char *field, struct weft_img_rate_limit *ret);
 /* weft_img_rate_limit. */
 uint32_t
 weft_build_rate_limit(struct weft_build *b,

@@ -10,6 +10,7 @@
 #include "agent/compile/parts.h"
 #include "agent/compile/rbac.h"
 #include "bpf/abi/rate.h"
+#include "bpf/engine/engine.h"
 
 typedef Envoy__Config__Route__V3__RateLimit rate_limit;
 typedef Envoy__Config__Route__V3__RateLimit__Action action;
@@ -23,7 +24,41 @@ struct place {
 	struct weft_names_local *names;
 };
 
-static void header_fill(struct place *p, const char *name, struct weft_img_rate_action *ret)
+/* Names that are interned for programs at most: those of conditions must find room, too. */
+#define NAMES_FOR_RATES 40u
+
+/* Where programs find a header, as weft_value + 1; 0: nowhere. */
+static uint32_t seen_of(struct place *p, const char *lower, const char *field)
+{
+	if (!p->names || p->names->n >= NAMES_FOR_RATES || strlen(lower) >= WEFT_NAME_LEN_MAX)
+		return 0;
+	/* one that weft sets itself would make every request of the table the agent's */
+	for (const char *const *own =
+		     (const char *const[]){"x-forwarded-for", "x-forwarded-proto",
+					   "x-forwarded-port", "x-request-id", "via", NULL};
+	     *own; own++) {
+		if (!strcmp(lower, *own))
+			return 0;
+	}
+	if (!strncmp(lower, "x-envoy-", strlen("x-envoy-")))
+		return 0;
+	return weft_build_slot(p->b, lower, p->names, field) + 1u;
+}
+
+/* x-forwarded-for says who the client is, but not to an edge without trusted hops. */
+static void client_fill(struct place *p, const char *field, struct weft_img_rate_action *ret)
+{
+	if (p->b->hcm_flags & WEFT_HCM_OWN_PROTO)
+		return;
+	if (p->b->hcm_flags & WEFT_HCM_USE_REMOTE_ADDRESS || !p->names ||
+	    p->names->n >= NAMES_FOR_RATES)
+		ret->flags |= WEFT_RATE_AGENT;
+	else
+		ret->seen = weft_build_slot(p->b, "x-forwarded-for", p->names, field) + 1u;
+}
+
+static void header_fill(struct place *p, const char *name, const char *field,
+			struct weft_img_rate_action *ret)
 {
 	static const struct {
 		const char *name;
@@ -42,6 +77,22 @@ static void header_fill(struct place *p, const char *name, struct weft_img_rate_
 			ret->slot = pseudo[i].slot + 1;
 	}
 	ret->name = weft_build_str(p->b, lower);
+	ret->seen = ret->slot ? ret->slot : seen_of(p, lower, field);
+	if (!ret->seen)
+		ret->flags |= WEFT_RATE_AGENT;
+}
+
+/* The parameter's name, for programs, which look for it as it is written. */
+static void query_fill(struct place *p, const char *name, struct weft_img_rate_action *ret)
+{
+	struct weft_img_cond cond = {.kind = WEFT_COND_PRESENT, .from = WEFT_FROM_QUERY};
+
+	ret->name = weft_build_str(p->b, name);
+	cond.name = ret->name.off;
+	cond.name_len = ret->name.len;
+	ret->list = weft_build_put(p->b, &cond, sizeof(cond));
+	if (!*name || strpbrk(name, "%=&"))
+		ret->flags |= WEFT_RATE_AGENT;
 }
 
 static void headers_fill(struct place *p,
@@ -75,9 +126,12 @@ queries_fill(struct place *p,
 		p->b->err = p->b->err ? p->b->err : -ENOMEM;
 		return;
 	}
-	for (size_t i = 0; i < m->n_query_parameters; i++)
+	for (size_t i = 0; i < m->n_query_parameters; i++) {
 		weft_build_query_cond(p->b, m->query_parameters[i],
 				      weft_field(at, field, "query_parameters[%zu]", i), &cond[i]);
+		if (strpbrk(m->query_parameters[i]->name, "%=&"))
+			ret->flags |= WEFT_RATE_AGENT;
+	}
 	ret->n = (uint32_t)m->n_query_parameters;
 	ret->list = weft_build_put(p->b, cond, (m->n_query_parameters + 1) * sizeof(*cond));
 	free(cond);
@@ -102,10 +156,12 @@ static void ranges_fill(struct place *p,
 		p->b->err = p->b->err ? p->b->err : -ENOMEM;
 		return;
 	}
-	for (size_t i = 0; i < a->n_ranges; i++)
+	for (size_t i = 0; i < a->n_ranges; i++) {
+		t[i].kind = WEFT_TEST_SOURCE;
 		weft_build_range(p->b, a->ranges[i]->address_prefix,
 				 weft_u32(a->ranges[i]->prefix_len, 0),
 				 weft_field(at, field, "address_matcher.ranges[%zu]", i), &t[i]);
+	}
 	ret->n = (uint32_t)a->n_ranges;
 	ret->list = weft_build_put(p->b, t, (a->n_ranges + 1) * sizeof(*t));
 	ret->flags = a->invert_match ? 0 : WEFT_RATE_EXPECT;
@@ -116,9 +172,12 @@ static void ranges_fill(struct place *p,
 static void text_fill(struct place *p, uint32_t kind, const char *key, const char *other,
 		      const char *value, struct weft_img_rate_action *ret)
 {
+	key = *key ? key : other;
 	ret->kind = kind;
-	ret->key = weft_build_str(p->b, *key ? key : other);
+	ret->key = weft_build_str(p->b, key);
 	ret->value = weft_build_str(p->b, value);
+	ret->key_hash = weft_hash_rate(key, (uint32_t)strlen(key));
+	ret->value_hash = weft_hash_rate(value, (uint32_t)strlen(value));
 }
 
 /* Nothing sets metadata: the default value is the entry, else it is absent. */
@@ -157,7 +216,10 @@ static void matched_fill(struct place *p, const action *a, const char *field,
 		text_fill(p, WEFT_RATE_ADDRESS_MATCH, a->remote_address_match->descriptor_key,
 			  "remote_address_match", a->remote_address_match->descriptor_value, ret);
 		ranges_fill(p, a->remote_address_match, at, ret);
+		client_fill(p, field, ret);
 	}
+	if (ret->n > WEFT_RATE_CONDS_MAX)
+		ret->flags |= WEFT_RATE_AGENT;
 }
 
 static void action_fill(struct place *p, const action *a, const char *field,
@@ -173,20 +235,22 @@ static void action_fill(struct place *p, const action *a, const char *field,
 	case ACTION(REQUEST_HEADERS):
 		text_fill(p, WEFT_RATE_HEADER, a->request_headers->descriptor_key, "", "", ret);
 		ret->flags = a->request_headers->skip_if_absent ? WEFT_RATE_SKIP : 0;
-		header_fill(p, a->request_headers->header_name, ret);
+		header_fill(p, a->request_headers->header_name, field, ret);
 		break;
 	case ACTION(QUERY_PARAMETERS):
 		text_fill(p, WEFT_RATE_QUERY, a->query_parameters->descriptor_key, "", "", ret);
 		ret->flags = a->query_parameters->skip_if_absent ? WEFT_RATE_SKIP : 0;
-		ret->name = weft_build_str(p->b, a->query_parameters->query_parameter_name);
+		query_fill(p, a->query_parameters->query_parameter_name, ret);
 		break;
 	case ACTION(REMOTE_ADDRESS):
 		text_fill(p, WEFT_RATE_REMOTE_ADDRESS, "remote_address", "", "", ret);
+		client_fill(p, field, ret);
 		break;
 	case ACTION(MASKED_REMOTE_ADDRESS):
 		text_fill(p, WEFT_RATE_MASKED_ADDRESS, "masked_remote_address", "", "", ret);
 		ret->v4_bits = bits(a->masked_remote_address->v4_prefix_mask_len, 32);
 		ret->v6_bits = bits(a->masked_remote_address->v6_prefix_mask_len, 128);
+		client_fill(p, field, ret);
 		break;
 	case ACTION(GENERIC_KEY):
 		weft_build_fields(p->b, &a->generic_key->base,
@@ -282,65 +346,4 @@ struct weft_img_rate_rules weft_build_rate_rules(struct weft_build *b, size_t n,
 	if (out.n)
 		out.rule = weft_build_put(b, rules, out.n * sizeof(*rules));
 	return out;
-}
-
-static uint32_t entries_put(struct weft_build *b, const descriptor *d, const char *field,
-			    uint32_t *flags)
-{
-	struct weft_img_rate_entry e[WEFT_RATE_ACTIONS_MAX] = {0};
-	char at[WEFT_FIELD_MAX];
-
-	if (d->n_entries > WEFT_RATE_ACTIONS_MAX) {
-		weft_build_fail(b, weft_field(at, field, "entries"), "more than %u",
-				WEFT_RATE_ACTIONS_MAX);
-		return 0;
-	}
-	for (size_t i = 0; i < d->n_entries; i++) {
-		e[i].key = weft_build_str(b, d->entries[i]->key);
-		e[i].value = weft_build_str(b, d->entries[i]->value);
-		if (!e[i].value.len)
-			*flags |= WEFT_RATE_WILDCARD;
-	}
-	return weft_build_put(b, e, d->n_entries * sizeof(*e));
-}
-
-static bool is_wild(const descriptor *d)
-{
-	for (size_t i = 0; i < d->n_entries; i++) {
-		if (!*d->entries[i]->value)
-			return true;
-	}
-	return false;
-}
-
-uint32_t weft_build_rate_descriptors(struct weft_build *b, size_t n, descriptor *const *list,
-				     uint32_t cell, const char *field)
-{
-	struct weft_img_rate_descriptor *out = calloc(n + 1, sizeof(*out));
-	char at[WEFT_FIELD_MAX], bucket[WEFT_FIELD_MAX];
-	uint32_t k = 0, off = 0;
-
-	if (!out) {
-		b->err = b->err ? b->err : -ENOMEM;
-		return 0;
-	}
-	/* those that name a value first: that is where Envoy looks first */
-	for (size_t i = 0; i < 2 * n; i++) {
-		const descriptor *d = list[i % n];
-
-		if (is_wild(d) != (i >= n))
-			continue;
-		weft_field(at, field, "descriptors[%zu]", i % n);
-		weft_build_fields(b, &d->base, at);
-		out[k].flags = d->shadow_mode ? WEFT_RATE_SHADOW : 0;
-		out[k].n_entry = (uint32_t)d->n_entries;
-		out[k].entry = entries_put(b, d, at, &out[k].flags);
-		weft_build_bucket(b, d->token_bucket, weft_field(bucket, at, "token_bucket"),
-				  &out[k].bucket);
-		out[k++].bucket.cell = cell;
-	}
-	if (n)
-		off = weft_build_put(b, out, n * sizeof(*out));
-	free(out);
-	return off;
 }

@@ -44,6 +44,7 @@ struct shard {
 
 struct rates {
 	struct weft_rates base;
+	struct weft_store *store;
 	uint32_t seed;
 	struct shard shard[SHARDS];
 };
@@ -73,6 +74,11 @@ static void group_drop(struct shard *s, struct group *g)
 	s->n--;
 	free(g->table);
 	free(g);
+}
+
+static struct shard *shard_of(struct rates *r, const struct weft_rate_ask *a)
+{
+	return &r->shard[(a->pod * 31 + a->id * 7 + a->index) % SHARDS];
 }
 
 static struct group_list *chain_of(struct shard *s, const struct weft_rate_ask *a)
@@ -205,7 +211,7 @@ static struct bucket *bucket_make(struct group *g, const struct weft_rate_ask *a
 static int pay(struct weft_rates *rates, const struct weft_rate_ask *a, __u64 *ret)
 {
 	struct rates *r = (struct rates *)rates;
-	struct shard *s = &r->shard[(a->pod * 31 + a->id * 7 + a->index) % SHARDS];
+	struct shard *s = shard_of(r, a);
 	uint32_t hash = hash_of(r, a);
 	struct bucket *b = NULL;
 	struct group *g;
@@ -231,13 +237,30 @@ static int pay(struct weft_rates *rates, const struct weft_rate_ask *a, __u64 *r
 	return paid;
 }
 
-int rates_new(struct weft_rates **ret)
+/* Whoever was given a bucket here for want of cells stays with it: a second one would be full. */
+static uint32_t cell(struct weft_rates *rates, uint32_t pod, uint32_t id)
+{
+	struct rates *r = (struct rates *)rates;
+	const struct weft_rate_ask a = {.pod = pod, .id = id};
+	struct shard *s = shard_of(r, &a);
+	uint32_t made = 0;
+
+	pthread_mutex_lock(&s->lock);
+	if (!group_find(s, &a))
+		made = weft_store_cell_spare(r->store, pod, id);
+	pthread_mutex_unlock(&s->lock);
+	return made;
+}
+
+int rates_new(struct weft_store *store, struct weft_rates **ret)
 {
 	struct rates *r = calloc(1, sizeof(*r));
 
 	if (!r)
 		return -ENOMEM;
 	r->base.pay = pay;
+	r->base.cell = store ? cell : NULL;
+	r->store = store;
 	if (getrandom(&r->seed, sizeof(r->seed), GRND_NONBLOCK) < 0)
 		r->seed = 2166136261u;
 	for (uint32_t i = 0; i < SHARDS; i++) {

@@ -317,7 +317,7 @@ int weft_proxy_new(const struct weft_proxy_config *cfg, struct weft_proxy **ret)
 	p->store = cfg->store;
 	p->ops = *cfg->ops;
 	p->pod_files = cfg->pod_files ? cfg->pod_files : quarter_of_files();
-	r = rates_new(&p->rates);
+	r = rates_new(p->store, &p->rates);
 	while (!r && p->n < n)
 		r = worker_init(p, &p->worker[p->n++]);
 	if (r) {

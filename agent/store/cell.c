@@ -112,6 +112,23 @@ uint32_t weft_store_cell(struct weft_store *s, uint32_t pod, uint32_t id)
 	return cell;
 }
 
+uint32_t weft_store_cell_spare(struct weft_store *s, uint32_t pod, uint32_t id)
+{
+	uint32_t cell;
+	bool enough;
+
+	if (!pod || pod > WEFT_PODS_MAX)
+		return 0;
+	cell = weft_cell_find(pod, id);
+	if (cell)
+		return cell;
+	pthread_mutex_lock(&s->lock);
+	enough = s->n_cell_free > state_head(s)->n_cell / 2 &&
+		 s->per_pod[pod] < WEFT_CELLS_PER_POD_DEFAULT / 2;
+	pthread_mutex_unlock(&s->lock);
+	return enough ? weft_store_cell(s, pod, id) : 0;
+}
+
 /* Places that are held (connections, requests in flight) keep a cell: they will be given back to
  * it. */
 static bool cell_busy(const struct weft_store *s, uint32_t id, uint32_t cell)

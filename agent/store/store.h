@@ -103,6 +103,9 @@ void weft_reader_unkeep(struct weft_reader *r, unsigned int kept);
  * pod's quota is used up (counted).
  */
 uint32_t weft_store_cell(struct weft_store *s, uint32_t pod, uint32_t id);
+/* The same for what can do without: a new one only while half of all cells and of the pod's are
+ * free. */
+uint32_t weft_store_cell_spare(struct weft_store *s, uint32_t pod, uint32_t id);
 /* Drops all cells of a pod that is gone, after grace. Main thread. */
 void weft_store_cells_drop(struct weft_store *s, uint32_t pod);
 /* Drops cells whose state ids are no longer in `live` (sorted ascending), after grace. Main thread.

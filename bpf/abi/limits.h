@@ -27,6 +27,13 @@
 #define WEFT_RATE_RULES_MAX 32u
 #define WEFT_RATE_ACTIONS_MAX 16u
 #define WEFT_RATE_MATCHES_MAX (2 * WEFT_RATE_RULES_MAX)
+/* What a program looks at for one limit: entries and ends of rules, conditions of an entry,
+ * descriptors that fit. Beyond, the agent decides. */
+#define WEFT_RATE_STEPS_MAX 256u
+#define WEFT_RATE_CONDS_MAX 8u
+#define WEFT_RATE_PAYS_MAX 8u
+/* Places looked at for a hash: a table grows until this is enough. */
+#define WEFT_RATE_PROBES 8u
 /* Buckets of one descriptor that names a key without a value: each keeps the value, which a request
  * may make kilobytes long. */
 #define WEFT_RATE_DYNAMIC_MAX 65536u

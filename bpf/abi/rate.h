@@ -2,8 +2,10 @@
 #pragma once
 
 /*
- * Local rate limits, objects of the image (bpf/abi/image.h). A program takes a limit's own bucket;
- * descriptors it leaves to the agent.
+ * Local rate limits, objects of the image (bpf/abi/image.h). A program takes a limit's own bucket
+ * and those of descriptors that name all their values. A descriptor with a key without a value has
+ * a bucket for each value that comes, of which the one used longest ago goes: those are the
+ * agent's, as a program can neither keep that order nor give cells out.
  */
 
 #include "bpf/abi/image.h"
@@ -42,6 +44,7 @@ enum weft_rate_action {
 };
 #define WEFT_RATE_SKIP (1u << 0)   /* skip_if_absent: the descriptor goes on without this entry */
 #define WEFT_RATE_EXPECT (1u << 1) /* whether the conditions are to hold, the ranges to contain */
+#define WEFT_RATE_AGENT (1u << 2)  /* more than a program looks at */
 struct weft_img_rate_action {
 	__u32 kind; /* enum weft_rate_action */
 	__u32 flags;
@@ -51,8 +54,11 @@ struct weft_img_rate_action {
 	__u32 slot; /* weft_value + 1 of a pseudo header, 0: by name */
 	__u32 v4_bits, v6_bits;
 	__u32 n;    /* of cond or range */
-	__u32 list; /* struct weft_img_cond[n], struct weft_img_test[n] */
-	__u32 pad;
+	__u32 list; /* struct weft_img_cond[n], struct weft_img_test[n]; QUERY: a weft_img_cond with
+		       the name, for programs */
+	__u32 seen; /* weft_value + 1 where a program finds the header (of addresses:
+		       x-forwarded-for, which the agent reads); 0: none counts */
+	__u64 key_hash, value_hash; /* weft_rate_hash() */
 };
 
 /* A descriptor that a request may fit, entry by entry, and its bucket. */
@@ -61,12 +67,21 @@ struct weft_img_rate_action {
 struct weft_img_rate_entry {
 	struct weft_img_str key;
 	struct weft_img_str value; /* empty: any */
+	__u64 key_hash, value_hash;
 };
 struct weft_img_rate_descriptor {
-	struct weft_img_bucket bucket; /* cell: state id of the limit that it belongs to */
+	struct weft_img_bucket bucket; /* cell: its own state id; WILDCARD: that of its limit */
 	__u32 flags;
 	__u32 n_entry;
 	__u32 entry; /* struct weft_img_rate_entry[n] */
+	__u32 pad;
+};
+
+/* Where a descriptor is found by the hash of its entries, one with a WILDCARD by that of its keys.
+ */
+struct weft_img_rate_place {
+	__u64 hash;
+	__u32 descriptor; /* 0: nobody's, the search ends */
 	__u32 pad;
 };
 
@@ -82,8 +97,10 @@ struct weft_img_rate_limit {
 	__u32 stage; /* of the rules that count */
 	__u32 vhost_rules; /* enum weft_rate_vhost */
 	struct weft_img_rate_rules own;
-	__u32 n_descriptor; /* buckets by descriptor; the agent's */
+	__u32 n_descriptor; /* buckets by descriptor */
 	__u32 descriptor;   /* struct weft_img_rate_descriptor[n] */
 	__u32 max_dynamic;  /* buckets of one descriptor that names a key without a value */
+	__u32 place;	    /* struct weft_img_rate_place[place_mask + 1], for programs; 0: none */
+	__u32 place_mask;
 	__u32 pad;
 };

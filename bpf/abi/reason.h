@@ -60,7 +60,7 @@
 	X(UNBOUNDED, "unbounded", "more candidates or steps than the kernel tries")                \
 	X(PER_CONNECTION, "per_connection_limit", "a limit whose bucket the agent keeps")          \
 	X(DESCRIPTORS, "rate_limit_descriptors",                                                   \
-	  "a limit by descriptors, or that responses tell of")                                     \
+	  "a limit that responses tell of, or a descriptor that only the agent finds")             \
 	X(REPLY_TOO_LONG, "reply_too_long", "the local reply is longer than the kernel builds")    \
 	X(NO_CELL, "no_cell", "state of this pod and resource is not allocated yet")               \
 	X(NO_SLOT, "no_slot", "no slot was free at connect")                                       \

@@ -2,8 +2,10 @@
 #pragma once
 
 /*
- * Descriptors of a request and the buckets they pick (Envoy's local rate limit); natively only: the
- * agent keeps these buckets, a program leaves such a limit to it.
+ * Descriptors of a request and the buckets they pick (Envoy's local rate limit), natively; the part
+ * of programs is bpf/engine/rate.h. Buckets of descriptors that name all their values are cells of
+ * the state, which both pay from; the agent keeps those of descriptors that have one for each
+ * value.
  */
 
 #include "bpf/abi/rate.h"
@@ -428,6 +430,22 @@ static void weft_rate_tell(struct weft_req *req, const struct weft_img_bucket *b
 	req->n_told++;
 }
 
+/* As weft_rate_pay(), of a bucket that programs pay from as well. */
+static int weft_rate_pay_cell(const struct weft_rate_match *m, __u32 cell, __u64 now_ns, bool take,
+			      __u64 *ret)
+{
+	__u32 bucket = (__u32)((const __u8 *)m->d - weft_bound.img);
+	int r = take ? weft_bucket_pay_at(cell, bucket, m->hits, now_ns) : 0;
+
+	*ret = WEFT_READ(weft_cell_bucket(cell)->word);
+	if (!take) {
+		__u64 word = *ret;
+
+		r = weft_bucket_pay(&word, &m->d->bucket, m->hits, now_ns);
+	}
+	return r;
+}
+
 /* 1: the bucket of a descriptor gave its tokens (explain: has them), 0: it has too few. Its word
  * then to *ret. */
 static int weft_rate_pay(const struct weft_ctx *ctx, const struct weft_img_rate_limit *l,
@@ -435,7 +453,7 @@ static int weft_rate_pay(const struct weft_ctx *ctx, const struct weft_img_rate_
 {
 	struct weft_rate_ask ask = {.pod = ctx->pod,
 				    .id = m->d->bucket.cell,
-				    .index = m->index,
+				    .index = m->d->flags & WEFT_RATE_WILDCARD ? m->index : 0,
 				    .max = m->d->flags & WEFT_RATE_WILDCARD ? l->max_dynamic : 1,
 				    .bucket = &m->d->bucket,
 				    .key = m->key.p,
@@ -445,6 +463,14 @@ static int weft_rate_pay(const struct weft_ctx *ctx, const struct weft_img_rate_
 				    .take = take};
 
 	*ret = 0;
+	if (!(m->d->flags & WEFT_RATE_WILDCARD)) {
+		__u32 cell = weft_cell_find(ctx->pod, m->d->bucket.cell);
+
+		if (!cell && take && ctx->rates && ctx->rates->cell)
+			cell = ctx->rates->cell(ctx->rates, ctx->pod, m->d->bucket.cell);
+		if (cell)
+			return weft_rate_pay_cell(m, cell, ctx->now_ns, take, ret);
+	}
 	if (ctx->rates)
 		return ctx->rates->pay(ctx->rates, &ask, ret);
 	return weft_bucket_pay(ret, &m->d->bucket, m->hits, ctx->now_ns);

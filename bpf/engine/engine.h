@@ -95,7 +95,8 @@ struct weft_conn_limits {
 #ifndef __bpf__
 /* A bucket of a descriptor, and what a request asks of it. */
 struct weft_rate_ask {
-	__u32 pod, id, index; /* pod, state id of the limit, place of the descriptor in it */
+	__u32 pod, id, index; /* pod, state id of the limit, place of the descriptor in it; of one
+				 without wildcards its own state id, and 0 */
 	__u32 max; /* buckets of this descriptor, one for each key; the one used longest ago goes */
 	const struct weft_img_bucket *bucket;
 	const void *key;
@@ -108,6 +109,9 @@ struct weft_rate_ask {
  * (weft_cell_bucket) after it. Any thread. */
 struct weft_rates {
 	int (*pay)(struct weft_rates *rates, const struct weft_rate_ask *ask, __u64 *ret_word);
+	/* The cell of a descriptor that programs pay from as well, made if it is not there. 0: it
+	 * cannot be, pay() keeps the bucket. NULL: it never can. */
+	__u32 (*cell)(struct weft_rates *rates, __u32 pod, __u32 id);
 };
 /*
  * As Envoy's bucket: 1: `hits` tokens are taken from the one of this word (weft_cell_bucket), 0: it
@@ -198,6 +202,34 @@ struct weft_reply_plan {
 	struct weft_seg seg[WEFT_REPLY_SEGS_MAX];
 };
 
+/* What a program keeps of descriptors of a local rate limit (bpf/engine/rate.h). */
+enum weft_rate_from { WEFT_RATE_FROM_IMAGE, WEFT_RATE_FROM_HEAD, WEFT_RATE_FROM_MADE };
+struct weft_rate_have {
+	__u32 from; /* where the value stands: FROM_IMAGE by its hash alone */
+	__u32 off, len;
+	__u32 pad;
+	__u64 key_hash, hash;
+};
+struct weft_rate_pays {
+	__u32 descriptor, cell;
+	__u64 hits, cost;
+};
+#define WEFT_RATE_MADE_MAX 24u /* bytes: an IPv4 address with its prefix */
+struct weft_rate_work {
+	__u32 limit;	    /* weft_img_rate_limit */
+	__u32 rule, n_rule; /* the one at hand, and how many are left with it */
+	__u32 more, n_more; /* those of the virtual host, behind the route's */
+	__u32 action;
+	__u32 n; /* entries so far, and their hashes, of keys and values and of keys */
+	__u32 n_pay;
+	__u64 hash, keys;
+	__u32 done, paid; /* bit per pay */
+	struct weft_rate_have have[WEFT_RATE_ACTIONS_MAX];
+	struct weft_rate_pays pay[WEFT_RATE_PAYS_MAX];
+	__u8 text[WEFT_RATE_ACTIONS_MAX * 32 +
+		  8]; /* values that stand nowhere else, 32 bytes each */
+};
+
 /* One request head and everything known of it. Kernel: a head buffer in state. Agent: one per worker. */
 struct weft_req {
 	__u32 len;	/* bytes in head */
@@ -226,6 +258,7 @@ struct weft_req {
 	__u32 scratch[16]; /* between global functions */
 	struct weft_reply_plan plan; /* for programs: too large for their stack */
 	__u8 head[WEFT_HEAD_MAX + 64];
+	struct weft_rate_work rate;
 #else
 	struct weft_field field[WEFT_REQ_FIELDS + WEFT_PREPARED_MAX];
 	struct weft_sockaddr remote; /* the client, once it is known (weft_req_prepare()); family 0 before */
@@ -286,6 +319,9 @@ __u32 weft_hash_host(const void *lower, __u32 len);   /* exact domains */
 __u32 weft_hash_suffix(const void *lower, __u32 len); /* from the last byte to the first */
 __u32 weft_hash_prefix(const void *lower, __u32 len); /* from the first byte */
 __u32 weft_hash_addr(const struct weft_addr *addr, __u32 port);
+__u64 weft_hash_rate(const void *text, __u32 len); /* keys and values of descriptors */
+/* Of a descriptor's entries so far, and one more of these hashes; value: NULL, of keys alone. */
+__u64 weft_hash_entry(__u64 so_far, __u64 key, const __u64 *value);
 __u64 weft_hash_head(const void *head, __u32 len); /* keyed by the state; 0 above WEFT_HEAD_MAX */
 /* Slot of (pod, state id) in weft_state_head.dir before masking; probed linearly, WEFT_DIR_PROBES at most. */
 __u32 weft_hash_cell(__u32 pod, __u32 id);

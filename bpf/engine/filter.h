@@ -9,6 +9,7 @@
 #include "bpf/engine/descriptor.h"
 #include "bpf/engine/fault.h"
 #include "bpf/engine/limit.h"
+#include "bpf/engine/rate.h"
 #include "bpf/engine/rbac.h"
 
 #define WEFT_PPM 1000000u
@@ -96,7 +97,7 @@ WEFT_INLINE __u32 weft_rate_prepare(struct weft_req *req, __u32 config)
 
 	if (l->flags & WEFT_RATE_PER_CONNECTION)
 		weft_hand(req, WEFT_HANDED_PER_CONNECTION);
-	if (l->n_descriptor || l->flags & WEFT_RATE_HEADERS)
+	if ((l->n_descriptor && !l->place) || l->flags & WEFT_RATE_HEADERS)
 		weft_hand(req, WEFT_HANDED_DESCRIPTORS);
 	if (l->add && l->enabled && l->enforced < WEFT_PPM)
 		weft_hand(req, WEFT_HANDED_SHADOW);
@@ -274,6 +275,29 @@ static int weft_rate_take_full(struct weft_req *req, struct weft_ctx *ctx, __u32
 }
 #endif
 
+#ifdef __bpf__
+/* weft_rate_take() where descriptors count: weft_rate_match() found them. */
+WEFT_GLOBAL int weft_rate_take_full(struct weft_req *req, struct weft_ctx *ctx, __u32 config,
+				    __u32 cell)
+{
+	if (!req || !ctx)
+		return -1;
+	WEFT_IMG_BASE(-1);
+	__u32 flags = WEFT_IMG(struct weft_img_rate_limit, config)->flags;
+	__u32 n = req->dec.n_paid;
+	int r = weft_rate_pay(req, ctx);
+
+	if (r > 0 && !(req->rate.n_pay && flags & WEFT_RATE_SPARE)) {
+		r = weft_rate_take(req, ctx, config, cell);
+		if (r < 0)
+			weft_rate_give_back(req);
+	}
+	if (r > 0 && req->dec.n_paid == n)
+		weft_paid_put(req, cell);
+	return r;
+}
+#endif
+
 /*
  * Local rate limit i (Envoy's LocalRateLimit filter): 0: goes on, 1: refused, or the agent must go on. What
  * another side paid for this head is not charged and not counted again.
@@ -305,7 +329,8 @@ WEFT_GLOBAL int weft_rate_run(struct weft_req *req, struct weft_ctx *ctx, __u32 
 		return 1;
 	}
 #ifdef __bpf__
-	int r = weft_rate_take(req, ctx, config, cell);
+	int r = l->n_descriptor ? weft_rate_take_full(req, ctx, config, cell)
+				: weft_rate_take(req, ctx, config, cell);
 #else
 	int r = weft_rate_take_full(req, ctx, config, cell, false);
 #endif
@@ -385,6 +410,10 @@ WEFT_GLOBAL int weft_filters_run(struct weft_req *req, struct weft_ctx *ctx, __u
 					    random),
 				weft_chance(WEFT_IMG(struct weft_img_cors, config)->shadow,
 					    weft_random_next(random)));
+#else
+		else if (WEFT_IMG(struct weft_img_rate_limit, config)->n_descriptor &&
+			 weft_rate_match(req, ctx, config))
+			r = 1;
 #endif
 		else
 			r = weft_rate_run(req, ctx, i, random);

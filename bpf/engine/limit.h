@@ -57,6 +57,34 @@ WEFT_GLOBAL int weft_bucket_take_at(__u32 cell, __u32 bucket, __u64 now_ns)
 	return -1;
 }
 
+/* As weft_bucket_take_at(), of `hits` tokens; fewer than are asked for, or none asked for: 0. */
+WEFT_GLOBAL int weft_bucket_pay_at(__u32 cell, __u32 bucket, __u64 hits, __u64 now_ns)
+{
+	WEFT_IMG_BASE(-1);
+	WEFT_STATE_BASE(-1);
+	__u64 cost = WEFT_IMG(struct weft_img_bucket, bucket)->cost;
+	__u64 full = WEFT_IMG(struct weft_img_bucket, bucket)->full;
+	__u64 now = weft_bucket_now(now_ns);
+	__u64 *p = &WEFT_STATE(struct weft_cell_bucket, cell)->word;
+	__u64 old = WEFT_READ(*p);
+
+	if (!hits || hits > WEFT_IMG(struct weft_img_bucket, bucket)->max_tokens)
+		return 0;
+	WEFT_FOR(i, WEFT_CAS_TRIES)
+	{
+		__u64 next = weft_bucket_next(old, now, cost * hits, full);
+
+		if (!next)
+			return 0;
+		__u64 got = WEFT_CAS(p, old, next);
+
+		if (got == old)
+			return 1;
+		old = got;
+	}
+	return -1;
+}
+
 #ifndef __bpf__
 int weft_bucket_pay(__u64 *word, const struct weft_img_bucket *b, __u64 hits, __u64 now_ns)
 {

@@ -82,6 +82,26 @@ __u32 weft_hash_prefix(const void *lower, __u32 len)
 	return (__u32)h;
 }
 
+__u64 weft_hash_rate(const void *text, __u32 len)
+{
+	const __u8 *p = text;
+	__u64 h = 0;
+
+	for (__u32 i = 0; i < len; i += 8) {
+		__u64 w = 0;
+
+		memcpy(&w, p + i, len - i < 8 ? len - i : 8);
+		h = weft_mix(h, w);
+	}
+	return weft_mix(h, len);
+}
+
+__u64 weft_hash_entry(__u64 so_far, __u64 key, const __u64 *value)
+{
+	so_far = weft_mix(so_far, key);
+	return value ? weft_mix(so_far, *value) : so_far;
+}
+
 __u32 weft_hash_addr(const struct weft_addr *addr, __u32 port)
 {
 	return weft_addr_hash(addr, port);

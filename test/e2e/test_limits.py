@@ -19,7 +19,13 @@ class Limits(Mesh):
                    r.limited(r.route("/few", "v1"), 3), r.limited(r.route("/none", "v1"), 0)),
             r.host("refill", ["refill.test"], r.limited(r.route("/", "v1"), 10, "1s")),
             r.host("breaker", ["breaker.test"], r.route("/zero", "zero")),
+            r.host("by", ["by.test"], r.route("/", "v1", rate_limits=[{"actions": [
+                {"request_headers": {"header_name": "x-user", "descriptor_key": "user"}}, {"remote_address": {}}]}])),
         ]
+        at = cls.client.address
+        hosts[-1]["typed_per_filter_config"] = {r.LIMIT_FILTER: r.rate_limit(10 * TOKENS, descriptors=[
+            {"entries": [{"key": "user", "value": user}, {"key": "remote_address", "value": at}],
+             "token_bucket": {"max_tokens": n, "fill_interval": "86400s"}} for user, n in (("gold", TOKENS), ("tin", 3), ("both", TOKENS))])}
         hosts[0]["routes"].append(dict(r.answer("/kernel", 200, "ok\n"), typed_per_filter_config={
             r.LIMIT_FILTER: r.rate_limit(TOKENS)}))
         hosts[0]["routes"].append(dict(r.answer("/grpc", 200, "ok\n"), typed_per_filter_config={r.LIMIT_FILTER: r.rate_limit(3)}))
@@ -55,6 +61,30 @@ class Limits(Mesh):
         self.assertGreater(grown["agent"].get("rate_limited", 0), 0, grown)
         self.assertEqual(grown["kernel"]["rate_limited"] + grown["agent"]["rate_limited"], 2 * TOKENS)
 
+    def test_descriptors_in_the_kernel(self):
+        """A bucket for a value and an address. After the first request, which finds no cell, the kernel decides them all."""
+        def ask(user, n):
+            return self.load("/", host="by.test", requests=n, pause=0.005, headers={"x-user": user})["counts"]
+        before, handed = self.outcomes(), self.counters()["handed"].get("rate_limit_descriptors", 0)
+        self.assertEqual(ask("tin", 40), {"200 v1": 3, "429 -": 37})
+        self.assertEqual(ask("lead", 20), {"200 v1": 20})
+        grown = self.outcomes(before)
+        self.assertEqual(self.counters()["handed"].get("rate_limit_descriptors", 0), handed)
+        # what a program passes over because the connection has an answer under way is the agent's
+        self.assertGreater(grown["kernel"].get("rate_limited", 0), 20, grown)
+
+    def test_descriptors_exact_in_the_kernel(self):
+        got = self.together("/", [{}, {}], host="by.test", headers={"x-user": "gold"})
+        self.assertEqual(got, {"200 v1": TOKENS, "429 -": 2 * TOKENS})
+
+    def test_descriptors_exact_between_kernel_and_agent(self):
+        before = self.outcomes()
+        got = self.together("/", [{}, {"split": True}], host="by.test", headers={"x-user": "both"})
+        self.assertEqual(got, {"200 v1": TOKENS, "429 -": 2 * TOKENS})
+        grown = self.outcomes(before)
+        self.assertGreater(grown["kernel"].get("rate_limited", 0), 0, grown)
+        self.assertGreater(grown["agent"].get("rate_limited", 0), 0, grown)
+
     def test_grpc_is_counted_once(self):
         """The kernel judges, the agent words the answer: one exchange, one count, whoever could have taken it."""
         def cells():
@@ -72,10 +102,10 @@ class Limits(Mesh):
         got = self.together("/answers", [{"split": True}, {"split": True}])
         self.assertEqual(got, {"200 v1": TOKENS, "429 -": 2 * TOKENS})
 
-    def together(self, path, kinds):
+    def together(self, path, kinds, host="limited.test", **job):
         """3 * TOKENS requests of len(kinds) processes at the same time; summed counts."""
         each = 3 * TOKENS // len(kinds)
-        running = [self.begin("load", host="limited.test", path=path, connections=10, requests=each // 10, **kind) for kind in kinds]
+        running = [self.begin("load", host=host, path=path, connections=10, requests=each // 10, **kind, **job) for kind in kinds]
         total = {}
         for child in running:
             got = self.finish(child)

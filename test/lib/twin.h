@@ -22,7 +22,7 @@ struct twin_io {
 	__u32 bucket, cell;
 };
 
-/* The program's weft_req: fields up to value[] are laid out alike, head[] stands at its end. */
+/* The program's weft_req: fields up to value[] are laid out alike, head[] stands behind them. */
 struct weft_req_bpf {
 	__u32 len, head_len, max_head, max_headers, hcm_flags, headers;
 	__u64 bloom;
@@ -37,4 +37,5 @@ struct weft_req_bpf {
 	__u32 scratch[16];
 	struct weft_reply_plan plan;
 	__u8 head[WEFT_HEAD_MAX + 64];
+	struct weft_rate_work rate;
 };

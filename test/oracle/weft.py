@@ -52,6 +52,7 @@ class Case:
         self.fields, self.left_out = part.get("fields", []), part.get("requests", [])
         self.named = part.get("named", {})
         self.deviations = cover["deviations"].get(name, {})
+        self.in_kernel = cover["in_kernel"].get(name, 0)
         self.short = self._shorten()
 
     def _shorten(self):
@@ -236,6 +237,8 @@ class Inside:
                     # connections that connect() sends straight to an endpoint are nobody's exchanges
                     kernel = sum(v for k, v in counted["kernel"].items() if k != "none" and not k.startswith("refused_"))
                     kernel -= agent.stats()["decisions"]["classes"]["l4"]
+                    if not split and kernel < c.in_kernel:
+                        got["problem"] = f"{kernel} exchanges were decided by the kernel, not {c.in_kernel}: {counted}"
                     if split and kernel:
                         got["problem"] = f"{kernel} exchanges were decided by the kernel: {counted['kernel']}"
                     return got

@@ -1,19 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Selections and lists against the plain meaning of a route list: random tables of paths, expressions and header
- * conditions; each request is decided by going through the list in order (expressions by regexec()), natively, and, where
- * programs may be loaded, in the kernel. A table that fails is cut down to the routes it takes and printed with its seed.
- * WEFT_TABLES: how many tables (400), WEFT_SEED: the first.
+ * Selections and lists against the plain meaning of a route list: random tables of paths,
+ * expressions and header conditions; each request is decided by going through the list in order
+ * (expressions by regexec()), natively, and, where programs may be loaded, in the kernel. A table
+ * that fails is cut down to the routes it takes and printed with its seed. WEFT_TABLES: how many
+ * tables (400), WEFT_SEED: the first.
  */
-#include <bpf/bpf.h>
-#include <bpf/libbpf.h>
-#include <sys/mman.h>
-
-#include "test/lib/twin.h"
 #include "test/unit/accept_model.h"
-#include "twin.skel.h"
+#include "test/unit/twin_fixture.h"
 
-static struct twin_bpf *twin; /* NULL: natively only */
 static uint32_t judged, by_value, by_path;
 
 /* ---- the engine ---- */
@@ -159,25 +154,6 @@ static void count(void)
 	free(q);
 }
 
-static void conf_open_on_twin(struct conf *c)
-{
-	struct weft_store_mem mem = {.img_size = CONF_IMG, .state_size = CONF_STATE};
-
-	if (!twin) {
-		conf_open(c);
-		return;
-	}
-	*c = (struct conf){0};
-	mem.img = mmap(NULL, CONF_IMG + WEFT_IMAGE_SLACK, PROT_READ | PROT_WRITE, MAP_SHARED,
-		       bpf_map__fd(twin->maps.image), 0);
-	mem.state = mmap(NULL, CONF_STATE + WEFT_STATE_SLACK, PROT_READ | PROT_WRITE, MAP_SHARED,
-			 bpf_map__fd(twin->maps.state), 0);
-	assert_true(mem.img != MAP_FAILED && mem.state != MAP_FAILED);
-	assert_int_equal(weft_state_layout(mem.state, CONF_STATE, 64, 4096, 64), 0);
-	assert_int_equal(weft_store_new(&mem, &c->store), 0);
-	assert_int_equal(weft_compiler_new(c->store, &c->compiler), 0);
-}
-
 static void test_first_route_wins(void **state)
 {
 	const char *tables = getenv("WEFT_TABLES"), *first = getenv("WEFT_SEED");
@@ -296,19 +272,6 @@ static void test_many_headers(void **state)
 	}
 	assert_int_equal(conf_route(&c, "GET", "h", "/", "A: v0\r\nH1: v2\r\n"), -1);
 	conf_close(&c);
-}
-
-static int twin_load(void)
-{
-	libbpf_set_print(NULL);
-	twin = twin_bpf__open();
-	if (!twin)
-		return -errno;
-	bpf_map__set_value_size(twin->maps.image, CONF_IMG + WEFT_IMAGE_SLACK);
-	bpf_map__set_value_size(twin->maps.state, CONF_STATE + WEFT_STATE_SLACK);
-	twin->rodata->img_mask = CONF_IMG - 1;
-	twin->rodata->state_mask = CONF_STATE - 1;
-	return twin_bpf__load(twin);
 }
 
 int main(void)

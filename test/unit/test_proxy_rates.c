@@ -54,7 +54,7 @@ static void test_each_has_its_own(void **state)
 	struct weft_rates *r;
 
 	(void)state;
-	assert_int_equal(rates_new(&r), 0);
+	assert_int_equal(rates_new(NULL, &r), 0);
 	assert_int_equal(paid(r, ask(1, 1, 0, "a")), 3);
 	assert_int_equal(paid(r, ask(1, 1, 0, "a")), 0);
 	assert_int_equal(paid(r, ask(1, 1, 0, "b")), 3);
@@ -71,7 +71,7 @@ static void test_hits_and_time(void **state)
 	__u64 word;
 
 	(void)state;
-	assert_int_equal(rates_new(&r), 0);
+	assert_int_equal(rates_new(NULL, &r), 0);
 	a.hits = 0; /* asks for nothing, and is refused (Envoy 1.40) */
 	assert_int_equal(pay(r, &a), 0);
 	a.hits = 4;
@@ -105,7 +105,7 @@ static void test_the_one_used_longest_ago_goes(void **state)
 	struct weft_rates *r;
 
 	(void)state;
-	assert_int_equal(rates_new(&r), 0);
+	assert_int_equal(rates_new(NULL, &r), 0);
 	paid(r, ask(1, 1, 0, "a"));
 	paid(r, ask(1, 1, 0, "b"));
 	assert_int_equal(paid(r, ask(1, 1, 0, "a")), 0);
@@ -124,7 +124,7 @@ static void test_nothing_stays(void **state)
 	struct weft_rates *r;
 
 	(void)state;
-	assert_int_equal(rates_new(&r), 0);
+	assert_int_equal(rates_new(NULL, &r), 0);
 	for (uint32_t id = 0; id < 100000; id++) {
 		a = ask(1, id, 0, "a");
 		a.now_ns += id * SECOND;
@@ -142,7 +142,7 @@ static void test_many_values(void **state)
 	char key[16];
 
 	(void)state;
-	assert_int_equal(rates_new(&r), 0);
+	assert_int_equal(rates_new(NULL, &r), 0);
 	for (int turn = 0; turn < 4; turn++) {
 		for (int i = 0; i < 20000; i++) {
 			snprintf(key, sizeof(key), "%d", i);
@@ -170,7 +170,7 @@ static void test_pod_goes(void **state)
 	struct weft_rates *r;
 
 	(void)state;
-	assert_int_equal(rates_new(&r), 0);
+	assert_int_equal(rates_new(NULL, &r), 0);
 	for (uint32_t id = 0; id < 100; id++) {
 		paid(r, ask(1, id, id % 3, "a"));
 		paid(r, ask(2, id, id % 3, "a"));
@@ -202,7 +202,7 @@ static void test_threads_get_as_many_as_there_are(void **state)
 	long n = 0;
 
 	(void)state;
-	assert_int_equal(rates_new(&r), 0);
+	assert_int_equal(rates_new(NULL, &r), 0);
 	for (int i = 0; i < 4; i++)
 		assert_int_equal(pthread_create(&thread[i], NULL, payer, r), 0);
 	for (int i = 0; i < 4; i++) {
@@ -215,6 +215,29 @@ static void test_threads_get_as_many_as_there_are(void **state)
 	rates_free(r);
 }
 
+/* Where programs pay as well: a cell, but not for who has a bucket here already. */
+static void test_cells(void **state)
+{
+	struct weft_store *s;
+	struct weft_rates *r;
+	uint32_t cell;
+
+	(void)state;
+	assert_int_equal(weft_store_new_heap(64u << 10, 4u << 20, &s), 0);
+	assert_int_equal(rates_new(s, &r), 0);
+	cell = r->cell(r, 1, 5);
+	assert_int_not_equal(cell, 0);
+	assert_int_equal(r->cell(r, 1, 5), cell);
+	assert_int_equal(weft_cell_find(1, 5), cell);
+	assert_int_equal(paid(r, ask(1, 6, 0, "")), 3);
+	assert_int_equal(r->cell(r, 1, 6), 0);
+	assert_int_not_equal(r->cell(r, 2, 6), 0);
+	rates_pod_drop(r, 1);
+	assert_int_not_equal(r->cell(r, 1, 6), 0);
+	rates_free(r);
+	weft_store_free(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -224,6 +247,7 @@ int main(void)
 		cmocka_unit_test(test_nothing_stays),
 		cmocka_unit_test(test_many_values),
 		cmocka_unit_test(test_pod_goes),
+		cmocka_unit_test(test_cells),
 		cmocka_unit_test(test_threads_get_as_many_as_there_are),
 	};
 

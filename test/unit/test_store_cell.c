@@ -80,6 +80,24 @@ static void test_full(void **state)
 		assert_int_not_equal(weft_cell_find(1 + i % 8, BUCKET(i)), 0);
 }
 
+/* What can do without a cell leaves half of them to what cannot. */
+static void test_spare(void **state)
+{
+	struct weft_store *s = *state;
+	struct weft_store_stats st;
+	uint32_t made = 0;
+
+	weft_store_stats(s, &st);
+	for (uint32_t i = 1; i <= st.cells; i++)
+		made += weft_store_cell_spare(s, 1 + i % 8, BUCKET(i)) != 0;
+	assert_in_range(made, st.cells / 2 - 2, st.cells / 2);
+	assert_int_equal(weft_store_cell_spare(s, 2, BUCKET(1)), weft_cell_find(2, BUCKET(1)));
+	assert_int_equal(weft_store_cell_spare(s, 0, BUCKET(1)), 0);
+	assert_int_not_equal(weft_store_cell(s, 1, CLUSTER(1)), 0);
+	weft_store_stats(s, &st);
+	assert_int_equal(st.full, 0);
+}
+
 static void test_quota_of_a_pod(void **state)
 {
 	struct weft_store *s;
@@ -357,6 +375,7 @@ int main(void)
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 		TEST(test_made_once),
 		TEST(test_full),
+		TEST(test_spare),
 		TEST(test_drop_by_pod),
 		TEST(test_retain),
 		TEST(test_held_cell_stays),
