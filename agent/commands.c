@@ -66,9 +66,8 @@ static const struct weft_option run_options[] = {
 	       "cgroup v2 folder whose sockets are governed; else the whole hierarchy", NULL),
 	ADMIN,
 	STRING("admin-http", "ADDRESS",
-	       "HTTP for probes and scrapers (/ready, /stats, /stats/prometheus): ADDRESS:PORT of "
-	       "the "
-	       "loopback, or the path of a unix socket",
+	       "HTTP for probes, scrapers and tools (/ready, /stats, /config_dump ...): "
+	       "ADDRESS:PORT of the loopback, or the path of a unix socket",
 	       NULL),
 	STRING("node-id", "ID", "node.id for the xDS server; else the host's name", NULL),
 	STRING("node-cluster", "NAME", "node.cluster for the xDS server", NULL),

@@ -6,6 +6,7 @@
 #include "agent/cleanup.h"
 #include "agent/daemon.h"
 #include "agent/metrics.h"
+#include "agent/status/status_http.h"
 
 bool weft_daemon_ready(const struct weft_daemon *d)
 {
@@ -44,6 +45,18 @@ static void stats_ask(struct weft_daemon *d, const char *query, struct weft_http
 		say(a, 400, "format is text or prometheus\n");
 }
 
+static bool is_shown(const char *path)
+{
+	static const char *const paths[] = {"/config_dump", "/clusters", "/listeners",
+					    "/server_info"};
+
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+		if (!strcmp(path, paths[i]))
+			return true;
+	}
+	return false;
+}
+
 void weft_daemon_http(void *ctx, const struct weft_http_request *request,
 		      struct weft_http_answer *ret)
 {
@@ -58,5 +71,17 @@ void weft_daemon_http(void *ctx, const struct weft_http_request *request,
 		stats(d, WEFT_METRICS_PROMETHEUS, ret);
 	} else if (!strcmp(request->path, "/stats")) {
 		stats_ask(d, request->query, ret);
+	} else if (!d->ready) {
+		/* Not everything that is shown is there yet. */
+		if (is_shown(request->path))
+			say(ret, 503, "the agent is starting\n");
+	} else if (!strcmp(request->path, "/config_dump")) {
+		weft_http_config_dump(d, request->query, ret);
+	} else if (!strcmp(request->path, "/clusters")) {
+		weft_http_clusters(d, request->query, ret);
+	} else if (!strcmp(request->path, "/listeners")) {
+		weft_http_listeners(d, request->query, ret);
+	} else if (!strcmp(request->path, "/server_info")) {
+		weft_http_server_info(d, ret);
 	}
 }

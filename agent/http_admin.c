@@ -6,32 +6,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "agent/cleanup.h"
-#include "agent/log.h"
-#include "xds/clock.h"
-
-struct client {
-	struct weft_http *http;
-	int fd; /* -1: unused */
-	size_t n_in, n_out, sent;
-	char *out; /* not NULL: the answer is being sent */
-	int64_t active_ms;
-	char in[WEFT_HTTP_REQUEST_MAX];
-};
 
 struct weft_http {
-	struct weft_loop *loop;
-	int fd;
-	char *path; /* of a unix socket, else NULL */
+	struct weft_clients *clients; /* NULL: not bound */
+	int fd;			      /* until it is theirs */
+	char *path;		      /* of a unix socket, else NULL */
 	weft_http_fn fn;
 	void *ctx;
-	struct client client[WEFT_HTTP_CLIENTS_MAX];
 };
 
 static const char *reason_of(unsigned int status)
@@ -54,131 +41,132 @@ static const char *reason_of(unsigned int status)
 	}
 }
 
-static void client_drop(struct client *c)
+static char *head_text(const struct weft_http_answer *a, const char *framing, int *ret_len)
 {
-	if (c->fd < 0)
-		return;
-	weft_loop_remove(c->http->loop, c->fd);
-	close(c->fd);
-	c->fd = -1;
-	free(c->out);
-	c->out = NULL;
-	/* A place is free again. */
-	weft_loop_change(c->http->loop, c->http->fd, EPOLLIN);
+	char *text;
+
+	*ret_len = asprintf(&text,
+			    "HTTP/1.1 %u %s\r\ncontent-type: %s\r\n%s"
+			    "cache-control: no-cache, max-age=0\r\n"
+			    "x-content-type-options: nosniff\r\nconnection: close\r\n\r\n",
+			    a->status, reason_of(a->status),
+			    a->type ? a->type : "text/plain; charset=UTF-8", framing);
+	return *ret_len < 0 ? NULL : text;
 }
 
-static void client_send(struct client *c)
-{
-	while (c->sent < c->n_out) {
-		ssize_t n = send(c->fd, c->out + c->sent, c->n_out - c->sent, MSG_NOSIGNAL);
-
-		if (n < 0) {
-			if (errno != EAGAIN)
-				client_drop(c);
-			return;
-		}
-		c->sent += (size_t)n;
-		c->active_ms = weft_clock_ms(CLOCK_MONOTONIC);
-	}
-	/* What else the client has sent is read before closing: a reset would take the answer back.
-	 */
-	shutdown(c->fd, SHUT_WR);
-	weft_loop_change(c->http->loop, c->fd, EPOLLIN);
-}
+/* ---- an answer that is there ---- */
 
 /* Takes over the body. */
-static void client_answer(struct client *c, struct weft_http_answer *a, bool head)
+static void client_answer(struct weft_client *c, struct weft_http_answer *a, bool head)
 {
 	const char *reason = reason_of(a->status), *body = a->body ? a->body : reason;
 	size_t len = a->body ? a->len : strlen(reason);
-	int n = asprintf(&c->out,
-			 "HTTP/1.1 %u %s\r\ncontent-type: %s\r\ncontent-length: %zu\r\n"
-			 "cache-control: no-cache, max-age=0\r\nx-content-type-options: nosniff\r\n"
-			 "connection: close\r\n\r\n",
-			 a->status, reason, a->type ? a->type : "text/plain; charset=UTF-8", len);
-	char *more = n < 0 || head ? NULL : realloc(c->out, (size_t)n + len + 1);
+	char framing[64], *text, *more;
+	int n;
 
-	if (n < 0)
-		c->out = NULL;
-	if (more) {
+	snprintf(framing, sizeof(framing), "content-length: %zu\r\n", len);
+	text = head_text(a, framing, &n);
+	more = !text || head ? text : realloc(text, (size_t)n + len + 1);
+	if (more && !head)
 		memcpy(more + n, body, len);
-		c->out = more;
-	}
+	else if (!more)
+		free(text);
 	free(a->body);
-	if (n < 0 || (!head && !more)) {
-		client_drop(c);
-		return;
-	}
-	c->n_out = (size_t)n + (head ? 0 : len);
-	c->sent = 0;
-	weft_loop_change(c->http->loop, c->fd, EPOLLOUT);
-	client_send(c);
+	weft_client_answer(c, more, (size_t)n + (head ? 0 : len));
 }
 
-static void client_request(struct client *c)
+/* ---- one that is written while it is sent ---- */
+
+struct streamed {
+	struct weft_client_stream body;
+	char *head;
+	bool chunks; /* else what comes until the end of the connection */
+	FILE *out;
+};
+
+/* RFC 9112 7.1; with what a body's buffer holds. */
+static ssize_t chunk_write(void *cookie, const char *data, size_t len)
 {
+	struct streamed *s = cookie;
+
+	fprintf(s->out, "%zx\r\n", len);
+	fwrite(data, 1, len, s->out);
+	fputs("\r\n", s->out);
+	return ferror(s->out) ? 0 : (ssize_t)len;
+}
+
+static int stream_run(void *job, FILE *out)
+{
+	static const cookie_io_functions_t io = {.write = chunk_write};
+	struct streamed *s = job;
+	FILE *body;
+	int r;
+
+	fputs(s->head, out);
+	if (!s->chunks) {
+		return s->body.fn(s->body.job, out);
+	}
+	s->out = out;
+	body = fopencookie(s, "w", io);
+	if (!body)
+		return -ENOMEM;
+	setvbuf(body, NULL, _IOFBF, WEFT_HTTP_CHUNK);
+	r = s->body.fn(s->body.job, body);
+	if (ferror(body))
+		r = -EIO;
+	/* A reader takes an answer without its last chunk for one that was cut off: it was. */
+	if (fclose(body) == 0 && r == 0)
+		fputs("0\r\n\r\n", out);
+	return r;
+}
+
+static void stream_free(void *job)
+{
+	struct streamed *s = job;
+
+	s->body.free(s->body.job);
+	free(s->head);
+	free(s);
+}
+
+static void client_stream(struct weft_client *c, const struct weft_http_answer *a,
+			  const struct weft_http_request *request)
+{
+	struct streamed *s = calloc(1, sizeof(*s));
+	const struct weft_client_stream stream = {stream_run, stream_free, s};
+	int n = 0;
+
+	if (s)
+		s->head = head_text(a, request->old ? "" : "transfer-encoding: chunked\r\n", &n);
+	if (!s || !s->head || request->head) {
+		a->stream.free(a->stream.job);
+		weft_client_answer(c, s ? s->head : NULL, (size_t)n);
+		free(s);
+		return;
+	}
+	s->body = a->stream;
+	s->chunks = !request->old;
+	weft_client_stream(c, &stream);
+}
+
+static void client_asked(void *ctx, struct weft_client *c, const char *data, size_t len, bool full)
+{
+	struct weft_http *h = ctx;
 	struct weft_http_answer answer = {.status = 404};
 	struct weft_http_request request = {0};
-	int r = weft_http_request_parse(c->in, c->n_in, &request);
+	int r = weft_http_request_parse(data, len, &request);
 
+	(void)full; /* the parser's own limit is the same */
 	if (r == -EAGAIN)
 		return;
 	if (r)
 		answer.status = r == -EMSGSIZE ? 431 : r == -EOPNOTSUPP ? 405 : 400;
 	else
-		c->http->fn(c->http->ctx, &request, &answer);
-	client_answer(c, &answer, request.head);
-}
-
-static void on_client(void *ctx, uint32_t events)
-{
-	struct client *c = ctx;
-	char rest[1024];
-	ssize_t n;
-
-	(void)events;
-	if (c->out && c->sent < c->n_out) {
-		client_send(c);
-		return;
-	}
-	if (c->out)
-		n = recv(c->fd, rest, sizeof(rest), 0);
+		h->fn(h->ctx, &request, &answer);
+	if (answer.stream.fn)
+		client_stream(c, &answer, &request);
 	else
-		n = recv(c->fd, c->in + c->n_in, sizeof(c->in) - c->n_in, 0);
-	if (n < 0 && errno == EAGAIN)
-		return;
-	if (n <= 0) {
-		client_drop(c);
-		return;
-	}
-	if (c->out)
-		return; /* idle all the same */
-	c->active_ms = weft_clock_ms(CLOCK_MONOTONIC);
-	c->n_in += (size_t)n;
-	client_request(c);
-}
-
-static void on_listen(void *ctx, uint32_t events)
-{
-	struct weft_http *h = ctx;
-	struct client *c = NULL;
-	_auto_close_ int fd = -1;
-
-	(void)events;
-	for (size_t i = 0; i < WEFT_HTTP_CLIENTS_MAX && !c; i++)
-		c = h->client[i].fd < 0 ? &h->client[i] : NULL;
-	/* Without a place, or a descriptor, they wait for one; the tick comes by. */
-	fd = c ? accept4(h->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK) : -1;
-	if (fd < 0) {
-		if (!c || (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED))
-			weft_loop_change(h->loop, h->fd, 0);
-		return;
-	}
-	if (weft_loop_add(h->loop, fd, EPOLLIN, on_client, c) < 0)
-		return;
-	c->n_in = c->n_out = c->sent = 0;
-	c->active_ms = weft_clock_ms(CLOCK_MONOTONIC);
-	c->fd = WEFT_TAKE_FD(fd);
+		client_answer(c, &answer, request.head);
 }
 
 /* ---- where it listens ---- */
@@ -282,24 +270,29 @@ static int tcp_listen(struct weft_http *h, const char *address, struct weft_diag
 int weft_http_new(struct weft_loop *loop, const char *address, weft_http_fn fn, void *ctx,
 		  struct weft_diag *diag, struct weft_http **ret)
 {
+	struct weft_clients_conf conf = {
+		.max = WEFT_HTTP_CLIENTS_MAX,
+		.request_max = WEFT_HTTP_REQUEST_MAX,
+		.idle_ms = WEFT_HTTP_IDLE_MS,
+		.linger = true,
+		.asked = client_asked,
+	};
 	struct weft_http *h = calloc(1, sizeof(*h));
 	int r;
 
 	if (!h)
 		return -ENOMEM;
-	h->loop = loop;
+	conf.ctx = h;
 	h->fn = fn;
 	h->ctx = ctx;
 	h->fd = -1;
-	for (size_t i = 0; i < WEFT_HTTP_CLIENTS_MAX; i++) {
-		h->client[i].http = h;
-		h->client[i].fd = -1;
-	}
 	r = *address == '/' ? unix_listen(h, address, diag) : tcp_listen(h, address, diag);
 	if (r == 0 && listen(h->fd, WEFT_HTTP_CLIENTS_MAX) < 0)
 		r = weft_diag_add(diag, -errno, "admin-http", address, "%s", strerror(errno));
 	if (r == 0)
-		r = weft_loop_add(loop, h->fd, EPOLLIN, on_listen, h);
+		r = weft_clients_new(loop, h->fd, &conf, &h->clients);
+	if (r == 0)
+		h->fd = -1;
 	if (r < 0) {
 		weft_http_free(h);
 		return r;
@@ -310,29 +303,17 @@ int weft_http_new(struct weft_loop *loop, const char *address, weft_http_fn fn, 
 
 void weft_http_tick(struct weft_http *h)
 {
-	int64_t now = weft_clock_ms(CLOCK_MONOTONIC);
-
-	if (!h)
-		return;
-	for (size_t i = 0; i < WEFT_HTTP_CLIENTS_MAX; i++) {
-		struct client *c = &h->client[i];
-
-		if (c->fd >= 0 && now - c->active_ms > WEFT_HTTP_IDLE_MS)
-			client_drop(c);
-	}
-	weft_loop_change(h->loop, h->fd, EPOLLIN);
+	if (h)
+		weft_clients_tick(h->clients);
 }
 
 void weft_http_free(struct weft_http *h)
 {
 	if (!h)
 		return;
-	for (size_t i = 0; i < WEFT_HTTP_CLIENTS_MAX; i++)
-		client_drop(&h->client[i]);
-	if (h->fd >= 0) {
-		weft_loop_remove(h->loop, h->fd);
+	weft_clients_free(h->clients);
+	if (h->fd >= 0)
 		close(h->fd);
-	}
 	if (h->path)
 		unlink(h->path);
 	free(h->path);

@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 
+#include "agent/clients.h"
 #include "agent/http_request.h"
 #include "agent/loop.h"
 #include "xds/diag.h"
@@ -16,12 +17,16 @@
 #define WEFT_HTTP_CLIENTS_MAX 8
 /* A client that sends or takes nothing for so long is dropped. */
 #define WEFT_HTTP_IDLE_MS 10000
+/* Of an answer that is written while it is sent. */
+#define WEFT_HTTP_CHUNK (32u << 10)
 
 struct weft_http_answer {
 	unsigned int status; /* 200, 404, 503 ... */
 	const char *type;    /* content-type; NULL: plain text */
 	char *body;	     /* malloc()ed, freed by the listener; NULL: the status in words */
 	size_t len;
+	/* fn set: the body is written by it, in the place of the above; type counts. */
+	struct weft_client_stream stream;
 };
 
 /* Fills the answer, which is 404 before. */

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/http_request.h"
 
+#include <ctype.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* RFC 9110 5.6.2: what methods and field names are made of. */
@@ -77,6 +79,7 @@ static int first_line(const char *line, size_t len, struct weft_http_request *re
 	if (!last || (size_t)(line + len - last) != 9 || memcmp(last, " HTTP/1.", 8) ||
 	    (last[8] != '0' && last[8] != '1'))
 		return -EBADMSG;
+	ret->old = last[8] == '0';
 	ret->head = method == 4 && !memcmp(line, "HEAD", 4);
 	if (!ret->head && (method != 3 || memcmp(line, "GET", 3)))
 		return -EOPNOTSUPP;
@@ -124,4 +127,45 @@ bool weft_http_query_get(const char *query, const char *key, char *buf, size_t s
 		query += len + (query[len] == '&');
 	}
 	return false;
+}
+
+static unsigned int hex(char c)
+{
+	return c <= '9' ? (unsigned int)(c - '0') : ((unsigned int)c | 0x20) - 'a' + 10;
+}
+
+static void percent_decode(char *text)
+{
+	char *to = text;
+
+	for (const char *c = text; *c; c++) {
+		/* Not to a zero byte: it would end the text. */
+		if (*c == '%' && isxdigit((unsigned char)c[1]) && isxdigit((unsigned char)c[2]) &&
+		    (c[1] != '0' || c[2] != '0')) {
+			*to++ = (char)(hex(c[1]) << 4 | hex(c[2]));
+			c += 2;
+		} else {
+			*to++ = *c;
+		}
+	}
+	*to = '\0';
+}
+
+char *weft_http_query_value(const char *query, const char *key)
+{
+	size_t n = strlen(key);
+
+	while (*query) {
+		size_t len = strcspn(query, "&"), name = strcspn(query, "=&");
+
+		if (name == n && !strncmp(query, key, n)) {
+			char *value = strndup(query + n + (len > n), len > n ? len - n - 1 : 0);
+
+			if (value)
+				percent_decode(value);
+			return value;
+		}
+		query += len + (query[len] == '&');
+	}
+	return NULL;
 }

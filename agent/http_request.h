@@ -12,6 +12,7 @@
 
 struct weft_http_request {
 	bool head;			  /* HEAD, else GET */
+	bool old;			  /* HTTP/1.0, which knows no chunks */
 	char path[WEFT_HTTP_TARGET_MAX];  /* "/ready" */
 	char query[WEFT_HTTP_TARGET_MAX]; /* behind the question mark, "" none */
 };
@@ -23,3 +24,6 @@ struct weft_http_request {
 int weft_http_request_parse(const char *data, size_t len, struct weft_http_request *ret);
 /* Value of a key in a query of key=value&..., into buf; false: not there, or longer than buf. */
 bool weft_http_query_get(const char *query, const char *key, char *buf, size_t size);
+/* The same, with %XX decoded (what is no such stays); "" for a key without a value. The caller
+ * frees; NULL: not there, or no memory. */
+char *weft_http_query_value(const char *query, const char *key);

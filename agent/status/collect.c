@@ -5,6 +5,7 @@
 
 #include "agent/daemon.h"
 #include "agent/status/status.h"
+#include "envoy/config/cluster/v3/cluster.pb-c.h"
 #include "envoy/config/core/v3/base.pb-c.h"
 
 const char *weft_status_name(enum weft_status_state state)
@@ -22,7 +23,7 @@ const char *weft_status_name(enum weft_status_state state)
 	return names[state];
 }
 
-static void entry_clear(struct weft_status_entry *e)
+void weft_status_entry_clear(struct weft_status_entry *e)
 {
 	free(e->name);
 	free(e->version);
@@ -33,19 +34,24 @@ static void entry_clear(struct weft_status_entry *e)
 	weft_resource_unref(e->failed);
 }
 
+void weft_status_part_clear(struct weft_status_part *p)
+{
+	for (size_t i = 0; i < p->n; i++)
+		weft_status_entry_clear(&p->v[i]);
+	free(p->v);
+	free(p->stream);
+	free(p->node);
+	for (int t = 0; t < WEFT_XDS__MAX; t++)
+		free(p->version[t]);
+}
+
 void weft_status_free(struct weft_status *s)
 {
 	if (!s)
 		return;
-	for (size_t i = 0; i < s->n; i++) {
-		struct weft_status_part *p = &s->part[i];
-
-		for (size_t k = 0; k < p->n; k++)
-			entry_clear(&p->v[k]);
-		free(p->v);
-		free(p->stream);
-		free(p->node);
-	}
+	for (size_t i = 0; i < s->n; i++)
+		weft_status_part_clear(&s->part[i]);
+	weft_snapshot_free(s->resolved);
 	free(s->part);
 	free(s);
 }
@@ -160,7 +166,14 @@ static void items_read(struct weft_delta *delta, void *ctx)
 	struct client *c = ctx;
 	const Envoy__Config__Core__V3__Node *node = weft_delta_node(delta);
 	struct weft_status_part *p = c->part;
+	struct weft_delta_stats stats;
 
+	weft_delta_stats(delta, &stats);
+	for (int t = 0; t < WEFT_XDS__MAX; t++) {
+		free(p->version[t]);
+		if (!copy(stats.types[t].version_text, &p->version[t]))
+			c->err = -ENOMEM;
+	}
 	if (!p->node) {
 		p->node = malloc(envoy__config__core__v3__node__get_packed_size(node) + 1);
 		if (p->node)
@@ -192,7 +205,7 @@ static int client_add(struct weft_daemon *d, struct weft_source_xds *x, struct w
 	if (weft_source_xds_stale(x)) {
 		/* Once more, for what is in force is another. */
 		for (size_t i = 0; i < p->n; i++)
-			entry_clear(&p->v[i]);
+			weft_status_entry_clear(&p->v[i]);
 		p->n = 0;
 		c.saved = weft_views_get(d->views, p->view, WEFT_SOURCE_XDS);
 		r = weft_source_xds_call(x, items_read, &c);
@@ -274,6 +287,8 @@ int weft_status_collect(struct weft_daemon *d, struct weft_status **ret)
 		weft_streams_each(d->streams, stream_add, &c);
 	if (!d->streams || d->cfg->xds_per_pod)
 		files_add(&c, WEFT_VIEW_DEFAULT);
+	if (c.err == 0 && d->dns && weft_dns_resolved(d->dns))
+		c.err = weft_snapshot_clone(weft_dns_resolved(d->dns), &c.s->resolved);
 	if (c.err < 0) {
 		weft_status_free(c.s);
 		return c.err;
@@ -314,4 +329,34 @@ const struct weft_status_entry *weft_status_at(const struct weft_status *s, enum
 		i -= n;
 	}
 	return NULL;
+}
+
+const struct weft_status_entry *weft_status_find(const struct weft_status_part *part,
+						 enum weft_xds_type type, const char *name)
+{
+	const struct weft_status_entry key = {.type = type, .name = (char *)(uintptr_t)name};
+
+	return part->n ? bsearch(&key, part->v, part->n, sizeof(key), by_type_and_name) : NULL;
+}
+
+struct weft_status_assignment weft_status_assignment(const struct weft_status *s,
+						     const struct weft_status_part *part,
+						     const struct weft_resource *cluster)
+{
+	const Envoy__Config__Cluster__V3__Cluster *c = (const void *)cluster->msg;
+	struct weft_status_assignment a = {.name = c->name, .msg = c->load_assignment};
+	char *resolved = s->resolved ? weft_resolved_name(cluster) : NULL;
+	const struct weft_resource *names =
+		resolved ? weft_snapshot_get(s->resolved, WEFT_XDS_ENDPOINT, resolved) : NULL;
+
+	free(resolved);
+	if (names)
+		a.msg = (const void *)names->msg;
+	if (!c->eds_cluster_config)
+		return a;
+	if (*c->eds_cluster_config->service_name)
+		a.name = c->eds_cluster_config->service_name;
+	a.entry = weft_status_find(part, WEFT_XDS_ENDPOINT, a.name);
+	a.msg = a.entry && a.entry->active ? (const void *)a.entry->active->msg : NULL;
+	return a;
 }

@@ -46,6 +46,7 @@ struct weft_status_part {
 	char *stream;  /* address of the server, or path of the file */
 	uint8_t *node; /* Node under which they were asked for, serialised; NULL: of a file */
 	size_t n_node;
+	char *version[WEFT_XDS__MAX]; /* of the last accepted response; NULL, "" none */
 	struct weft_status_entry *v;
 	size_t n, cap;
 };
@@ -53,6 +54,7 @@ struct weft_status_part {
 struct weft_status {
 	struct weft_status_part *part;
 	size_t n;
+	struct weft_snapshot *resolved; /* addresses of DNS clusters; NULL none */
 	int64_t started_ms; /* of the agent, wall clock */
 };
 
@@ -62,10 +64,32 @@ struct weft_daemon;
 int weft_status_collect(struct weft_daemon *d, struct weft_status **ret);
 /* Any thread; NULL is fine. */
 void weft_status_free(struct weft_status *s);
+void weft_status_part_clear(struct weft_status_part *p);
+void weft_status_entry_clear(struct weft_status_entry *e);
+
+/* select.c: keeps one view, or of all of them what is the same in several once. Any thread. */
+#define WEFT_STATUS_ALL (-1)
+void weft_status_select(struct weft_status *s, int64_t view);
 
 /* Every entry of a type, in order of parts: index goes from 0, NULL when there are no more. */
 const struct weft_status_entry *weft_status_at(const struct weft_status *s, enum weft_xds_type type,
 					       size_t i, const struct weft_status_part **ret_part);
+
+/* Endpoints of a cluster: those accepted under its service's name, those of its names, or its own.
+ */
+struct weft_status_assignment {
+	const char *name;		       /* the service's, else the cluster's */
+	const struct weft_status_entry *entry; /* of EDS; NULL none */
+	const struct Envoy__Config__Endpoint__V3__ClusterLoadAssignment *msg; /* NULL: none yet */
+};
+/* Borrowed from s and the cluster. */
+struct weft_status_assignment weft_status_assignment(const struct weft_status *s,
+						     const struct weft_status_part *part,
+						     const struct weft_resource *cluster);
+
+/* NULL: it is not there. */
+const struct weft_status_entry *weft_status_find(const struct weft_status_part *part,
+						 enum weft_xds_type type, const char *name);
 
 /* ---- users.c ---- */
 

@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the agent says of each resource in one scripted situation. WEFT_AGENT names the executable."""
+import json
 import os
+import re
+import socket
 import sys
 import time
 import unittest
+import urllib.error
+import urllib.request
 
 from scripted_ads import CDS, EDS, LDS, RDS, Server, cla, eds_cluster, field, listener, route, static_cluster
 
@@ -109,6 +114,131 @@ class Dump(Situation):
         self.assertEqual(out[0].split(), ["name", "version", "updated", "status", "source", "in_kernel", "used_by", "error"])
         row = [line for line in out if line.startswith("ok ")][0]
         self.assertRegex(row, r"^ok +1 +20\d\d-\d\d-\d\dT\S+Z +nacked +xds +yes +route/table +version 2: eds_cluster_config")
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def fetch(port, path):
+    """(status, content type, body)"""
+    try:
+        with urllib.request.urlopen("http://127.0.0.1:%d%s" % (port, path), timeout=30) as r:
+            return r.status, r.headers["content-type"], r.read().decode()
+    except urllib.error.HTTPError as e:
+        with e:
+            return e.code, e.headers["content-type"], e.read().decode()
+
+
+def sections(port, query="?include_eds"):
+    """{short name: section} of /config_dump"""
+    status, kind, body = fetch(port, "/config_dump" + query)
+    assert (status, kind) == (200, "application/json"), body
+    return {c["@type"].split(".")[-1]: c for c in json.loads(body)["configs"]}
+
+
+class Http(Situation):
+    """Envoy's admin interface."""
+    PORT = free_port()
+    ARGS = ["--admin-http", "127.0.0.1:%d" % PORT]
+
+    def fetch(self, path):
+        return fetch(self.PORT, path)
+
+    def test_sections(self):
+        dump = sections(self.PORT)
+        self.assertEqual(list(dump), ["BootstrapConfigDump", "ClustersConfigDump", "EndpointsConfigDump",
+                                      "ListenersConfigDump", "ScopedRoutesConfigDump", "RoutesConfigDump",
+                                      "SecretsConfigDump"])
+        self.assertNotIn("EndpointsConfigDump", sections(self.PORT, ""))
+        self.assertEqual(dump["BootstrapConfigDump"]["bootstrap"]["node"]["id"], "node-1")
+        for when in re.findall(r'"last_update[a-z_]*": "([^"]*)"', self.fetch("/config_dump?include_eds")[2]):
+            self.assertRegex(when, r"^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
+
+    def test_clusters_section(self):
+        dump = sections(self.PORT)["ClustersConfigDump"]
+        active = {c["cluster"]["name"]: c for c in dump["dynamic_active_clusters"]}
+        self.assertEqual(sorted(active), ["hollow", "ok", "static"])
+        self.assertEqual(active["ok"]["version_info"], "1")
+        self.assertEqual(active["ok"]["client_status"], "NACKED")
+        self.assertEqual(active["ok"]["error_state"]["version_info"], "2")
+        self.assertIn("eds_cluster_config", active["ok"]["error_state"]["details"])
+        self.assertEqual(active["static"]["client_status"], "ACKED")
+        self.assertEqual(active["static"]["cluster"]["@type"], CDS)
+        self.assertEqual([c["cluster"]["name"] for c in dump["dynamic_warming_clusters"]], ["new"])
+
+    def test_listeners_section(self):
+        dump = {x["name"]: x for x in sections(self.PORT)["ListenersConfigDump"]["dynamic_listeners"]}
+        self.assertEqual(dump["main"]["active_state"]["version_info"], "1")
+        self.assertEqual(dump["main"]["error_state"]["version_info"], "2")
+        self.assertNotIn("warming_state", dump["main"])
+        self.assertEqual(dump["waits"]["warming_state"]["listener"]["name"], "waits")
+        self.assertNotIn("active_state", dump["waits"])
+
+    def test_endpoints_section(self):
+        dump = {e["endpoint_config"]["cluster_name"]: e
+                for e in sections(self.PORT)["EndpointsConfigDump"]["dynamic_endpoint_configs"]}
+        self.assertEqual(sorted(dump), ["hollow", "ok", "static"])
+        lb = dump["ok"]["endpoint_config"]["endpoints"][0]["lb_endpoints"][0]
+        self.assertEqual(lb["health_status"], "HEALTHY")
+        self.assertNotIn("endpoints", dump["hollow"]["endpoint_config"])
+
+    def test_parameters(self):
+        for path, status, names in [
+                ("?resource=dynamic_active_clusters", 200, ["hollow", "ok", "static"]),
+                ("?resource=dynamic_active_clusters&name_regex=o.", 200, ["ok"]),
+                ("?resource=dynamic_active_clusters&name_regex=%6fk|x", 200, ["ok"]),
+                ("?resource=dynamic_active_clusters&name_regex=o", 200, []),  # the whole name
+                ("?resource=static_clusters", 200, []),
+                ("?resource=dynamic_endpoint_configs", 404, None),
+                ("?resource=nope", 404, None),
+                ("?resource=bootstrap", 400, None),
+                ("?resource=version_info", 400, None),
+                ("?name_regex=(", 400, None),
+                ("?mask=nope", 400, None),
+                ("?mask=static_clusters.cluster", 400, None),
+                ("?mask=static_clusters,bootstrap.node.id", 400, None),
+                ("?resource=dynamic_active_clusters&mask=cluster.nope", 400, None),
+                ("?resource=dynamic_active_clusters&mask=cluster.load_assignment.endpoints.locality", 400, None)]:
+            got, _, body = self.fetch("/config_dump" + path)
+            self.assertEqual(got, status, path)
+            if names is not None:
+                self.assertEqual([c["cluster"]["name"] for c in json.loads(body)["configs"]], names, path)
+        body = self.fetch("/config_dump?resource=dynamic_active_clusters&name_regex=ok&mask=cluster.type,version_info")[2]
+        self.assertEqual(json.loads(body)["configs"], [{
+            "@type": "type.googleapis.com/envoy.admin.v3.ClustersConfigDump.DynamicCluster", "version_info": "1",
+            "cluster": {"@type": CDS, "type": "EDS"}}])
+        body = self.fetch("/config_dump?mask=bootstrap.node.id")[2]
+        self.assertEqual(json.loads(body)["configs"], [{
+            "@type": "type.googleapis.com/envoy.admin.v3.BootstrapConfigDump", "bootstrap": {"node": {"id": "node-1"}}}])
+
+    def test_clusters(self):
+        text = self.fetch("/clusters")[2].split("\n")
+        for line in ["ok::10.0.0.1:8080::health_flags::healthy", "ok::added_via_api::true",
+                     "ok::default_priority::max_retries::3", "ok::10.0.0.1:8080::cx_active::0"]:
+            self.assertIn(line, text)
+        clusters = {c["name"]: c for c in json.loads(self.fetch("/clusters?format=json")[2])["cluster_statuses"]}
+        self.assertEqual(sorted(clusters), ["hollow", "ok", "static"])
+        host = clusters["ok"]["host_statuses"][0]
+        self.assertEqual(host["address"], {"socket_address": {"address": "10.0.0.1", "port_value": 8080}})
+        self.assertEqual(host["health_status"], {"eds_health_status": "HEALTHY"})
+        self.assertNotIn("host_statuses", clusters["hollow"])
+        text = self.fetch("/clusters?filter=sta")[2]  # a part of the name, other than in /config_dump
+        self.assertEqual({line.split("::")[0] for line in text.split()}, {"static"})
+        self.assertEqual(self.fetch("/clusters?filter=(")[0], 400)
+
+    def test_listeners(self):
+        self.assertEqual(self.fetch("/listeners")[2], "main::10.0.0.1:8000\n")
+        self.assertEqual(json.loads(self.fetch("/listeners?format=json")[2]), {"listener_statuses": [
+            {"name": "main", "local_address": {"socket_address": {"address": "10.0.0.1", "port_value": 8000}}}]})
+
+    def test_server_info(self):
+        info = json.loads(self.fetch("/server_info")[2])
+        self.assertEqual(info["state"], "INITIALIZING")  # a listener still waits for its routes
+        self.assertEqual(info["node"]["id"], "node-1")
+        self.assertRegex(info["uptime_current_epoch"], r"^\d+s$")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@
 #include "agent/http_admin.h"
 
 #define BIG (4u << 20)
+#define STREAM (3u << 20)
 
 struct fixture {
 	char folder[64], path[128];
@@ -27,9 +28,38 @@ struct fixture {
 	int stop;
 };
 
+/* Lines of 64 bytes; one that ends early, and one that says that it failed. */
+static int stream_write(void *job, FILE *out)
+{
+	const char *path = job;
+
+	for (size_t i = 0; i < STREAM / 64 && !ferror(out); i++) {
+		fprintf(out, "%063zu\n", i);
+		if (i == 10 && strcmp(path, "/stream"))
+			return !strcmp(path, "/short") ? 0 : -ENOMEM;
+	}
+	return 0;
+}
+
+static unsigned int freed; /* streams */
+
+static void stream_free(void *job)
+{
+	free(job);
+	__atomic_add_fetch(&freed, 1, __ATOMIC_RELEASE);
+}
+
 static void answer(void *ctx, const struct weft_http_request *q, struct weft_http_answer *ret)
 {
 	(void)ctx;
+	if (!strcmp(q->path, "/stream") || !strcmp(q->path, "/short") ||
+	    !strcmp(q->path, "/fail")) {
+		ret->status = 200;
+		ret->type = "application/json";
+		ret->stream =
+			(struct weft_client_stream){stream_write, stream_free, strdup(q->path)};
+		return;
+	}
 	if (!strcmp(q->path, "/big")) {
 		ret->status = 200;
 		ret->body = malloc(BIG);
@@ -197,6 +227,102 @@ static void test_more_clients_than_places(void **state)
 		close(idle[i]);
 }
 
+/* The content of chunks; NULL: the last one is missing. Caller frees. */
+static char *unchunk(const char *body, size_t *ret_len)
+{
+	char *out = malloc(strlen(body) + 1);
+	size_t at = 0;
+
+	for (;;) {
+		char *end;
+		unsigned long n = strtoul(body, &end, 16);
+
+		if (end == body || strlen(end) < n + 4 || strncmp(end, "\r\n", 2) ||
+		    strncmp(end + 2 + n, "\r\n", 2)) {
+			free(out);
+			return NULL;
+		}
+		memcpy(out + at, end + 2, n);
+		at += n;
+		body = end + 2 + n + 2;
+		if (!n)
+			break;
+	}
+	assert_string_equal(body, "");
+	out[at] = '\0';
+	*ret_len = at;
+	return out;
+}
+
+static char *body_of(char *text)
+{
+	char *end = strstr(text, "\r\n\r\n");
+
+	assert_non_null(end);
+	return end + 4;
+}
+
+static void test_stream(void **state)
+{
+	const struct fixture *f = *state;
+	unsigned int before = __atomic_load_n(&freed, __ATOMIC_ACQUIRE);
+	char *text = ask(f, "GET /stream HTTP/1.1\r\n\r\n"), *plain;
+	size_t len = 0;
+
+	assert_int_equal(strncmp(text, "HTTP/1.1 200 OK\r\n", 17), 0);
+	assert_non_null(strstr(text, "transfer-encoding: chunked\r\n"));
+	plain = unchunk(body_of(text), &len);
+	assert_non_null(plain);
+	assert_int_equal(len, STREAM);
+	for (size_t i = 0; i < STREAM / 64; i++)
+		assert_int_equal(strtoul(plain + 64 * i, NULL, 10), i);
+	free(plain);
+	free(text);
+	/* HTTP/1.0 has no chunks: the end of the connection ends it. */
+	text = ask(f, "GET /short HTTP/1.0\r\n\r\n");
+	assert_null(strstr(text, "chunked"));
+	assert_int_equal(strlen(body_of(text)), 11 * 64);
+	free(text);
+	answered(f, "HEAD /stream HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\n", "");
+	/* A failed one is not taken for whole. */
+	text = ask(f, "GET /fail HTTP/1.1\r\n\r\n");
+	assert_null(unchunk(body_of(text), &len));
+	free(text);
+	text = ask(f, "GET /short HTTP/1.1\r\n\r\n");
+	plain = unchunk(body_of(text), &len);
+	assert_non_null(plain);
+	assert_int_equal(len, 11 * 64);
+	free(plain);
+	free(text);
+	while (__atomic_load_n(&freed, __ATOMIC_ACQUIRE) - before < 5)
+		usleep(1000);
+}
+
+/* Clients that take nothing of their streams: others are answered meanwhile. Some leave, some are
+ * still there when the listener goes (in the teardown). */
+static void test_streams_that_nobody_takes(void **state)
+{
+	const struct fixture *f = *state;
+	unsigned int before = __atomic_load_n(&freed, __ATOMIC_ACQUIRE);
+	int stuck[WEFT_HTTP_CLIENTS_MAX - 1];
+
+	for (int i = 0; i < WEFT_HTTP_CLIENTS_MAX - 1; i++) {
+		stuck[i] = dial(f);
+		assert_int_equal(send(stuck[i], "GET /stream HTTP/1.1\r\n\r\n", 24, MSG_NOSIGNAL),
+				 24);
+	}
+	for (int i = 0; i < 5; i++)
+		answered(f, "GET /ready HTTP/1.1\r\n\r\n", "HTTP/1.1 503 Service Unavailable\r\n",
+			 "INITIALIZING\n");
+	assert_int_equal(__atomic_load_n(&freed, __ATOMIC_ACQUIRE), before);
+	for (int i = 0; i < 3; i++)
+		close(stuck[i]);
+	while (__atomic_load_n(&freed, __ATOMIC_ACQUIRE) - before < 3)
+		usleep(1000);
+	answered(f, "GET /ready HTTP/1.1\r\n\r\n", "HTTP/1.1 503 Service Unavailable\r\n",
+		 "INITIALIZING\n");
+}
+
 static int open_at(const char *address, struct weft_http **ret)
 {
 	_cleanup_diag_ struct weft_diag diag = WEFT_DIAG_INIT;
@@ -272,6 +398,8 @@ int main(void)
 		TEST(test_answers),
 		TEST(test_slow_and_long),
 		TEST(test_more_clients_than_places),
+		TEST(test_stream),
+		TEST(test_streams_that_nobody_takes),
 		TEST(test_where),
 	};
 

@@ -107,13 +107,36 @@ static void test_query(void **state)
 	assert_true(weft_http_query_get("format=1234567", "format", buf, sizeof(buf)));
 }
 
+static void value_is(const char *query, const char *key, const char *want)
+{
+	char *got = weft_http_query_value(query, key);
+
+	if (want)
+		assert_string_equal(got, want);
+	else
+		assert_null(got);
+	free(got);
+}
+
+static void test_query_value(void **state)
+{
+	(void)state;
+	value_is("a=1&b=2", "b", "2");
+	value_is("ab=1&b", "b", "");
+	value_is("ab=1", "b", NULL);
+	value_is("b=", "b", "");
+	value_is("", "b", NULL);
+	value_is("x&b=%28a%7Cb%29%2b", "b", "(a|b)+");
+	value_is("b=%zz%4", "b", "%zz%4");
+	value_is("b=a%00c", "b", "a%00c");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_taken),
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_limits),
-		cmocka_unit_test(test_query),
+		cmocka_unit_test(test_taken),	    cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_limits),	    cmocka_unit_test(test_query),
+		cmocka_unit_test(test_query_value),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
