@@ -132,6 +132,7 @@ int weft_cmd_run(const struct weft_args *args)
 		.node_domain = weft_args_string(args, "node-domain"),
 		.image_size = (uint32_t)image,
 		.pod_files = (uint32_t)weft_args_number(args, "pod-files"),
+		.access_dir = weft_args_string(args, "access-log-dir"),
 		.pod_connections = (uint32_t)weft_args_number(args, "pod-connections"),
 		.workers = (unsigned int)weft_args_number(args, "workers"),
 		.no_kernel = weft_args_flag(args, "no-kernel"),

@@ -83,6 +83,10 @@ static const struct weft_option run_options[] = {
 	       "descriptors of one pod's connections, to apps and endpoints; 0: a quarter of the "
 	       "agent's",
 	       "0", 0, 1u << 20),
+	STRING("access-log-dir", "DIR",
+	       "folder below which access logs may be written; else only /dev/stdout and "
+	       "/dev/stderr",
+	       NULL),
 	STRING("log-level", "LEVEL", "error, warn, info or debug", "info"),
 	FLAG("no-kernel",
 	     "accept and show configuration only: no program is loaded, no pod enrolled"),

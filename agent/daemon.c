@@ -10,6 +10,7 @@
 #include <sys/signalfd.h>
 #include <time.h>
 
+#include "agent/access/writer.h"
 #include "agent/cells.h"
 #include "agent/cleanup.h"
 #include "agent/log.h"
@@ -77,6 +78,12 @@ static void on_second(void *ctx, uint32_t events)
 		weft_kernel_sweep(d->kernel, SWEEP_AGE_NS);
 }
 
+void weft_daemon_reopen(struct weft_daemon *d)
+{
+	if (d->proxy)
+		weft_access_reopen(weft_proxy_access(d->proxy));
+}
+
 static void on_signal(void *ctx, uint32_t events)
 {
 	struct weft_daemon *d = ctx;
@@ -85,7 +92,9 @@ static void on_signal(void *ctx, uint32_t events)
 	(void)events;
 	if (read(d->signal_fd, &info, sizeof(info)) != sizeof(info))
 		return;
-	if (info.ssi_signo != SIGHUP) {
+	if (info.ssi_signo == SIGUSR1) {
+		weft_daemon_reopen(d);
+	} else if (info.ssi_signo != SIGHUP) {
 		WEFT_LOG(WEFT_LOG_INFO, "stopping",
 			 WEFT_KV_S("signal", strsignal((int)info.ssi_signo)));
 		d->stop = true;
@@ -342,9 +351,11 @@ static int kernel_start(struct weft_daemon *d, struct weft_diag *diag)
 
 static int proxy_start(struct weft_daemon *d)
 {
-	struct weft_proxy_config cfg = {
-		.store = d->store, .ops = &d->proxy_ops, .workers = d->cfg->workers,
-		.pod_files = d->cfg->pod_files};
+	struct weft_proxy_config cfg = {.store = d->store,
+					.ops = &d->proxy_ops,
+					.workers = d->cfg->workers,
+					.pod_files = d->cfg->pod_files,
+					.access_dir = d->cfg->access_dir};
 
 	if (d->cfg->no_kernel)
 		return 0;
@@ -418,6 +429,7 @@ static int loop_start(struct weft_daemon *d)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
 	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return -errno;
 	signal(SIGPIPE, SIG_IGN);

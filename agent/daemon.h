@@ -38,6 +38,7 @@ struct weft_daemon_config {
 	uint32_t pod_connections; /* slots of one pod */
 	uint32_t pod_files;	  /* descriptors of one pod's connections, 0: a quarter */
 	unsigned int workers;
+	const char *access_dir; /* of access logs, NULL: none but those to streams */
 	bool no_kernel;
 };
 
@@ -68,6 +69,9 @@ struct weft_daemon {
 
 /* Runs until SIGTERM or SIGINT. -errno with causes in diag when it cannot start. */
 int weft_daemon_run(const struct weft_daemon_config *cfg, struct weft_diag *diag);
+
+/* Access logs are opened anew. */
+void weft_daemon_reopen(struct weft_daemon *d);
 
 /* CLOCK_MONOTONIC in ms. */
 int64_t weft_daemon_now_ms(void);

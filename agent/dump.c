@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <string.h>
 
+#include "agent/access/writer.h"
 #include "agent/cleanup.h"
 #include "agent/compile/parts.h"
 #include "agent/daemon.h"
@@ -204,6 +205,17 @@ static json_t *server_json(const struct weft_daemon *d)
 			 (json_int_t)(up > 0 ? up / 1000 : 0));
 }
 
+static json_t *access_json(struct weft_proxy *p)
+{
+	const struct weft_access *a = weft_proxy_access(p);
+	struct weft_access_stats s = {0};
+
+	weft_access_stats(a, &s);
+	return json_pack("{s:I, s:I, s:I, s:I, s:o}", "lines", (json_int_t)s.lines, "lost",
+			 (json_int_t)s.lost, "failed", (json_int_t)s.failed, "files",
+			 (json_int_t)s.files, "paths", weft_access_dump(a));
+}
+
 static json_t *dump_stats(struct weft_daemon *d)
 {
 	json_t *sources = sources_json(d), *j = json_object();
@@ -216,6 +228,8 @@ static json_t *dump_stats(struct weft_daemon *d)
 		json_object_set_new(j, "decisions", weft_kernel_counters(d->kernel));
 	if (d->proxy)
 		json_object_set_new(j, "proxy", proxy_json(d->proxy));
+	if (d->proxy)
+		json_object_set_new(j, "access_log", access_json(d->proxy));
 	json_object_set_new(j, "store", store_json(d->store));
 	json_object_set_new(j, "sources", sources);
 	if (d->kernel)

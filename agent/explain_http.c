@@ -13,6 +13,7 @@
 #include "agent/explain_parts.h"
 #include "agent/json_out.h"
 #include "agent/proxy/preview.h"
+#include "agent/proxy/refused.h"
 
 /* ---- the head ---- */
 
@@ -71,28 +72,6 @@ static char *head_new(const struct weft_explain_query *q, const char *host, size
 
 /* ---- the answer ---- */
 
-struct refusal {
-	int parse;
-	int status;
-	const char *details; /* NULL: the parser's */
-};
-
-/* Heads that never reach a route, with Envoy's statuses and response code details. */
-static const struct refusal refusals[] = {
-	{WEFT_PARSE_TOO_LONG, 431, "http1.headers_too_large"},
-	{WEFT_PARSE_TOO_MANY, 431, "http1.too_many_headers"},
-	{WEFT_PARSE_BAD, 400, NULL},
-	{WEFT_PARSE_BAD_CODING, 501, NULL},
-	{WEFT_PARSE_BAD_VERSION, 400, NULL},
-	{WEFT_PARSE_VERSION, 426, "low_version"},
-	{WEFT_PARSE_BAD_HOST, 400, "http.invalid_authority"},
-	{WEFT_PARSE_NO_HOST, 400, "missing_host_header"},
-	{WEFT_PARSE_NO_PATH, 404, NULL},
-	{WEFT_PARSE_BAD_PATH, 400, "path_normalization_failed"},
-	{WEFT_PARSE_NO_TYPE, 400, "query_missing_content_type"},
-	{WEFT_PARSE_BAD_UDP, 404, "invalid_path"},
-};
-
 /* Header lines and body of a complete reply. */
 static void set_reply_text(struct explain *x, const char *text, size_t len)
 {
@@ -143,19 +122,12 @@ static void set_early(struct explain *x, int parse, int status)
 
 static void explain_refusal(struct explain *x, int parse)
 {
-	for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
-		const struct refusal *r = &refusals[i];
-		const char *details = r->details ? r->details : x->req->details;
+	struct refused a = refused_head(x->req, parse);
 
-		if (r->parse != parse)
-			continue;
-		explain_set(x, "action", json_string("local_reply"));
-		set_early(x, parse, r->status);
-		explain_set(x, "details", json_string(details ? details : "http1.codec_error"));
-		explain_step(x, "parse", "the head is refused: %d", r->status);
-		return;
-	}
-	explain_step(x, "parse", "unexpected result %d", parse);
+	explain_set(x, "action", json_string("local_reply"));
+	set_early(x, parse, (int)a.status);
+	explain_set(x, "details", json_string(a.details));
+	explain_step(x, "parse", "the head is refused: %u", a.status);
 }
 
 static void set_reply(struct explain *x)

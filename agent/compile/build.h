@@ -86,6 +86,7 @@ struct weft_build {
 	uint64_t scan_work; /* steps left for joining expressions */
 	uint32_t max_body; /* max_direct_response_body_size_bytes */
 	bool validate_clusters;
+	bool traced;	       /* the connection manager has `tracing` */
 	const char *own_lines; /* of every local reply: via, server; each with its line end */
 	const char *filter_names; /* as weft_rds_ref; NULL none */
 	uint32_t hcm_flags, trusted_hops; /* as weft_rds_ref */

@@ -55,6 +55,12 @@ const struct weft_field_row weft_fields_listener[] = {
 	QUIET("audit_logging_options", "observes, changes no traffic"),
 	MESSAGE("envoy.config.rbac.v3.SourcedMetadata"),
 	KERNEL("metadata_matcher metadata_source"),
+	MESSAGE("envoy.extensions.access_loggers.file.v3.FileAccessLog"),
+	AGENT("path format typed_json_format log_format"),
+	MESSAGE("envoy.extensions.access_loggers.stream.v3.StderrAccessLog"),
+	AGENT("log_format"),
+	MESSAGE("envoy.extensions.access_loggers.stream.v3.StdoutAccessLog"),
+	AGENT("log_format"),
 	MESSAGE("envoy.extensions.filters.common.fault.v3.FaultDelay"),
 	AGENT("fixed_delay header_delay percentage"),
 	MESSAGE("envoy.extensions.filters.common.fault.v3.FaultDelay.HeaderDelay"),
@@ -116,9 +122,9 @@ const struct weft_field_row weft_fields_listener[] = {
 	      "always_set_request_id_in_response proxy_100_continue "
 	      "stream_error_on_invalid_http_message forward_client_cert_details "
 	      "scheme_header_transformation"),
-	QUIET("tracing access_log access_log_flush_interval flush_access_log_on_new_request "
-	      "access_log_options request_id_extension",
-	      "observes, changes no traffic"),
+	AGENT("access_log access_log_flush_interval flush_access_log_on_new_request "
+	      "access_log_options"),
+	QUIET("tracing request_id_extension", "observes, changes no traffic"),
 	QUIET("http1_safe_max_connection_duration stream_flush_timeout "
 	      "drain_timeout_jitter",
 	      "how long a connection that ends may take"),
@@ -127,6 +133,10 @@ const struct weft_field_row weft_fields_listener[] = {
 	QUIET("set_current_client_cert_details", "no client has a certificate"),
 	QUIET("append_local_overload add_proxy_protocol_connection_state",
 	      "of headers that are not sent"),
+	MESSAGE("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager."
+		"HcmAccessLogOptions"),
+	AGENT("access_log_flush_interval flush_access_log_on_new_request "
+	      "flush_log_on_tunnel_successfully_established"),
 	MESSAGE("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager."
 		"InternalAddressConfig"),
 	AGENT("cidr_ranges"),

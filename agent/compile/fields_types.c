@@ -4,10 +4,15 @@
 #include "agent/compile/fields_table.h"
 
 const struct weft_field_row weft_fields_types[] = {
+	MESSAGE("envoy.config.accesslog.v3.AccessLog"),
+	AGENT("name filter typed_config"),
 	MESSAGE("envoy.config.accesslog.v3.AccessLogFilter"),
-	AGENT("status_code_filter duration_filter not_health_check_filter runtime_filter "
+	AGENT("status_code_filter duration_filter not_health_check_filter traceable_filter "
+	      "runtime_filter "
 	      "and_filter or_filter header_filter response_flag_filter grpc_status_filter "
 	      "metadata_filter log_type_filter"),
+	QUIET("extension_filter",
+	      "an access log with one is not written; refused in local_reply_config"),
 	MESSAGE("envoy.config.accesslog.v3.AndFilter"),
 	AGENT("filters"),
 	MESSAGE("envoy.config.accesslog.v3.ComparisonFilter"),
@@ -31,6 +36,7 @@ const struct weft_field_row weft_fields_types[] = {
 	AGENT("runtime_key percent_sampled use_independent_randomness"),
 	MESSAGE("envoy.config.accesslog.v3.StatusCodeFilter"),
 	AGENT("comparison"),
+	MESSAGE("envoy.config.accesslog.v3.TraceableFilter"),
 	MESSAGE("envoy.config.common.mutation_rules.v3.HeaderMutation"),
 	AGENT("remove append"),
 	MESSAGE("envoy.config.core.v3.Address"),

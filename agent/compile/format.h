@@ -6,7 +6,7 @@
 #include "agent/compile/build.h"
 
 /* Parts of one value: each costs at run time, and nobody writes so many. */
-#define WEFT_PIECES_MAX 32u
+#define WEFT_PIECES_MAX 128u
 /* %START_TIME(FORMAT)%: its result is written to a buffer of four times that size. */
 #define WEFT_TIME_FORMAT_MAX 64u
 
@@ -29,6 +29,7 @@ enum weft_format_whole {
 struct weft_format_local {
 	const void *text;
 	size_t len;
+	bool log; /* there is no reply: the text is a line of an access log */
 };
 enum weft_format_whole weft_build_format_body(struct weft_build *b, const char *text, bool dash,
 					      const struct weft_format_local *local,

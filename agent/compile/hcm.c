@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "agent/compile/filter.h"
+#include "agent/compile/log.h"
 #include "agent/compile/mapper.h"
 #include "agent/compile/parts.h"
 #include "agent/compile/rbac.h"
@@ -414,6 +415,37 @@ static char *own_lines(struct weft_build *b, const manager *m, const char *serve
 	return NULL;
 }
 
+/* The options stand in two places: Envoy refuses the deprecated one beside the other. */
+static void logs_fill(struct weft_build *b, const manager *m, const char *field,
+		      struct weft_img_hcm *ret)
+{
+	const Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager__HcmAccessLogOptions
+		*o = m->access_log_options;
+	bool start =
+		m->flush_access_log_on_new_request || (o && o->flush_access_log_on_new_request);
+	const Google__Protobuf__Duration *every = m->access_log_flush_interval;
+	char at[WEFT_FIELD_MAX], opt[WEFT_FIELD_MAX];
+	uint32_t flags = start ? WEFT_LOGS_AT_START : 0;
+
+	weft_field(opt, field, "access_log_options");
+	if (o)
+		weft_build_fields(b, &o->base, opt);
+	if (o && (m->access_log_flush_interval || m->flush_access_log_on_new_request))
+		weft_build_fail(b, opt,
+				"not beside access_log_flush_interval or "
+				"flush_access_log_on_new_request");
+	if (o && o->access_log_flush_interval)
+		every = o->access_log_flush_interval;
+	if (o && o->flush_log_on_tunnel_successfully_established)
+		flags |= WEFT_LOGS_AT_TUNNEL;
+	ret->logs = weft_build_logs(
+		b, m->n_access_log, m->access_log, flags,
+		weft_build_ms(b, every, 0, weft_field(at, field, "access_log_flush_interval")),
+		field);
+	if (ret->logs)
+		ret->flags |= WEFT_HCM_LOGGED;
+}
+
 uint32_t weft_build_hcm(struct weft_build *b, const manager *m, const char *field)
 {
 	const char *server_name = *m->server_name ? m->server_name : "envoy";
@@ -439,6 +471,8 @@ uint32_t weft_build_hcm(struct weft_build *b, const manager *m, const char *fiel
 		out.default_host =
 			weft_build_str(b, m->http_protocol_options->default_host_for_http_10);
 	flags_check(b, out.flags, field);
+	b->traced = m->tracing != NULL;
+	logs_fill(b, m, field, &out);
 	out.mapping = weft_build_mapping(b, m->local_reply_config,
 					 weft_field(at, field, "local_reply_config"));
 	/* each reply has some of its request, or is another: none is the kernel's */

@@ -115,16 +115,16 @@ static void metadata_put(struct tests *t, const Envoy__Config__Accesslog__V3__Me
 	test_put(t, WEFT_MAPPER_ALWAYS, field)->value = weft_bool(f->match_if_key_not_found, true);
 }
 
-/* Of no log at all is asked here: its type is NotSet. */
 static void type_put(struct tests *t, const Envoy__Config__Accesslog__V3__LogTypeFilter *f,
 		     const char *field)
 {
-	bool found = false;
+	struct weft_img_mapper_test *test = test_put(t, WEFT_MAPPER_TYPE, field);
 
 	weft_build_fields(t->b, &f->base, field);
+	/* the 15 that there are, xds/ has seen to */
 	for (size_t i = 0; i < f->n_types; i++)
-		found = found || f->types[i] == ENVOY__DATA__ACCESSLOG__V3__ACCESS_LOG_TYPE__NotSet;
-	test_put(t, WEFT_MAPPER_ALWAYS, field)->value = found != !!f->exclude;
+		test->value |= 1u << (f->types[i] & 31);
+	test->op = f->exclude != 0;
 }
 
 static void filter_put(struct tests *t, const filter *f, const char *field);
@@ -168,6 +168,15 @@ static void filter_put(struct tests *t, const filter *f, const char *field)
 		/* only a filter that weft does not have marks a request as one */
 		test_put(t, WEFT_MAPPER_ALWAYS, field)->value = 1;
 		break;
+	case FILTER(TRACEABLE_FILTER):
+		if (t->b->traced)
+			weft_build_fail(t->b, weft_field(at, field, "traceable_filter"),
+					"unsupported with tracing");
+		test_put(t, WEFT_MAPPER_ALWAYS, field)->value = 0; /* nothing is traced */
+		break;
+	case FILTER(EXTENSION_FILTER):
+		weft_build_fail(t->b, weft_field(at, field, "extension_filter"), "unsupported");
+		break;
 	case FILTER(RUNTIME_FILTER):
 		share_put(t, f->runtime_filter, weft_field(at, field, "runtime_filter"));
 		break;
@@ -200,20 +209,22 @@ static void filter_put(struct tests *t, const filter *f, const char *field)
 	}
 }
 
-static void tests_fill(struct weft_build *b, const filter *f, const char *field,
-		       struct weft_img_mapper *ret)
+uint32_t weft_build_log_filter(struct weft_build *b, const filter *f, const char *field,
+			       uint32_t *ret_n)
 {
 	struct tests *t = calloc(1, sizeof(*t));
+	uint32_t off;
 
 	if (!t) {
 		b->err = b->err ? b->err : -ENOMEM;
-		return;
+		return 0;
 	}
 	t->b = b;
 	filter_put(t, f, field);
-	ret->n_test = t->n;
-	ret->test = weft_build_put(b, t->test, t->n * sizeof(*t->test));
+	*ret_n = t->n;
+	off = weft_build_put(b, t->test, t->n * sizeof(*t->test));
 	free(t);
+	return off;
 }
 
 static void mapper_fill(struct weft_build *b, const mapper *m, const char *field,
@@ -229,7 +240,8 @@ static void mapper_fill(struct weft_build *b, const mapper *m, const char *field
 	char at[WEFT_FIELD_MAX];
 
 	weft_build_fields(b, &m->base, field);
-	tests_fill(b, m->filter, weft_field(at, field, "filter"), ret);
+	ret->test =
+		weft_build_log_filter(b, m->filter, weft_field(at, field, "filter"), &ret->n_test);
 	ret->status = weft_u32(m->status_code, 0);
 	ret->has_body = m->body != NULL;
 	if (m->body && weft_build_source(b, m->body, weft_field(at, field, "body"), &body))

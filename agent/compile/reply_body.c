@@ -288,7 +288,8 @@ uint32_t weft_build_body(struct weft_build *b,
 	weft_field(at, field, "text_format");
 	if (f->format_case ==
 	    ENVOY__CONFIG__CORE__V3__SUBSTITUTION_FORMAT_STRING__FORMAT_TEXT_FORMAT)
-		text = (struct weft_format_local){f->text_format, strlen(f->text_format)};
+		text = (struct weft_format_local){.text = f->text_format,
+						  .len = strlen(f->text_format)};
 	else
 		weft_build_source(b, f->text_format_source,
 				  weft_field(at, field, "text_format_source"), &text);

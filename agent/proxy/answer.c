@@ -104,8 +104,11 @@ static int head_take(struct exchange *x, bool eof)
 			return 0;
 		}
 		buf_consume(w, &u->in, r->len);
+		x->outcome.begun = true;
 		sent = true;
 	}
+	x->outcome.answer_ms = w->now_ms;
+	outcome_details(&x->outcome, "via_upstream");
 	status_count(x, r->status);
 	outlier_status(x, r);
 	if (r->status != 101 &&
@@ -113,6 +116,8 @@ static int head_take(struct exchange *x, bool eof)
 		return 0;
 	timer_clear(&x->per_try); /* the one of silence goes on: it counts in the body too */
 	framing_set(x, r);
+	if (x->resp_bare)
+		outcome_details(&x->outcome, "websocket_handshake_unsuccessful");
 	if (response_upgrades(x, r))
 		x->resp_close = false;
 	x->resp_head = x->resp_started = true;
@@ -150,6 +155,7 @@ static int data_add(struct exchange *x, const uint8_t *data, size_t len)
 {
 	bool end = x->resp_body.done;
 
+	x->outcome.sent += len;
 	if (x->down->mirror)
 		return 0;
 	if (len && len == buf_len(&x->up->in) && !buf_len(&x->down->out) && !x->pace &&
@@ -197,6 +203,8 @@ static void complete(struct exchange *x)
 	bool reusable = x->up_keep && x->req_sent && !buf_len(&u->out) && !buf_len(&u->in) && !u->eof;
 	bool close = x->resp_close;
 
+	if (outcome_is_logged(x))
+		outcome_trailers(x, &u->trailers);
 	if (d->session) {
 		d->trailers = u->trailers; /* HTTP/1.1 has none unless it is told to */
 		u->trailers = (struct buf){0};
@@ -243,7 +251,8 @@ void exchange_response_data(struct exchange *x, bool eof)
 	}
 	if (eof && !x->resp_body.done && !buf_len(&u->in)) {
 		if (x->resp_body.kind != BODY_CLOSE) {
-			exchange_failed(x, FAIL_TERMINATION);
+			/* Envoy's codec of HTTP/1.1 misses the rest */
+			exchange_failed(x, u->stream ? FAIL_TERMINATION : FAIL_PROTOCOL);
 			return;
 		}
 		x->resp_body.done = true;

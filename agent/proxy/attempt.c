@@ -18,29 +18,30 @@ static void reply_done(struct exchange *x, size_t from, bool close)
 }
 
 /* A reply that is made here ends the exchange; after the response began, only closing says that it failed. */
-static void reply_end(struct exchange *x, uint32_t status, const char *body)
+static void reply_end(struct exchange *x, uint32_t status, const char *body, const char *details)
 {
 	struct down *d = x->down;
 	bool close = !x->req_done || x->resp_close;
 	size_t from = buf_len(&d->out);
 
 	if (x->resp_started || d->mirror) {
+		outcome_details(&x->outcome, details);
 		d->cut = true;
 		exchange_finish(x, true);
 		return;
 	}
-	close = local_attempts(x, status, body, close);
+	close = local_attempts(x, status, body, details, close);
 	reply_done(x, from, close);
 }
 
 /* No answer in time: 504, or what the request asks for. */
-static void timeout_reply(struct exchange *x)
+static void timeout_reply(struct exchange *x, const char *details)
 {
 	x->flags |= WEFT_FLAG_BIT(UT);
 	if (x->alt_timeout)
-		reply_end(x, 204, "");
+		reply_end(x, 204, "", details);
 	else
-		reply_end(x, 504, "upstream request timeout");
+		reply_end(x, 504, "upstream request timeout", details);
 }
 
 static void total_over(struct worker *w, struct timer *t)
@@ -49,13 +50,13 @@ static void total_over(struct worker *w, struct timer *t)
 
 	COUNT(w->stats.timeouts, 1);
 	if (!x->req_done) {
-		reply_end(x, 408, "request timeout");
+		reply_end(x, 408, "request timeout", "request_overall_timeout");
 		return;
 	}
 	COUNT(weft_cell_cluster(x->cell_cluster)->rq_timeout, 1);
 	if (x->up && !x->resp_head)
 		outlier_reached(x, false, true);
-	timeout_reply(x);
+	timeout_reply(x, "response_timeout");
 }
 
 static void idle_over(struct worker *w, struct timer *t)
@@ -64,7 +65,7 @@ static void idle_over(struct worker *w, struct timer *t)
 
 	COUNT(w->stats.timeouts, 1);
 	x->flags |= WEFT_FLAG_BIT(SI);
-	reply_end(x, x->req_done ? 504 : 408, "stream timeout");
+	reply_end(x, x->req_done ? 504 : 408, "stream timeout", "stream_idle_timeout");
 }
 
 static void life_over(struct worker *w, struct timer *t)
@@ -75,7 +76,8 @@ static void life_over(struct worker *w, struct timer *t)
 	if (x->down->state == DOWN_TUNNEL)
 		down_close(x->down);
 	else
-		reply_end(x, x->req_done ? 504 : 408, "downstream duration timeout");
+		reply_end(x, x->req_done ? 504 : 408, "downstream duration timeout",
+			  "max_duration_timeout");
 }
 
 /* wait_ms: until then; 0: the policy's back-off. */
@@ -159,6 +161,7 @@ static void request_complete(struct exchange *x)
 	struct worker *w = x->down->worker;
 
 	x->req_done = true;
+	x->outcome.request_end_ms = w->now_ms;
 	timer_clear(&x->total);
 	if (x->timeout_ms && !x->resp_body.done)
 		timer_set(w, &x->total, w->now_ms + x->timeout_ms);
@@ -181,6 +184,8 @@ static int body_push(struct exchange *x)
 	else
 		buf_consume(w, &x->body, n);
 	x->req_sent = x->req_done;
+	if (x->req_sent && !x->outcome.sent_ms)
+		x->outcome.sent_ms = w->now_ms;
 	return 0;
 }
 
@@ -194,7 +199,8 @@ static bool keep_check(struct exchange *x)
 		return false;
 	/* the attempt at hand failed and nobody takes the bytes (Envoy 1.40) */
 	if (x->backoff.at) {
-		reply_end(x, 507, "exceeded request buffer limit while retrying upstream");
+		reply_end(x, 507, "exceeded request buffer limit while retrying upstream",
+			  "request_payload_exceeded_retry_buffer_limit");
 		return true;
 	}
 	x->keep_body = false;
@@ -240,20 +246,24 @@ void exchange_request_data(struct exchange *x)
 		if (x->n_mirror)
 			mirrors_feed(x, data, len);
 		d->handled += used;
+		x->outcome.received += len;
 		buf_consume(d->worker, &d->in, used);
 		if (x->req_body.done)
 			request_complete(x);
 		else if (!used)
 			break;
 	}
-	if (r == -EBADMSG || r == -E2BIG) {
+	if (r == -EBADMSG || r == -EILSEQ || r == -E2BIG) {
 		COUNT(d->worker->stats.protocol_errors, 1);
 		x->req_done = false;
 		x->resp_close = true;
-		if (r == -EBADMSG)
-			reply_end(x, 400, "Bad Request");
+		x->outcome.flags |= WEFT_FLAG_BIT(DPE);
+		if (r == -E2BIG)
+			reply_end(x, 431, "Request Header Fields Too Large",
+				  "http1.headers_too_large");
 		else
-			reply_end(x, 431, "Request Header Fields Too Large");
+			reply_end(x, 400, "Bad Request",
+				  r == -EILSEQ ? "http1.invalid_characters" : "http1.codec_error");
 		return;
 	}
 	exchange_touch(x);
@@ -392,6 +402,7 @@ void exchange_connected(struct exchange *x, struct upstream *u)
 	int r = head_adapt(x);
 
 	outlier_reached(x, true, false);
+	outcome_connected(x);
 	if (!r)
 		r = request_put(w, x, !u->stream, &u->out);
 	if (!r)
@@ -553,6 +564,16 @@ static const uint32_t failure_flags[] = {
 	[FAIL_NO_HOST] = WEFT_FLAG_BIT(UH),
 };
 
+/* What the endpoint's side said, "": nothing. */
+static const char *failure_text(struct exchange *x, enum fail_why why)
+{
+	if (why == FAIL_CONNECT)
+		x->outcome.failure = x->down->worker->connect_text;
+	else
+		x->outcome.failure = NULL;
+	return x->outcome.failure ? x->outcome.failure : "";
+}
+
 static void failure_reply(struct exchange *x, enum fail_why why)
 {
 	struct down *d = x->down;
@@ -570,18 +591,33 @@ static void failure_reply(struct exchange *x, enum fail_why why)
 									 WEFT_REPLY_NO_UPSTREAM],
 				    close);
 	} else if (why == FAIL_PER_TRY) {
-		timeout_reply(x);
+		timeout_reply(x, "upstream_per_try_timeout");
 		return;
 	} else if (why == FAIL_DURATION) {
-		reply_end(x, x->req_done ? 504 : 408, "upstream max stream duration reached");
+		reply_end(x, x->req_done ? 504 : 408, "upstream max stream duration reached",
+			  "upstream_max_stream_duration_reached");
 		return;
 	} else {
 		snprintf(body, sizeof(body),
 			 "upstream connect error or disconnect/reset before headers. %sreset reason: %s",
 			 x->attempts > 1 ? "retried and the latest " : "", reset_text(why));
-		close = local_attempts(x, why == FAIL_PROTOCOL ? 502 : 503, body, close);
+		outcome_reset(&x->outcome, x->outcome.begun && x->streams, reset_text(why),
+			      failure_text(x, why));
+		close = local_attempts(x, why == FAIL_PROTOCOL ? 502 : 503, body, NULL, close);
 	}
 	reply_done(x, from, close);
+}
+
+/* After the response began its details alone say what came of it. */
+static void late_failure(struct exchange *x, enum fail_why why)
+{
+	x->flags |= failure_flags[why];
+	if (why == FAIL_PER_TRY)
+		outcome_details(&x->outcome, "upstream_per_try_timeout");
+	else if (why == FAIL_DURATION)
+		outcome_details(&x->outcome, "upstream_max_stream_duration_reached");
+	else
+		outcome_reset(&x->outcome, true, reset_text(why), "");
 }
 
 void exchange_failed(struct exchange *x, enum fail_why why)
@@ -592,6 +628,7 @@ void exchange_failed(struct exchange *x, enum fail_why why)
 		outlier_reached(x, false, why == FAIL_PER_TRY);
 	exchange_unlink_upstream(x, false);
 	if (x->resp_started || x->down->mirror) {
+		late_failure(x, why);
 		x->down->cut = true;
 		exchange_finish(x, true);
 		return;

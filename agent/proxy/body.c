@@ -60,7 +60,7 @@ static int trailer_byte(struct body *b, uint8_t c)
 	}
 	if (b->state == TRAILER_VALUE || (b->state == TRAILER_NEXT && (c == ' ' || c == '\t'))) {
 		b->state = c == '\n' ? TRAILER_NEXT : TRAILER_VALUE;
-		return (c < ' ' && !strchr("\t\r\n", c)) || !c || c == 0x7f ? -EBADMSG : 0;
+		return (c < ' ' && !strchr("\t\r\n", c)) || !c || c == 0x7f ? -EILSEQ : 0;
 	}
 	if (c == ':' && b->state == TRAILER_NAME)
 		b->state = TRAILER_VALUE;

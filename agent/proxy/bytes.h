@@ -77,8 +77,9 @@ void body_init(struct body *b, enum body_kind kind, uint64_t length);
 /*
  * Takes bytes in[0..n): *ret_used of them are consumed, and data of the body among them is at
  * *ret_data (*ret_len bytes, maybe 0). One step; call again until nothing is consumed or done.
- * -EBADMSG: malformed chunks; -E2BIG: the trailers are too long. Chunk sizes and extensions may be
- * of any length: they are looked at byte by byte and kept nowhere (Envoy 1.40).
+ * -EBADMSG: malformed chunks; -EILSEQ: a trailer with a control character; -E2BIG: the trailers are
+ * too long. Chunk sizes and extensions may be of any length: they are looked at byte by byte and
+ * kept nowhere (Envoy 1.40).
  */
 int body_step(struct body *b, const uint8_t *in, size_t n, size_t *ret_used,
 	      const uint8_t **ret_data, size_t *ret_len);

@@ -28,6 +28,14 @@ const struct weft_img_chain *down_chain(struct down *d)
 
 /* ---- closing ---- */
 
+/* A request has begun, and will not come. */
+static void head_lost(struct down *d)
+{
+	struct outcome o = {0};
+
+	outcome_early(d, NULL, &o);
+}
+
 void down_close(struct down *d)
 {
 	struct worker *w = d->worker;
@@ -37,11 +45,14 @@ void down_close(struct down *d)
 	d->dead = true;
 	if (d->codec)
 		d->codec->closed(d);
-	hold_end(d);
 	if (d->relay)
 		tcp_close(d);
 	if (d->x)
 		exchange_abort(d->x);
+	else if (d->state == DOWN_HEAD && !d->early &&
+		 (d->session || d->hold.waits || buf_len(&d->in)))
+		head_lost(d);
+	hold_end(d);
 	if (d->h2)
 		h2_close(d);
 	timer_remove(&d->timer);

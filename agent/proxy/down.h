@@ -14,6 +14,7 @@
 
 struct down;
 struct exchange;
+struct outcome;
 struct h2;
 struct pod;
 struct upstream;
@@ -106,6 +107,11 @@ struct down {
 	struct buf trailers_in, trailers; /* of a stream's request, and of its response: lines */
 	struct down_hold hold;
 	struct down_again *again;
+	struct outcome *early; /* of a head that becomes no exchange, while it is answered */
+	const char *why_end;   /* it is closed: why, when it is not its client that left */
+	uint32_t why_flags;    /* bits of enum weft_reply_flag with it */
+	const char *why_ended; /* details of the end of the connection itself, NULL: none */
+	uint64_t id;	       /* of the connection, from 0 on */
 	struct weft_conn_limits *limits; /* of this connection; made on first use */
 };
 

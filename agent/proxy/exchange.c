@@ -24,7 +24,7 @@ struct exchange *exchange_new(struct down *d)
 	}
 	if (!x)
 		return NULL;
-	memset(x, 0, sizeof(*x));
+	memset(x, 0, offsetof(struct exchange, outcome.text));
 	x->down = d;
 	x->start_ms = d->head_ms ? d->head_ms : w->now_ms;
 	d->x = x;
@@ -82,6 +82,7 @@ void exchange_end(struct exchange *x)
 	struct down *d = x->down;
 	struct worker *w = d->worker;
 
+	outcome_end(x);
 	mirrors_drop(x);
 	pace_end(x);
 	pool_cancel(x);
@@ -126,6 +127,7 @@ void exchange_finish(struct exchange *x, bool close)
 {
 	struct down *d = x->down;
 
+	x->outcome.ended = true;
 	if (d->state == DOWN_TUNNEL || d->mirror) {
 		down_close(d); /* nothing follows an upgrade */
 		return;
@@ -152,54 +154,6 @@ static void consume(struct down *d, size_t n)
 	buf_consume(d->worker, &d->in, n);
 }
 
-struct refused refused_head(const struct weft_req *req, int why)
-{
-	struct refused a = {400, "Bad Request", WEFT_OUTCOME_BAD_REQUEST, true};
-
-	switch (why) {
-	case WEFT_PARSE_TOO_LONG:
-	case WEFT_PARSE_TOO_MANY:
-		a.status = 431;
-		a.body = "Request Header Fields Too Large";
-		a.outcome = WEFT_OUTCOME_HEADERS_TOO_LARGE;
-		break;
-	case WEFT_PARSE_BAD_CODING:
-		a.status = 501;
-		a.body = "Not Implemented";
-		a.outcome = WEFT_OUTCOME_NOT_IMPLEMENTED;
-		break;
-	case WEFT_PARSE_VERSION:
-		a.status = 426;
-		a.body = "Upgrade Required";
-		a.outcome = WEFT_OUTCOME_UPGRADE_REQUIRED;
-		break;
-	case WEFT_PARSE_NO_HOST:
-		a.body = "";
-		a.outcome = WEFT_OUTCOME_MISSING_HOST;
-		break;
-	case WEFT_PARSE_NO_PATH:
-		a.status = 404;
-		a.body = "";
-		a.outcome = WEFT_OUTCOME_MISSING_PATH;
-		a.close = req->flags & (WEFT_REQ_CHUNKED | WEFT_REQ_CLOSE) || req->content_length;
-		break;
-	case WEFT_PARSE_BAD_UDP:
-		a.status = 404;
-		a.body = "The path is incorrect for CONNECT-UDP";
-		a.outcome = WEFT_OUTCOME_MISSING_PATH;
-		a.close = has_body(req) ||
-			  req->flags & (WEFT_REQ_CLOSE | WEFT_REQ_UPGRADE | WEFT_REQ_CONNECT);
-		break;
-	case WEFT_PARSE_BAD_PATH:
-	case WEFT_PARSE_NO_TYPE:
-		a.body = "";
-		break;
-	default:
-		break;
-	}
-	return a;
-}
-
 static void codec_error(struct down *d, struct weft_req *req, int why)
 {
 	struct refused a = refused_head(req, why);
@@ -209,10 +163,16 @@ static void codec_error(struct down *d, struct weft_req *req, int why)
 		COUNT(d->worker->stats.protocol_errors, 1);
 	if (d->session &&
 	    *a.body) { /* what the codec refuses is no request: its stream is reset (Envoy 1.40) */
+		bool underscore = req->underscores == 1 && req->details &&
+				  !strcmp(req->details, "http1.unexpected_underscore");
+
+		d->why_end =
+			underscore ? "http2.unexpected_underscore" : "http2.invalid.header.field";
+		d->why_flags = underscore ? WEFT_FLAG_BIT(DR) : WEFT_FLAG_BIT(DPE);
 		down_close(d);
 		return;
 	}
-	a.close = local_early(d, req, a.status, a.body, NULL, a.close);
+	a.close = local_early(d, req, &a, NULL);
 	if (d->dead)
 		return;
 	if (a.close)
@@ -226,8 +186,12 @@ static void codec_error(struct down *d, struct weft_req *req, int why)
 static void path_redirect(struct down *d, const struct weft_req *req)
 {
 	const struct weft_span *p = &req->value[WEFT_VALUE_PATH];
-	bool close = has_body(req) || req->flags & WEFT_REQ_CLOSE;
+	struct refused a = {.status = 307,
+			    .body = "",
+			    .details = "path_normalization_failed",
+			    .close = has_body(req) || req->flags & WEFT_REQ_CLOSE};
 	_auto_free_ char *line = NULL;
+	bool close;
 
 	if (asprintf(&line, "location: %.*s\r\n", (int)p->len, req->head + p->off) < 0) {
 		line = NULL;
@@ -235,7 +199,7 @@ static void path_redirect(struct down *d, const struct weft_req *req)
 		return;
 	}
 	local_count(WEFT_OUTCOME_REDIRECT);
-	close = local_early(d, req, 307, "", line, close);
+	close = local_early(d, req, &a, line);
 	if (d->dead)
 		return;
 	consume(d, req->head_len);
@@ -293,7 +257,7 @@ static void answer(struct down *d, struct weft_req *req, struct weft_ctx *ctx, b
 	if (decided && outcome != WEFT_OUTCOME_UPGRADE_FAILED && outcome != WEFT_OUTCOME_FAULT &&
 	    outcome != WEFT_OUTCOME_CORS && outcome != WEFT_OUTCOME_BAD_REQUEST && !req->dec.reply)
 		decided = false; /* no reply for it: an image of another make */
-	if (decided && (weft_reply_is_formed(req) || !req->dec.reply || h->mapping) &&
+	if (decided && (weft_reply_is_formed(req) || !req->dec.reply || h->mapping || h->logs) &&
 	    request_answered(d->worker, x, req)) { /* rules may look at it */
 		down_close(d);
 		return;
@@ -303,13 +267,18 @@ static void answer(struct down *d, struct weft_req *req, struct weft_ctx *ctx, b
 		close = local_image(d, h->reply[WEFT_REPLY_OVERFLOW], close);
 	} else if (outcome == WEFT_OUTCOME_UPGRADE_FAILED) {
 		local_count(outcome);
-		close = local_text(d, 403, "", NULL, true);
+		close = local_text(d, 403, "", "upgrade_failed", NULL, true);
 	} else {
 		local_count(outcome);
 		close = local_decision(d, req, ctx, close);
 	}
+	if (d->dead)
+		return;
 	x->req_done = !has_body(req);
-	if (d->dead || pace_reply(x, from, close))
+	if (x->req_done)
+		x->outcome.request_end_ms = d->worker->now_ms;
+	x->outcome.ended = true;
+	if (pace_reply(x, from, close))
 		return;
 	d->at_once = x->req_done && !x->judging;
 	exchange_end(x);
@@ -426,6 +395,7 @@ static void judge(struct down *d, struct weft_req *req, struct weft_ctx *ctx, ui
 	decided = decide(d, req, ctx, &kernel);
 	if (decided && req->dec.delay_ms && !d->hold.over) {
 		hold_begin(d, req, ctx);
+		x->outcome.passed = true;
 		exchange_end(x);
 		down_flush(d); /* 100 Continue */
 		return;

@@ -10,6 +10,7 @@
 #include "agent/proxy/bytes.h"
 #include "agent/proxy/down.h"
 #include "agent/proxy/events.h"
+#include "agent/proxy/outcome.h"
 #include "bpf/engine/engine.h"
 
 struct asked;
@@ -94,6 +95,7 @@ struct exchange {
 	uint32_t n_mirror;
 	struct pace *pace; /* what holds the response's body back, NULL: nothing (pace.h) */
 	struct down *mirror[WEFT_MIRRORS_MAX]; /* that still get its request's body */
+	struct outcome outcome;
 };
 
 /* A new one on the connection. NULL: no memory. */
@@ -102,14 +104,6 @@ struct exchange *exchange_new(struct down *d);
 /* What is known of a request before its decision, and by it. */
 void exchange_request_set(struct exchange *x, const struct weft_req *req);
 void exchange_decision_set(struct exchange *x, const struct weft_decision *dec);
-/* Envoy's answer to a head that is no request; why: enum weft_parse. */
-struct refused {
-	uint32_t status;
-	const char *body;
-	enum weft_outcome outcome;
-	bool close; /* what follows cannot be told from it */
-};
-struct refused refused_head(const struct weft_req *req, int why);
 /* Are the endpoints of x->cluster spoken to by HTTP/2 for it? */
 bool exchange_streams(const struct exchange *x);
 /* A complete head stands in d->in: parses, decides, answers or forwards. */

@@ -254,17 +254,22 @@ static bool is_new(struct down_again *a, struct weft_img_str from, struct weft_i
 	return true;
 }
 
-static bool allowed(const struct exchange *x, const struct buf *head, struct down_again *a)
+/* The route that it would take is the request's from now on, followed or not (Envoy's log). */
+static bool allowed(struct exchange *x, const struct buf *head, struct down_again *a)
 {
 	const struct weft_img_follow *f = weft_img_at(x->forward->follow);
 	const struct weft_img_route *to;
 	bool http = !strcasecmp(a->scheme, "http");
 
 	/* every client here speaks plain HTTP; what is no "http" is https to Envoy */
-	if (!http && (!(f->flags & WEFT_FOLLOW_CROSS) || f->flags & WEFT_FOLLOW_SAFE))
+	if (!http && !(f->flags & WEFT_FOLLOW_CROSS))
 		return false;
 	to = route_find(x->down, head, a);
-	if (!to || (f->flags & WEFT_FOLLOW_LISTED && !is_listed(f, to->name)))
+	if (!to)
+		return false;
+	outcome_route(&x->outcome, to->name);
+	if ((!http && f->flags & WEFT_FOLLOW_SAFE) ||
+	    (f->flags & WEFT_FOLLOW_LISTED && !is_listed(f, to->name)))
 		return false;
 	return !(f->flags & WEFT_FOLLOW_PREVIOUS) || is_new(a, route_name(x), to->name);
 }
@@ -333,6 +338,21 @@ static bool asked_for(const struct exchange *x, const struct response *r)
 	       (x->down->again ? x->down->again->n : 0) < f->max;
 }
 
+/* The outcome of the request that was sent elsewhere: Envoy's log has the new one's head. */
+static void followed_tell(struct exchange *x, const struct buf *head, const struct response *r)
+{
+	struct worker *w = x->down->worker;
+
+	outcome_details(&x->outcome, "internal_redirect");
+	x->outcome.code = r->status;
+	if (!outcome_is_logged(x))
+		return;
+	buf_free(w, &x->head);
+	/* without its blank line; without memory the log does without it */
+	if (buf_add(w, &x->head, buf_at(head), buf_len(head) - 2))
+		buf_free(w, &x->head);
+}
+
 bool follow(struct exchange *x, const uint8_t *head, const struct response *r)
 {
 	struct down *d = x->down;
@@ -347,18 +367,24 @@ bool follow(struct exchange *x, const uint8_t *head, const struct response *r)
 	if (!location(d->worker, head, r, &to) && url_parse((struct run){buf_at(&to), buf_len(&to)}, &u) &&
 	    !head_make(x, &u, head, r, &body, &text))
 		a = again_new(x, &u);
-	if (a && allowed(x, &text, a) && !put_back(x, &text, body)) {
+	if (a && allowed(x, &text, a)) {
+		followed_tell(x, &text, r);
+		done = !put_back(x, &text, body);
+		x->outcome.ended = done;
+	}
+	if (done) {
 		free(d->again);
 		d->again = a;
 		a = NULL;
-		done = true;
 	}
 	image_leave(d);
 	free(a);
 	buf_free(d->worker, &text);
 	buf_free(d->worker, &to);
-	if (!done)
+	if (!done) {
+		outcome_details(&x->outcome, "via_upstream");
 		return false;
+	}
 	hold_end(d);
 	exchange_end(x);
 	d->state = DOWN_HEAD;

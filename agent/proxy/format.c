@@ -9,13 +9,7 @@
 #include <time.h>
 
 #include "agent/compile/reply_body.h"
-#include "agent/proxy/mutate.h"
-
-/* A run of bytes; NULL: nothing there. */
-struct run {
-	const uint8_t *p;
-	size_t n;
-};
+#include "agent/proxy/format.h"
 
 static bool is(struct run r, const char *text)
 {
@@ -25,7 +19,7 @@ static bool is(struct run r, const char *text)
 /* ---- headers ---- */
 
 /* The first line of that name in [p, p + n). */
-static struct run line_in(const uint8_t *p, size_t n, struct run name)
+struct run format_line(const uint8_t *p, size_t n, struct run name)
 {
 	const uint8_t *end = p + n;
 
@@ -57,7 +51,8 @@ static struct run request_line(const struct format *f, struct run name)
 {
 	const uint8_t *lf = f->req ? memchr(f->req, '\n', f->req_len) : NULL;
 
-	return lf ? line_in(lf + 1, f->req_len - (size_t)(lf + 1 - f->req), name) : (struct run){0};
+	return lf ? format_line(lf + 1, f->req_len - (size_t)(lf + 1 - f->req), name)
+		  : (struct run){0};
 }
 
 const uint8_t *format_request_line(const struct format *f, const char *name, size_t *ret_n)
@@ -105,8 +100,8 @@ static struct run header(const struct format *f, const struct weft_img_piece *p,
 
 			return (struct run){(const uint8_t *)status, (size_t)n};
 		} else if (f->resp) {
-			got = line_in(buf_at(f->resp->b) + f->resp->from,
-				      buf_len(f->resp->b) - f->resp->from, name);
+			got = format_line(buf_at(f->resp->b) + f->resp->from,
+					  buf_len(f->resp->b) - f->resp->from, name);
 		}
 		if (got.p)
 			return got;
@@ -153,9 +148,7 @@ static struct run query_param(const struct format *f, struct run name)
 
 /* ---- addresses ---- */
 
-#define ADDRESS_TEXT (INET6_ADDRSTRLEN + 10)
-
-static struct run address_text(const struct weft_sockaddr *a, uint32_t flags, char out[ADDRESS_TEXT])
+struct run format_address(const struct weft_sockaddr *a, uint32_t flags, char out[ADDRESS_TEXT])
 {
 	/* one that x-forwarded-for writes as IPv6 stays so */
 	bool v4 = !a->addr.w[0] && !a->addr.w[1] && a->addr.w[2] == htonl(0xffff) &&
@@ -175,29 +168,6 @@ static struct run address_text(const struct weft_sockaddr *a, uint32_t flags, ch
 	return (struct run){(const uint8_t *)out, (size_t)n};
 }
 
-/* The exchange's connection to the endpoint, from this side. */
-static bool upstream_local(const struct format *f, struct weft_sockaddr *ret)
-{
-	struct sockaddr_storage s = {0};
-	const struct sockaddr_in *s4 = (const void *)&s;
-	const struct sockaddr_in6 *s6 = (const void *)&s;
-	socklen_t len = sizeof(s);
-
-	if (!f->resp || !f->x || !f->x->up ||
-	    getsockname(upstream_fd(f->x->up), (struct sockaddr *)&s, &len))
-		return false;
-	*ret = (struct weft_sockaddr){.family = s.ss_family};
-	if (s.ss_family == AF_INET) {
-		ret->port = ntohs(s4->sin_port);
-		ret->addr.w[2] = htonl(0xffff);
-		ret->addr.w[3] = s4->sin_addr.s_addr;
-		return true;
-	}
-	ret->port = ntohs(s6->sin6_port);
-	memcpy(ret->addr.w, &s6->sin6_addr, sizeof(ret->addr.w));
-	return true;
-}
-
 static struct run address(const struct format *f, const struct weft_img_piece *p, char out[ADDRESS_TEXT])
 {
 	struct weft_sockaddr a;
@@ -207,10 +177,14 @@ static struct run address(const struct format *f, const struct weft_img_piece *p
 		/* chosen after the request was changed */
 		if (!f->resp || !f->x || !f->x->endpoint.family)
 			return (struct run){0};
-		a = f->x->up ? f->x->up->addr : f->x->endpoint;
+		a = f->x->up			  ? f->x->up->addr
+		    : f->o && f->o->remote.family ? f->o->remote
+						  : f->x->endpoint;
 		break;
 	case WEFT_PIECE_UPSTREAM_LOCAL:
-		if (!upstream_local(f, &a))
+		if (f->o && f->o->local.family)
+			a = f->o->local;
+		else if (!f->resp || !f->x || !f->x->up || !upstream_local(f->x->up, &a))
 			return (struct run){0};
 		break;
 	case WEFT_PIECE_REMOTE:
@@ -224,12 +198,10 @@ static struct run address(const struct format *f, const struct weft_img_piece *p
 	default:
 		a = f->d->dst;
 	}
-	return address_text(&a, p->flags, out);
+	return format_address(&a, p->flags, out);
 }
 
 /* ---- time ---- */
-
-#define TIME_TEXT (WEFT_TIME_FORMAT_MAX * 8)
 
 /* strftime() with %f: the fraction of the second in nanoseconds, %1f to %9f: its first digits. */
 static size_t time_write(const struct tm *tm, long ns, struct run fmt, char out[TIME_TEXT])
@@ -266,10 +238,9 @@ static size_t time_write(const struct tm *tm, long ns, struct run fmt, char out[
 	return n;
 }
 
-static struct run start_time(const struct format *f, struct run fmt, char out[TIME_TEXT])
+static struct run time_of(uint64_t ago, struct run fmt, char out[TIME_TEXT])
 {
 	static const struct run usual = {(const uint8_t *)"%Y-%m-%dT%H:%M:%S.%3fZ", 22};
-	uint64_t ago = f->x ? f->d->worker->now_ms - f->x->start_ms : 0;
 	struct timespec t;
 	int64_t ns;
 	time_t s;
@@ -288,9 +259,12 @@ static struct run start_time(const struct format *f, struct run fmt, char out[TI
 
 static struct run route_name(const struct format *f)
 {
+	const struct outcome *o = f->o ? f->o : f->x ? &f->x->outcome : NULL;
 	const struct weft_img_route *r =
 		f->x && f->x->dec.route ? weft_img_at(f->x->dec.route) : NULL;
 
+	if (o && o->route)
+		return (struct run){(const uint8_t *)o->route, o->n_route};
 	return r ? img_run(r->name) : (struct run){0};
 }
 
@@ -314,49 +288,6 @@ static struct run cluster_name(const struct format *f)
 	return c ? img_run(c->name) : (struct run){0};
 }
 
-static struct run number(uint32_t n, char out[16])
-{
-	return (struct run){(const uint8_t *)out, (size_t)snprintf(out, 16, "%u", n)};
-}
-
-#define FLAGS_TEXT (WEFT_FLAG__MAX * sizeof("UMSDR,"))
-
-union scratch {
-	char status[8], number[16], address[ADDRESS_TEXT], time[TIME_TEXT], flags[FLAGS_TEXT];
-};
-
-static size_t flag_names_add(uint32_t flags, size_t n, char out[FLAGS_TEXT])
-{
-	static const char *const names[] = {
-#define FLAG_NAME(name) #name,
-		WEFT_REPLY_FLAGS(FLAG_NAME)
-#undef FLAG_NAME
-	};
-
-	for (int i = 0; i < WEFT_FLAG__MAX; i++)
-		if (flags >> i & 1)
-			n += (size_t)snprintf(out + n, FLAGS_TEXT - n, "%s%s", n ? "," : "",
-					      names[i]);
-	return n;
-}
-
-/*
- * By commas, in the order they are set (Envoy 1.40): a delay comes before all else, and that no
- * retry is left before why the last attempt failed. "-" for none.
- */
-static struct run flag_names(uint32_t flags, char out[FLAGS_TEXT])
-{
-	static const uint32_t first[] = {WEFT_FLAG_BIT(DI), WEFT_FLAG_BIT(URX)};
-	size_t n = 0;
-
-	for (size_t i = 0; i < sizeof(first) / sizeof(*first); i++)
-		n = flag_names_add(flags & first[i], n, out);
-	n = flag_names_add(flags & ~(first[0] | first[1]), n, out);
-	if (!n)
-		n = (size_t)snprintf(out, FLAGS_TEXT, "-");
-	return (struct run){(const uint8_t *)out, n};
-}
-
 static struct run piece(const struct format *f, const struct weft_img_piece *p, union scratch *s)
 {
 	static const struct run version = {(const uint8_t *)"HTTP/1.1", 8},
@@ -372,30 +303,39 @@ static struct run piece(const struct format *f, const struct weft_img_piece *p, 
 	case WEFT_PIECE_PROTOCOL:
 		return f->d->session ? h2 : f->d->old ? old : version;
 	case WEFT_PIECE_START_TIME:
-		return start_time(f, img_run(p->a), s->time);
+		return time_of(format_duration(f), img_run(p->a), s->time);
+	case WEFT_PIECE_EMIT_TIME:
+		return time_of(0, img_run(p->a), s->time);
 	case WEFT_PIECE_RESPONSE_CODE:
-		return number(f->code, s->number);
+		return format_number(f->code, s->number);
 	case WEFT_PIECE_UPSTREAM_CLUSTER:
 		return cluster_name(f);
 	case WEFT_PIECE_UPSTREAM_PROTOCOL:
+		if (f->o && f->o->remote.family)
+			return f->o->http2 ? h2 : version;
 		return !f->resp || !f->x || !f->x->up ? (struct run){0}
 		       : f->x->up->stream	      ? h2
 						      : version;
 	case WEFT_PIECE_ATTEMPT_COUNT:
 		/* the first is under way when a request is changed */
-		return number(f->x ? (f->resp || f->local ? f->x->attempts : 1) : 0, s->number);
+		return format_number(f->x ? (f->resp || f->local ? f->x->attempts : 1) : 0,
+				     s->number);
 	case WEFT_PIECE_ROUTE_NAME:
 		return route_name(f);
 	case WEFT_PIECE_PATH:
 		return path(f, p->flags);
 	case WEFT_PIECE_BODY:
 		return (struct run){(const uint8_t *)f->body, f->body_len};
-	case WEFT_PIECE_FLAGS:
-		return flag_names(f->flags, s->flags);
 	case WEFT_PIECE_QUERY_PARAM:
 		return query_param(f, img_run(p->a));
-	default:
+	case WEFT_PIECE_UPSTREAM_REMOTE:
+	case WEFT_PIECE_UPSTREAM_LOCAL:
+	case WEFT_PIECE_REMOTE:
+	case WEFT_PIECE_DIRECT_REMOTE:
+	case WEFT_PIECE_LOCAL:
 		return address(f, p, s->address);
+	default:
+		return format_outcome(f, p, s);
 	}
 }
 
@@ -422,9 +362,28 @@ int format_value(struct worker *w, const struct format *f, const struct weft_img
 
 static bool is_number(const struct weft_img_piece *p)
 {
-	return p->kind == WEFT_PIECE_RESPONSE_CODE || p->kind == WEFT_PIECE_ATTEMPT_COUNT ||
-	       (p->kind >= WEFT_PIECE_UPSTREAM_REMOTE && p->kind <= WEFT_PIECE_LOCAL &&
-		p->flags & WEFT_PIECE_ONLY_PORT);
+	switch (p->kind) {
+	case WEFT_PIECE_RESPONSE_CODE:
+	case WEFT_PIECE_ATTEMPT_COUNT:
+	case WEFT_PIECE_BYTES_RECEIVED:
+	case WEFT_PIECE_BYTES_SENT:
+	case WEFT_PIECE_DURATION:
+	case WEFT_PIECE_REQUEST_DURATION:
+	case WEFT_PIECE_REQUEST_TX_DURATION:
+	case WEFT_PIECE_RESPONSE_DURATION:
+	case WEFT_PIECE_RESPONSE_TX_DURATION:
+	case WEFT_PIECE_CONNECTION_ID:
+	case WEFT_PIECE_REQUEST_HEAD:
+	case WEFT_PIECE_RESPONSE_HEAD:
+	case WEFT_PIECE_RESPONSE_TRAILERS:
+	case WEFT_PIECE_ZERO:
+		return true;
+	case WEFT_PIECE_GRPC_STATUS:
+		return p->flags & WEFT_PIECE_NUMBER;
+	default:
+		return p->kind >= WEFT_PIECE_UPSTREAM_REMOTE && p->kind <= WEFT_PIECE_LOCAL &&
+		       p->flags & WEFT_PIECE_ONLY_PORT;
+	}
 }
 
 static int escaped_add(struct worker *w, struct buf *out, struct run r, size_t max)

@@ -41,6 +41,7 @@ struct h2_stream {
 	bool judged;   /* its head is complete */
 	bool ended;    /* the client's side is */
 	bool closed;   /* the session knows it no more */
+	bool reset;    /* by the client */
 	bool head_out; /* the head of its response is the session's */
 	bool finished; /* nothing will be added to its response */
 };

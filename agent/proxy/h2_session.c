@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/proxy/h2.h"
+#include "bpf/abi/mapper.h"
 
 static const char magic[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -24,10 +25,20 @@ static struct h2_stream *stream(struct h2 *h2, int32_t id)
 	return nghttp2_session_get_stream_user_data(h2->session, id);
 }
 
+/* Why the stream, or the whole connection, ends: Envoy's words. */
+static void end_say(struct down *d, const char *why, uint32_t flags)
+{
+	if (d->why_end)
+		return;
+	d->why_end = why;
+	d->why_flags = flags;
+}
+
 /* The session ends: nghttp2 takes nothing more of it. */
 static int give_up(struct h2 *h2)
 {
 	COUNT(h2->conn->worker->stats.protocol_errors, 1);
+	end_say(h2->conn, "codec_error:The_user_callback_function_failed", WEFT_FLAG_BIT(DPE));
 	h2->over = true;
 	return NGHTTP2_ERR_CALLBACK_FAILURE;
 }
@@ -38,7 +49,14 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
 	struct h2 *h2 = arg;
 
 	(void)session;
-	return h2_flood_frame(&h2->flood, &h2->opt, hd) ? 0 : give_up(h2);
+	if (h2_flood_frame(&h2->flood, &h2->opt, hd))
+		return 0;
+	end_say(h2->conn,
+		hd->type == NGHTTP2_PRIORITY	    ? "http2.inbound_priority_frames_flood"
+		: hd->type == NGHTTP2_WINDOW_UPDATE ? "http2.inbound_window_update_frames_flood"
+						    : "http2.inbound_empty_frames_flood",
+		WEFT_FLAG_BIT(DPE));
+	return give_up(h2);
 }
 
 /* A head that is never complete has the deadlines of one of HTTP/1.1. */
@@ -76,10 +94,25 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 	return 0;
 }
 
+/* It ends now: of those of a connection that ends with it, it is the first. */
+static void stream_drop(struct h2 *h2, struct h2_stream *s)
+{
+	nghttp2_session_set_stream_user_data(h2->session, s->id, NULL);
+	h2_stream_closed(s, true);
+}
+
 /* Envoy ends the connection of a client that sends what is no request, unless it is told to end the
  * stream. */
-static int bad_message(struct h2 *h2, int32_t id)
+static int bad_message(struct h2 *h2, int32_t id, bool field)
 {
+	struct h2_stream *s = stream(h2, id);
+
+	if (s)
+		end_say(&s->down,
+			field ? "http2.invalid.header.field" : "http2.violation.of.messaging.rule",
+			WEFT_FLAG_BIT(DPE));
+	if (s)
+		stream_drop(h2, s);
 	if (!h2->keeps)
 		return give_up(h2);
 	COUNT(h2->conn->worker->stats.protocol_errors, 1);
@@ -99,9 +132,14 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 	(void)session;
 	(void)flags;
 	if (r == -EBADMSG)
-		return bad_message(h2, frame->hd.stream_id);
-	if (r == -E2BIG)
+		return bad_message(h2, frame->hd.stream_id, true);
+	if (r == -E2BIG) {
 		local_count(WEFT_OUTCOME_HEADERS_TOO_LARGE);
+		end_say(&s->down,
+			h2->block.n > h2->max_headers ? "http2.too_many_headers"
+						      : "http2.header_list_size_too_large",
+			WEFT_FLAG_BIT(DR));
+	}
 	return r ? NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE : 0; /* INTERNAL_ERROR, as Envoy */
 }
 
@@ -126,7 +164,7 @@ static int headers_end(struct h2 *h2, const nghttp2_frame *frame)
 	h2_block_clear(h2);
 	s->judged = true;
 	if (r == -EBADMSG)
-		return bad_message(h2, s->id);
+		return bad_message(h2, s->id, false);
 	if (r) {
 		down_close(&s->down);
 		return 0;
@@ -146,6 +184,11 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 	(void)session;
 	if (frame->hd.type == NGHTTP2_HEADERS)
 		return headers_end(h2, frame);
+	if (frame->hd.type == NGHTTP2_RST_STREAM) {
+		s = stream(h2, frame->hd.stream_id);
+		if (s)
+			s->reset = true;
+	}
 	if (frame->hd.type == NGHTTP2_DATA && frame->hd.flags & NGHTTP2_FLAG_END_STREAM) {
 		s = stream(h2, frame->hd.stream_id);
 		if (s)
@@ -173,9 +216,15 @@ static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame
 			    void *arg)
 {
 	struct h2 *h2 = arg;
+	struct h2_stream *s = stream(h2, frame->hd.stream_id);
 
 	(void)session;
-	(void)frame;
+	if (s && error == NGHTTP2_ERR_HTTP_HEADER)
+		end_say(&s->down, "http2.invalid.header.field", WEFT_FLAG_BIT(DPE));
+	else if (s && error == NGHTTP2_ERR_HTTP_MESSAGING)
+		end_say(&s->down, "http2.violation.of.messaging.rule", WEFT_FLAG_BIT(DPE));
+	if (s && (error == NGHTTP2_ERR_HTTP_HEADER || error == NGHTTP2_ERR_HTTP_MESSAGING))
+		stream_drop(h2, s);
 	/* nghttp2 ends the stream by itself */
 	if (error == NGHTTP2_ERR_REFUSED_STREAM ||
 	    (h2->keeps &&
@@ -191,6 +240,10 @@ static int on_close(nghttp2_session *session, int32_t id, uint32_t error, void *
 	uint64_t limit = PROXY_H2_RESETS;
 
 	(void)session;
+	if (s && error != NGHTTP2_NO_ERROR)
+		end_say(&s->down, "http2.remote_reset",
+			!s->reset && error == NGHTTP2_PROTOCOL_ERROR ? WEFT_FLAG_BIT(DPE)
+								     : WEFT_FLAG_BIT(DR));
 	if (s)
 		h2_stream_closed(s, error != NGHTTP2_NO_ERROR && !s->finished);
 	if (h2->n_closed > limit)
@@ -374,6 +427,7 @@ static void run(struct h2 *h2)
 		struct h2_stream *s;
 
 		h2->over = true;
+		end_say(d, "codec_error:The_user_callback_function_failed", WEFT_FLAG_BIT(DPE));
 		while ((s = TAILQ_FIRST(&h2->streams)))
 			h2_stream_closed(s, false);
 		down_end(d);

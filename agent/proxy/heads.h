@@ -9,6 +9,7 @@
 
 #include "agent/proxy/bytes.h"
 #include "agent/proxy/exchange.h"
+#include "agent/proxy/refused.h"
 #include "bpf/engine/engine.h"
 
 /* ---- as they go on (request.c, response.c, lines.c) ---- */
@@ -33,6 +34,8 @@ int request_build(struct worker *w, struct exchange *x, struct weft_req *req);
 bool request_is_https(const struct weft_req *req);
 /* How its body goes, for an endpoint that speaks HTTP/1.1: a line behind x->head. -ENOMEM. */
 int request_framing(struct worker *w, const struct exchange *x, struct buf *out);
+/* A random UUID (version 4). */
+void request_uuid(struct worker *w, char out[37]);
 /* Before routing: what the connection manager changes in a request. */
 void request_prepare(struct worker *w, struct exchange *x, struct weft_req *req,
 		     const struct weft_ctx *ctx);
@@ -105,13 +108,16 @@ bool local_decision(struct down *d, struct weft_req *req, struct weft_ctx *ctx, 
  */
 int local_decision_write(struct down *d, const struct weft_req *req, const struct weft_ctx *ctx,
 			 bool close);
-/* Status and text of the proxy's own. extra: header lines. */
-bool local_text(struct down *d, uint32_t status, const char *body, const char *extra, bool close);
-/* The same for a head that becomes no exchange. */
-bool local_early(struct down *d, const struct weft_req *req, uint32_t status, const char *body,
-		 const char *extra, bool close);
-/* The same with x-envoy-attempt-count where the virtual host asks for it. */
-bool local_attempts(struct exchange *x, uint32_t status, const char *body, bool close);
+/* Status, text and response code details (NULL: they are told already) of the proxy's own. extra:
+ * header lines. */
+bool local_text(struct down *d, uint32_t status, const char *body, const char *details,
+		const char *extra, bool close);
+/* The same for a head that becomes no exchange, with its outcome. */
+bool local_early(struct down *d, const struct weft_req *req, const struct refused *why,
+		 const char *extra);
+/* As local_text() with x-envoy-attempt-count where the virtual host asks for it. */
+bool local_attempts(struct exchange *x, uint32_t status, const char *body, const char *details,
+		    bool close);
 /* From a reply of the image. */
 bool local_image(struct down *d, uint32_t reply, bool close);
 void local_count(enum weft_outcome outcome);

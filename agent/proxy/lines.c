@@ -40,6 +40,18 @@ void lines_capitalize(uint8_t *head, size_t n)
 	}
 }
 
+void lines_lower(struct lines *l)
+{
+	uint8_t *p = buf_at(l->b) + l->from, *end = buf_at(l->b) + buf_len(l->b);
+
+	while (p && p < end) {
+		for (; p < end && *p != ':' && *p != '\n'; p++)
+			*p = (uint8_t)(*p >= 'A' && *p <= 'Z' ? *p | 0x20 : *p);
+		p = p < end ? memchr(p, '\n', (size_t)(end - p)) : NULL;
+		p += p != NULL;
+	}
+}
+
 int buf_replace(struct worker *w, struct buf *b, size_t at, size_t old, const void *bytes, size_t n)
 {
 	int r = n > old ? buf_room(w, b, n - old) : 0;

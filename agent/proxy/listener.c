@@ -191,6 +191,7 @@ static void accepted(struct worker *w, struct listener *l, int fd, const struct 
 	d->pod = l->pod;
 	sockaddr_take(peer, &d->client);
 	TAILQ_INSERT_TAIL(&l->pod->downs, d, link);
+	d->id = (uint64_t)(w - w->proxy->worker) + w->n_down++ * w->proxy->n;
 	COUNT(w->stats.connections_total, 1);
 	COUNT(w->stats.connections, 1);
 	if (was_reset(fd) || !slot_accept(d, &l->addr)) {

@@ -9,21 +9,12 @@
 #include "agent/cleanup.h"
 #include "agent/compile/reply.h"
 #include "agent/proxy/grpc.h"
+#include "agent/proxy/local.h"
 #include "agent/proxy/mutate.h"
 
 void local_count(enum weft_outcome outcome)
 {
 	COUNT(weft_state_head()->outcome[1][outcome], 1);
-}
-
-static const struct weft_img_hcm *manager(struct down *d)
-{
-	const struct weft_img_chain *chain;
-
-	if (d->x)
-		return d->x->hcm;
-	chain = down_chain(d); /* of a head that never became an exchange */
-	return chain && chain->kind == WEFT_CHAIN_HTTP ? weft_img_at(chain->target) : NULL;
 }
 
 /*
@@ -37,254 +28,10 @@ static bool ends_after(struct down *d, bool close, bool reply_closes)
 	return close || down_ends(d) || reply_closes;
 }
 
-/* ---- what rules make of a reply's head ---- */
-
-/*
- * The mutations of replies made here, 0: none. Direct responses and redirects have their route's; what is said of a
- * request on its way has those of the way (bpf/engine/reply.h: weft_reply_response()).
- */
-static uint32_t changes_of(const struct exchange *x)
-{
-	const struct weft_img_route *route;
-	const struct weft_img_target *target;
-
-	if (!x || x->dec.outcome == WEFT_OUTCOME_NO_ROUTE)
-		return 0;
-	if (x->dec.outcome == WEFT_OUTCOME_DIRECT_RESPONSE || x->dec.outcome == WEFT_OUTCOME_REDIRECT) {
-		route = weft_img_at(x->dec.route);
-		return route->response.changes;
-	}
-	target = x->dec.target ? weft_img_at(x->dec.target) : NULL;
-	return target ? target->response.changes : 0;
-}
-
-/* %RESPONSE_CODE% before a reply has its own: that of the interim response, 0: none (Envoy 1.40).
- */
-static uint32_t code_before(const struct exchange *x)
-{
-	bool continued = x && x->req_flags & WEFT_REQ_EXPECT &&
-			 !(x->hcm->flags & WEFT_HCM_PROXY_100_CONTINUE);
-
-	return continued ? 100 : 0;
-}
-
-/* The rules' changes to l, which has what the reply had before them; and what no reply has. */
-static int rules_apply(struct down *d, struct lines *l, uint32_t status)
-{
-	static const char *const gone[] = {"keep-alive", "proxy-connection", NULL};
-	const struct exchange *x = d->x;
-	struct format f = {.d = d,
-			   .x = x,
-			   .req = x && buf_len(&x->head) ? buf_at(&x->head) : NULL,
-			   .req_len = x ? buf_len(&x->head) : 0,
-			   .resp = l,
-			   .status = status,
-			   .code = code_before(x)};
-	int r = changes_apply(l, changes_of(x), &f);
-
-	for (int i = 0; gone[i]; i++)
-		lines_remove(l, gone[i], strlen(gone[i]));
-	return r;
-}
-
-/* ---- heads ---- */
-
-/* The last line of a reply without a body, as Envoy 1.40 words it for HEAD and for all others. */
-static const char *empty_line(const struct down *d, const struct reply *a)
-{
-	if (d->old && a->head_method)
-		return "";
-	return a->head_method ? "transfer-encoding: chunked\r\n" : "content-length: 0\r\n";
-}
-
-/* Ends the head, with this line; the connection header when it will close. */
-static int head_end(struct worker *w, struct down *d, struct lines *l, bool close, const char *last)
-{
-	const struct weft_state_head *s = weft_state_head();
-	const struct weft_img_hcm *h = manager(d);
-	struct line line;
-	int r = 0;
-
-	if (h && h->server_header == WEFT_SERVER_OVERWRITE)
-		lines_remove(l, "server", 6);
-	if (!lines_find(l, "date", 4, l->from, &line))
-		r = buf_printf(w, &d->out, "date: %.29s\r\n", s->date[s->date_which & 1]);
-	if (!r && d->x)
-		r = response_id_set(w, d->x, l);
-	if (!r && h && h->via.len)
-		r = lines_add(l, "via", 3, weft_img_at(h->via.off), h->via.len, ", ");
-	if (!r && h && h->server_header != WEFT_SERVER_PASS && !lines_find(l, "server", 6, l->from, &line))
-		r = line_add(w, &d->out, "server", 6, weft_img_at(h->server_name.off), h->server_name.len);
-	if (!r && (close || d->drain))
-		r = buf_printf(w, &d->out, "connection: close\r\n");
-	else if (!r && d->old)
-		r = buf_printf(w, &d->out, "connection: keep-alive\r\n");
-	return r ? r : buf_printf(w, &d->out, "%s\r\n", last);
-}
-
-/* Always 200, its status and text in headers (grpc.h); a rule's own grpc-status stays (Envoy 1.40).
- */
-static int grpc_write(struct down *d, const struct reply *a, struct lines *l)
-{
-	struct worker *w = d->worker;
-	/* the line feed behind JSON is of no use in a header (Envoy 1.40) */
-	size_t len = a->len && a->json ? a->len - 1 : a->len;
-	char *message = len && !a->head_method ? weft_grpc_message(a->body, len) : NULL;
-	struct line line;
-	int r = buf_printf(w, l->b, "content-type: application/grpc\r\n");
-
-	if (!r && !lines_find(l, "grpc-status", 11, l->from, &line))
-		r = buf_printf(w, l->b, "grpc-status: %u\r\n",
-			       d->x && d->x->grpc_status ? d->x->grpc_status - 1 : (uint32_t)weft_grpc_status(a->status));
-	if (!r && message)
-		r = lines_set(l, "grpc-message", 12, message, strlen(message));
-	free(message);
-	return r ? r : head_end(w, d, l, a->close, empty_line(d, a));
-}
-
-static int plain_write(struct down *d, const struct reply *a, struct lines *l)
-{
-	struct worker *w = d->worker;
-	/* RFC 9110 8.6, 15.4.5: no length where none is sent */
-	bool no_body = a->status == 204 || a->status == 304;
-	struct line line;
-	int r = 0;
-
-	if (!a->len || a->type.len)
-		lines_remove(l, "content-type", 12);
-	if (a->len && a->type.len)
-		r = line_add(w, l->b, "content-type", 12, weft_img_at(a->type.off), a->type.len);
-	if (!r && a->len && a->status != 204)
-		r = buf_printf(w, l->b, "content-length: %zu\r\n", a->len);
-	if (!r && a->len && !lines_find(l, "content-type", 12, l->from, &line))
-		r = buf_printf(w, l->b, "content-type: text/plain\r\n");
-	if (!r)
-		r = head_end(w, d, l, a->close, a->len || no_body ? "" : empty_line(d, a));
-	return r || a->head_method || no_body ? r : buf_add(w, l->b, a->body, a->len);
-}
-
-/* The reply with these lines of rules and filters (each with its end); its body is as it is sent.
- */
-static int made_write(struct down *d, struct reply *a, const void *lines, size_t len)
-{
-	struct worker *w = d->worker;
-	const struct weft_img_hcm *h = manager(d);
-	uint32_t status = a->grpc ? 200 : a->status;
-	struct lines l = {.w = w, .b = &d->out};
-	size_t from = buf_len(&d->out);
-	int r;
-
-	/* Envoy keeps a connection of HTTP/1.0 behind a length alone, and not behind one that its
-	 * codec adds */
-	if (d->old && (a->grpc || !a->len || a->status == 204))
-		a->close = d->ends = true;
-	r = buf_printf(w, &d->out, "HTTP/1.1 %u %s\r\n", status, weft_status_phrase(status));
-
-	l.from = buf_len(&d->out);
-	if (!r)
-		r = buf_add(w, &d->out, lines, len);
-	if (r)
-		return r;
-	if (!a->grpc) {
-		r = plain_write(d, a, &l);
-	} else {
-		lines_remove(&l, "content-type", 12);
-		r = grpc_write(d, a, &l);
-	}
-	if (!r && h && h->proper_case && !d->codec)
-		lines_capitalize(buf_at(&d->out) + from, buf_len(&d->out) - from);
-	return r;
-}
-
-/*
- * Why Envoy says at this moment that the reply is made: nothing of one that a route, RBAC or a rate
- * limit makes, or of what is no request (1.40; its log knows more).
- */
-static uint32_t flags_of(const struct down *d)
-{
-	static const uint32_t of_outcome[] = {
-		[WEFT_OUTCOME_NO_ROUTE] = WEFT_FLAG_BIT(NR),
-		[WEFT_OUTCOME_NO_CLUSTER] = WEFT_FLAG_BIT(NC),
-		[WEFT_OUTCOME_NO_HEALTHY_UPSTREAM] = WEFT_FLAG_BIT(UH),
-		[WEFT_OUTCOME_OVERFLOW] = WEFT_FLAG_BIT(UO),
-		[WEFT_OUTCOME_FAULT] = WEFT_FLAG_BIT(FI),
-	};
-	const struct exchange *x = d->x;
-	uint32_t outcome = x ? x->dec.outcome : WEFT_OUTCOME_NONE;
-	uint32_t flags = x ? x->flags : 0;
-
-	if (d->hold.over)
-		flags |= WEFT_FLAG_BIT(DI);
-	if (outcome == WEFT_OUTCOME_DROPPED)
-		return flags |
-		       (x->dec.reply == x->hcm->reply[WEFT_REPLY_DROPPED_ALL] ? WEFT_FLAG_BIT(UDO)
-									      : WEFT_FLAG_BIT(DO));
-	return outcome < sizeof(of_outcome) / sizeof(*of_outcome) ? flags | of_outcome[outcome]
-								  : flags;
-}
-
-/* What is the same for all that looks at a reply. */
-static struct format reply_format(struct down *d, const struct buf *head)
-{
-	const struct exchange *x = d->x;
-
-	if (x && buf_len(&x->head))
-		head = &x->head;
-	return (struct format){.d = d,
-			       .x = x,
-			       .req = head && buf_len(head) ? buf_at(head) : NULL,
-			       .req_len = head ? buf_len(head) : 0,
-			       .code = code_before(x)};
-}
-
-/* As the connection manager has it after that. */
-static int mapped_write(struct down *d, struct reply *a, uint32_t mapping, const void *lines,
-			size_t len)
-{
-	struct worker *w = d->worker;
-	struct format f = reply_format(d, a->head);
-	struct buf text = {0}, body = {0};
-	struct lines l = {.w = w, .b = &text};
-	int r = buf_add(w, &text, lines, len);
-
-	f.flags = flags_of(d);
-	if (!r)
-		r = mapping_apply(w, weft_img_at(mapping), &f, a, &l, &body);
-	if (!r)
-		r = made_write(d, a, buf_at(&text), buf_len(&text));
-	buf_free(w, &text);
-	buf_free(w, &body);
-	return r;
-}
-
-/* The same before its body is put into its form. */
-static int reply_write(struct down *d, const struct reply *a, const void *lines, size_t len)
-{
-	const struct weft_img_hcm *h = manager(d);
-	struct format f = reply_format(d, a->head);
-	struct reply made = *a;
-	struct buf body = {0};
-	int r = 0;
-
-	f.local = true;
-	f.body = a->body;
-	f.body_len = a->len;
-	if (a->format) {
-		r = reply_body_write(d->worker, &f, a->format, &body);
-		made.body = (const char *)buf_at(&body);
-		made.len = buf_len(&body);
-	}
-	if (!r)
-		r = h && h->mapping ? mapped_write(d, &made, h->mapping, lines, len)
-				    : made_write(d, &made, lines, len);
-	buf_free(d->worker, &body);
-	return r;
-}
-
 /* local_reply_config may change each reply. */
 static bool is_mapped(struct down *d)
 {
-	const struct weft_img_hcm *h = manager(d);
+	const struct weft_img_hcm *h = local_manager(d);
 
 	return h && h->mapping;
 }
@@ -303,7 +50,7 @@ static int text_write(struct down *d, const struct reply *a, const char *extra)
 	struct worker *w = d->worker;
 	struct buf text = {0};
 	struct lines l = {.w = w, .b = &text};
-	int r = rules_apply(d, &l, a->status);
+	int r = local_rules(d, &l, a->status);
 
 	if (!r && extra) {
 		lines_remove(&l, extra, strcspn(extra, ":"));
@@ -312,12 +59,13 @@ static int text_write(struct down *d, const struct reply *a, const char *extra)
 	if (!r)
 		r = told_apply(d->x, &l);
 	if (!r)
-		r = reply_write(d, a, buf_at(&text), buf_len(&text));
+		r = local_reply_write(d, a, buf_at(&text), buf_len(&text));
 	buf_free(w, &text);
 	return r;
 }
 
-bool local_text(struct down *d, uint32_t status, const char *body, const char *extra, bool close)
+bool local_text(struct down *d, uint32_t status, const char *body, const char *details,
+		const char *extra, bool close)
 {
 	const struct exchange *x = d->x;
 	struct reply a = {.status = status,
@@ -328,17 +76,24 @@ bool local_text(struct down *d, uint32_t status, const char *body, const char *e
 			  .head_method = x && x->head_method};
 
 	a.close = ends_after(d, close, status == 400);
+	if (details && outcome_of(d))
+		outcome_details(outcome_of(d), details);
 	if (text_write(d, &a, extra))
 		down_close(d);
 	return a.close;
 }
 
-bool local_early(struct down *d, const struct weft_req *req, uint32_t status, const char *body, const char *extra,
-		 bool close)
+bool local_early(struct down *d, const struct weft_req *req, const struct refused *why,
+		 const char *extra)
 {
 	struct buf head = {0};
-	struct reply a = {.status = status, .body = body, .len = strlen(body), .head = &head};
+	const char *body = why->body;
+	struct reply a = {.status = why->status, .body = body, .len = strlen(body), .head = &head};
+	struct outcome o = {.flags = why->protocol ? WEFT_FLAG_BIT(DPE) : 0, .ended = true};
 	int r = 0;
+
+	outcome_details(&o, why->details);
+	d->early = &o;
 
 	/* what the parser itself refuses has no headers yet */
 	if (!*body) {
@@ -346,19 +101,25 @@ bool local_early(struct down *d, const struct weft_req *req, uint32_t status, co
 		a.head_method = req->flags & WEFT_REQ_HEAD_METHOD;
 		r = is_mapped(d) ? request_sent(d->worker, req, &head) : 0;
 	}
-	a.close = ends_after(d, close, status == 400);
-	if (r || text_write(d, &a, extra))
+	a.close = ends_after(d, why->close, why->status == 400);
+	if (r || text_write(d, &a, extra)) {
+		o.ended = false;
 		down_close(d);
+	}
+	outcome_early(d, *body ? NULL : req, &o);
+	d->early = NULL;
 	buf_free(d->worker, &head);
 	return a.close;
 }
 
-bool local_attempts(struct exchange *x, uint32_t status, const char *body, bool close)
+bool local_attempts(struct exchange *x, uint32_t status, const char *body, const char *details,
+		    bool close)
 {
 	char line[48];
 
 	snprintf(line, sizeof(line), "x-envoy-attempt-count: %u\r\n", x->attempts);
-	return local_text(x->down, status, body, x->attempt_count_back && x->attempts ? line : NULL, close);
+	return local_text(x->down, status, body, details,
+			  x->attempt_count_back && x->attempts ? line : NULL, close);
 }
 
 /* ---- replies of the image ---- */
@@ -429,7 +190,7 @@ static int grpc_plan(struct down *d, const struct weft_req *req, const struct we
 	int e = plan_lines(d, req, plan, r, head_method, &lines);
 
 	if (!e)
-		e = reply_write(d, &a, buf_at(&lines), buf_len(&lines));
+		e = local_reply_write(d, &a, buf_at(&lines), buf_len(&lines));
 	buf_free(d->worker, &lines);
 	return e;
 }
@@ -485,7 +246,7 @@ static int formed_write(struct down *d, const struct weft_req *req, const struct
 	if (!e && outcome == WEFT_OUTCOME_REDIRECT)
 		e = request_redirect(d->worker, x, &l);
 	if (!e)
-		e = rules_apply(d, &l, r->status);
+		e = local_rules(d, &l, r->status);
 	if (!e && !own)
 		e = filter_lines(d, reply, x->head_method, &l);
 	if (!e && router && x->attempt_count_back) {
@@ -495,7 +256,7 @@ static int formed_write(struct down *d, const struct weft_req *req, const struct
 	if (!e)
 		e = told_apply(x, &l);
 	if (!e)
-		e = reply_write(d, &a, buf_at(&text), buf_len(&text));
+		e = local_reply_write(d, &a, buf_at(&text), buf_len(&text));
 	buf_free(d->worker, &text);
 	return e;
 }
@@ -505,6 +266,7 @@ static int plan_write(struct down *d, const struct weft_req *req, struct weft_re
 	struct worker *w = d->worker;
 	struct weft_reply_plan head = *plan;
 	struct weft_seg last = plan->seg[plan->n - 1];
+	size_t from = buf_len(&d->out);
 	int r = buf_room(w, &d->out, plan->total + 32);
 
 	if (r)
@@ -516,7 +278,9 @@ static int plan_write(struct down *d, const struct weft_req *req, struct weft_re
 	d->out.end += head.total;
 	if (close || d->drain)
 		r = buf_add(w, &d->out, "connection: close\r\n", 19);
-	return r ? r : buf_add(w, &d->out, weft_img_at(last.off), last.len);
+	if (!r)
+		r = buf_add(w, &d->out, weft_img_at(last.off), last.len);
+	return r ? r : outcome_said(d, from);
 }
 
 bool local_image(struct down *d, uint32_t reply, bool close)
@@ -527,9 +291,11 @@ bool local_image(struct down *d, uint32_t reply, bool close)
 	int e;
 
 	close = ends_after(d, close, r->flags & WEFT_REPLY_CLOSES);
+	if (outcome_of(d))
+		outcome_image(outcome_of(d), r->details);
 	e = weft_reply_plan_std(reply, x && x->head_method, &plan);
 	if (!e && x &&
-	    (changes_of(x) || x->attempt_count_back || buf_len(&x->told) || x->id_back ||
+	    (local_changes(x) || x->attempt_count_back || buf_len(&x->told) || x->id_back ||
 	     is_worked_out(x)))
 		e = formed_write(d, NULL, &plan, reply, close);
 	else if (!e && x && x->req_flags & WEFT_REQ_GRPC)
@@ -564,7 +330,7 @@ static int preflight_write(struct down *d, const struct weft_req *req, bool clos
 			  .head_method = req->flags & WEFT_REQ_HEAD_METHOD};
 	const struct buf *lines = &d->x->told;
 
-	return made_write(d, &a, buf_at(lines), buf_len(lines));
+	return local_made_write(d, &a, buf_at(lines), buf_len(lines));
 }
 
 /* strict_check_headers: what is wrong stands in the reply. */
@@ -589,6 +355,31 @@ static int strict_write(struct down *d, const struct weft_req *req, bool close)
 	return text_write(d, &a, NULL);
 }
 
+/* Why a decision is answered here as it is. */
+static void decision_details(struct outcome *o, const struct weft_req *req)
+{
+	const struct weft_field *f;
+
+	if (req->dec.reply) {
+		outcome_image(
+			o, ((const struct weft_img_reply *)weft_img_at(req->dec.reply))->details);
+		return;
+	}
+	switch (req->dec.outcome) {
+	case WEFT_OUTCOME_CORS:
+		outcome_details(o, "cors_response");
+		break;
+	case WEFT_OUTCOME_BAD_REQUEST:
+		f = weft_req_strict(req);
+		snprintf(o->text, sizeof(o->text), "request_headers_failed_strict_check{%.*s}",
+			 f ? (int)f->name.len : 0, f ? (const char *)req->head + f->name.off : "");
+		outcome_details(o, o->text);
+		break;
+	default: /* worded by a header */
+		outcome_details(o, "fault_filter_abort");
+	}
+}
+
 int local_decision_write(struct down *d, const struct weft_req *req, const struct weft_ctx *ctx, bool close)
 {
 	const struct weft_img_reply *r = weft_img_at(req->dec.reply);
@@ -596,6 +387,7 @@ int local_decision_write(struct down *d, const struct weft_req *req, const struc
 	int e;
 
 	d->x->grpc_status = req->dec.grpc;
+	decision_details(&d->x->outcome, req);
 	if (req->dec.outcome == WEFT_OUTCOME_CORS)
 		return preflight_write(d, req, close);
 	if (req->dec.outcome == WEFT_OUTCOME_FAULT && (!req->dec.reply || req->flags & WEFT_REQ_GRPC))
@@ -626,13 +418,25 @@ bool local_decision(struct down *d, struct weft_req *req, struct weft_ctx *ctx, 
 void local_head_timeout(struct worker *w, struct timer *t)
 {
 	struct down *d = (struct down *)((char *)t - offsetof(struct down, timer));
-
+	struct outcome o = {0};
 	bool close;
 
 	COUNT(w->stats.timeouts, 1);
 	image_enter(d);
-	close = local_text(d, 408, d->head_why, NULL, true);
+	d->early = &o;
+	if (!strcmp(d->head_why, "stream timeout"))
+		o.flags |= WEFT_FLAG_BIT(SI);
+	close = local_text(d, 408, d->head_why,
+			   o.flags				     ? "stream_idle_timeout"
+			   : !strcmp(d->head_why, "request timeout") ? "request_overall_timeout"
+								     : "request_header_timeout",
+			   NULL, true);
+	o.ended = !d->dead;
+	outcome_early(d, NULL, &o);
+	d->early = NULL;
 	image_leave(d);
-	if (!d->dead)
+	if (!d->dead) {
+		buf_free(w, &d->in); /* its end has been said */
 		down_next(d, close);
+	}
 }

@@ -56,30 +56,17 @@ static bool in_share(const struct format *f, const struct weft_img_mapper_test *
 	return n % t->of < t->value;
 }
 
-/* The reply's own, or what its HTTP status comes to. */
 static bool grpc_among(const struct format *f, const struct weft_img_mapper_test *t)
 {
-	uint32_t status = (uint32_t)weft_grpc_status(f->status);
-	struct line line;
-	bool found;
+	int status = format_grpc(f);
+	bool found = status >= 0 && status < 32 && t->value >> status & 1;
 
-	if (lines_find(f->resp, NAME("grpc-status"), f->resp->from, &line)) {
-		char text[12] = "";
-		char *end = text;
-
-		if (line.value_len < sizeof(text))
-			memcpy(text, buf_at(f->resp->b) + line.value, line.value_len);
-		status = isdigit((unsigned char)*text) ? (uint32_t)strtoul(text, &end, 10) : 0;
-		if (end == text || *end || status > 16)
-			status = 32; /* none of those that can be named */
-	}
-	found = status < 32 && t->value >> status & 1;
 	return found != !!t->op;
 }
 
 static bool holds(const struct format *f, const struct weft_img_mapper_test *t)
 {
-	uint32_t i = 1;
+	uint32_t i = 1, flags;
 
 	switch (t->kind) {
 	case WEFT_MAPPER_ALWAYS:
@@ -95,18 +82,26 @@ static bool holds(const struct format *f, const struct weft_img_mapper_test *t)
 	case WEFT_MAPPER_STATUS:
 		return compares(t, f->status);
 	case WEFT_MAPPER_DURATION:
-		return compares(t, f->x ? f->d->worker->now_ms - f->x->start_ms : 0);
+		return compares(t, format_duration(f));
 	case WEFT_MAPPER_SHARE:
 		return in_share(f, t);
 	case WEFT_MAPPER_HEADER:
 		return head_matches(f->req, f->req_len, t->value);
 	case WEFT_MAPPER_FLAGS:
-		return t->value ? f->flags & t->value : f->flags;
+		flags = format_flags(f);
+		return t->value ? flags & t->value : flags;
 	case WEFT_MAPPER_GRPC:
 		return grpc_among(f, t);
+	case WEFT_MAPPER_TYPE:
+		return (t->value >> f->log_type & 1) != t->op;
 	default:
 		return false;
 	}
+}
+
+bool tests_hold(const struct format *f, uint32_t test)
+{
+	return holds(f, weft_img_at(test));
 }
 
 static const struct weft_img_mapper *mapper_find(const struct weft_img_mapping *m,

@@ -33,6 +33,8 @@ int lines_set(struct lines *l, const char *name, size_t n, const void *value, si
 /* Spells the names of a head, which begins at its first line, in proper case: "X-Forwarded-For".
  * What is behind it stays. */
 void lines_capitalize(uint8_t *head, size_t n);
+/* Spells the names of lines in lower case. */
+void lines_lower(struct lines *l);
 /* Replaces bytes [at, at + old) of the buffer. */
 int buf_replace(struct worker *w, struct buf *b, size_t at, size_t old, const void *bytes, size_t n);
 
@@ -50,10 +52,21 @@ struct format {
 	bool local;		  /* of the body of a reply that is made here, */
 	const char *body;	  /* which is this as yet */
 	size_t body_len;
-	uint32_t flags; /* bits of enum weft_reply_flag, of such a reply */
+	const struct outcome *o; /* of a line of a log; else that of x is looked at */
+	uint32_t flags;		 /* of such a line: bits of enum weft_reply_flag */
+	uint32_t log_type;	 /* the same: enum weft_log_type, 0 (not set): of none */
 };
 /* The value of the request's first line of that name, NULL: none. */
 const uint8_t *format_request_line(const struct format *f, const char *name, size_t *ret_n);
+/* Of the request so far, in ms. */
+uint64_t format_duration(const struct format *f);
+/* Its response flags as they are now. */
+uint32_t format_flags(const struct format *f);
+/*
+ * The gRPC status that trailers or lines of the response say, else what its HTTP status comes to:
+ * 32 for one that is no number up to 16. -1: neither says (no response).
+ */
+int format_grpc(const struct format *f);
 /* Appends the value to out. -ENOMEM. */
 int format_value(struct worker *w, const struct format *f, const struct weft_img_header *h, struct buf *out);
 
@@ -82,7 +95,16 @@ struct reply {
 	const struct buf *head;		    /* the request's, where there is no exchange */
 };
 
-/* ---- local_reply_config (mapper.c) ---- */
+/*
+ * Why Envoy says at this moment that a reply is made: nothing of one that a route, RBAC or a rate
+ * limit makes, or of what is no request (1.40; its log knows more). Bits of enum weft_reply_flag.
+ */
+uint32_t flags_now(const struct down *d);
+
+/* ---- local_reply_config, filters of logs (mapper.c) ---- */
+
+/* Do the tests at `test` (struct weft_img_mapper_test) hold? */
+bool tests_hold(const struct format *f, uint32_t test);
 
 /*
  * Changes a reply whose text has its form (a->format) already, and its lines l, as a

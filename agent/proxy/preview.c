@@ -45,7 +45,7 @@ static int write_text(struct stage *s, struct weft_req *req, const struct weft_c
 	if (req->dec.outcome == WEFT_OUTCOME_UPGRADE_FAILED) {
 		r = request_answered(&s->worker, x, req);
 		if (!r)
-			local_text(&s->down, 403, "", NULL, true);
+			local_text(&s->down, 403, "", "upgrade_failed", NULL, true);
 		return r ? r : text_take(&s->down.out, ret, ret_len);
 	}
 	if (!req->dec.reply && req->dec.outcome != WEFT_OUTCOME_FAULT &&
@@ -122,7 +122,7 @@ int weft_proxy_preview_refused(struct weft_req *req, const struct weft_ctx *ctx,
 			       char **ret, size_t *ret_len)
 {
 	const struct weft_span *p = &req->value[WEFT_VALUE_PATH];
-	struct refused a = {307, "", WEFT_OUTCOME_REDIRECT, false};
+	struct refused a = {.status = 307, .body = "", .details = "path_normalization_failed"};
 	struct stage *s = stage_new(req, ctx);
 	_auto_free_ char *line = NULL;
 	int r = -ENOMEM;
@@ -134,7 +134,7 @@ int weft_proxy_preview_refused(struct weft_req *req, const struct weft_ctx *ctx,
 	else if (asprintf(&line, "location: %.*s\r\n", (int)p->len, req->head + p->off) < 0)
 		line = NULL;
 	if (why || line) {
-		local_early(&s->down, req, a.status, a.body, line, a.close);
+		local_early(&s->down, req, &a, line);
 		r = text_take(&s->down.out, ret, ret_len);
 	}
 	stage_free(s);

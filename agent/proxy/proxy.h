@@ -32,6 +32,8 @@ struct weft_proxy_config {
 	struct weft_store *store;
 	const struct weft_proxy_ops *ops;
 	unsigned int workers; /* 0: one per online CPU */
+	bool no_access;	      /* access logs are not written */
+	const char *access_dir; /* below it (agent/access/writer.h), NULL: none are but streams */
 	uint32_t pod_files;   /* descriptors that connections of one pod may take; 0: a quarter of RLIMIT_NOFILE */
 };
 
@@ -64,6 +66,8 @@ struct weft_proxy_stats {
 	uint64_t spliced_bytes;		 /* of responses, from socket to socket */
 	uint64_t decisions_honoured, decisions_dropped;
 };
+/* Of its access logs; NULL: none are written. */
+struct weft_access *weft_proxy_access(struct weft_proxy *p);
 void weft_proxy_stats(struct weft_proxy *p, struct weft_proxy_stats *ret);
 /* [{pod, client, dst, state, exchanges, ...}], at most max. */
 json_t *weft_proxy_connections(struct weft_proxy *p, size_t max);

@@ -150,6 +150,7 @@ void race_event(struct watch *watch)
 		win(u, t);
 		return;
 	}
+	upstream_connect_say(u->worker, "delayed", err);
 	give_up(u->worker, race, t);
 	if (start_next(u) && TAILQ_EMPTY(&race->runners))
 		upstream_connect_failed(u);

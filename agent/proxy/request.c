@@ -98,7 +98,7 @@ static bool passes(const struct exchange *x, const struct weft_req *req, const s
 }
 
 /* A version 4 UUID (RFC 9562). */
-static void uuid_make(struct worker *w, char out[37])
+void request_uuid(struct worker *w, char out[37])
 {
 	static const char hex[] = "0123456789abcdef";
 	uint64_t r[2] = {worker_random(w), worker_random(w)};
@@ -225,7 +225,7 @@ int request_framing(struct worker *w, const struct exchange *x, struct buf *out)
 
 void request_prepare(struct worker *w, struct exchange *x, struct weft_req *req, const struct weft_ctx *ctx)
 {
-	uuid_make(w, x->request_id);
+	request_uuid(w, x->request_id);
 	weft_req_prepare(req, ctx, x->request_id, w->head + sizeof(w->head) - WEFT_PREPARE_ROOM,
 			 WEFT_PREPARE_ROOM);
 }

@@ -402,6 +402,8 @@ int response_build(struct worker *w, struct exchange *x, const uint8_t *head, co
 	if (!e)
 		e = own_add(w, x, r, &l);
 	if (!e)
+		e = outcome_head(x->down, r->status, buf_at(b) + l.from, buf_len(b) - l.from);
+	if (!e)
 		e = framing_add(w, x, r, b);
 	if (!e && x->hcm->proper_case && !x->down->codec)
 		lines_capitalize(buf_at(b) + from, buf_len(b) - from);

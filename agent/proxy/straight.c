@@ -106,6 +106,7 @@ int straight_move(struct exchange *x)
 		return 0;
 	u->in.bulk = n > (ssize_t)PROXY_BUF;
 	COUNT(w->stats.spliced_bytes, n);
+	x->outcome.sent += (uint64_t)n;
 	x->resp_body.left -= (uint64_t)n;
 	x->resp_body.done = !x->resp_body.left;
 	r = client_send(x->down, (size_t)n);

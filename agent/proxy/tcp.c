@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include "agent/proxy/internal.h"
+#include "bpf/abi/mapper.h"
 
 static void idle_over(struct worker *w, struct timer *t)
 {
@@ -221,6 +222,8 @@ static void tunnel_end(struct down *d)
 	d->relay = NULL;
 	timer_clear(&d->timer);
 	d->state = DOWN_EXCHANGE;
+	d->x->outcome.flags |= WEFT_FLAG_BIT(UC);
+	outcome_reset(&d->x->outcome, true, "connection termination", "");
 	if (d->old) /* whose end is that of its connection (Envoy 1.40) */
 		d->x->req_rest = false;
 	exchange_finish(d->x, true);

@@ -29,6 +29,7 @@ struct up_stream {
 	bool in_room;	  /* in session.room: something of its request went out */
 	bool closed;	  /* the session knows it no more */
 	bool malformed;	  /* what came for it makes no sense */
+	bool reset;	  /* by the endpoint */
 	bool tunnel;	  /* extended CONNECT (RFC 8441) of an upgrade */
 	char upgrade[64]; /* what it asked for */
 };

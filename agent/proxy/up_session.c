@@ -92,6 +92,11 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 		if (st && frame->hd.flags & NGHTTP2_FLAG_END_STREAM)
 			up_stream_heard(st, true);
 		return go_on(s);
+	case NGHTTP2_RST_STREAM:
+		st = stream(s, frame->hd.stream_id);
+		if (st)
+			st->reset = true;
+		return 0;
 	case NGHTTP2_SETTINGS:
 		s->known = true;
 		return 0;
@@ -144,7 +149,8 @@ static int on_close(nghttp2_session *session, int32_t id, uint32_t error, void *
 	(void)session;
 	if (!st)
 		return 0;
-	if (st->malformed)
+	/* nghttp2 misses bytes that the head has announced */
+	if (st->malformed || (error == NGHTTP2_PROTOCOL_ERROR && !st->reset))
 		why = FAIL_PROTOCOL;
 	else if (error == NGHTTP2_REFUSED_STREAM)
 		why = FAIL_REFUSED;

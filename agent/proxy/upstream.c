@@ -81,14 +81,22 @@ static socklen_t addr_fill(const struct weft_sockaddr *to, struct sockaddr_stora
 	return sizeof(*s6);
 }
 
+void upstream_connect_say(struct worker *w, const char *when, int err)
+{
+	snprintf(w->connect_text, sizeof(w->connect_text), "%s connect error: %s", when,
+		 strerrordesc_np(err));
+}
+
 int upstream_connect(struct worker *w, struct pod *pod, const struct weft_sockaddr *to, int *ret_fd)
 {
 	struct sockaddr_storage addr;
 	socklen_t len = addr_fill(to, &addr);
 	int fd, one = 1, r;
 
-	if (!pod_file_take(w, pod->id))
+	if (!pod_file_take(w, pod->id)) {
+		upstream_connect_say(w, "immediate", EMFILE);
 		return -EMFILE;
+	}
 	fd = netns_socket(w, pod->netns_fd, to->family);
 	if (fd < 0) {
 		pod_file_put(w, pod->id);
@@ -99,6 +107,7 @@ int upstream_connect(struct worker *w, struct pod *pod, const struct weft_sockad
 	if (!r && connect(fd, (struct sockaddr *)&addr, len) && errno != EINPROGRESS)
 		r = -errno;
 	if (r) {
+		upstream_connect_say(w, "immediate", -r);
 		close(fd);
 		pod_file_put(w, pod->id);
 		COUNT(w->stats.upstream_fail, 1);
@@ -200,6 +209,27 @@ int upstream_fd(const struct upstream *u)
 	return u->watch.fd;
 }
 
+bool upstream_local(const struct upstream *u, struct weft_sockaddr *ret)
+{
+	struct sockaddr_storage s = {0};
+	const struct sockaddr_in *s4 = (const void *)&s;
+	const struct sockaddr_in6 *s6 = (const void *)&s;
+	socklen_t len = sizeof(s);
+
+	if (getsockname(upstream_fd(u), (struct sockaddr *)&s, &len))
+		return false;
+	*ret = (struct weft_sockaddr){.family = s.ss_family};
+	if (s.ss_family == AF_INET) {
+		ret->port = ntohs(s4->sin_port);
+		ret->addr.w[2] = htonl(0xffff);
+		ret->addr.w[3] = s4->sin_addr.s_addr;
+		return true;
+	}
+	ret->port = ntohs(s6->sin6_port);
+	memcpy(ret->addr.w, &s6->sin6_addr, sizeof(ret->addr.w));
+	return true;
+}
+
 void upstream_watch(struct upstream *u)
 {
 	uint32_t events = 0;
@@ -288,10 +318,12 @@ static void connect_event(struct upstream *u)
 
 	if (getsockopt(u->watch.fd, SOL_SOCKET, SO_ERROR, &err, &len))
 		err = errno;
-	if (err)
+	if (err) {
+		upstream_connect_say(u->worker, "delayed", err);
 		upstream_connect_failed(u);
-	else
+	} else {
 		upstream_connected(u);
+	}
 }
 
 /* false: the bytes go by the buffer. */

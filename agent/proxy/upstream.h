@@ -92,6 +92,9 @@ void pool_connect_failed(struct pool *p, enum fail_why why);
  */
 struct upstream *upstream_open(struct worker *w, struct pod *pod, const struct weft_sockaddr *to,
 			       uint32_t all, uint32_t timeout_ms, int *ret_err);
+/* Why the connection that is about to fail does: what an outcome says of it. when: "delayed",
+ * "immediate". */
+void upstream_connect_say(struct worker *w, const char *when, int err);
 /* A descriptor of the pod's share that connects. -errno: also when it failed at once. */
 int upstream_connect(struct worker *w, struct pod *pod, const struct weft_sockaddr *to, int *ret_fd);
 /* It has come about, or no address is left. */
@@ -102,6 +105,8 @@ void upstream_event(struct upstream *u, uint32_t events);
 void upstream_life(struct upstream *u, uint32_t ms);
 /* Of its connection; -1: that is gone, and it has its whole response. */
 int upstream_fd(const struct upstream *u);
+/* This side's address of its connection. false: there is none. */
+bool upstream_local(const struct upstream *u, struct weft_sockaddr *ret);
 void upstream_flush(struct upstream *u);
 void upstream_watch(struct upstream *u);
 void upstream_close(struct upstream *u);

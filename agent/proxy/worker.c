@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/access/writer.h"
 #include "agent/proxy/internal.h"
 #include "agent/proxy/up.h"
 #include "agent/proxy/rates.h"
@@ -318,6 +319,8 @@ int weft_proxy_new(const struct weft_proxy_config *cfg, struct weft_proxy **ret)
 	p->ops = *cfg->ops;
 	p->pod_files = cfg->pod_files ? cfg->pod_files : quarter_of_files();
 	r = rates_new(p->store, &p->rates);
+	if (!r && !cfg->no_access)
+		r = weft_access_new(cfg->access_dir, n, &p->access);
 	while (!r && p->n < n)
 		r = worker_init(p, &p->worker[p->n++]);
 	if (r) {
@@ -336,8 +339,14 @@ void weft_proxy_free(struct weft_proxy *p)
 		worker_clear(&p->worker[i]);
 	weft_turns_free(p->turns);
 	rates_free(p->rates);
+	weft_access_free(p->access); /* behind the last lines of the workers */
 	free(p->worker);
 	free(p);
+}
+
+struct weft_access *weft_proxy_access(struct weft_proxy *p)
+{
+	return p->access;
 }
 
 /* ---- pods ---- */

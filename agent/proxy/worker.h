@@ -86,6 +86,8 @@ struct worker {
 	TAILQ_HEAD(, runner) runner_graves;
 	TAILQ_HEAD(, pool) pool_checks; /* see pool_check() */
 	struct worker_stats stats;
+	char connect_text[96];	/* why the last connection that failed did */
+	uint64_t n_down;	/* connections so far */
 	struct timer endpoints; /* looks whether a new image has left some out */
 	uint32_t endpoints_epoch;
 	struct weft_req req;
@@ -101,6 +103,7 @@ struct weft_proxy {
 	unsigned int n;
 	struct worker *worker;
 	struct weft_rates *rates;
+	struct weft_access *access;	   /* who writes access logs, NULL: nobody */
 	uint32_t pod_files;		   /* share of one pod */
 	uint32_t files[WEFT_PODS_MAX + 1]; /* taken, by pod id; atomics */
 	uint32_t users[WEFT_PODS_MAX + 1]; /* workers that have the pod, by its id; atomics */

@@ -48,8 +48,32 @@ enum weft_piece_kind {
 	WEFT_PIECE_REMOTE, /* by x-forwarded-for */
 	WEFT_PIECE_DIRECT_REMOTE,
 	WEFT_PIECE_LOCAL,
-	WEFT_PIECE_BODY,  /* of the reply, before it is put into its form */
-	WEFT_PIECE_FLAGS, /* names of its response flags */
+	WEFT_PIECE_BODY,	/* of the reply, before it is put into its form */
+	WEFT_PIECE_FLAGS,	/* names of its response flags, long ones with WEFT_PIECE_LONG */
+	WEFT_PIECE_DETAILS,	/* why it is the response that it is */
+	WEFT_PIECE_FAILURE,	/* why the way to the endpoint failed */
+	WEFT_PIECE_TERMINATION, /* why the connection was ended */
+	WEFT_PIECE_TRAILER,	/* response trailer a, else b */
+	WEFT_PIECE_GRPC_STATUS, /* WEFT_PIECE_* flags */
+	WEFT_PIECE_BYTES_RECEIVED,
+	WEFT_PIECE_BYTES_SENT,
+	WEFT_PIECE_DURATION,	     /* of all, in ms as those below */
+	WEFT_PIECE_REQUEST_DURATION, /* until all of the request came */
+	WEFT_PIECE_REQUEST_TX_DURATION,
+	WEFT_PIECE_RESPONSE_DURATION,	 /* until the endpoint began to answer */
+	WEFT_PIECE_RESPONSE_TX_DURATION, /* from then on */
+	WEFT_PIECE_EMIT_TIME,		 /* a: as START_TIME */
+	WEFT_PIECE_STREAM_ID,
+	WEFT_PIECE_UNIQUE_ID, /* a UUID for each value */
+	WEFT_PIECE_CONNECTION_ID,
+	WEFT_PIECE_LOG_TYPE,
+	WEFT_PIECE_UPSTREAM_NAME, /* the endpoint's hostname, else its address */
+	WEFT_PIECE_CHAIN_NAME,
+	WEFT_PIECE_LISTENER_NAME,
+	WEFT_PIECE_REQUEST_HEAD, /* bytes of names and values */
+	WEFT_PIECE_RESPONSE_HEAD,
+	WEFT_PIECE_RESPONSE_TRAILERS,
+	WEFT_PIECE_ZERO, /* the number 0 */
 };
 struct weft_img_piece {
 	__u32 kind;
@@ -63,6 +87,10 @@ struct weft_img_piece {
 #define WEFT_PIECE_ONLY_PORT (1u << 1)
 #define WEFT_PIECE_NO_QUERY (1u << 2) /* PATH */
 #define WEFT_PIECE_ORIGINAL (1u << 3) /* PATH: x-envoy-original-path, not :path */
+#define WEFT_PIECE_LONG (1u << 5)     /* FLAGS: UpstreamRequestTimeout, not UT */
+#define WEFT_PIECE_SNAKE (1u << 6)    /* GRPC_STATUS: INVALID_ARGUMENT, not InvalidArgument */
+#define WEFT_PIECE_NUMBER (1u << 7)   /* GRPC_STATUS: 3 */
+#define WEFT_PIECE_BLANKS (1u << 8)   /* DETAILS: blanks stay */
 #define WEFT_PIECE_CURRENT (1u << 4)  /* PATH: :path; neither: the original one, else :path */
 
 /* Header mutations in the order they are applied: one element for each level that has some. */

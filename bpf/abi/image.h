@@ -17,6 +17,7 @@
 #include "bpf/abi/header.h"
 #include "bpf/abi/limits.h"
 #include "bpf/abi/listener.h"
+#include "bpf/abi/log.h"
 #include "bpf/abi/match.h"
 #include "bpf/abi/route.h"
 #include "bpf/abi/table.h"

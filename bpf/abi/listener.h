@@ -30,7 +30,7 @@ struct weft_img_listener {
 	__u32 group;		  /* struct weft_img_chain_group[n], by port, 0 (any port) last */
 	__u32 inspect_timeout_ms; /* listener_filters_timeout (15000), 0: wait without limit */
 	__u32 buffer_limit;	  /* per_connection_buffer_limit_bytes */
-	__u32 pad;
+	__u32 logs;		  /* weft_img_logs of connections, 0: none */
 };
 
 /* Envoy's filter chain match, resolved at compile time for each thing a connection can look like.
@@ -56,10 +56,12 @@ struct weft_img_chain {
 			 first byte */
 	__u32 rbac[WEFT_CONN_LIMITS_MAX]; /* weft_img_rbac, without conditions on requests */
 	__u32 flags;			  /* WEFT_CHAIN_* */
+	__u32 logs;			  /* weft_img_logs of a TCP proxy, 0: none */
 };
 
 #define WEFT_CHAIN_RBAC_AGENT (1u << 0) /* RBAC of the source, or too long: not for connect() */
 #define WEFT_CHAIN_CRITERIA (1u << 1)	/* some target has criteria: not for connect() */
+#define WEFT_CHAIN_LOGGED (1u << 2) /* connections are logged, by the agent: not for connect() */
 
 /* Chosen by the request's hash (WEFT_FORWARD_BY_HASH): programs leave that to the agent. */
 #define WEFT_SLOT_HASHED 0xffffffffu

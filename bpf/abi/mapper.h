@@ -31,6 +31,7 @@ enum weft_mapper_kind {
 	WEFT_MAPPER_HEADER,   /* value: weft_img_matchers of the request */
 	WEFT_MAPPER_FLAGS,    /* value: bits of which one is set, 0: any at all */
 	WEFT_MAPPER_GRPC,     /* value: bits of gRPC statuses; op 1: none of them */
+	WEFT_MAPPER_TYPE,     /* value: bits of enum weft_log_type (log.h); op 1: none of them */
 };
 enum weft_mapper_op { WEFT_OP_EQ, WEFT_OP_GE, WEFT_OP_LE, WEFT_OP_NE };
 struct weft_img_mapper_test {

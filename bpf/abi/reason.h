@@ -73,6 +73,7 @@
 	X(CORS, "cors", "a request with an origin that a CORS policy looks at")                    \
 	X(RBAC, "rbac", "network RBAC denies the connection, or only the agent can judge it")      \
 	X(MUTATION, "header_mutation", "the reply's headers are worked out for each request")      \
+	X(LOG, "access_log", "the reply is logged: the agent makes it, and writes the log")        \
 	X(CLUSTER_HEADER, "cluster_header",                                                        \
 	  "a request header names the cluster, or its hash chooses")                               \
 	X(UNUSUAL, "unusual_head", "a form of head that only the agent's parser judges")           \

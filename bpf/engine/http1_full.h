@@ -123,7 +123,7 @@ static int weft_full_head(struct weft_req *req, __u32 first, struct weft_span ta
 static int weft_http1_full(struct weft_req *req)
 {
 	__u32 begin = 0;
-	struct weft_span target;
+	struct weft_span target = {0, 0};
 
 	weft_parse_reset(req);
 	req->details = NULL;
@@ -146,7 +146,7 @@ static int weft_http1_full(struct weft_req *req)
 
 	while (trimmed > begin && req->head[trimmed - 1] == '\r')
 		trimmed--;
-	bool bare;
+	bool bare = false;
 	int r = weft_full_request_line(req, begin, trimmed, &target, &bare);
 
 	if (r)

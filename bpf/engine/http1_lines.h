@@ -191,6 +191,15 @@ static struct weft_span weft_island(const struct weft_req *req, __u32 *pos, __u3
 	return s;
 }
 
+/* A request line that is none: what Envoy's codec says of it. */
+static int weft_refuse_line(struct weft_req *req, int verdict, __u32 begin, __u32 end)
+{
+	for (__u32 i = begin; i < end; i++)
+		if (weft_is_control(req->head[i]))
+			return weft_refuse(req, verdict, "http1.invalid_characters");
+	return weft_refuse(req, verdict, "http1.codec_error");
+}
+
 /* The line head[begin, end), line end not included. Keeps method, target and version flag.
  * *ret_bare: it is the whole head. */
 static int weft_full_request_line(struct weft_req *req, __u32 begin, __u32 end,
@@ -202,15 +211,15 @@ static int weft_full_request_line(struct weft_req *req, __u32 begin, __u32 end,
 	struct weft_span version = weft_span_trim(req, (struct weft_span){ pos, end - pos });
 
 	if (!weft_method_ok(req, method) || !target.len)
-		return weft_refuse(req, WEFT_PARSE_BAD, "http1.codec_error");
+		return weft_refuse_line(req, WEFT_PARSE_BAD, begin, end);
 	if (weft_span_same(req, method, "CONNECT"))
 		req->flags |= WEFT_REQ_CONNECT;
 	if (weft_span_same(req, method, "HEAD"))
 		req->flags |= WEFT_REQ_HEAD_METHOD;
 	if (!weft_target_ok(req, target, req->flags & WEFT_REQ_CONNECT))
-		return weft_refuse(req, WEFT_PARSE_BAD, "http1.codec_error");
+		return weft_refuse_line(req, WEFT_PARSE_BAD, begin, end);
 	if (!weft_version_ok(req, version))
-		return weft_refuse(req, WEFT_PARSE_BAD_VERSION, "http1.codec_error");
+		return weft_refuse_line(req, WEFT_PARSE_BAD_VERSION, begin, end);
 	if (version.len != 8 || memcmp(req->head + version.off, "HTTP/1.1", 8))
 		req->flags |= WEFT_REQ_HTTP10;
 	weft_value_put(req, WEFT_VALUE_METHOD, method.off, method.len);
@@ -327,15 +336,23 @@ static int weft_full_lines_check(struct weft_req *req, __u32 first)
 	__u32 pos = first, n_length = 0;
 	struct weft_raw_line l;
 	struct weft_field f;
+	bool coded = false, bad = false;
 
 	while (req->head[pos] != '\n' && !(req->head[pos] == '\r' && req->head[pos + 1] == '\n')) {
 		if (!weft_line_next(req, &pos, &l) || !weft_line_split(req, l, &f))
 			return weft_refuse(req, WEFT_PARSE_BAD, "http1.codec_error");
-		if (weft_span_is(req, f.name, "content-length") &&
-		    (n_length++ || !weft_length_parse(req, f.value)))
+		coded = coded || weft_span_is(req, f.name, "transfer-encoding");
+		if (!weft_span_is(req, f.name, "content-length"))
+			continue;
+		if (n_length++)
 			return weft_refuse(req, WEFT_PARSE_BAD, "http1.codec_error");
+		bad = !weft_length_parse(req, f.value);
 	}
-	return 0;
+	if (!bad)
+		return 0;
+	return weft_refuse(req, WEFT_PARSE_BAD,
+			   coded ? "http1.content_length_and_chunked_not_allowed"
+				 : "http1.codec_error");
 }
 
 static void weft_full_field_note(struct weft_req *req, struct weft_field f, struct weft_head_info *in)

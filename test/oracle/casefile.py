@@ -5,6 +5,7 @@ The short forms are described in README.md. Everything here is pure: ports and b
 """
 import copy
 import fnmatch
+import json
 import os
 import re
 
@@ -317,7 +318,7 @@ def _log_to(node, path):
             node["access_log"] = [{"name": "envoy.access_loggers.file", "typed_config": {
                 "@type": T + "envoy.extensions.access_loggers.file.v3.FileAccessLog", "path": path,
                 "log_format": {"json_format": {
-                    "port": "%DOWNSTREAM_REMOTE_PORT%", "flags": "%RESPONSE_FLAGS%", "details": "%RESPONSE_CODE_DETAILS%",
+                    "port": "%DOWNSTREAM_REMOTE_PORT%", "at": "%START_TIME(%s.%3f)%", "flags": "%RESPONSE_FLAGS%", "details": "%RESPONSE_CODE_DETAILS%",
                     "route": "%ROUTE_NAME%", "code": "%RESPONSE_CODE%"}}}}]
         for k, v in node.items():
             if k != "access_log":
@@ -352,6 +353,22 @@ def _inline_routes(node, routes):
     return node
 
 
+def access_records(path):
+    """Records of the access log that expand() configures, by client port, in order."""
+    out = {}
+    try:
+        with open(path, encoding="utf-8") as f:
+            for line in f:
+                try:
+                    rec = json.loads(line)
+                except ValueError:
+                    continue
+                out.setdefault(int(rec.pop("port") or 0), []).append(rec)
+    except OSError:
+        pass
+    return out
+
+
 class _Quoted(yaml.SafeDumper):
     """YAML with every string quoted, so that no reader takes `y` or `1e3` for something else."""
 
@@ -359,9 +376,9 @@ class _Quoted(yaml.SafeDumper):
 _Quoted.add_representer(str, lambda d, s: d.represent_scalar("tag:yaml.org,2002:str", s, style='"'))
 
 
-def write_bootstrap(folder, case, world):
+def write_bootstrap(folder, case, world, access_log=None):
     """One bootstrap with everything inline; its path."""
-    boot = {"node": {"id": "case", "cluster": "case"}, "static_resources": inline(expand(case, world))}
+    boot = {"node": {"id": "case", "cluster": "case"}, "static_resources": inline(expand(case, world, access_log))}
     if case["config"].get("runtime"):
         boot["layered_runtime"] = {"layers": [{"name": "case", "static_layer": case["config"]["runtime"]}]}
     return write_yaml(os.path.join(folder, "bootstrap.yaml"), boot)

@@ -31,7 +31,8 @@ class Connection:
     def __init__(self, address):
         self.sock = socket.create_connection(address, timeout=LIMIT_S)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.port = self.sock.getsockname()[1]
+        # A port may serve again: with the time it is this connection's alone.
+        self.port = (self.sock.getsockname()[1], time.time())
         self.buf, self.eof = b"", False
 
     def send(self, data, split=0, gap_s=0.0):
@@ -392,6 +393,7 @@ class Runner:
         if "body" in req:
             cmd += ["--data-binary", self.text(str(req["body"])), "-H", "Content-Type:" if not any(
                 k.lower() == "content-type" for k, _ in req.get("headers") or []) else "x-none;"]
+        began = time.time()
         done = subprocess.run(cmd + [f"http://{host}:{port}/"], capture_output=True, timeout=LIMIT_S + 2)
         local = done.stderr.decode().strip()
         raw = done.stdout
@@ -400,7 +402,7 @@ class Runner:
         out = describe(r)
         if r is None:
             out["closed"] = True
-        return out, int(local) if local.isdigit() else 0
+        return out, (int(local), began) if local.isdigit() else None
 
 
 def _key(out, field):

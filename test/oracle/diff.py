@@ -10,8 +10,9 @@ OWN_RESPONSE = {"server"}
 NOTES = {"flags", "details", "route", "log"}
 
 
-def answers(case, want, got, strict=False, ignore=()):
-    """Lines saying what differs; `strict` compares headers Envoy adds by itself, flags and details too."""
+def answers(case, want, got, strict=False, ignore=(), notes=False):
+    """Lines saying what differs; `strict` compares headers Envoy adds by itself, `notes` what access logs say."""
+    strict = (strict, notes or strict)
     lines = []
     asked = {r["name"]: r for r in case["requests"]}
     have = {r["name"]: r for r in got.get("results", [])}
@@ -21,7 +22,7 @@ def answers(case, want, got, strict=False, ignore=()):
             lines.append(f"{w['name']}: no answer")
             continue
         lines += [f"{w['name']}: {x}" for x in _result(w, g, asked.get(w["name"], {}), strict, set(ignore))]
-    if strict:
+    if strict[0]:
         lines += _verdicts(want.get("verdicts", []), got.get("verdicts", []))
         if want.get("refused") != got.get("refused"):
             lines.append(f"refused: {want.get('refused')} / {got.get('refused')}")
@@ -37,6 +38,10 @@ def _verdicts(want, got):
 def _result(w, g, req, strict, ignore):
     if "counts" in w:
         return _counts(w, g, req)
+    if "h2" in req and "log" in w and "log" in g:  # streams end in no order of each other
+        w, g = (dict(x, log=sorted(x["log"], key=str)) for x in (w, g))
+    if req.get("notes") is False:
+        ignore = ignore | NOTES
     if "responses" in w:
         a, b = w["responses"], g.get("responses", [])
         out = [f"{len(a)} responses expected, {len(b)} came" ] if len(a) != len(b) else []
@@ -48,8 +53,9 @@ def _result(w, g, req, strict, ignore):
 
 def _fields(w, g, strict, ignore):
     out = []
+    strict, notes = strict
     for k in dict.fromkeys([*w, *g]):
-        if k in ignore or (not strict and k in NOTES):
+        if k in ignore or (not notes and k in NOTES):
             continue
         a, b = w.get(k), g.get(k)
         if k == "endpoint" and (a is None or b is None):

@@ -225,15 +225,4 @@ class Envoy:
 
     def access_records(self):
         """Access log records by client port, in order."""
-        out = {}
-        try:
-            with open(self.access, encoding="utf-8") as f:
-                for line in f:
-                    try:
-                        rec = json.loads(line)
-                    except ValueError:
-                        continue
-                    out.setdefault(int(rec.pop("port") or 0), []).append(rec)
-        except OSError:
-            pass
-        return out
+        return casefile.access_records(self.access)

@@ -71,7 +71,7 @@ def _ask(case, binary):
                     refused = refused or [f"listener {name} never came up"]
             runner = client.Runner(stage.addresses(), stage.world.text, stage.backends.seen)
             results = runner.run_all(case)
-            _join_log(results, envoy)
+            join_log(results, envoy.access_records)
             forget_choice(case, results)
             out = {"results": stage.world.back(results)}
             if refused:
@@ -79,18 +79,23 @@ def _ask(case, binary):
             return out
 
 
-def _join_log(results, envoy):
+def join_log(results, read, wait_s=0.4):
+    """Puts what the access log says of each request to its result; read: the records by port, as they are now."""
     wanted = [r["_port"] for r in results if r.get("_port")]
-    end = time.monotonic() + 0.4  # a request that never became a stream has no record
-    records = envoy.access_records()
-    while any(p not in records for p in wanted) and time.monotonic() < end:
+    end = time.monotonic() + wait_s  # a request that never became a stream has no record
+    records = read()
+    while any(not _of_connection(records, p, wanted) for p in wanted) and time.monotonic() < end:
         time.sleep(0.02)
-        records = envoy.access_records()
+        records = read()
+    if wait_s and records:
+        time.sleep(0.1)  # what the end of a connection says comes last
+        records = read()
     for r in results:
-        recs = records.get(r.pop("_port", None), [])
+        recs = _of_connection(records, r.pop("_port", None), wanted)
         notes = [{k: v for k, v in x.items() if v not in (None, "-", "")} for x in recs]
         for x in notes:
             x.pop("code", None)
+            x.pop("at", None)
             if x.get("details") == "via_upstream":
                 del x["details"]
         if "responses" in r:
@@ -98,6 +103,16 @@ def _join_log(results, envoy):
                 r["log"] = notes
         elif notes:
             r.update(notes[0])
+
+
+def _of_connection(records, key, keys):
+    """Those of one connection: from when it was made on, until its port was taken again."""
+    if not key:
+        return []
+    port, began = key
+    after = min((k[1] for k in keys if k[0] == port and k[1] > began), default=began + 1e9)
+    slack = 0.05  # clocks of loops
+    return [x for x in records.get(port, []) if began - slack <= float(x["at"]) < after - slack]
 
 
 def forget_choice(case, results):

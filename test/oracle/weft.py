@@ -229,7 +229,7 @@ class Inside:
             config = self.ask({"case": os.path.abspath(c.path), "fields": c.fields, "requests": c.left_out, "split": split,
                                "dir": folder})["config"]
             try:
-                with lab.Agent(self.world, config, pods=[self.pod]) as agent:
+                with lab.Agent(self.world, config, ("--access-log-dir", folder), pods=[self.pod]) as agent:
                     got = self.ask({"go": True})
                     counted = agent.stats()["decisions"]["outcomes"]
                     for side, n in counted.items():
@@ -252,7 +252,9 @@ def ask_weft(c, side, inside, args):
     got = inside.run(c, side == "agent")
     lines = [got["problem"]] if "problem" in got else []
     if "results" in got:
-        lines += diff.answers(c.short, dict(c.want(args), verdicts=[]), got, strict=args.strict, ignore=diff.NOTES)
+        # only the agent's side has a log
+        lines += diff.answers(c.short, dict(c.want(args), verdicts=[]), got, strict=args.strict,
+                              ignore=() if side == "agent" else diff.NOTES, notes=side == "agent")
         lines = without_deviations(c, lines, got)
     return lines, len(c.short["requests"])
 

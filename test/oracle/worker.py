@@ -6,6 +6,7 @@
     {"go": false}                                                                 ->  {}
 """
 import json
+import os
 import socket
 import sys
 
@@ -38,7 +39,9 @@ def serve(job, host):
     try:
         ports = {n: FIRST_PORT + i for i, n in enumerate(casefile.listener_names(case))}
         world = casefile.World(ports, backends.ports, LISTENER_HOST, host)
-        tell({"config": casefile.write_bootstrap(job["dir"], case, world)})
+        # Replies of a listener that has a log are the agent's: the programs' own side goes without.
+        log = os.path.join(job["dir"], "access") if job["split"] else None
+        tell({"config": casefile.write_bootstrap(job["dir"], case, world, log)})
         if not json.loads(sys.stdin.readline())["go"]:
             tell({})
             return
@@ -46,8 +49,7 @@ def serve(job, host):
         knock(addresses)
         client.Connection.split_first = job["split"]
         results = client.Runner(addresses, world.text, backends.seen).run_all(case)
-        for r in results:
-            r.pop("_port", None)
+        oracle.join_log(results, lambda: casefile.access_records(log) if log else {}, 0.4 if log else 0)
         oracle.forget_choice(case, results)
         tell({"results": world.back(results)})
     finally:

@@ -38,6 +38,7 @@ static struct {
 	struct weft_orig_key key; /* under lock: of the connection accepted last */
 	uint16_t port4[WEFT_LISTEN_PORTS], port6[WEFT_LISTEN_PORTS];
 	bool six; /* the pod has ::1 too; set before fix_open() */
+	const char *access_dir; /* of access logs; the same */
 	struct fix_server server[4];
 	unsigned int servers;
 	unsigned int released;
@@ -254,7 +255,8 @@ static inline void fix_open(const char *yaml, unsigned int workers)
 {
 	static const struct weft_proxy_ops ops = {
 		.orig_take = fix_orig_take, .exempt = fix_exempt, .slot_release = fix_slot_release};
-	struct weft_proxy_config cfg = {.ops = &ops, .workers = workers};
+	struct weft_proxy_config cfg = {
+		.ops = &ops, .workers = workers, .access_dir = fix.access_dir};
 	struct weft_proxy_pod pod = {.id = FIX_POD, .cookie = 1, .addr4 = fix_addr("127.0.0.1")};
 	int r;
 

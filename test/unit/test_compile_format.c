@@ -70,7 +70,7 @@ static void test_known_now(void **state)
 	snprintf(want, sizeof(want), "on %s", host);
 	known_now("on %HOSTNAME%", want);
 	known_now("%DOWNSTREAM_PEER_URI_SAN%", "");
-	known_now("a%TRAILER(x)%b", "ab");
+	known_now("a%TRACE_ID%b", "ab");
 }
 
 static void test_pieces(void **state)
@@ -116,11 +116,15 @@ static void refused(const char *value, const char *reason)
 
 static void test_refused(void **state)
 {
-	char many[512] = "";
+	char many[2048] = "";
 
 	(void)state;
 	refused("%NOT_AN_OPERATOR%", "unsupported: command %NOT_AN_OPERATOR%");
 	refused("%DYNAMIC_METADATA(a:b)%", "unsupported: command %DYNAMIC_METADATA%");
+	refused("%UPSTREAM_WIRE_BYTES_SENT%", "unsupported: command");
+	refused("%LOCAL_REPLY_BODY%", "unsupported: command");
+	refused("%GRPC_STATUS(LONG)%", "not an option");
+	refused("%RESPONSE_CODE_DETAILS(WHITESPACE)%", "not an option");
 	refused("%REQ_WITHOUT_QUERY(:PATH)%", "unsupported: command");
 	refused("50%", "no command at");
 	refused("%REQ(X-A%", "no command at");
@@ -135,9 +139,9 @@ static void test_refused(void **state)
 	refused("%START_TIME(%)%", "unsupported: time format");
 	refused("%START_TIME(0123456789012345678901234567890123456789012345678901234567890123x)%",
 		"over 64 bytes");
-	for (int i = 0; i < 33; i++)
+	for (int i = 0; i < 129; i++)
 		strcat(many, "%PROTOCOL%");
-	refused(many, "more than 32 parts");
+	refused(many, "more than 128 parts");
 }
 
 int main(void)

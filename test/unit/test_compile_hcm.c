@@ -254,9 +254,6 @@ static void test_noted_fields(void **state)
 {
 	(void)state;
 	conf_noted(CONF("tracing: {}"), "Listener/l", F "tracing");
-	conf_noted(CONF("access_log: [{name: f, typed_config: {" T(
-			   "extensions.access_loggers.stream.v3.StdoutAccessLog") "}}]"),
-		   "Listener/l", F "access_log");
 	conf_noted(CONF("http3_protocol_options: {}"), "Listener/l", F "http3_protocol_options");
 }
 

@@ -100,12 +100,16 @@ static void test_constants(void **state)
 #define META "metadata_filter: {matcher: {filter: f, path: [{key: k}], value: {bool_match: true}}"
 	static const struct {
 		const char *yaml;
-		uint32_t holds;
-	} t[] = {{MAPPER(META "}", ""), 1},
-		 {MAPPER(META ", match_if_key_not_found: false}", ""), 0},
-		 {MAPPER("log_type_filter: {types: [NotSet]}", ""), 1},
-		 {MAPPER("log_type_filter: {types: [DownstreamEnd]}", ""), 0},
-		 {MAPPER("log_type_filter: {types: [DownstreamEnd], exclude: true}", ""), 1}};
+		uint32_t kind, value, op;
+	} t[] = {{MAPPER(META "}", ""), WEFT_MAPPER_ALWAYS, 1, 0},
+		 {MAPPER(META ", match_if_key_not_found: false}", ""), WEFT_MAPPER_ALWAYS, 0, 0},
+		 {MAPPER("not_health_check_filter: {}", ""), WEFT_MAPPER_ALWAYS, 1, 0},
+		 {MAPPER("traceable_filter: {}", ""), WEFT_MAPPER_ALWAYS, 0, 0},
+		 {MAPPER("log_type_filter: {types: [NotSet]}", ""), WEFT_MAPPER_TYPE, 1, 0},
+		 {MAPPER("log_type_filter: {types: [DownstreamEnd]}", ""), WEFT_MAPPER_TYPE, 1 << 6,
+		  0},
+		 {MAPPER("log_type_filter: {types: [DownstreamEnd], exclude: true}", ""),
+		  WEFT_MAPPER_TYPE, 1 << 6, 1}};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(t) / sizeof(*t); i++) {
@@ -114,8 +118,9 @@ static void test_constants(void **state)
 
 		conf_open(&c);
 		test = weft_img_at(mapper(&c, t[i].yaml)->test);
-		assert_int_equal(test->kind, WEFT_MAPPER_ALWAYS);
-		assert_int_equal(test->value, t[i].holds);
+		assert_int_equal(test->kind, t[i].kind);
+		assert_int_equal(test->value, t[i].value);
+		assert_int_equal(test->op, t[i].op);
 		conf_close(&c);
 	}
 }
@@ -133,7 +138,6 @@ static void test_refused(void **state)
 									   "1") "}, {" x           \
 										"}]}}]}}]}}]}"
 	(void)state;
-	REFUSED(MAPPER("traceable_filter: {}", ""), "mappers[0].filter.traceable_filter", "");
 	REFUSED(MAPPER("extension_filter: {name: e}", ""), "mappers[0].filter.extension_filter",
 		"");
 	REFUSED(MAPPER("metadata_filter: {matcher: {filter: envoy.filters.http.rbac, path: [{key: "

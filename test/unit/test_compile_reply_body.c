@@ -152,8 +152,8 @@ static void test_refused(void **state)
 		     "unsupported: command %A%");
 	conf_refused(DIRECT("json_format: {a: '%A%'}"), "RouteConfiguration/r", F ".json_format",
 		     "unsupported: command %A%");
-	conf_refused(DIRECT("text_format: '%RESPONSE_FLAGS%'"), "RouteConfiguration/r",
-		     F ".text_format", "unsupported: command %RESPONSE_FLAGS%");
+	conf_refused(DIRECT("text_format: '%DYNAMIC_METADATA(a)%'"), "RouteConfiguration/r",
+		     F ".text_format", "unsupported: command %DYNAMIC_METADATA%");
 	conf_refused(DIRECT("text_format: '%LOCAL_REPLY_BODY:3%'"), "RouteConfiguration/r",
 		     F ".text_format", "does not take");
 	conf_refused(DIRECT("text_format_source: {filename: /x}"), "RouteConfiguration/r",

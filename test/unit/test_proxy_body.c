@@ -75,16 +75,20 @@ static void test_malformed(void **state)
 					  "0\r\n\rx", "0\r\nno colon\r\n\r\n", "0\r\nnone\r\n", "0\r\na@b: x\r\n",
 					  "0\r\na : x\r\n", "0\r\n: x\r\n", "0\r\n folded: x\r\n", "0\r\na: \x01\r\n",
 					  "0\r\na: 1\r\n b\x7f\r\n"};
+	size_t n = sizeof(bad) / sizeof(*bad);
 	char out[256];
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+	for (size_t i = 0; i < n; i++) {
+		/* control characters in trailers have a name of their own */
+		int want = i < n - 2 ? -EBADMSG : -EILSEQ;
+
 		for (size_t split = 0; split <= strlen(bad[i]); split++) {
 			struct body b;
 			size_t len, used;
 
 			body_init(&b, BODY_CHUNKED, 100);
-			if (decode(&b, bad[i], strlen(bad[i]), split, out, &len, &used) != -EBADMSG)
+			if (decode(&b, bad[i], strlen(bad[i]), split, out, &len, &used) != want)
 				fail_msg("accepted: %s split at %zu", bad[i], split);
 		}
 	}
