@@ -7,6 +7,7 @@
 #include "agent/daemon.h"
 #include "agent/json_out.h"
 #include "bpf/engine/engine.h"
+#include "xds/body.h"
 #include "xds/clock.h"
 
 /* Connections shown at once: a person reads no more, and the answer stays within
@@ -177,6 +178,18 @@ static json_t *store_json(const struct weft_store *store)
 	return j;
 }
 
+/* Of xDS: held once however many views have them. */
+static json_t *contents_json(void)
+{
+	size_t contents, users;
+	json_t *j = json_object();
+
+	weft_body_stats(&contents, &users);
+	set_u64(j, "contents", contents);
+	set_u64(j, "users", users);
+	return j;
+}
+
 static json_t *sources_json(struct weft_daemon *d)
 {
 	json_t *j = json_object();
@@ -231,6 +244,7 @@ static json_t *dump_stats(struct weft_daemon *d)
 	if (d->proxy)
 		json_object_set_new(j, "access_log", access_json(d->proxy));
 	json_object_set_new(j, "store", store_json(d->store));
+	json_object_set_new(j, "resources", contents_json());
 	json_object_set_new(j, "sources", sources);
 	if (d->kernel)
 		weft_pods_each(d->pods, share_append, &shares);

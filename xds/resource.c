@@ -10,6 +10,7 @@
 #include "envoy/config/endpoint/v3/endpoint.pb-c.h"
 #include "envoy/config/listener/v3/listener.pb-c.h"
 #include "envoy/config/route/v3/route.pb-c.h"
+#include "xds/body.h"
 #include "xds/cleanup.h"
 #include "xds/descriptor.h"
 #include "xds/validate.h"
@@ -91,52 +92,105 @@ static char *title_of(enum weft_xds_type type, const char *name)
 	return title;
 }
 
-/* Takes over msg, on success only. */
-static int make(enum weft_xds_type type, ProtobufCMessage *msg, const char *version, int64_t now_ms,
-		struct weft_diag *diag, struct weft_resource **ret)
+static int no_memory(struct weft_diag *diag, enum weft_xds_type type)
+{
+	return weft_diag_add(diag, -ENOMEM, types[type].name, NULL, "out of memory");
+}
+
+/* Checks msg: *ret has its name (a copy), hash and unknown fields. Nothing is taken over. */
+static int examine(enum weft_xds_type type, ProtobufCMessage *msg, struct weft_diag *diag,
+		   struct weft_body *ret)
 {
 	const char *name = name_of(type, msg);
 	_xds_free_ char *title = title_of(type, name);
-	struct weft_resource *r;
-	unsigned int unknown = 0;
-	uint64_t hash;
-	int err;
+	int err = title ? weft_msg_canonicalise(msg) : -ENOMEM;
 
-	err = title ? weft_msg_canonicalise(msg) : -ENOMEM;
 	if (!err)
-		err = weft_validate(msg, title, diag, &unknown);
+		err = weft_validate(msg, title, diag, &ret->unknown);
 	if (!err)
-		err = hash_message(msg, &hash);
-	if (err)
-		return err == -ENOMEM ? weft_diag_add(diag, err, title, NULL, "out of memory") : err;
-	r = calloc(1, sizeof(*r));
-	if (!r)
-		return -ENOMEM;
-	*r = (struct weft_resource){
-		.refs = 1, .type = type, .hash = hash, .updated_ms = now_ms, .unknown = unknown};
-	r->name = strdup(name);
-	r->version = strdup(version ? version : "");
-	if (!r->name || !r->version) {
-		weft_resource_unref(r);
-		return weft_diag_add(diag, -ENOMEM, title, NULL, "out of memory");
+		err = hash_message(msg, &ret->hash);
+	if (!err) {
+		ret->name = strdup(name);
+		err = ret->name ? 0 : -ENOMEM;
 	}
-	r->msg = msg;
+	return err == -ENOMEM ? no_memory(diag, type) : err;
+}
+
+/* The resource has its name and message from b, and with `shared` holds it. */
+static int resource_new(const struct weft_body *b, struct weft_body *shared, const char *version,
+			int64_t now_ms, struct weft_resource **ret)
+{
+	struct weft_resource *r = calloc(1, sizeof(*r));
+	char *copy = strdup(version ? version : "");
+
+	if (!r || !copy) {
+		free(r);
+		free(copy);
+		return -ENOMEM;
+	}
+	*r = (struct weft_resource){.refs = 1,
+				    .type = b->type,
+				    .name = b->name,
+				    .version = copy,
+				    .hash = b->hash,
+				    .updated_ms = now_ms,
+				    .unknown = b->unknown,
+				    .msg = b->msg,
+				    .body = shared};
 	*ret = r;
 	return 0;
+}
+
+static int descriptor_check(enum weft_xds_type type, const ProtobufCMessage *msg,
+			    struct weft_diag *diag)
+{
+	if (msg->descriptor == types[type].desc)
+		return 0;
+	return weft_diag_add(diag, -EINVAL, types[type].name, NULL, "is a %s",
+			     msg->descriptor->name);
 }
 
 int weft_resource_from_msg(enum weft_xds_type type, ProtobufCMessage *msg, const char *version,
 			   int64_t now_ms, struct weft_diag *diag, struct weft_resource **ret)
 {
 	_xds_msg_ ProtobufCMessage *own = msg;
+	struct weft_body b = {.type = type, .msg = msg};
+	int r = descriptor_check(type, msg, diag);
+
+	if (!r)
+		r = examine(type, msg, diag, &b);
+	if (r)
+		return r;
+	if (resource_new(&b, NULL, version, now_ms, ret)) {
+		free(b.name);
+		return no_memory(diag, type);
+	}
+	own = NULL;
+	return 0;
+}
+
+/* The contents of these bytes, of one that is there or decoded. */
+static int body_get(enum weft_xds_type type, const uint8_t *data, size_t len,
+		    struct weft_diag *diag, struct weft_body **ret)
+{
+	struct weft_body b = {.type = type, .len = len};
 	int r;
 
-	if (msg->descriptor != types[type].desc)
-		return weft_diag_add(diag, -EINVAL, types[type].name, NULL, "is a %s",
-				     msg->descriptor->name);
-	r = make(type, own, version, now_ms, diag, ret);
-	if (!r)
-		own = NULL;
+	*ret = weft_body_find(type, data, len, b.key);
+	if (*ret)
+		return 0;
+	r = weft_wire_unpack(types[type].desc, data, len, types[type].name, NULL, diag, &b.msg);
+	if (r)
+		return r;
+	r = examine(type, b.msg, diag, &b);
+	if (!r) {
+		*ret = weft_body_add(&b);
+		if (*ret)
+			return 0;
+		free(b.name);
+		r = no_memory(diag, type);
+	}
+	protobuf_c_message_free_unpacked(b.msg, NULL);
 	return r;
 }
 
@@ -144,13 +198,15 @@ int weft_resource_from_wire(enum weft_xds_type type, const uint8_t *data, size_t
 			    const char *version, int64_t now_ms, struct weft_diag *diag,
 			    struct weft_resource **ret)
 {
-	ProtobufCMessage *msg;
-	int r;
+	struct weft_body *b;
+	int r = body_get(type, data, len, diag, &b);
 
-	r = weft_wire_unpack(types[type].desc, data, len, types[type].name, NULL, diag, &msg);
 	if (r)
 		return r;
-	return weft_resource_from_msg(type, msg, version, now_ms, diag, ret);
+	if (!resource_new(b, b, version, now_ms, ret))
+		return 0;
+	weft_body_unref(b);
+	return no_memory(diag, type);
 }
 
 struct weft_resource *weft_resource_ref(struct weft_resource *r)
@@ -163,9 +219,12 @@ void weft_resource_unref(struct weft_resource *r)
 {
 	if (!r || __atomic_sub_fetch(&r->refs, 1, __ATOMIC_ACQ_REL))
 		return;
-	if (r->msg)
+	if (r->body) {
+		weft_body_unref(r->body);
+	} else {
 		protobuf_c_message_free_unpacked(r->msg, NULL);
-	free(r->name);
+		free(r->name);
+	}
 	free(r->version);
 	free(r);
 }

@@ -28,6 +28,8 @@ const char *weft_xds_type_name(enum weft_xds_type type);
 /* WEFT_XDS__MAX when the URL names none of the four. */
 enum weft_xds_type weft_xds_type_from_url(const char *type_url);
 
+struct weft_body;
+
 /* Immutable once made, shared by reference (atomic count). */
 struct weft_resource {
 	unsigned int refs;
@@ -38,12 +40,14 @@ struct weft_resource {
 	int64_t updated_ms;   /* wall clock, milliseconds since the epoch, set by the source */
 	unsigned int unknown; /* unknown fields accepted (not in narrowing messages; those are refused) */
 	ProtobufCMessage *msg; /* Envoy__Config__Listener__V3__Listener and so on, by type */
+	struct weft_body *body; /* name and msg are its (xds/body.h); NULL: the resource's own */
 };
 
 /*
  * Decodes and validates one resource (wire checks, Envoy's PGV rules, unknown fields in
  * narrowing messages, nested typed_config including TypedStruct). -EINVAL with causes in diag.
- * *ret has one reference.
+ * *ret has one reference. Bytes that a living resource was made of are not decoded again: its
+ * message is shared, and not to be changed.
  */
 int weft_resource_from_wire(enum weft_xds_type type, const uint8_t *data, size_t len,
 			    const char *version, int64_t now_ms, struct weft_diag *diag,

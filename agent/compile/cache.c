@@ -19,6 +19,21 @@ int weft_cache_new(struct weft_cache **ret)
 	return *ret ? 0 : -ENOMEM;
 }
 
+int weft_compiled_add(struct weft_compiled_list *l, struct weft_compiled *e)
+{
+	if (l->n == l->cap) {
+		size_t cap = l->cap ? 2 * l->cap : 64;
+		struct weft_compiled **v = reallocarray(l->v, cap, sizeof(struct weft_compiled *));
+
+		if (!v)
+			return -ENOMEM;
+		l->v = v;
+		l->cap = cap;
+	}
+	l->v[l->n++] = e;
+	return 0;
+}
+
 static void rds_free(struct weft_rds_ref *rds, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {

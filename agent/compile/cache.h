@@ -8,6 +8,10 @@
 struct weft_compiled {
 	char *key;     /* kind, name, content */
 	uint64_t used; /* last publish that needed it */
+	uint64_t seen; /* last view that needed it, by weft_compiler.view_serial */
+	size_t at;     /* its place among what that view needs */
+	uint32_t views; /* in force that need it; 0: it is new, or goes */
+	bool held;	/* its numbers are */
 	uint64_t made; /* publish that made it: forgotten if that one fails */
 	uint32_t off;
 	struct weft_words objects, cluster_refs, live, named, inline_rc;
@@ -15,6 +19,13 @@ struct weft_compiled {
 	size_t n_rds;
 	struct weft_diag notes;
 };
+
+/* A growing list; each once. */
+struct weft_compiled_list {
+	struct weft_compiled **v;
+	size_t n, cap;
+};
+int weft_compiled_add(struct weft_compiled_list *l, struct weft_compiled *e);
 
 struct weft_cache;
 int weft_cache_new(struct weft_cache **ret);

@@ -51,11 +51,6 @@ static bool made_now(const struct weft_compiled *e, uint64_t serial)
 	return e->made == serial;
 }
 
-static bool not_used_now(const struct weft_compiled *e, uint64_t serial)
-{
-	return e->used != serial;
-}
-
 struct collect {
 	struct weft_compiler *c;
 	struct weft_words live;
@@ -91,22 +86,6 @@ void weft_compiled_hold(struct weft_compiler *c, const struct weft_compiled *e)
 void weft_compiled_release(struct weft_compiler *c, const struct weft_compiled *e)
 {
 	numbers_each(c, e, weft_names_drop);
-}
-
-static void hold_new(struct weft_compiled *e, void *arg)
-{
-	struct weft_compiler *c = arg;
-
-	if (made_now(e, c->serial))
-		weft_compiled_hold(c, e);
-}
-
-static void release_unused(struct weft_compiled *e, void *arg)
-{
-	struct weft_compiler *c = arg;
-
-	if (not_used_now(e, c->serial))
-		weft_compiled_release(c, e);
 }
 
 void weft_compiler_settle(struct weft_compiler *c, uint32_t epoch)
@@ -225,15 +204,20 @@ static void notes_settle(struct weft_compiler *c, bool keep)
 /* What a publish makes, until it is in force. */
 struct next {
 	struct weft_standing *standing;
+	bool *carried; /* taken over from what is in force, as it is */
 	size_t n;
 	struct weft_words roots;
 	uint32_t root;
+	struct weft_compiled_list gone; /* no view needs them any more */
+	bool counted;
 };
 
 static void next_clear(struct next *n)
 {
 	standings_free(n->standing, n->n);
+	free(n->carried);
 	free(n->roots.v);
+	free(n->gone.v);
 }
 
 static int root_put(struct weft_compiler *c, struct next *next, const void *bytes, size_t len,
@@ -244,20 +228,39 @@ static int root_put(struct weft_compiler *c, struct next *next, const void *byte
 	return r ? r : weft_words_add(&next->roots, *ret);
 }
 
+static int next_init(struct next *next, size_t n)
+{
+	next->standing = calloc(n + 1, sizeof(*next->standing));
+	next->carried = calloc(n + 1, sizeof(*next->carried));
+	next->n = n;
+	return next->standing && next->carried ? 0 : -ENOMEM;
+}
+
+/* Nothing of the view differs: it need not be put together. */
+static bool carry(struct weft_compiler *c, struct next *next, size_t i,
+		  const struct weft_view_input *in)
+{
+	if (i >= c->n_standing || !weft_view_stands(&c->standing[i], in))
+		return false;
+	next->standing[i] = c->standing[i];
+	next->carried[i] = true;
+	for (size_t k = 0; k < c->standing[i].entries.n; k++)
+		weft_compiled_told(c, c->standing[i].entries.v[k]);
+	return true;
+}
+
 /* Compiles all views into one root, inside a transaction. */
 static int root_build(struct weft_compiler *c, const struct weft_view_input *views, size_t n,
-		      struct weft_diag *diag, struct next *next)
+		      bool publish, struct weft_diag *diag, struct next *next)
 {
 	struct {
 		struct weft_img_root head;
 		uint32_t view[];
 	} *root = calloc(1, sizeof(*root) + n * sizeof(*root->view));
 	struct weft_own_views *own = calloc(1, sizeof(*own));
-	int err = 0, r;
+	int err = next_init(next, n), r;
 
-	next->standing = calloc(n + 1, sizeof(*next->standing));
-	next->n = n;
-	if (!root || !own || !next->standing) {
+	if (!root || !own || err) {
 		free(root);
 		free(own);
 		return -ENOMEM;
@@ -265,8 +268,9 @@ static int root_build(struct weft_compiler *c, const struct weft_view_input *vie
 	root->head.epoch = weft_store_epoch(c->store) + 1;
 	root->head.n_view = (uint32_t)n;
 	for (size_t i = 0; i < n && err != -ENOSPC && err != -ENOMEM; i++) {
-		r = views[i].snapshot ? weft_view_build(c, &views[i], diag, own, &next->standing[i])
-				      : 0;
+		r = 0;
+		if (views[i].snapshot && (!publish || !carry(c, next, i, &views[i])))
+			r = weft_view_build(c, &views[i], diag, own, &next->standing[i]);
 		root->view[i] = next->standing[i].view;
 		err = err ? err : r;
 	}
@@ -283,32 +287,81 @@ static int root_build(struct weft_compiler *c, const struct weft_view_input *vie
 	return err;
 }
 
-static void drop_unused(struct weft_compiled *e, void *arg)
+static bool stays(const struct next *next, size_t i)
 {
-	struct collect *k = arg;
+	return i < next->n && next->carried[i];
+}
 
-	if (!k->err && not_used_now(e, k->c->serial))
-		k->err = weft_words_drop(k->c->store, &e->objects);
+/* Which views need each compiled resource, from now on. */
+static int counts_move(struct weft_compiler *c, struct next *next)
+{
+	int r = 0;
+
+	next->counted = true;
+	for (size_t i = 0; i < next->n; i++) {
+		const struct weft_compiled_list *l = &next->standing[i].entries;
+
+		for (size_t k = 0; k < l->n && !next->carried[i]; k++)
+			l->v[k]->views++;
+	}
+	for (size_t i = 0; i < c->n_standing; i++) {
+		const struct weft_compiled_list *l = &c->standing[i].entries;
+
+		for (size_t k = 0; k < l->n && !stays(next, i); k++) {
+			if (!--l->v[k]->views)
+				r = weft_compiled_add(&next->gone, l->v[k]) ?: r;
+		}
+	}
+	return r;
+}
+
+static void counts_back(struct weft_compiler *c, struct next *next)
+{
+	for (size_t i = 0; i < c->n_standing && next->counted; i++) {
+		const struct weft_compiled_list *l = &c->standing[i].entries;
+
+		for (size_t k = 0; k < l->n && !stays(next, i); k++)
+			l->v[k]->views++;
+	}
+	for (size_t i = 0; i < next->n && next->counted; i++) {
+		const struct weft_compiled_list *l = &next->standing[i].entries;
+
+		for (size_t k = 0; k < l->n && !next->carried[i]; k++)
+			l->v[k]->views--;
+	}
 }
 
 /* What is in force and not needed any more. */
-static int objects_drop(struct weft_compiler *c)
+static int objects_drop(struct weft_compiler *c, struct next *next)
 {
-	struct collect k = {.c = c};
+	int r = counts_move(c, next);
 
-	weft_cache_each(c->cache, drop_unused, &k);
-	for (size_t i = 0; i < c->n_standing && !k.err; i++)
-		k.err = weft_words_drop(c->store, &c->standing[i].objects);
-	return k.err ? k.err : weft_words_drop(c->store, &c->roots);
+	for (size_t i = 0; i < next->gone.n && !r; i++)
+		r = weft_words_drop(c->store, &next->gone.v[i]->objects);
+	for (size_t i = 0; i < c->n_standing && !r; i++) {
+		if (!stays(next, i))
+			r = weft_words_drop(c->store, &c->standing[i].objects);
+	}
+	return r ? r : weft_words_drop(c->store, &c->roots);
 }
 
-static void standings_names(struct weft_compiler *c, const struct weft_standing *s, size_t n,
-			    void (*fn)(struct weft_names *n, uint32_t id))
+static void standing_names(struct weft_compiler *c, const struct weft_standing *s,
+			   void (*fn)(struct weft_names *n, uint32_t id))
 {
-	for (size_t i = 0; i < n; i++) {
-		for (size_t j = 0; j < s[i].named.n; j++)
-			fn(c->clusters, s[i].named.v[j]);
+	for (size_t j = 0; j < s->named.n; j++)
+		fn(c->clusters, s->named.v[j]);
+}
+
+static void standing_hold(struct weft_compiler *c, const struct weft_standing *s)
+{
+	for (size_t i = 0; i < s->entries.n; i++) {
+		struct weft_compiled *e = s->entries.v[i];
+
+		if (!e->held)
+			weft_compiled_hold(c, e);
+		e->held = true;
 	}
+	standing_names(c, s, weft_names_hold);
 }
 
 /* next is published: it takes the place of what was in force. */
@@ -316,17 +369,38 @@ static void next_stands(struct weft_compiler *c, struct next *next)
 {
 	struct next old = {.standing = c->standing, .n = c->n_standing, .roots = c->roots};
 
-	weft_cache_each(c->cache, hold_new, c);
-	standings_names(c, next->standing, next->n, weft_names_hold);
-	weft_cache_each(c->cache, release_unused, c);
-	standings_names(c, old.standing, old.n, weft_names_drop);
-	weft_cache_prune(c->cache, not_used_now, c->serial);
+	for (size_t i = 0; i < next->n; i++) {
+		if (!next->carried[i])
+			standing_hold(c, &next->standing[i]);
+	}
+	for (size_t i = 0; i < next->gone.n; i++)
+		weft_compiled_release(c, next->gone.v[i]);
+	for (size_t i = 0; i < old.n; i++) {
+		if (stays(next, i))
+			old.standing[i] = (struct weft_standing){0}; /* next has it */
+		else
+			standing_names(c, &old.standing[i], weft_names_drop);
+	}
+	for (size_t i = 0; i < next->gone.n; i++)
+		weft_cache_remove(c->cache, next->gone.v[i]);
 	weft_compiler_settle(c, weft_store_epoch(c->store));
 	cells_settle(c);
 	c->standing = next->standing;
 	c->n_standing = next->n;
 	c->roots = next->roots;
+	free(next->carried);
+	free(next->gone.v);
 	next_clear(&old);
+}
+
+static void next_fails(struct weft_compiler *c, struct next *next)
+{
+	counts_back(c, next);
+	for (size_t i = 0; next->standing && next->carried && i < next->n; i++) {
+		if (next->carried[i])
+			next->standing[i] = (struct weft_standing){0};
+	}
+	next_clear(next);
 }
 
 static int run(struct weft_compiler *c, const struct weft_view_input *views, size_t n, bool publish,
@@ -340,14 +414,14 @@ static int run(struct weft_compiler *c, const struct weft_view_input *views, siz
 	if (err)
 		return err;
 	c->serial++;
-	err = root_build(c, views, n, diag, &next);
+	err = root_build(c, views, n, publish, diag, &next);
 	if (!err && publish)
-		err = objects_drop(c);
+		err = objects_drop(c, &next);
 	if (!err && publish)
 		err = weft_store_commit(c->store, next.root);
 	notes_settle(c, !err || !publish);
 	if (err || !publish) {
-		next_clear(&next);
+		next_fails(c, &next);
 		weft_store_abort(c->store);
 		weft_cache_prune(c->cache, made_now, c->serial);
 		weft_compiler_settle(c, 0);
@@ -360,7 +434,7 @@ static int run(struct weft_compiler *c, const struct weft_view_input *views, siz
 int weft_compiler_publish(struct weft_compiler *c, const struct weft_view_input *views, size_t n,
 			  struct weft_diag *diag)
 {
-	int r = n == 1 ? weft_view_patch(c, &views[0], diag) : -EAGAIN;
+	int r = weft_view_patch(c, views, n, diag);
 
 	return r == -EAGAIN ? run(c, views, n, true, diag) : r;
 }

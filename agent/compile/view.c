@@ -22,6 +22,7 @@ static void view_clear(struct view *v)
 	free(v->eds_used);
 	free(v->member);
 	free(v->user);
+	free(v->entries.v);
 }
 
 /* weft_img_view, 0 after an error. */
@@ -101,6 +102,7 @@ void weft_standing_clear(struct weft_standing *s)
 	free(s->user);
 	free(s->objects.v);
 	free(s->named.v);
+	free(s->entries.v);
 	*s = (struct weft_standing){0};
 }
 
@@ -133,9 +135,11 @@ static int standing_take(struct view *v, const struct weft_view_input *in,
 	ret->n_user = v->n_user;
 	ret->objects = v->b.objects;
 	ret->named = v->b.named;
+	ret->entries = v->entries;
 	v->cluster = NULL;
 	v->member = NULL;
 	v->user = NULL;
+	v->entries = (struct weft_compiled_list){0};
 	v->b.objects = v->b.named = (struct weft_words){0};
 	return 0;
 }
@@ -145,6 +149,7 @@ static void view_begin(struct view *v)
 {
 	size_t n_cluster = weft_snapshot_count(v->s, WEFT_XDS_CLUSTER);
 
+	v->serial = ++v->c->view_serial;
 	view_build_init(v, &v->b, "View", "0", 0);
 	v->err = v->b.err;
 	v->rds_used = calloc(weft_snapshot_count(v->s, WEFT_XDS_ROUTE) + 1, sizeof(*v->rds_used));

@@ -25,6 +25,7 @@ struct weft_member;
 /* A cluster that has its endpoints by this resource. */
 struct weft_eds_user {
 	size_t eds, member; /* index in the snapshot, in weft_standing.member */
+	size_t entry;	    /* of its endpoints, in weft_standing.entries */
 };
 
 /* A view in force: what it was made of, and what it holds. */
@@ -37,6 +38,7 @@ struct weft_standing {
 	size_t n_user;
 	struct weft_words objects; /* of its tables, with one put each; the view itself too */
 	struct weft_words named;   /* clusters */
+	struct weft_compiled_list entries; /* what it is made of */
 	uint32_t view;		   /* weft_img_view */
 	bool own;		   /* pods have views of their own */
 };
@@ -48,6 +50,7 @@ struct weft_compiler {
 	struct weft_diag notes;	     /* of what is in force, or of the last check */
 	struct weft_diag next_notes; /* while it is put together */
 	uint64_t serial;	     /* of publishes and checks */
+	uint64_t view_serial;	     /* of views put together */
 	uint64_t patches;	     /* publishes that changed endpoints only */
 	struct weft_standing *standing; /* by view, after the first publish */
 	size_t n_standing;
@@ -68,15 +71,22 @@ int weft_view_build(struct weft_compiler *c, const struct weft_view_input *in,
 		    struct weft_diag *diag, struct weft_own_views *own, struct weft_standing *ret);
 void weft_standing_clear(struct weft_standing *s);
 
+/* What is in force was made of the very same, but maybe for the content of endpoints. */
+bool weft_view_fits(const struct weft_standing *st, const struct weft_view_input *in);
+/* Nor do endpoints differ. */
+bool weft_view_stands(const struct weft_standing *st, const struct weft_view_input *in);
+
 /*
- * Publishes the only view when nothing but endpoints differs from what is in force: cost by what
+ * Publishes the views when nothing but endpoints differs from what is in force: cost by what
  * changed. As weft_compiler_publish(); -EAGAIN: more than that differs, nothing was done.
  */
-int weft_view_patch(struct weft_compiler *c, const struct weft_view_input *in,
+int weft_view_patch(struct weft_compiler *c, const struct weft_view_input *in, size_t n,
 		    struct weft_diag *diag);
 
 /* ---- publish.c ---- */
 
+/* What a view needs, as far as it was told, once more. */
+void weft_compiled_told(struct weft_compiler *c, struct weft_compiled *e);
 /* What e has numbers of is in force once more, or once less. */
 void weft_compiled_hold(struct weft_compiler *c, const struct weft_compiled *e);
 void weft_compiled_release(struct weft_compiler *c, const struct weft_compiled *e);

@@ -92,11 +92,10 @@ static uint64_t eds_hash(const struct weft_resource *res, const struct weft_reso
 	return res->hash ^ eds->hash * 0x9E3779B97F4A7C15ull;
 }
 
-int view_endpoints_find(struct weft_compiler *c, const struct weft_resource *res,
-			const struct weft_resource *eds, struct weft_compiled **ret)
+int view_endpoints_find(struct weft_compiler *c, const struct weft_resource *eds,
+			struct weft_compiled **ret)
 {
-	char *key = res ? view_key("endpoints", res->name, eds->name, eds_hash(res, eds))
-			: view_key("endpoints", "", eds->name, eds->hash);
+	char *key = view_key("endpoints", "", eds->name, eds->hash);
 
 	if (!key)
 		return -ENOMEM;
@@ -171,6 +170,7 @@ void view_clusters_fill(struct view *v)
 		struct weft_compiled *e =
 			view_resolve(v, "cluster", "", res->name, res->hash, &job);
 		const struct weft_compiled *endpoints;
+		size_t users;
 		uint32_t id;
 
 		if (!e)
@@ -182,7 +182,10 @@ void view_clusters_fill(struct view *v)
 				     id))
 			return;
 		v->cluster[id].cluster = e->off;
+		users = v->n_user;
 		endpoints = view_endpoints(v, res);
+		if (v->n_user > users)
+			v->user[users].entry = endpoints ? endpoints->at : SIZE_MAX;
 		v->cluster[id].endpoints = endpoints ? endpoints->off : 0;
 		v->member[v->n_member++] = (struct weft_member){cluster_cell(v, e->off), id, res};
 		view_name_put(v, &v->cluster_name, WEFT_KIND_CLUSTER_NAME, res->name, id + 1);

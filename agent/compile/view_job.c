@@ -56,6 +56,15 @@ static struct weft_compiled *compile(struct view *v, const char *key, const stru
 	return e;
 }
 
+static void entry_add(struct view *v, struct weft_compiled *e)
+{
+	if (e->seen == v->serial)
+		return;
+	e->seen = v->serial;
+	e->at = v->entries.n;
+	v->err = err_first(v->err, weft_compiled_add(&v->entries, e));
+}
+
 /* In the order in which resources are looked at, whether compiled now or before. */
 static void notes_append(struct weft_compiler *c, const struct weft_compiled *e)
 {
@@ -64,6 +73,14 @@ static void notes_append(struct weft_compiler *c, const struct weft_compiled *e)
 
 		weft_diag_add(&c->next_notes, 0, n->resource, n->field, "%s", n->reason);
 	}
+}
+
+void weft_compiled_told(struct weft_compiler *c, struct weft_compiled *e)
+{
+	if (e->used == c->serial)
+		return;
+	notes_append(c, e);
+	e->used = c->serial;
 }
 
 char *view_key(const char *kind, const char *variant, const char *name, uint64_t hash)
@@ -91,11 +108,12 @@ struct weft_compiled *view_resolve(struct view *v, const char *kind, const char 
 	e = weft_cache_find(v->c->cache, key);
 	if (!e)
 		e = compile(v, key, job, name, hash);
-	if (e && e->used != v->c->serial) {
-		if (!v->ejected) /* else they were told */
-			notes_append(v->c, e);
-		e->used = v->c->serial;
-	}
+	if (e)
+		entry_add(v, e);
+	if (e && v->ejected)
+		e->used = v->c->serial; /* they were told */
+	else if (e)
+		weft_compiled_told(v->c, e);
 	free(key);
 	return e;
 }

@@ -41,6 +41,8 @@ struct view {
 	struct weft_eds_user *user; /* in the same order */
 	size_t n_user;
 	const struct weft_ejected *ejected; /* of the cluster at hand, for one pod */
+	struct weft_compiled_list entries;
+	uint64_t serial; /* weft_compiler.view_serial */
 	int err;
 };
 
@@ -86,10 +88,10 @@ struct weft_compiled *view_endpoints_alone(struct view *v, size_t i);
  * weft_img_endpoints of a cluster without the hosts in v->ejected. NULL: none, or after an error.
  */
 struct weft_compiled *view_endpoints(struct view *v, const struct weft_resource *res);
-/* What view_endpoints() made of a cluster with an assignment by EDS, from the cache; res as NULL:
- * view_endpoints_alone(). *ret is NULL when it is not there. -ENOMEM. */
-int view_endpoints_find(struct weft_compiler *c, const struct weft_resource *res,
-			const struct weft_resource *eds, struct weft_compiled **ret);
+/* What view_endpoints_alone() made of an assignment, from the cache. *ret is NULL when it is not
+ * there. -ENOMEM. */
+int view_endpoints_find(struct weft_compiler *c, const struct weft_resource *eds,
+			struct weft_compiled **ret);
 
 /* ---- view_route.c ---- */
 

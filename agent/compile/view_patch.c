@@ -9,19 +9,36 @@
 
 #include "agent/compile/view_parts.h"
 
-/* Compiled endpoints that come, and those they take the place of. */
+/* Compiled endpoints that come to a view, and those they take the place of. */
 struct exchange {
 	struct weft_compiled *in, *out;
+	size_t view, entry; /* in weft_standing.entries */
+};
+
+/* A view whose endpoints differ. */
+struct changed {
+	struct view v;
+	size_t i; /* which */
+	struct weft_standing *st;
+	struct weft_snapshot *snapshot; /* of its own, for st */
+	struct weft_img_cluster_ref *cluster;
+	uint32_t old_table; /* 0: there are no clusters */
+	uint32_t table, view;
 };
 
 struct patch {
-	struct view v;
-	struct weft_standing *st;
-	struct weft_img_cluster_ref *cluster;
+	struct weft_compiler *c;
+	const struct weft_view_input *in;
+	size_t n;
+	struct weft_diag *diag;
+	struct changed *changed;
+	size_t n_changed;
 	struct exchange *exchange;
-	size_t n, cap;
-	uint32_t old_table; /* 0: there are no clusters */
-	uint32_t table, view, root;
+	size_t n_exchange, cap;
+	struct weft_compiled_list gone; /* no view needs them any more */
+	struct weft_build b;		/* for the root */
+	uint32_t root;
+	bool counted;
 };
 
 static bool resolved_same(const struct weft_snapshot *a, const struct weft_snapshot *b)
@@ -29,18 +46,36 @@ static bool resolved_same(const struct weft_snapshot *a, const struct weft_snaps
 	return a && b ? weft_snapshot_same(a, b, WEFT_XDS_ENDPOINT) : a == b;
 }
 
-/* The same resources but for the content of endpoints. */
-static bool applies(const struct weft_compiler *c, const struct weft_view_input *in)
+bool weft_view_fits(const struct weft_standing *st, const struct weft_view_input *in)
 {
-	const struct weft_standing *st = c->standing;
-
-	return c->n_standing == 1 && in->snapshot && st->snapshot && !in->n_ejected && !st->own &&
+	if (!st->snapshot || !in->snapshot)
+		return !st->snapshot && !in->snapshot;
+	return !in->n_ejected && !st->own &&
 	       weft_snapshot_same(st->snapshot, in->snapshot, WEFT_XDS_CLUSTER) &&
 	       weft_snapshot_same(st->snapshot, in->snapshot, WEFT_XDS_LISTENER) &&
 	       weft_snapshot_same(st->snapshot, in->snapshot, WEFT_XDS_ROUTE) &&
 	       weft_snapshot_count(st->snapshot, WEFT_XDS_ENDPOINT) ==
 		       weft_snapshot_count(in->snapshot, WEFT_XDS_ENDPOINT) &&
 	       resolved_same(st->resolved, in->resolved);
+}
+
+static bool endpoints_same(const struct weft_standing *st, const struct weft_view_input *in)
+{
+	return !st->snapshot || weft_snapshot_same(st->snapshot, in->snapshot, WEFT_XDS_ENDPOINT);
+}
+
+bool weft_view_stands(const struct weft_standing *st, const struct weft_view_input *in)
+{
+	return weft_view_fits(st, in) && endpoints_same(st, in);
+}
+
+static bool applies(const struct weft_compiler *c, const struct weft_view_input *in, size_t n)
+{
+	for (size_t i = 0; i < n && c->n_standing == n; i++) {
+		if (!weft_view_fits(&c->standing[i], &in[i]))
+			return false;
+	}
+	return c->n_standing == n;
 }
 
 static bool notes_same(const struct weft_diag *a, const struct weft_diag *b)
@@ -56,14 +91,31 @@ static bool notes_same(const struct weft_diag *a, const struct weft_diag *b)
 	return true;
 }
 
-/* out is none when the cache has lost it: the whole is compiled then. */
-static int exchange_add(struct patch *p, struct weft_compiled *in, struct weft_compiled *out)
+static size_t entry_find(const struct weft_standing *st, const struct weft_compiled *e)
 {
+	for (size_t i = 0; e && i < st->entries.n; i++) {
+		if (st->entries.v[i] == e)
+			return i;
+	}
+	return SIZE_MAX;
+}
+
+/* in takes the place of the view's entry. */
+static int exchange_add(struct patch *p, const struct changed *ch, struct weft_compiled *in,
+			size_t entry)
+{
+	struct weft_compiled *out;
+
 	if (!in)
-		return p->v.err;
-	if (!out || in->made != p->v.c->serial || !notes_same(&in->notes, &out->notes))
+		return ch->v.err;
+	if (entry >= ch->st->entries.n)
 		return -EAGAIN;
-	if (p->n == p->cap) {
+	out = ch->st->entries.v[entry];
+	/* Another view may have had it before, but not this one. */
+	if (!notes_same(&in->notes, &out->notes) ||
+	    (in->made != p->c->serial && entry_find(ch->st, in) != SIZE_MAX))
+		return -EAGAIN;
+	if (p->n_exchange == p->cap) {
 		size_t cap = p->cap ? p->cap * 2 : 16;
 		struct exchange *more = reallocarray(p->exchange, cap, sizeof(*more));
 
@@ -72,7 +124,7 @@ static int exchange_add(struct patch *p, struct weft_compiled *in, struct weft_c
 		p->exchange = more;
 		p->cap = cap;
 	}
-	p->exchange[p->n++] = (struct exchange){in, out};
+	p->exchange[p->n_exchange++] = (struct exchange){in, out, ch->i, entry};
 	return 0;
 }
 
@@ -92,76 +144,124 @@ static size_t user_find(const struct weft_standing *st, size_t eds)
 	return lo;
 }
 
-static int endpoints_patch(struct patch *p, size_t i, const struct weft_resource *old)
+static int endpoints_patch(struct patch *p, struct changed *ch, size_t i,
+			   const struct weft_resource *old)
 {
-	const struct weft_standing *st = p->st;
+	const struct weft_standing *st = ch->st;
 	struct weft_compiled *in, *out = NULL;
 	size_t u = user_find(st, i);
 	int r = 0;
 
 	if (u == st->n_user || st->user[u].eds != i) {
-		r = view_endpoints_find(p->v.c, NULL, old, &out);
-		return r ? r : exchange_add(p, view_endpoints_alone(&p->v, i), out);
+		r = view_endpoints_find(p->c, old, &out);
+		return r ? r
+			 : exchange_add(p, ch, view_endpoints_alone(&ch->v, i),
+					entry_find(st, out));
 	}
 	for (; !r && u < st->n_user && st->user[u].eds == i; u++) {
 		const struct weft_member *m = &st->member[st->user[u].member];
 
-		r = view_endpoints_find(p->v.c, m->res, old, &out);
-		in = r ? NULL : view_endpoints(&p->v, m->res);
-		r = r ? r : exchange_add(p, in, out);
+		in = view_endpoints(&ch->v, m->res);
+		r = exchange_add(p, ch, in, st->user[u].entry);
 		if (!r)
-			p->cluster[m->id].endpoints = in ? in->off : 0;
+			ch->cluster[m->id].endpoints = in ? in->off : 0;
 	}
 	return r;
 }
 
-static int tables_put(struct patch *p)
+/* The view's tables with other endpoints. */
+static int tables_put(struct changed *ch)
 {
-	struct {
-		struct weft_img_root head;
-		uint32_t view;
-	} root = {.head = {.epoch = weft_store_epoch(p->v.c->store) + 1, .n_view = 1}};
 	struct weft_img_view view;
 
-	memcpy(&view, weft_store_at(p->v.c->store, p->st->view), sizeof(view));
-	p->old_table = view.cluster;
+	memcpy(&view, weft_store_at(ch->v.c->store, ch->st->view), sizeof(view));
+	ch->old_table = view.cluster;
 	if (view.cluster)
-		view.cluster = p->table =
-			weft_build_put(&p->v.b, p->cluster, p->st->n_cluster * sizeof(*p->cluster));
-	root.view = weft_build_put(&p->v.b, &view, sizeof(view));
-	p->view = root.view;
-	p->root = weft_build_put(&p->v.b, &root, sizeof(root));
-	return p->v.b.err;
+		view.cluster = ch->table = weft_build_put(&ch->v.b, ch->cluster,
+							  ch->st->n_cluster * sizeof(*ch->cluster));
+	ch->view = weft_build_put(&ch->v.b, &view, sizeof(view));
+	return ch->v.b.err;
 }
 
-static int patch_build(struct patch *p)
+static int view_patch(struct patch *p, struct changed *ch)
 {
-	const struct weft_snapshot *old = p->st->snapshot, *next = p->v.s;
+	const struct weft_snapshot *old = ch->st->snapshot, *next = ch->v.s;
 	size_t n = weft_snapshot_count(next, WEFT_XDS_ENDPOINT);
-	size_t size = p->st->n_cluster * sizeof(*p->cluster);
-	int r = 0;
+	size_t size = ch->st->n_cluster * sizeof(*ch->cluster);
+	int r = weft_snapshot_clone(next, &ch->snapshot);
 
-	p->cluster = malloc(size + 1);
-	p->v.eds_used = calloc(n + 1, sizeof(*p->v.eds_used));
-	view_build_init(&p->v, &p->v.b, "View", "0", 0);
-	if (!p->cluster || !p->v.eds_used || p->v.b.err)
+	ch->cluster = malloc(size + 1);
+	ch->v.eds_used = calloc(n + 1, sizeof(*ch->v.eds_used));
+	ch->v.serial = ++p->c->view_serial;
+	view_build_init(&ch->v, &ch->v.b, "View", "0", 0);
+	if (r || !ch->cluster || !ch->v.eds_used || ch->v.b.err)
 		return -ENOMEM;
 	if (size)
-		memcpy(p->cluster, p->st->cluster, size);
+		memcpy(ch->cluster, ch->st->cluster, size);
 	for (size_t i = 0; i < n && (!r || r == -EINVAL); i++) {
 		const struct weft_resource *a = weft_snapshot_at(old, WEFT_XDS_ENDPOINT, i);
 		const struct weft_resource *b = weft_snapshot_at(next, WEFT_XDS_ENDPOINT, i);
 		int e = 0;
 
-		if (a != b && strcmp(a->name, b->name))
+		if (a == b)
+			continue;
+		if (strcmp(a->name, b->name))
 			return -EAGAIN;
-		if (a != b && a->hash != b->hash)
-			e = endpoints_patch(p, i, a);
+		if (a->hash != b->hash)
+			e = endpoints_patch(p, ch, i, a);
 		/* every resource that is refused is named */
 		if (e)
 			r = r && e == -EINVAL ? r : e;
 	}
-	return r ? r : tables_put(p);
+	return r ? r : tables_put(ch);
+}
+
+static int root_patch(struct patch *p)
+{
+	struct {
+		struct weft_img_root head;
+		uint32_t view[];
+	} *root = calloc(1, sizeof(*root) + p->n * sizeof(*root->view));
+
+	if (!root)
+		return -ENOMEM;
+	root->head.epoch = weft_store_epoch(p->c->store) + 1;
+	root->head.n_view = (uint32_t)p->n;
+	for (size_t i = 0; i < p->n; i++)
+		root->view[i] = p->c->standing[i].view;
+	for (size_t i = 0; i < p->n_changed; i++)
+		root->view[p->changed[i].i] = p->changed[i].view;
+	p->b.store = p->c->store;
+	p->root = weft_build_put(&p->b, root, sizeof(*root) + p->n * sizeof(*root->view));
+	free(root);
+	return p->b.err;
+}
+
+static int patch_build(struct patch *p)
+{
+	int r = 0;
+
+	p->changed = calloc(p->n + 1, sizeof(*p->changed));
+	if (!p->changed)
+		return -ENOMEM;
+	for (size_t i = 0; i < p->n && (!r || r == -EINVAL); i++) {
+		struct changed *ch = &p->changed[p->n_changed];
+		int e;
+
+		if (endpoints_same(&p->c->standing[i], &p->in[i]))
+			continue;
+		*ch = (struct changed){.i = i,
+				       .st = &p->c->standing[i],
+				       .v = {.c = p->c,
+					     .s = p->in[i].snapshot,
+					     .resolved = p->in[i].resolved,
+					     .diag = p->diag}};
+		p->n_changed++;
+		e = view_patch(p, ch);
+		if (e)
+			r = r && e == -EINVAL ? r : e;
+	}
+	return r ? r : root_patch(p);
 }
 
 /* The last ones are looked at first: that is where tables of patches stand. */
@@ -175,43 +275,85 @@ static void word_replace(struct weft_words *w, uint32_t old, uint32_t word)
 	}
 }
 
-/* What is replaced, with the commit. */
-static int patch_drop(struct patch *p)
+/* Which views need each compiled resource, from now on. */
+static int counts_move(struct patch *p)
 {
-	struct weft_store *s = p->v.c->store;
-	int r = p->old_table ? weft_store_drop(s, p->old_table) : 0;
+	int r = 0;
 
-	if (!r)
-		r = weft_store_drop(s, p->st->view);
-	if (!r)
-		r = weft_words_drop(s, &p->v.c->roots);
-	for (size_t i = 0; i < p->n && !r; i++)
-		r = weft_words_drop(s, &p->exchange[i].out->objects);
+	p->counted = true;
+	for (size_t i = 0; i < p->n_exchange; i++)
+		p->exchange[i].in->views++;
+	for (size_t i = 0; i < p->n_exchange; i++) {
+		if (!--p->exchange[i].out->views)
+			r = weft_compiled_add(&p->gone, p->exchange[i].out) ?: r;
+	}
 	return r;
 }
 
-/* Published: the view that stands is the patched one. */
-static void patch_stands(struct patch *p, struct weft_snapshot *snapshot)
+static void counts_back(struct patch *p)
 {
-	struct weft_compiler *c = p->v.c;
-	struct weft_standing *st = p->st;
+	for (size_t i = 0; i < p->n_exchange && p->counted; i++) {
+		p->exchange[i].in->views--;
+		p->exchange[i].out->views++;
+	}
+}
 
-	for (size_t i = 0; i < p->n; i++)
-		weft_compiled_hold(c, p->exchange[i].in);
-	for (size_t i = 0; i < p->n; i++) {
-		weft_compiled_release(c, p->exchange[i].out);
-		weft_cache_remove(c->cache, p->exchange[i].out);
+/* What is replaced, with the commit. */
+static int patch_drop(struct patch *p)
+{
+	struct weft_store *s = p->c->store;
+	int r = counts_move(p);
+
+	for (size_t i = 0; i < p->n_changed && !r; i++) {
+		const struct changed *ch = &p->changed[i];
+
+		r = ch->old_table ? weft_store_drop(s, ch->old_table) : 0;
+		if (!r)
+			r = weft_store_drop(s, ch->st->view);
+	}
+	if (!r)
+		r = weft_words_drop(s, &p->c->roots);
+	for (size_t i = 0; i < p->gone.n && !r; i++)
+		r = weft_words_drop(s, &p->gone.v[i]->objects);
+	return r;
+}
+
+static void changed_stands(struct changed *ch)
+{
+	struct weft_standing *st = ch->st;
+
+	weft_snapshot_free(st->snapshot);
+	st->snapshot = ch->snapshot;
+	ch->snapshot = NULL;
+	free(st->cluster);
+	st->cluster = ch->cluster;
+	ch->cluster = NULL;
+	if (ch->old_table)
+		word_replace(&st->objects, ch->old_table, ch->table);
+	word_replace(&st->objects, st->view, ch->view);
+	st->view = ch->view;
+}
+
+/* Published: the views that stand are the patched ones. */
+static void patch_stands(struct patch *p)
+{
+	struct weft_compiler *c = p->c;
+
+	for (size_t i = 0; i < p->n_exchange; i++) {
+		struct exchange *x = &p->exchange[i];
+
+		if (!x->in->held)
+			weft_compiled_hold(c, x->in);
+		x->in->held = true;
+		c->standing[x->view].entries.v[x->entry] = x->in;
+	}
+	for (size_t i = 0; i < p->gone.n; i++) {
+		weft_compiled_release(c, p->gone.v[i]);
+		weft_cache_remove(c->cache, p->gone.v[i]);
 	}
 	weft_compiler_settle(c, weft_store_epoch(c->store));
-	weft_snapshot_free(st->snapshot);
-	st->snapshot = snapshot;
-	free(st->cluster);
-	st->cluster = p->cluster;
-	p->cluster = NULL;
-	if (p->old_table)
-		word_replace(&st->objects, p->old_table, p->table);
-	word_replace(&st->objects, st->view, p->view);
-	st->view = p->view;
+	for (size_t i = 0; i < p->n_changed; i++)
+		changed_stands(&p->changed[i]);
 	c->roots.v[0] = p->root;
 	c->patches++;
 }
@@ -223,21 +365,27 @@ static bool made_now(const struct weft_compiled *e, uint64_t serial)
 
 static void patch_clear(struct patch *p)
 {
-	weft_build_clear(&p->v.b);
-	free(p->v.eds_used);
-	free(p->cluster);
+	for (size_t i = 0; i < p->n_changed; i++) {
+		struct changed *ch = &p->changed[i];
+
+		weft_build_clear(&ch->v.b);
+		free(ch->v.eds_used);
+		free(ch->v.entries.v);
+		free(ch->cluster);
+		weft_snapshot_free(ch->snapshot);
+	}
+	weft_build_clear(&p->b);
+	free(p->changed);
 	free(p->exchange);
+	free(p->gone.v);
 }
 
 /* In a transaction, which is committed or given up. */
 static int patch_run(struct patch *p)
 {
-	struct weft_compiler *c = p->v.c;
-	struct weft_snapshot *snapshot = NULL;
+	struct weft_compiler *c = p->c;
 	int r = patch_build(p);
 
-	if (!r)
-		r = weft_snapshot_clone(p->v.s, &snapshot);
 	if (!r)
 		r = patch_drop(p);
 	if (!r)
@@ -245,26 +393,24 @@ static int patch_run(struct patch *p)
 	/* they are what they were */
 	weft_diag_clear(&c->next_notes);
 	if (r) {
-		weft_snapshot_free(snapshot);
+		counts_back(p);
 		weft_store_abort(c->store);
 		weft_cache_prune(c->cache, made_now, c->serial);
 		weft_compiler_settle(c, 0);
 		return r;
 	}
-	patch_stands(p, snapshot);
+	patch_stands(p);
 	return 0;
 }
 
-int weft_view_patch(struct weft_compiler *c, const struct weft_view_input *in,
+int weft_view_patch(struct weft_compiler *c, const struct weft_view_input *in, size_t n,
 		    struct weft_diag *diag)
 {
 	_cleanup_diag_ struct weft_diag causes = WEFT_DIAG_INIT;
-	struct patch p = {
-		.v = {.c = c, .s = in->snapshot, .resolved = in->resolved, .diag = &causes},
-		.st = c->standing};
+	struct patch p = {.c = c, .in = in, .n = n, .diag = &causes};
 	int r;
 
-	if (!applies(c, in))
+	if (!applies(c, in, n))
 		return -EAGAIN;
 	weft_compiler_bound(c);
 	r = weft_store_begin(c->store);

@@ -178,6 +178,8 @@ class Views(Mesh):
                          {(v, f"127.0.0.1:{self.ads.port}", True) for v in (1, 2)})
         streams = agent.stats()["sources"]["xds"]["streams"]
         self.assertEqual([(s["pods"], s["connected"]) for s in streams], [(1, True), (2, True)])
+        # Only the endpoints differ: all else is in memory once.
+        self.assertEqual(agent.stats()["resources"], {"contents": 5, "users": 8})
         self.assertEqual([s["node"].split("~")[2] for s in streams], ["red.one", "blue.two"])
 
     def leaves(self, agent, session):

@@ -140,10 +140,18 @@ static void world_close(struct world *w)
 
 static int publish(struct world *w, size_t n)
 {
-	const struct weft_view_input in[2] = {{.snapshot = w->now}, {0}};
+	struct weft_view_input in[2] = {{.snapshot = w->now}, {0}};
+	struct weft_snapshot *none;
+	int r = weft_snapshot_new(&none);
 
+	assert_int_equal(r, 0);
+	/* No name is resolved in either case, but what was compiled with the other does not count.
+	 */
+	in[0].resolved = n == 2 ? none : NULL;
 	weft_diag_clear(&w->c.diag);
-	return weft_compiler_publish(w->c.compiler, in, n, &w->c.diag);
+	r = weft_compiler_publish(w->c.compiler, in, n, &w->c.diag);
+	weft_snapshot_free(none);
+	return r;
 }
 
 static uint64_t patches(const struct world *w)
@@ -256,6 +264,167 @@ static void test_any_sequence(void **state)
 			step(&w, i);
 		world_close(&w);
 	}
+}
+
+/* ---- several views ---- */
+
+#define VIEWS 3
+
+struct views {
+	struct world w; /* its snapshot is the one that is changed */
+	struct weft_snapshot *view[VIEWS];
+};
+
+static void inputs_of(const struct views *v, struct weft_view_input *in)
+{
+	for (int i = 0; i < VIEWS; i++)
+		in[i] = (struct weft_view_input){.snapshot = v->view[i]};
+}
+
+static void views_same_as_fresh(struct views *v)
+{
+	struct weft_view_input in[VIEWS];
+	json_t *patched = image_of(v->w.c.store), *fresh;
+	struct weft_store_stats a, b;
+	struct conf c;
+
+	inputs_of(v, in);
+	conf_open(&c);
+	assert_int_equal(weft_compiler_publish(c.compiler, in, VIEWS, &c.diag), 0);
+	fresh = image_of(c.store);
+	if (!json_equal(patched, fresh))
+		fail_msg("patched:\n%s\nfresh:\n%s", json_dumps(patched, JSON_INDENT(1)),
+			 json_dumps(fresh, JSON_INDENT(1)));
+	weft_store_stats(c.store, &b);
+	conf_close(&c);
+	world_bind(&v->w);
+	json_decref(patched);
+	json_decref(fresh);
+	weft_compiler_reclaim(v->w.c.compiler);
+	weft_store_stats(v->w.c.store, &a);
+	assert_int_equal(a.objects, b.objects);
+	assert_int_equal(a.waiting_bytes, 0);
+}
+
+/* One of the views, some or all of them see a change; together, or one after the other. */
+static void views_step(struct views *v)
+{
+	struct weft_snapshot *old;
+	struct weft_view_input in[VIEWS];
+	bool whole = !pick(&v->w, 8), together = pick(&v->w, 2);
+	uint32_t who = 1 + pick(&v->w, (1u << VIEWS) - 1);
+
+	if (whole)
+		cluster_change(&v->w);
+	endpoints_change(&v->w, eds_name[pick(&v->w, EDS)]);
+	for (int i = 0; i < VIEWS; i++) {
+		uint64_t patched = patches(&v->w);
+		bool sees = who & 1u << i;
+
+		old = v->view[i];
+		assert_int_equal(weft_snapshot_clone(sees ? v->w.now : old, &v->view[i]), 0);
+		weft_snapshot_free(old);
+		if (together && i < VIEWS - 1)
+			continue;
+		inputs_of(v, in);
+		assert_int_equal(weft_compiler_publish(v->w.c.compiler, in, VIEWS, &v->w.c.diag),
+				 0);
+		if (!sees && !together) /* nothing differs */
+			assert_int_equal(patches(&v->w), patched + 1);
+	}
+}
+
+static void test_views_in_any_sequence(void **state)
+{
+	struct weft_view_input in[VIEWS];
+	struct views v;
+	uint64_t patched;
+
+	(void)state;
+	for (uint32_t seed = 11; seed <= 13; seed++) {
+		world_open(&v.w, seed);
+		for (int i = 0; i < VIEWS; i++)
+			assert_int_equal(weft_snapshot_clone(v.w.now, &v.view[i]), 0);
+		inputs_of(&v, in);
+		assert_int_equal(weft_compiler_publish(v.w.c.compiler, in, VIEWS, &v.w.c.diag), 0);
+		patched = patches(&v.w);
+		for (uint32_t i = 0; i < STEPS / 2; i++) {
+			views_step(&v);
+			if (i % 3 == 0)
+				views_same_as_fresh(&v);
+		}
+		assert_true(patches(&v.w) > patched + STEPS / 4);
+		for (int i = 0; i < VIEWS; i++)
+			weft_snapshot_free(v.view[i]);
+		world_close(&v.w);
+	}
+}
+
+/* A view more or less, and one that is put together anew: the others are taken over as they are. */
+static void test_views_come_and_go(void **state)
+{
+	struct weft_view_input in[VIEWS];
+	struct weft_store_stats one, all;
+	struct views v;
+
+	(void)state;
+	world_open(&v.w, 21);
+	for (int i = 0; i < VIEWS; i++)
+		assert_int_equal(weft_snapshot_clone(v.w.now, &v.view[i]), 0);
+	inputs_of(&v, in);
+	assert_int_equal(weft_compiler_publish(v.w.c.compiler, in, 1, &v.w.c.diag), 0);
+	weft_store_stats(v.w.c.store, &one);
+	assert_int_equal(weft_compiler_publish(v.w.c.compiler, in, VIEWS, &v.w.c.diag), 0);
+	views_same_as_fresh(&v);
+	in[1].snapshot = NULL;
+	assert_int_equal(weft_compiler_publish(v.w.c.compiler, in, VIEWS, &v.w.c.diag), 0);
+	in[0].snapshot = NULL;
+	assert_int_equal(weft_compiler_publish(v.w.c.compiler, in, VIEWS, &v.w.c.diag), 0);
+	in[0].snapshot = v.view[0];
+	assert_int_equal(weft_compiler_publish(v.w.c.compiler, in, 1, &v.w.c.diag), 0);
+	weft_compiler_reclaim(v.w.c.compiler);
+	weft_store_stats(v.w.c.store, &all);
+	assert_int_equal(all.objects, one.objects);
+	in[0].snapshot = NULL;
+	assert_int_equal(weft_compiler_publish(v.w.c.compiler, in, 1, &v.w.c.diag), 0);
+	weft_compiler_reclaim(v.w.c.compiler);
+	weft_store_stats(v.w.c.store, &all);
+	assert_int_equal(all.objects, 1); /* the root */
+	for (int i = 0; i < VIEWS; i++)
+		weft_snapshot_free(v.view[i]);
+	world_close(&v.w);
+}
+
+/* One view's endpoints are refused: none is changed, and what was counted is as it was. */
+static void test_views_refused(void **state)
+{
+	static const char bad[] = "- {" T(
+		"config.endpoint.v3.ClusterLoadAssignment") ", cluster_name: c0, endpoints: "
+							    "[{lb_endpoints: [{endpoint: {address: "
+							    "{pipe: {path: /a}}}}]}]}\n";
+	struct weft_view_input in[VIEWS];
+	struct weft_snapshot *old;
+	struct views v;
+
+	(void)state;
+	world_open(&v.w, 31);
+	for (int i = 0; i < VIEWS; i++)
+		assert_int_equal(weft_snapshot_clone(v.w.now, &v.view[i]), 0);
+	inputs_of(&v, in);
+	assert_int_equal(weft_compiler_publish(v.w.c.compiler, in, VIEWS, &v.w.c.diag), 0);
+	old = v.view[0];
+	endpoints_change(&v.w, "c1");
+	assert_int_equal(weft_snapshot_clone(v.w.now, &v.view[0]), 0);
+	text_load(&v.w, bad);
+	in[0].snapshot = v.view[0];
+	in[2].snapshot = v.w.now;
+	assert_int_equal(weft_compiler_publish(v.w.c.compiler, in, VIEWS, &v.w.c.diag), -EINVAL);
+	weft_snapshot_free(v.view[0]);
+	v.view[0] = old;
+	views_same_as_fresh(&v);
+	for (int i = 0; i < VIEWS; i++)
+		weft_snapshot_free(v.view[i]);
+	world_close(&v.w);
 }
 
 /* Refused endpoints leave what stands, and the next patch begins from there. Each is named. */
@@ -413,6 +582,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_any_sequence),
+		cmocka_unit_test(test_views_in_any_sequence),
+		cmocka_unit_test(test_views_come_and_go),
+		cmocka_unit_test(test_views_refused),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_notes),
 		cmocka_unit_test(test_cells_stay),
