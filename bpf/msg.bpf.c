@@ -420,7 +420,45 @@ WEFT_INLINE int weft_exchange(struct sk_msg_md *m, const struct weft_sock *w, st
 			weft_count_outcome(state_base, WEFT_OUTCOME_FORWARD);
 		return weft_pass(run, why);
 	}
+	weft_again_keep(m, req, p->view, out);
 	return weft_answer(m, req, run, out, w->cookie);
+}
+
+/* Refuses the message as the one before. -1: it is to be judged. */
+static __noinline int weft_repeat(struct sk_msg_md *m, const struct weft_sock *w,
+				  const struct weft_run *run)
+{
+	struct bpf_sock *s = m->sk;
+	struct weft_again *a = s ? bpf_sk_storage_get(&again, s, NULL, 0) : NULL;
+	__u64 netns, now, cookie = w->cookie;
+	__u32 total, size = m->size;
+	const struct weft_pod *p;
+	int resized;
+
+	if (!a || a->len != size || bpf_msg_pull_data(m, 0, size, 0))
+		return -1;
+	now = bpf_ktime_get_ns();
+	netns = bpf_get_netns_cookie(m);
+	p = bpf_map_lookup_elem(&pod, &netns);
+	if (!p || p->id != w->pod || p->flags & WEFT_POD_PAUSED ||
+	    !weft_again_holds(m, a, p->view, now))
+		return -1;
+	total = a->total;
+	resized = weft_msg_resize(m, size, total);
+	if (resized > 0)
+		return -1;
+	WEFT_STATE_BASE(SK_DROP);
+	if (resized < 0 || m->size != total ||
+	    (void *)(long)m->data_end - (void *)(long)m->data != total)
+		return SK_DROP;
+	weft_again_run(m, a->reply, &a->total, WEFT_AGAIN_SEND);
+	weft_slot_in(state_base, run->slot)->active = (__u32)(now >> 20);
+	WEFT_COUNT(a->cell, struct weft_cell_bucket, enabled);
+	WEFT_COUNT(a->cell, struct weft_cell_bucket, rate_limited);
+	WEFT_COUNT(a->cell, struct weft_cell_bucket, enforced);
+	weft_count_outcome(state_base, WEFT_OUTCOME_RATE_LIMITED);
+	weft_bump(&weft_head_of(state_base)->repeated);
+	return bpf_msg_redirect_hash(m, &sock, &cookie, BPF_F_INGRESS);
 }
 
 SEC("sk_msg")
@@ -448,6 +486,9 @@ int msg(struct sk_msg_md *m)
 		return weft_pass(&run, WEFT_HANDED_AGENT_OWNS);
 	if (unseen || !weft_quiet(s, t, at))
 		return weft_pass(&run, WEFT_HANDED_NOT_QUIET);
+	verdict = weft_repeat(m, w, &run);
+	if (verdict >= 0)
+		return verdict;
 	if (run.size > WEFT_HEAD_MAX)
 		return weft_pass(&run, WEFT_HANDED_TOO_LONG);
 	if (bpf_msg_pull_data(m, 0, run.size, 0))

@@ -12,6 +12,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #include "bpf/engine/all.h"
 #include "bpf/maps.h"
+#include "bpf/again.h"
 
 #include "bpf/connect.bpf.c"
 #include "bpf/sockops.bpf.c"

@@ -85,13 +85,14 @@ json_t *weft_kernel_counters(const struct weft_kernel *k)
 	for (int i = 0; i < WEFT_CLASS__MAX; i++)
 		json_object_set_new(classes, weft_class_name((enum weft_class)i),
 				    json_integer(counter_read(&head->classes[i])));
-	return json_pack("{s:{s:o, s:o}, s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "outcomes", "kernel",
-			 side[0], "agent", side[1], "handed", handed, "classes", classes,
+	return json_pack("{s:{s:o, s:o}, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "outcomes",
+			 "kernel", side[0], "agent", side[1], "handed", handed, "classes", classes,
 			 "slots_used", counter_read(&head->slots_used), "decisions_honoured",
 			 counter_read(&head->decisions_honoured), "decisions_dropped",
 			 counter_read(&head->decisions_dropped), "segments_trimmed",
 			 counter_read(&head->segments_trimmed), "streams_broken",
-			 counter_read(&head->streams_broken));
+			 counter_read(&head->streams_broken), "repeated",
+			 counter_read(&head->repeated));
 }
 
 bool weft_kernel_has(const struct weft_kernel *k, const char *feature)

@@ -45,6 +45,7 @@ struct weft_state_head {
 	__u32 pod_runs_max;  /* program runs of one pod that have head buffers */
 	__u64 segments_trimmed; /* bytes that TCP had delivered were cut off (skb.bpf.c) */
 	__u64 streams_broken;	/* or could not be: the app gets no more */
+	__u64 repeated;		/* refusals that were made of the one before (again.h) */
 	__u64 head_key[WEFT_HEAD_MAX / 8]; /* of weft_hash_head(): random bits, one word for each of a head's */
 };
 

@@ -332,8 +332,10 @@ WEFT_GLOBAL int weft_cond_match(struct weft_req *req, __u32 cond)
 	__u32 flags = k->flags, slot = k->slot & (WEFT_NAMES_MAX - 1), kind = k->kind;
 	__u32 invert = flags & WEFT_COND_INVERT;
 
-	if (kind == WEFT_COND_FRACTION)
+	if (kind == WEFT_COND_FRACTION) {
+		req->dec.drew = 1;
 		return req->random % (__u64)k->end < (__u64)k->start;
+	}
 	if (kind == WEFT_COND_GRPC)
 		return !!(req->flags & WEFT_REQ_GRPC);
 	if (k->from && k->from != WEFT_FROM_PATH) {

@@ -29,6 +29,7 @@ WEFT_INLINE void weft_decision_reset(struct weft_req *req)
 	d->cors = d->cors_allowed = 0;
 	d->delay_ms = d->delay_cell = d->fault_status = d->grpc = 0;
 	d->n_rate = 0;
+	d->drew = d->empty_cell = d->empty_bucket = 0;
 #ifndef __bpf__
 	req->n_told = 0;
 #endif
@@ -187,6 +188,7 @@ WEFT_INLINE int weft_decide_route(struct weft_req *req, struct weft_ctx *ctx, __
 		req->dec.forward = r->action;
 		__u32 targets = WEFT_IMG(struct weft_img_forward, r->action)->targets;
 
+		req->dec.drew |= WEFT_IMG(struct weft_img_targets, targets)->n > 1;
 		random = weft_target_number(req, WEFT_IMG(struct weft_img_targets, targets)->slot,
 					    random);
 #ifndef __bpf__

@@ -172,6 +172,10 @@ struct weft_decision {
 	__u32 redirect; /* weft_img_redirect */
 	__u32 n_paid;
 	__u32 paid[WEFT_PAID_MAX]; /* cells that gave a token (prepaid ones included) */
+	__u32 drew;		   /* a draw of random numbers had a part in the route */
+	/* RATE_LIMITED by this bucket (cell, and weft_img_bucket) alone: while it is empty the same
+	 * head is refused the same way, unless drew is set; 0: something else had a part */
+	__u32 empty_cell, empty_bucket;
 	__u32 need_cell; /* state id that is missing (handed NO_CELL; the agent makes it and calls again) */
 	__u32 n_add;
 	__u32 delay_ms;	    /* how long a fault holds the request before this decision counts (agent) */

@@ -368,6 +368,19 @@ WEFT_GLOBAL int weft_rate_run(struct weft_req *req, struct weft_ctx *ctx, __u32 
 	return 0;
 }
 
+/* Refused by the bucket of `config`, before any other filter did anything. */
+WEFT_INLINE void weft_rate_empty_set(struct weft_req *req, __u32 config, __u32 cell)
+{
+	WEFT_IMG_BASE();
+	struct weft_img_rate_limit *l = WEFT_IMG(struct weft_img_rate_limit, config);
+
+	if (req->dec.outcome != WEFT_OUTCOME_RATE_LIMITED || l->enabled < WEFT_PPM ||
+	    l->enforced < WEFT_PPM || l->n_descriptor || l->flags & WEFT_RATE_PER_CONNECTION)
+		return;
+	req->dec.empty_cell = cell;
+	req->dec.empty_bucket = config + (__u32)offsetof(struct weft_img_rate_limit, bucket);
+}
+
 /* All filters. 0: go on to the router; 1: decided or handed; -ENOENT: a cell is missing. */
 WEFT_GLOBAL int weft_filters_run(struct weft_req *req, struct weft_ctx *ctx, __u32 rc, __u64 random)
 {
@@ -375,7 +388,7 @@ WEFT_GLOBAL int weft_filters_run(struct weft_req *req, struct weft_ctx *ctx, __u
 		return 1;
 	WEFT_IMG_BASE(1);
 	__u32 n = WEFT_IMG(struct weft_img_hcm, req->dec.hcm)->n_filter;
-	__u32 off = WEFT_IMG(struct weft_img_hcm, req->dec.hcm)->filter;
+	__u32 off = WEFT_IMG(struct weft_img_hcm, req->dec.hcm)->filter, acted = 0;
 
 	for (__u32 i = 0; i < WEFT_FILTERS_MAX; i++) {
 		if (i >= n)
@@ -417,8 +430,11 @@ WEFT_GLOBAL int weft_filters_run(struct weft_req *req, struct weft_ctx *ctx, __u
 #endif
 		else
 			r = weft_rate_run(req, ctx, i, random);
+		if (r && !acted)
+			weft_rate_empty_set(req, config, cell);
 		if (r)
 			return 1;
+		acted = 1;
 	}
 	return 0;
 }

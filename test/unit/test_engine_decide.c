@@ -126,6 +126,76 @@ static void most_specific_wins(void **state)
 	assert_int_equal(get("/dir"), WEFT_OUTCOME_RATE_LIMITED);
 }
 
+/* Is there what a refusal of GET /fwd can be made of again? It has an empty bucket for that. */
+static int repeats(void)
+{
+	assert_int_equal(get("/fwd"), WEFT_OUTCOME_RATE_LIMITED);
+	return r->req.dec.empty_cell && !r->req.dec.drew;
+}
+
+static void what_a_refusal_hangs_on(void **state)
+{
+	struct weft_img_cond all = {.kind = WEFT_COND_FRACTION, .start = 1, .end = 1};
+	struct weft_img_filter two[2] = {{.key = KEY, .kind = WEFT_FILTER_LOCAL_RATE_LIMIT},
+					 {.key = KEY + 1, .kind = WEFT_FILTER_LOCAL_RATE_LIMIT}};
+	struct weft_img_rate_limit *l;
+	struct weft_img_targets *t;
+	struct fix_route share;
+	__u32 empty;
+
+	(void)state;
+	world(0);
+	empty = rate(150, 0, 1000000);
+	FIX_AT(struct weft_img_filter, filter)->config = empty;
+	fix_cell(150);
+	fix_cell(151);
+	l = FIX_AT(struct weft_img_rate_limit, empty);
+	assert_true(repeats());
+	assert_int_equal(r->req.dec.empty_cell, fix_cell(150));
+	assert_int_equal(r->req.dec.empty_bucket,
+			 empty + offsetof(struct weft_img_rate_limit, bucket));
+	/* draws: of the cluster, of the route */
+	t = FIX_AT(struct weft_img_targets,
+		   FIX_AT(struct weft_img_forward, FIX_AT(struct weft_img_route, route[0])->action)
+			   ->targets);
+	t->n = 2;
+	assert_false(repeats());
+	t->n = 1;
+	assert_true(repeats());
+	share = (struct fix_route){ "/fwd", 0, fix_forward(0), 1 };
+	fix_conds(share.route, &all, 1);
+	fix_domain(&w, "share", fix_vhost("share", &share, 1));
+	fix_publish(&w);
+	assert_int_equal(fix_decide(&w, r, "GET /fwd HTTP/1.1\r\nHost: share\r\n\r\n"), WEFT_OUTCOME_RATE_LIMITED);
+	assert_int_equal(r->req.dec.drew, 1);
+	/* ... and of the filter itself */
+	l->enabled = 999999;
+	while (get("/fwd") != WEFT_OUTCOME_RATE_LIMITED)
+		continue;
+	assert_int_equal(r->req.dec.empty_cell, 0);
+	l->enabled = 1000000;
+	l->enforced = 999999;
+	while (get("/fwd") != WEFT_OUTCOME_RATE_LIMITED)
+		continue;
+	assert_int_equal(r->req.dec.empty_cell, 0);
+	l->enforced = 1000000;
+	assert_true(repeats());
+	/* a filter in front of it that counts, and pays */
+	two[0].config = rate(151, 100, 1000000);
+	two[1].config = empty;
+	FIX_AT(struct weft_img_hcm, w.hcm)->filter = FIX_PUT(two);
+	FIX_AT(struct weft_img_hcm, w.hcm)->n_filter = 2;
+	assert_false(repeats());
+	/* one that does nothing here is none */
+	FIX_AT(struct weft_img_filter, FIX_AT(struct weft_img_hcm, w.hcm)->filter)->config = 0;
+	assert_true(repeats());
+	/* what is not refused has nothing to repeat */
+	l->bucket.max_tokens = 1;
+	l->bucket.full = 1ull << 50;
+	assert_int_equal(get("/fwd"), WEFT_OUTCOME_FORWARD);
+	assert_int_equal(r->req.dec.empty_cell, 0);
+}
+
 static void shadow(void **state)
 {
 	(void)state;
@@ -281,11 +351,18 @@ static void changed_path(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(router), cmocka_unit_test(limit_comes_before_the_router),
-		cmocka_unit_test(most_specific_wins), cmocka_unit_test(shadow),
-		cmocka_unit_test(missing_cell), cmocka_unit_test(paid_once),
-		cmocka_unit_test(per_connection), cmocka_unit_test(breaker),
-		cmocka_unit_test(upgrades), cmocka_unit_test(explained), cmocka_unit_test(changed_path),
+		cmocka_unit_test(router),
+		cmocka_unit_test(limit_comes_before_the_router),
+		cmocka_unit_test(most_specific_wins),
+		cmocka_unit_test(what_a_refusal_hangs_on),
+		cmocka_unit_test(shadow),
+		cmocka_unit_test(missing_cell),
+		cmocka_unit_test(paid_once),
+		cmocka_unit_test(per_connection),
+		cmocka_unit_test(breaker),
+		cmocka_unit_test(upgrades),
+		cmocka_unit_test(explained),
+		cmocka_unit_test(changed_path),
 	};
 
 	fix_open();
