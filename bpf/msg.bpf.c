@@ -172,7 +172,7 @@ WEFT_INLINE __u32 weft_judge(struct weft_req *req, struct weft_ctx *ctx, const s
 		why = WEFT_HANDED_MALFORMED;
 	else if (req->flags & WEFT_REQ_GRPC)
 		why = WEFT_HANDED_GRPC; /* a reply in words of its own, but the decision stands */
-	else if (req->hcm_flags & WEFT_HCM_LOGGED)
+	else if (WEFT_IMG(struct weft_img_hcm, req->dec.hcm)->logs)
 		why = WEFT_HANDED_LOG;
 	else if (weft_reply_formed(req))
 		why = WEFT_HANDED_MUTATION;

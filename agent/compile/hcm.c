@@ -442,8 +442,6 @@ static void logs_fill(struct weft_build *b, const manager *m, const char *field,
 		b, m->n_access_log, m->access_log, flags,
 		weft_build_ms(b, every, 0, weft_field(at, field, "access_log_flush_interval")),
 		field);
-	if (ret->logs)
-		ret->flags |= WEFT_HCM_LOGGED;
 }
 
 uint32_t weft_build_hcm(struct weft_build *b, const manager *m, const char *field)

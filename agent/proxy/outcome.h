@@ -13,7 +13,7 @@
  *             a record of its own for as long as it is answered: outcome_early().
  *   kernel    an answer in place is counted by the program that makes it, into the same cells;
  *             where the listener has an access log, programs leave the answer to the agent
- *             (WEFT_HCM_LOGGED), so that every line of a log has one writer.
+ *             (weft_img_hcm.logs), so that every line of a log has one writer.
  *   mirror    a copy is nobody's request: it has no outcome.
  *
  * An attempt at an endpoint is not an outcome: it is counted for its cluster and told to outlier

@@ -55,9 +55,6 @@
  * agent's to answer. */
 #define WEFT_HCM_TRACE_SLOT WEFT_VALUE__HEADERS
 
-#define WEFT_HCM_LOGGED (1u << 30) /* access_log: the agent makes the replies, who writes the log  \
-				    */
-
 /* In weft_req.hcm_flags alone: the head is a stream's, and HTTP/2's codec has judged it. */
 #define WEFT_HCM_STREAM (1u << 31)
 
@@ -146,7 +143,7 @@ struct weft_img_hcm {
 	__u32 mapping;	    /* weft_img_mapping (mapper.h), 0: local_reply_config changes nothing */
 	struct weft_img_str default_host; /* default_host_for_http_10, empty: none */
 	__u32 proper_case;		  /* header_key_format: names of responses' headers */
-	__u32 logs;			  /* weft_img_logs, 0: none */
+	__u32 logs; /* weft_img_logs: the agent makes the replies, who writes the log; 0: none */
 	struct weft_img_h2 h2;
 };
 /* Bytes of default_host: it stands behind a head, where other texts stand too. */

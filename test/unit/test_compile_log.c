@@ -156,7 +156,6 @@ static void test_kinds(void **state)
 	assert_int_equal(all->n, 3);
 	assert_int_equal(all->flags, WEFT_LOGS_AT_START | WEFT_LOGS_AT_TUNNEL);
 	assert_int_equal(all->interval_ms, 2000);
-	assert_true(h->flags & WEFT_HCM_LOGGED);
 	/* programs go on judging: only replies are the agent's */
 	assert_false(h->flags & WEFT_HCM_PREPARED);
 	assert_true(path_is(log_at(h, 0), "/var/log/a"));
