@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What the HTTP admin listener answers. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,13 +21,49 @@ static void say(struct weft_http_answer *a, unsigned int status, const char *tex
 	a->len = a->body ? strlen(text) : 0;
 }
 
+struct stats {
+	json_t *stats;
+	struct weft_status *status;
+	enum weft_metrics_form form;
+};
+
+/* On the answer's thread: a large mesh has a hundred thousand numbers. */
+static int stats_write(void *job, FILE *out)
+{
+	struct stats *s = job;
+	_auto_free_ char *text = NULL;
+	size_t len;
+
+	json_object_set_new(s->stats, "subscriptions", weft_subscriptions_json(s->status));
+	text = weft_metrics_write(s->stats, s->form, &len);
+	return text && fwrite(text, 1, len, out) == len ? 0 : -ENOMEM;
+}
+
+static void stats_free(void *job)
+{
+	struct stats *s = job;
+
+	json_decref(s->stats);
+	weft_status_free(s->status);
+	free(s);
+}
+
 static void stats(struct weft_daemon *d, enum weft_metrics_form form, struct weft_http_answer *a)
 {
-	_auto_json_ json_t *j = weft_dump(d, "stats");
+	struct stats *s = calloc(1, sizeof(*s));
 
-	a->body = j ? weft_metrics_write(j, form, &a->len) : NULL;
-	a->status = a->body ? 200 : 500;
-	if (a->body && form == WEFT_METRICS_PROMETHEUS)
+	a->status = 500;
+	if (!s)
+		return;
+	s->form = form;
+	s->stats = weft_dump(d, "stats");
+	if (!s->stats || weft_status_collect(d, &s->status) < 0) {
+		stats_free(s);
+		return;
+	}
+	a->status = 200;
+	a->stream = (struct weft_client_stream){stats_write, stats_free, s};
+	if (form == WEFT_METRICS_PROMETHEUS)
 		a->type = "text/plain; version=0.0.4; charset=UTF-8";
 }
 

@@ -16,7 +16,9 @@ struct metric {
 	char *family; /* envoy_cluster_upstream_rq_total */
 	char *labels; /* envoy_cluster_name="web",weft_pod="3", "" none */
 	bool gauge;
+	bool single; /* of several, the highest, without a sign, and no sum */
 	json_int_t value;
+	char *word; /* a text in place of a number, for the text form only; NULL none */
 };
 
 struct metrics {
@@ -51,11 +53,14 @@ static const struct alias cluster_aliases[] = {
 
 /* Numbers of now; all others only grow. */
 static const char *const gauges[] = {
-	"weft.store.image_used",     "weft.store.image_size",	   "weft.store.objects",
-	"weft.store.waiting_bytes",  "weft.store.cells_used",	   "weft.store.cells",
-	"weft.proxy.connections",    "weft.proxy.upstream_active", "weft.proxy.upstream_idle",
-	"weft.decisions.slots_used", "weft.xds.staleness_ms",	   "weft.xds.stale",
-	"weft.xds.since_ms",	     "weft.file.loaded_ms",	   "active_faults",
+	"weft.store.image_used",    "weft.store.image_size",
+	"weft.store.objects",	    "weft.store.waiting_bytes",
+	"weft.store.cells_used",    "weft.store.cells",
+	"weft.proxy.connections",   "weft.proxy.upstream_active",
+	"weft.proxy.upstream_idle", "weft.decisions.slots_used",
+	"weft.xds.staleness_ms",    "weft.xds.stale",
+	"weft.xds.since_ms",	    "weft.xds.pending",
+	"weft.file.loaded_ms",	    "active_faults",
 };
 
 static bool is_gauge(const char *text)
@@ -103,6 +108,7 @@ static void metric_free(struct metric *m)
 	free(m->text);
 	free(m->family);
 	free(m->labels);
+	free(m->word);
 }
 
 /* Takes over the names. */
@@ -236,42 +242,113 @@ static void put_cells(struct metrics *to, const json_t *cells)
 
 /* ---- the control plane ---- */
 
-/* Envoy counts assignments and routes by name; these are sums. */
-static void put_types(struct metrics *to, const json_t *types)
+/* Of Envoy's names, those whose values are no counts. */
+static bool is_single(const char *key)
 {
-	static const struct {
-		const char *type, *envoy;
-	} names[] = {{"cds", "cluster_manager.cds"}, {"lds", "listener_manager.lds"}};
+	return !strcmp(key, "version") || !strcmp(key, "update_time") ||
+	       !strcmp(key, "config_reload_time_ms");
+}
+
+/* One subscription: text prefix, family prefix, labels. */
+struct place {
+	char *text;
+	const char *family;
+	char *labels;
+};
+
+/* false: without memory, or a type nobody knows. */
+static bool place_of(const json_t *j, struct place *ret)
+{
+	const char *type = json_string_value(json_object_get(j, "type"));
+	const char *name = json_string_value(json_object_get(j, "name"));
+	const char *prefix = json_string_value(json_object_get(j, "stat_prefix"));
+	_auto_free_ char *label = escaped(name ? name : "");
+	_auto_free_ char *manager = escaped(prefix ? prefix : "");
+	int r = -1;
+
+	*ret = (struct place){0};
+	if (!type || !label || !manager)
+		return false;
+	if (!strcmp(type, "cds") || !strcmp(type, "lds")) {
+		ret->family =
+			*type == 'c' ? "envoy_cluster_manager_cds_" : "envoy_listener_manager_lds_";
+		ret->text = strdup(*type == 'c' ? "cluster_manager.cds" : "listener_manager.lds");
+		ret->labels = strdup("");
+	} else if (!strcmp(type, "eds")) {
+		ret->family = "envoy_cluster_";
+		r = asprintf(&ret->text, "cluster.%s", name);
+		if (r >= 0 && asprintf(&ret->labels, "envoy_cluster_name=\"%s\"", label) < 0)
+			ret->labels = NULL;
+	} else if (!strcmp(type, "rds")) {
+		ret->family = "envoy_http_rds_";
+		r = asprintf(&ret->text, "http.%s.rds.%s", prefix, name);
+		if (r >= 0 &&
+		    asprintf(&ret->labels,
+			     "envoy_rds_route_config=\"%s\",envoy_http_conn_manager_prefix="
+			     "\"%s\"",
+			     label, manager) < 0)
+			ret->labels = NULL;
+	}
+	return ret->text && ret->labels;
+}
+
+static void put_subscription(struct metrics *to, const json_t *j)
+{
+	struct place at;
 	const char *key;
 	json_t *value;
+	bool ok = place_of(j, &at);
 
-	for (size_t i = 0; i < 2; i++) {
-		json_object_foreach(json_object_get(types, names[i].type), key, value)
-		{
-			_auto_free_ char *text = NULL;
+	json_object_foreach((json_t *)(uintptr_t)j, key, value)
+	{
+		struct metric m = {.value = json_integer_value(value), .single = is_single(key)};
 
-			if (asprintf(&text, "%s.%s", names[i].envoy, key) < 0) {
-				text = NULL;
-				to->failed = true;
-				return;
-			}
-			put_plain(to, text, "envoy_", false, json_integer_value(value));
-		}
+		if (!ok || (!json_is_integer(value) && strcmp(key, "version_text")))
+			continue;
+		m.gauge = m.single;
+		if (asprintf(&m.text, "%s.%s", at.text, key) < 0)
+			m.text = NULL;
+		m.family = family_of(at.family, key);
+		m.labels = strdup(at.labels);
+		if (json_is_string(value))
+			m.word = strdup(json_string_value(value));
+		put(to, m);
 	}
-	put_all(to, "weft.xds.eds", json_object_get(types, "eds"));
-	put_all(to, "weft.xds.rds", json_object_get(types, "rds"));
+	to->failed = to->failed || !ok;
+	free(at.text);
+	free(at.labels);
+}
+
+static void put_subscriptions(struct metrics *to, const json_t *subscriptions)
+{
+	const json_t *j;
+	const char *key;
+	json_t *value;
+	size_t i;
+
+	json_array_foreach(json_object_get(subscriptions, "list"), i, j) put_subscription(to, j);
+	json_object_foreach(json_object_get(subscriptions, "totals"), key, value)
+		put_plain(to, key, "envoy_", true, json_integer_value(value));
 }
 
 static void put_xds(struct metrics *to, const json_t *xds)
 {
-	const char *key;
+	const char *key, *identifier = json_string_value(json_object_get(xds, "control_plane"));
+	const json_t *types = json_object_get(xds, "types");
 	json_t *value;
 
 	if (!xds)
 		return;
 	put_plain(to, "control_plane.connected_state", "envoy_", true,
 		  json_is_true(json_object_get(xds, "connected")));
-	put_types(to, json_object_get(xds, "types"));
+	put_plain(to, "control_plane.pending_requests", "envoy_", true,
+		  json_integer_value(json_object_get(xds, "pending")));
+	put(to, (struct metric){.text = strdup("control_plane.identifier"),
+				.family = strdup("envoy_control_plane_identifier"),
+				.labels = strdup(""),
+				.word = strdup(identifier ? identifier : "")});
+	put_all(to, "weft.xds.eds", json_object_get(types, "eds"));
+	put_all(to, "weft.xds.rds", json_object_get(types, "rds"));
 	json_object_foreach((json_t *)(uintptr_t)xds, key, value)
 	{
 		char path[128];
@@ -302,6 +379,7 @@ static void put_stats(struct metrics *to, const json_t *stats)
 
 	put_server(to, json_object_get(stats, "server"));
 	put_xds(to, json_object_get(sources, "xds"));
+	put_subscriptions(to, json_object_get(stats, "subscriptions"));
 	put_all(to, "weft.file", json_object_get(sources, "file"));
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
 		char path[64];
@@ -337,14 +415,19 @@ static bool is_same(const struct metric *a, const struct metric *b, enum weft_me
 static void write_one(FILE *f, const struct metric *m, const struct metric *before,
 		      json_int_t value, enum weft_metrics_form form)
 {
+	if (form == WEFT_METRICS_TEXT && m->word) {
+		fprintf(f, "%s: \"%s\"\n", m->text, m->word);
+		return;
+	}
 	if (form == WEFT_METRICS_TEXT) {
-		fprintf(f, "%s: %lld\n", m->text, (long long)value);
+		fprintf(f, m->single ? "%s: %llu\n" : "%s: %lld\n", m->text,
+			(unsigned long long)value);
 		return;
 	}
 	if (!before || strcmp(before->family, m->family))
 		fprintf(f, "# TYPE %s %s\n", m->family, m->gauge ? "gauge" : "counter");
-	fprintf(f, "%s%s%s%s %lld\n", m->family, *m->labels ? "{" : "", m->labels,
-		*m->labels ? "}" : "", (long long)value);
+	fprintf(f, m->single ? "%s%s%s%s %llu\n" : "%s%s%s%s %lld\n", m->family,
+		*m->labels ? "{" : "", m->labels, *m->labels ? "}" : "", (unsigned long long)value);
 }
 
 static void write_all(FILE *f, const struct metrics *all, enum weft_metrics_form form)
@@ -355,8 +438,14 @@ static void write_all(FILE *f, const struct metrics *all, enum weft_metrics_form
 		const struct metric *m = &all->v[i];
 		json_int_t sum = 0;
 
-		for (; i < all->n && is_same(&all->v[i], m, form); i++)
-			sum += all->v[i].value;
+		for (; i < all->n && is_same(&all->v[i], m, form); i++) {
+			if (!m->single)
+				sum += all->v[i].value;
+			else if ((uint64_t)all->v[i].value > (uint64_t)sum)
+				sum = all->v[i].value;
+		}
+		if (m->word && form != WEFT_METRICS_TEXT)
+			continue; /* Prometheus has numbers only */
 		write_one(f, m, before, sum, form);
 		before = m;
 	}

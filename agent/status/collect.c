@@ -29,6 +29,7 @@ void weft_status_entry_clear(struct weft_status_entry *e)
 	free(e->version);
 	free(e->error);
 	free(e->failed_version);
+	free(e->counts.version_text);
 	weft_resource_unref(e->active);
 	weft_resource_unref(e->warming);
 	weft_resource_unref(e->failed);
@@ -153,6 +154,11 @@ static void item_add(void *ctx, const struct weft_delta_item *item)
 	e->active = c->saved ? NULL : share(item->active);
 	e->warming = share(item->warming);
 	e->failed = share(item->failed);
+	if (item->counts) {
+		e->counts = *item->counts;
+		if (!copy(item->counts->version_text, &e->counts.version_text))
+			c->err = -ENOMEM;
+	}
 	/* The same content under a new version is not made anew. */
 	if (e->active)
 		version = item->warming ? item->active->version : item->version;
@@ -173,6 +179,8 @@ static void items_read(struct weft_delta *delta, void *ctx)
 		free(p->version[t]);
 		if (!copy(stats.types[t].version_text, &p->version[t]))
 			c->err = -ENOMEM;
+		p->counts[t] = stats.types[t];
+		p->counts[t].version_text = NULL;
 	}
 	if (!p->node) {
 		p->node = malloc(envoy__config__core__v3__node__get_packed_size(node) + 1);

@@ -37,6 +37,7 @@ struct weft_status_entry {
 	struct weft_resource *active;  /* in force, NULL none */
 	struct weft_resource *warming; /* accepted, and waits; NULL none */
 	struct weft_resource *failed;  /* what NACKED is about, if it could be decoded */
+	struct weft_delta_counts counts; /* endpoints and routes of a server */
 };
 
 /* The resources of one source in one view, by type and name. */
@@ -47,6 +48,7 @@ struct weft_status_part {
 	uint8_t *node; /* Node under which they were asked for, serialised; NULL: of a file */
 	size_t n_node;
 	char *version[WEFT_XDS__MAX]; /* of the last accepted response; NULL, "" none */
+	struct weft_delta_counts counts[WEFT_XDS__MAX]; /* clusters, listeners; without text */
 	struct weft_status_entry *v;
 	size_t n, cap;
 };
@@ -90,6 +92,9 @@ struct weft_status_assignment weft_status_assignment(const struct weft_status *s
 /* NULL: it is not there. */
 const struct weft_status_entry *weft_status_find(const struct weft_status_part *part,
 						 enum weft_xds_type type, const char *name);
+
+/* subscriptions.c: {list: [{type, name, stat_prefix, update_attempt ...}], totals: {...}}. */
+json_t *weft_subscriptions_json(const struct weft_status *s);
 
 /* ---- users.c ---- */
 

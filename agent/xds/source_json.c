@@ -70,6 +70,7 @@ json_t *weft_source_xds_json(struct weft_source_xds *x)
 	json_object_set_new(j, "sent_bytes", json_integer((json_int_t)stream.sent_bytes));
 	json_object_set_new(j, "resets", json_integer((json_int_t)stream.resets));
 	json_object_set_new(j, "types", types_json(&delta));
+	json_object_set_new(j, "pending", json_integer((json_int_t)delta.pending));
 	json_object_set_new(j, "joined", json_integer((json_int_t)delta.joined));
 	json_object_set_new(j, "variant",
 			    json_string(weft_delta_is_sotw(x->delta) ? "sotw" : "delta"));

@@ -65,7 +65,7 @@ class Xds(Mesh):
         with socket.socket(socket.AF_UNIX) as s:
             s.settimeout(10)
             s.connect(self.http)
-            s.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            s.sendall(f"GET {path} HTTP/1.0\r\nHost: a\r\n\r\n".encode())
             data = b"".join(iter(lambda: s.recv(65536), b""))
         head, _, body = data.decode().partition("\r\n\r\n")
         return int(head.split()[1]), body

@@ -90,7 +90,7 @@ class Admin(WithServer):
         with socket.socket(socket.AF_UNIX) as s:
             s.settimeout(10)
             s.connect(os.path.join(self.folder, "http"))
-            s.sendall(("GET %s HTTP/1.1\r\nHost: a\r\n\r\n" % path).encode())
+            s.sendall(("GET %s HTTP/1.0\r\nHost: a\r\n\r\n" % path).encode())
             data = b""
             while more := s.recv(65536):
                 data += more

@@ -3,14 +3,17 @@
 import json
 import os
 import re
+import shutil
 import socket
+import subprocess
 import sys
+import tempfile
 import time
 import unittest
 import urllib.error
 import urllib.request
 
-from scripted_ads import CDS, EDS, LDS, RDS, Server, cla, eds_cluster, field, listener, route, static_cluster
+from scripted_ads import CDS, EDS, HCM, LDS, RDS, Server, address, cla, eds_cluster, field, listener, route, static_cluster
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "cli"))
 from agent import Daemon, run  # noqa: E402
@@ -18,29 +21,87 @@ from agent import Daemon, run  # noqa: E402
 NO_SOURCE = field(2, 3)  # type: EDS, without a source: refused by weft and by Envoy
 
 
-def play(s):
+def find_envoy():
+    """`envoy` on PATH, or nothing."""
+    return shutil.which("envoy")
+
+
+def bootstrap(admin, xds):
+    """Of an Envoy that takes everything from the ADS server at that port."""
+    options = {"@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+               "explicit_http_config": {"http2_protocol_options": {}}}
+
+    def socket_at(port):
+        return {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}
+    ads = {"ads": {}, "resource_api_version": "V3"}
+    return {"node": {"id": "node-1", "cluster": "cl"}, "admin": socket_at(admin),
+            "dynamic_resources": {"cds_config": ads, "lds_config": ads, "ads_config": {
+                "api_type": "DELTA_GRPC", "transport_api_version": "V3", "set_node_on_first_message_only": True,
+                "grpc_services": [{"envoy_grpc": {"cluster_name": "xds"}}]}},
+            "static_resources": {"clusters": [{
+                "name": "xds", "type": "STATIC", "connect_timeout": "5s",
+                "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options},
+                "load_assignment": {"cluster_name": "xds", "endpoints": [{"lb_endpoints": [{"endpoint": socket_at(xds)}]}]}}]}}
+
+
+class Heard:
+    """The requests of a stream in any order: clients differ in it."""
+
+    def __init__(self, session):
+        self.session = session
+        self.seen = []
+
+    def until(self, what):
+        while not any(what(r) for r in self.seen):
+            self.seen.append(self.session.next())
+        return next(r for r in self.seen if what(r))
+
+    def asked(self, kind, *names):
+        self.until(lambda r: r.type_url == kind and not r.nonce and set(names) <= set(r.subscribe))
+
+    def acked(self, nonce):
+        r = self.until(lambda r: r.nonce == nonce)
+        assert r.error is None, repr(r)
+
+    def nacked(self, nonce):
+        r = self.until(lambda r: r.nonce == nonce)
+        assert r.error, repr(r)
+
+
+def at(body, name, ip, port):
+    """The listener of that name, elsewhere."""
+    return field(1, name) + field(2, field(1, field(2, ip) + field(3, port))) + body[len(field(1, name) + field(2, address(1))):]
+
+
+def play(s, ip="10.0.0.1", ports=(8000, 8001)):
     """Clusters: ok and static accepted, bad and ok's second version refused, new waits for endpoints that are not
-    sent. Listener main, whose next version is refused; routes accepted. Endpoints gone: said not to exist."""
-    s.next(CDS)
+    sent. Listener main, whose next version is refused; routes accepted; waits, whose routes are not sent. Endpoints of
+    hollow: said not to exist."""
+    h = Heard(s)
+    h.asked(CDS)
     s.send(CDS, "c1", [("ok", "1", eds_cluster("ok")), ("static", "1", static_cluster("static")),
                        ("hollow", "1", eds_cluster("hollow"))])
-    assert s.next(EDS).subscribe == ["hollow", "ok"]
-    s.ack(CDS, "c1")
+    h.asked(EDS, "hollow", "ok")
+    h.acked("c1")
     s.send(EDS, "e1", [("ok", "7", cla("ok", 8080))], ["hollow"])
-    s.ack(EDS, "e1")
-    s.next(LDS)
-    s.send(LDS, "l1", [("main", "1", listener("main", 8000, "table")), ("waits", "1", listener("waits", 8001, "missing"))])
-    assert s.next(RDS).subscribe == ["missing", "table"]
-    s.ack(LDS, "l1")
+    h.acked("e1")
+    h.asked(LDS)
+    s.send(LDS, "l1", [("main", "1", at(listener("main", 1, "table"), "main", ip, ports[0]))])
+    h.asked(RDS, "table")
+    h.acked("l1")
     s.send(RDS, "r1", [("table", "1", route("table", "ok"))])
-    s.ack(RDS, "r1")
+    h.acked("r1")
+    s.send(LDS, "l2", [("waits", "1", at(listener("waits", 1, "missing"), "waits", ip, ports[1]))])
+    h.asked(RDS, "missing")
+    h.acked("l2")
     s.send(CDS, "c2", [("bad", "2", field(1, "bad") + NO_SOURCE), ("ok", "2", field(1, "ok") + NO_SOURCE)])
-    s.nack(CDS, "c2", "eds_cluster_config")
-    s.send(LDS, "l2", [("main", "2", field(1, "main"))])
-    s.nack(LDS, "l2", "main")
+    h.nacked("c2")
+    empty = field(1, "hcm") + field(4, field(1, HCM))  # without stat_prefix
+    s.send(LDS, "l3", [("main", "2", field(1, "main") + field(2, field(1, field(2, ip) + field(3, ports[0]))) +
+                        field(3, field(3, empty)))])
+    h.nacked("l3")
     s.send(CDS, "c3", [("new", "3", eds_cluster("new"))])
-    assert s.next(EDS).subscribe == ["new"]
-    s.ack(CDS, "c3")
+    h.asked(EDS, "new")  # Envoy answers c3 only when new is warm
 
 
 class Situation(unittest.TestCase):
@@ -236,9 +297,140 @@ class Http(Situation):
 
     def test_server_info(self):
         info = json.loads(self.fetch("/server_info")[2])
-        self.assertEqual(info["state"], "INITIALIZING")  # a listener still waits for its routes
+        self.assertEqual(info["state"], "LIVE")
         self.assertEqual(info["node"]["id"], "node-1")
         self.assertRegex(info["uptime_current_epoch"], r"^\d+s$")
+    def test_stats(self):
+        lines = dict(line.split(": ", 1) for line in self.fetch("/stats")[2].splitlines())
+        want = {"cluster_manager.cds.update_success": "2", "cluster_manager.cds.update_rejected": "1",
+                "cluster_manager.cds.config_reload": "2", "cluster.ok.update_success": "1",
+                "cluster_manager.cds.version": "17241709254077376921",  # xxh64 of "", as Envoy
+                "cluster_manager.cds.version_text": '""', "cluster.new.update_attempt": "1", "cluster.new.version": "0",
+                "http.in.rds.table.update_success": "1", "http.in.rds.missing.update_success": "0",
+                "cluster_manager.active_clusters": "3", "cluster_manager.warming_clusters": "1",
+                "control_plane.connected_state": "1"}
+        self.assertEqual({k: lines.get(k) for k in want}, want)
+        prometheus = self.fetch("/stats/prometheus")[2].splitlines()
+        for line in ['envoy_cluster_update_success{envoy_cluster_name="ok"} 1',
+                     'envoy_http_rds_update_success{envoy_rds_route_config="table",envoy_http_conn_manager_prefix="in"} 1',
+                     "envoy_cluster_manager_cds_version 17241709254077376921",
+                     "# TYPE envoy_cluster_manager_cds_version gauge"]:
+            self.assertIn(line, prometheus)
+        self.assertFalse([line for line in prometheus if "version_text" in line])
+
+
+ENVOY = os.environ.get("WEFT_ENVOY") or find_envoy()
+
+# What weft does not say, and why.
+NOT_COUNTED = re.compile(r"update_duration$"  # a histogram
+                         r"|assignment_(stale|timeout_received|use_cached)$"  # endpoint_stale_after is refused
+                         r"|rate_limit_enforced$")  # requests to the server are not limited
+SUBSCRIPTIONS = re.compile(r"(cluster_manager\.cds|listener_manager\.lds|control_plane|http\.in\.rds)\."
+                           r"|cluster\.(ok|static|hollow|new)\.(update_|version|init_fetch|assignment_)"
+                           r"|cluster_manager\.(active|warming)_clusters$|listener_manager\.total_listeners_(active|warming)$")
+COUNTS = re.compile(r"(update_success|update_rejected|update_failure|update_empty|init_fetch_timeout|config_reload|version|version_text)$")
+# Envoy shows what it made of an assignment.
+MADE_UP = {"endpoint.health_check_config", "load_balancing_weight"}
+
+
+@unittest.skipUnless(ENVOY, "no Envoy: put `envoy` on PATH, or name it in WEFT_ENVOY")
+class AsEnvoy(Situation):
+    """The same situation in a real Envoy."""
+    PORT = free_port()
+    ARGS = ["--admin-http", "127.0.0.1:%d" % PORT]
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.envoy_port = free_port()
+        server = Server()
+        cls.addClassCleanup(server.stop)
+        folder = tempfile.TemporaryDirectory(prefix="weft-envoy-")
+        cls.addClassCleanup(folder.cleanup)
+        path = os.path.join(folder.name, "envoy.json")
+        with open(path, "w", encoding="utf-8") as f:
+            json.dump(bootstrap(cls.envoy_port, server.port), f)
+        with open(os.path.join(folder.name, "log"), "wb") as log:
+            process = subprocess.Popen([ENVOY, "-c", path, "--concurrency", "1", "--use-dynamic-base-id"], stdout=log, stderr=log)
+        cls.addClassCleanup(lambda: (process.kill(), process.wait()))
+        cls.envoy_stream = server.session()
+        play(cls.envoy_stream, "127.0.0.1", (free_port(), free_port()))
+
+    def both(self, path):
+        return [fetch(port, path)[2] for port in (self.PORT, self.envoy_port)]
+
+    def test_names_of_stats(self):
+        ours, theirs = [{name: value for name, value in (line.split(": ", 1) for line in text.splitlines() if ": " in line)
+                         if SUBSCRIPTIONS.match(name)} for text in self.both("/stats")]
+        theirs = {k: v for k, v in theirs.items() if not NOT_COUNTED.search(k)}
+        theirs["cluster_manager.active_clusters"] = str(int(theirs["cluster_manager.active_clusters"]) - 1)  # its xDS cluster
+        self.assertEqual(sorted(ours), sorted(theirs))
+        self.assertEqual({k: v for k, v in ours.items() if COUNTS.search(k)},
+                         {k: v for k, v in theirs.items() if COUNTS.search(k)})
+
+    def test_names_for_prometheus(self):
+        def families(text):
+            found = {}
+            for kind, name in re.findall(r"^# TYPE (\S+) (\S+)$", text, re.M):
+                if re.match(r"envoy_(cluster_manager_cds|listener_manager_lds|control_plane|http_rds)_|envoy_cluster_(update|version|init)",
+                            kind) and not re.search(r"update_duration|rate_limit_enforced", kind):
+                    found[kind] = name
+            return found
+
+        def labels(text):
+            return sorted(re.findall(r"^envoy_http_rds_update_success(\{[^}]*\})", text, re.M))
+        ours, theirs = self.both("/stats/prometheus")
+        self.assertEqual(families(ours), families(theirs))
+        self.assertEqual(labels(ours), labels(theirs))
+
+    def test_states(self):
+        """Which resource is in which list, in what version, with which parts."""
+        def states(port):
+            dump = sections(port)
+            out = {}
+            for key in ("dynamic_active_clusters", "dynamic_warming_clusters"):
+                out[key] = {c["cluster"]["name"]: c["version_info"] for c in dump["ClustersConfigDump"][key]}
+            # A refused listener has a second entry in Envoy, without a name.
+            out["listeners"] = {x["name"]: {k: x[k].get("version_info") for k in ("active_state", "warming_state") if k in x}
+                                for x in dump["ListenersConfigDump"]["dynamic_listeners"] if "name" in x}
+            out["errors"] = sorted(x["name"] for x in dump["ListenersConfigDump"]["dynamic_listeners"] if "name" in x and "error_state" in x)
+            out["routes"] = {r["route_config"]["name"]: r["version_info"] for r in dump["RoutesConfigDump"]["dynamic_route_configs"]}
+            out["endpoints"] = sorted(e["endpoint_config"]["cluster_name"] for e in dump["EndpointsConfigDump"]["dynamic_endpoint_configs"])
+            return out
+        self.assertEqual(states(self.PORT), states(self.envoy_port))
+
+    def test_form(self):
+        """Every field that Envoy shows is shown, under its name, in the same place."""
+        def paths(value, at=""):
+            if isinstance(value, list):
+                return set().union(*(paths(v, at + "[]") for v in value))
+            if not isinstance(value, dict):
+                return {at}
+            return set().union({at}, *(paths(v, at + "." + k) for k, v in value.items()))
+        ours, theirs = sections(self.PORT), sections(self.envoy_port)
+        self.assertEqual(list(ours), list(theirs))
+        for name, section in theirs.items():
+            if name == "BootstrapConfigDump":
+                continue
+            missing = {p for p in paths(section) - paths(ours[name])
+                       if not p.startswith((".static_clusters", ".static_endpoint_configs"))  # Envoy's own xDS cluster
+                       and not p.endswith(tuple("." + m for m in MADE_UP)) and "failed_configuration" not in p}
+            self.assertEqual(missing, set(), name)
+        ours, theirs = [{c["name"]: c for c in json.loads(t)["cluster_statuses"] if c["name"] != "xds"} for t in self.both("/clusters?format=json")]
+        self.assertEqual(set(ours), set(theirs))
+        for name in ours:
+            self.assertEqual(set().union(paths(theirs[name])) - paths(ours[name]), set(), name)
+        ours, theirs = [{line.split("::")[-2] for line in t.splitlines() if line.startswith("ok::")} for t in self.both("/clusters")]
+        self.assertEqual(theirs - ours, {"rq_pending_active", "rq_timeout", "success_rate", "local_origin_success_rate"})  # not counted
+
+    def test_answers(self):
+        for path in ["/config_dump?resource=nope", "/config_dump?resource=bootstrap", "/config_dump?mask=nope",
+                     "/config_dump?resource=dynamic_endpoint_configs", "/config_dump?resource=static_listeners",
+                     "/config_dump?name_regex=(", "/config_dump?mask=static_clusters.cluster", "/config_dump?foo=bar",
+                     "/config_dump?resource=dynamic_active_clusters&mask=cluster.nope", "/clusters?filter=(", "/nope", "/ready",
+                     "/clusters?format=xml", "/listeners?format=json", "/config_dump?include_eds=off"]:
+            ours, theirs = [fetch(port, path)[:2] for port in (self.PORT, self.envoy_port)]
+            self.assertEqual((ours[0], ours[1] if ours[0] == 200 else ""), (theirs[0], theirs[1] if theirs[0] == 200 else ""), path)
 
 
 if __name__ == "__main__":

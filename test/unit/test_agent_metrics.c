@@ -46,40 +46,50 @@ static bool has_line(const char *text, const char *line)
 			fail_msg("not there: %s\n%s", line, text);                                 \
 	} while (0)
 
-static const char
-	stats[] =
-		"{\"what\": \"stats\", \"server\": {\"ready\": true, \"uptime\": 7}, "
-		"\"decisions\": {\"outcomes\": "
-		"{\"kernel\": {\"ok\": 5}}, \"slots_used\": 2}, \"store\": {\"publishes\": 3, "
-		"\"objects\": 9}, "
-		"\"sources\": {\"xds\": {\"address\": \"a:1\", \"connected\": true, \"stale\": "
-		"false, "
-		"\"staleness_ms\": 12, \"joined\": 4, \"last_error\": \"\", \"types\": {\"cds\": "
-		"{\"update_success\": 2, \"update_rejected\": 1}, \"lds\": {\"update_success\": 3, "
-		"\"update_rejected\": 0}, \"eds\": {\"update_success\": 8, \"update_rejected\": "
-		"0}, \"rds\": "
-		"{\"update_success\": 1, \"update_rejected\": 0}}}}, \"cells\": [" CELL(
-			1, "cluster", "\"a\\\"b\"",
-			"\"cx_active\": 1, \"rq_total\": 10, \"rq_2xx\": 9, "
-			"\"pending_overflow\": 1, \"rq_overflow\": 2") ", " CELL(2, "cluster",
-										 "\"a\\\"b\"",
-										 "\"cx_active\": "
-										 "2, \"rq_total\": "
-										 "20, \"rq_2xx\": "
-										 "18") ", " CELL(1,
-												 "e"
-												 "n"
-												 "d"
-												 "p"
-												 "o"
-												 "i"
-												 "n"
-												 "t",
-												 "\"a 10.0.0.1:80\"",
-												 "\"rq_total\": 10") ", " CELL(1,
-															       "bucket",
-															       "\"limit\"",
-															       "\"ok\": 6, \"rate_limited\": 1") "]}";
+static const char stats[] =
+	"{\"what\": \"stats\", \"server\": {\"ready\": true, \"uptime\": 7}, "
+	"\"decisions\": {\"outcomes\": "
+	"{\"kernel\": {\"ok\": 5}}, \"slots_used\": 2}, \"store\": {\"publishes\": 3, "
+	"\"objects\": 9}, "
+	"\"sources\": {\"xds\": {\"address\": \"a:1\", \"connected\": true, \"stale\": "
+	"false, "
+	"\"staleness_ms\": 12, \"joined\": 4, \"last_error\": \"\", \"types\": {\"cds\": "
+	"{\"update_success\": 2, \"update_rejected\": 1}, \"lds\": {\"update_success\": 3, "
+	"\"update_rejected\": 0}, \"eds\": {\"update_success\": 8, \"update_rejected\": "
+	"0}, \"rds\": "
+	"{\"update_success\": 1, \"update_rejected\": 0}}, \"pending\": 2, \"control_plane\": "
+	"\"cp\"}}, \"subscriptions\": {\"totals\": {\"cluster_manager.active_clusters\": 6}, "
+	"\"list\": [{\"type\": \"cds\", \"update_success\": 2, \"update_rejected\": 1, "
+	"\"version\": -1, \"version_text\": \"v1\"}, {\"type\": \"cds\", "
+	"\"update_success\": 5, \"version\": 9}, {\"type\": \"lds\", \"update_success\": 3}, "
+	"{\"type\": \"eds\", \"name\": \"c\", \"update_success\": 1}, {\"type\": \"rds\", "
+	"\"name\": \"r\", \"stat_prefix\": \"in\", \"config_reload\": 4, \"update_time\": "
+	"77}]}, \"cells\": [" CELL(
+		1, "cluster", "\"a\\\"b\"",
+		"\"cx_active\": 1, \"rq_total\": 10, \"rq_2xx\": 9, "
+		"\"pending_overflow\": 1, \"rq_overflow\": 2") ", " CELL(2, "cluster", "\"a\\\"b\"",
+									 "\"cx_active\": "
+									 "2, \"rq_total\": "
+									 "20, \"rq_2xx\": "
+									 "18") ", " CELL(1,
+											 "e"
+											 "n"
+											 "d"
+											 "p"
+											 "o"
+											 "i"
+											 "n"
+											 "t",
+											 "\"a "
+											 "10.0.0.1:"
+											 "80\"",
+											 "\"rq_"
+											 "total\": "
+											 "10") ","
+											       " " CELL(1,
+													"bucket",
+													"\"limit\"",
+													"\"ok\": 6, \"rate_limited\": 1") "]}";
 
 static void test_text(void **state)
 {
@@ -90,7 +100,16 @@ static void test_text(void **state)
 	HAS(text, "server.live: 1");
 	HAS(text, "server.uptime: 7");
 	HAS(text, "control_plane.connected_state: 1");
-	HAS(text, "cluster_manager.cds.update_success: 2");
+	HAS(text, "control_plane.identifier: \"cp\"");
+	HAS(text, "control_plane.pending_requests: 2");
+	HAS(text, "cluster_manager.active_clusters: 6");
+	/* of two streams: sums, but of a version the highest, without a sign */
+	HAS(text, "cluster_manager.cds.update_success: 7");
+	HAS(text, "cluster_manager.cds.version: 18446744073709551615");
+	HAS(text, "cluster_manager.cds.version_text: \"v1\"");
+	HAS(text, "cluster.c.update_success: 1");
+	HAS(text, "http.in.rds.r.config_reload: 4");
+	HAS(text, "http.in.rds.r.update_time: 77");
 	HAS(text, "cluster_manager.cds.update_rejected: 1");
 	HAS(text, "listener_manager.lds.update_success: 3");
 	HAS(text, "weft.xds.eds.update_success: 8");
@@ -118,7 +137,14 @@ static void test_prometheus(void **state)
 	HAS(text, "# TYPE envoy_control_plane_connected_state gauge");
 	HAS(text, "envoy_control_plane_connected_state 1");
 	HAS(text, "# TYPE envoy_cluster_manager_cds_update_success counter");
-	HAS(text, "envoy_cluster_manager_cds_update_success 2");
+	HAS(text, "envoy_cluster_manager_cds_update_success 7");
+	HAS(text, "# TYPE envoy_cluster_manager_cds_version gauge");
+	HAS(text, "envoy_cluster_manager_cds_version 18446744073709551615");
+	HAS(text, "envoy_cluster_update_success{envoy_cluster_name=\"c\"} 1");
+	HAS(text, "envoy_http_rds_config_reload{envoy_rds_route_config=\"r\","
+		  "envoy_http_conn_manager_prefix=\"in\"} 4");
+	assert_null(strstr(text, "version_text"));
+	assert_null(strstr(text, "identifier"));
 	HAS(text, "# TYPE envoy_cluster_upstream_cx_active gauge");
 	HAS(text,
 	    "envoy_cluster_upstream_cx_active{envoy_cluster_name=\"a\\\"b\",weft_pod=\"1\"} 1");
@@ -147,8 +173,10 @@ static void test_start(void **state)
 			WEFT_METRICS_TEXT);
 
 	(void)state;
-	assert_string_equal(text, "control_plane.connected_state: 0\nserver.live: 0\n"
-				  "server.state: 3\nserver.uptime: 0\n");
+	assert_string_equal(text,
+			    "control_plane.connected_state: 0\ncontrol_plane.identifier: \"\"\n"
+			    "control_plane.pending_requests: 0\nserver.live: 0\n"
+			    "server.state: 3\nserver.uptime: 0\n");
 	free(text);
 }
 
