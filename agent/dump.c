@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "agent/access/writer.h"
+#include "agent/breakers.h"
 #include "agent/cleanup.h"
 #include "agent/compile/parts.h"
 #include "agent/daemon.h"
@@ -123,14 +124,19 @@ static void cell_append(void *ctx, uint32_t pod, uint32_t id, uint32_t cell)
 		return;
 	j = json_pack("{s:i, s:s, s:o}", "pod", (int)pod, "kind", kind, "name",
 		      weft_json_bytes(name, strlen(name)));
-	if (strcmp(kind, "cluster") == 0)
+	if (strcmp(kind, "cluster") == 0) {
+		json_t *breakers = weft_breakers_json(cells->d->proxy, pod, name, id, cell);
+
 		cluster_set(j, weft_cell_cluster(cell));
-	else if (strcmp(kind, "endpoint") == 0)
+		if (breakers)
+			json_object_set_new(j, "circuit_breakers", breakers);
+	} else if (strcmp(kind, "endpoint") == 0) {
 		endpoint_set(j, weft_cell_endpoint(cell));
-	else if (strcmp(kind, "filter") == 0)
+	} else if (strcmp(kind, "filter") == 0) {
 		filter_set(j, weft_cell_filter(cell));
-	else
+	} else {
 		bucket_set(j, weft_cell_bucket(cell));
+	}
 	json_array_append_new(cells->list, j);
 }
 
@@ -152,6 +158,7 @@ static json_t *proxy_json(struct weft_proxy *p)
 	set_u64(j, "tcp_total", s.tcp_total);
 	set_u64(j, "not_captured", s.not_captured);
 	set_u64(j, "over_share", s.over_share);
+	set_u64(j, "pool_overflow", s.pool_overflow);
 	set_u64(j, "protocol_errors", s.protocol_errors);
 	set_u64(j, "mirrored", s.mirrored);
 	set_u64(j, "mirrors_lost", s.mirrors_lost);

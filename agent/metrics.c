@@ -169,6 +169,33 @@ static void put_all(struct metrics *to, const char *path, const json_t *j)
 
 /* ---- cells ---- */
 
+/* cluster.X.circuit_breakers.default.cx_open. The cluster is a label to Prometheus, as in Envoy. */
+static void put_breakers(struct metrics *to, const char *name, const char *label, json_int_t pod,
+			 const json_t *breakers)
+{
+	const char *priority, *key;
+	json_t *gauges_of, *value;
+
+	json_object_foreach((json_t *)(uintptr_t)breakers, priority, gauges_of)
+	{
+		json_object_foreach(gauges_of, key, value)
+		{
+			struct metric m = {.gauge = true, .value = json_integer_value(value)};
+
+			if (asprintf(&m.text, "cluster.%s.circuit_breakers.%s.%s", name, priority,
+				     key) < 0)
+				m.text = NULL;
+			if (asprintf(&m.family, "envoy_cluster_circuit_breakers_%s_%s", priority,
+				     key) < 0)
+				m.family = NULL;
+			if (asprintf(&m.labels, "envoy_cluster_name=\"%s\",weft_pod=\"%lld\"",
+				     label, (long long)pod) < 0)
+				m.labels = NULL;
+			put(to, m);
+		}
+	}
+}
+
 static void put_cluster(struct metrics *to, const char *name, json_int_t pod, const json_t *cell)
 {
 	_auto_free_ char *label = escaped(name);
@@ -189,6 +216,7 @@ static void put_cluster(struct metrics *to, const char *name, json_int_t pod, co
 			m.labels = NULL;
 		put(to, m);
 	}
+	put_breakers(to, name, label ? label : "", pod, json_object_get(cell, "circuit_breakers"));
 	to->failed = to->failed || !label;
 }
 

@@ -370,6 +370,42 @@ static void policy_fill(struct weft_build *b, const cluster *c, struct weft_img_
 	}
 }
 
+/* Limits of an endpoint's connections, which only the agent opens then. */
+static void per_host_fill(struct weft_build *b,
+			  const Envoy__Config__Cluster__V3__CircuitBreakers *cb,
+			  struct weft_img_cluster *ret)
+{
+	bool seen[WEFT_PRIORITY__MAX] = {false};
+
+	if (cb->n_per_host_thresholds && ret->type == WEFT_CLUSTER_ORIGINAL_DST)
+		weft_build_fail(b, "circuit_breakers.per_host_thresholds",
+				"unsupported: of a cluster without endpoints");
+	for (size_t i = 0; i < cb->n_per_host_thresholds; i++) {
+		const Envoy__Config__Cluster__V3__CircuitBreakers__Thresholds *t =
+			cb->per_host_thresholds[i];
+		int p = t->priority == ENVOY__CONFIG__CORE__V3__ROUTING_PRIORITY__HIGH;
+
+		if (seen[p])
+			continue;
+		seen[p] = true;
+		ret->threshold[p].max_per_host = weft_u32(t->max_connections, WEFT_THRESHOLD_NONE);
+		ret->flags |= WEFT_CLUSTER_AGENT;
+	}
+}
+
+static void
+retry_budget_fill(struct weft_build *b,
+		  const Envoy__Config__Cluster__V3__CircuitBreakers__Thresholds__RetryBudget *r,
+		  const char *field, struct weft_img_thresholds *ret)
+{
+	char at[WEFT_FIELD_MAX];
+
+	weft_build_fields(b, &r->base, weft_field(at, field, "retry_budget"));
+	ret->flags |= WEFT_THRESHOLDS_BUDGET;
+	ret->retry_percent = r->budget_percent ? r->budget_percent->value : 20;
+	ret->least_retries = weft_u32(r->min_retry_concurrency, 3);
+}
+
 static void thresholds_fill(struct weft_build *b,
 			    const Envoy__Config__Cluster__V3__CircuitBreakers *cb,
 			    struct weft_img_cluster *ret)
@@ -378,11 +414,15 @@ static void thresholds_fill(struct weft_build *b,
 	char at[WEFT_FIELD_MAX];
 
 	for (int i = 0; i < WEFT_PRIORITY__MAX; i++)
-		ret->threshold[i] = (struct weft_img_thresholds){1024, 1024, 1024, 3};
+		ret->threshold[i] =
+			(struct weft_img_thresholds){.max_connections = 1024,
+						     .max_pending = 1024,
+						     .max_requests = 1024,
+						     .max_retries = 3,
+						     .max_per_host = WEFT_THRESHOLD_NONE,
+						     .max_pools = WEFT_THRESHOLD_NONE};
 	if (!cb)
 		return;
-	if (cb->n_per_host_thresholds)
-		weft_build_fail(b, "circuit_breakers.per_host_thresholds", "unsupported");
 	for (size_t i = 0; i < cb->n_thresholds; i++) {
 		const Envoy__Config__Cluster__V3__CircuitBreakers__Thresholds *t =
 			cb->thresholds[i];
@@ -398,8 +438,14 @@ static void thresholds_fill(struct weft_build *b,
 			.max_pending = weft_u32(t->max_pending_requests, 1024),
 			.max_requests = weft_u32(t->max_requests, 1024),
 			.max_retries = weft_u32(t->max_retries, 3),
+			.max_per_host = WEFT_THRESHOLD_NONE,
+			.max_pools = weft_u32(t->max_connection_pools, WEFT_THRESHOLD_NONE),
+			.flags = t->track_remaining ? WEFT_THRESHOLDS_REMAINING : 0,
 		};
+		if (t->retry_budget)
+			retry_budget_fill(b, t->retry_budget, at, &ret->threshold[p]);
 	}
+	per_host_fill(b, cb, ret);
 }
 
 static void common_http(struct weft_build *b, const Envoy__Config__Core__V3__HttpProtocolOptions *o,

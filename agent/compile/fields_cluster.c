@@ -6,10 +6,12 @@
 const struct weft_field_row weft_fields_cluster[] = {
 	MESSAGE("envoy.config.cluster.v3.CircuitBreakers"),
 	KERNEL("thresholds"),
+	AGENT("per_host_thresholds"),
 	MESSAGE("envoy.config.cluster.v3.CircuitBreakers.Thresholds"),
 	KERNEL("priority max_connections max_requests"),
-	AGENT("max_pending_requests max_retries"),
-	QUIET("track_remaining", "observes, changes no traffic"),
+	AGENT("max_pending_requests max_retries retry_budget track_remaining max_connection_pools"),
+	MESSAGE("envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget"),
+	AGENT("budget_percent min_retry_concurrency"),
 	MESSAGE("envoy.config.cluster.v3.Cluster"),
 	KERNEL("lb_subset_config transport_socket_matches name type eds_cluster_config lb_policy "
 	       "load_assignment circuit_breakers original_dst_lb_config "

@@ -6,9 +6,22 @@
 
 static json_t *threshold_json(const struct weft_img_thresholds *t)
 {
-	return json_pack("{s:I, s:I, s:I, s:I}", "max_connections", (json_int_t)t->max_connections,
-			 "max_pending_requests", (json_int_t)t->max_pending, "max_requests",
-			 (json_int_t)t->max_requests, "max_retries", (json_int_t)t->max_retries);
+	json_t *j = json_pack("{s:I, s:I, s:I}", "max_connections", (json_int_t)t->max_connections,
+			      "max_pending_requests", (json_int_t)t->max_pending, "max_requests",
+			      (json_int_t)t->max_requests);
+
+	if (t->flags & WEFT_THRESHOLDS_BUDGET)
+		json_object_set_new(j, "retry_budget",
+				    json_pack("{s:f, s:I}", "budget_percent", t->retry_percent,
+					      "min_retry_concurrency",
+					      (json_int_t)t->least_retries));
+	else
+		json_object_set_new(j, "max_retries", json_integer(t->max_retries));
+	if (t->max_per_host != WEFT_THRESHOLD_NONE)
+		json_object_set_new(j, "max_connections_per_host", json_integer(t->max_per_host));
+	if (t->max_pools != WEFT_THRESHOLD_NONE)
+		json_object_set_new(j, "max_connection_pools", json_integer(t->max_pools));
+	return j;
 }
 
 /* Weights that load and age move. */

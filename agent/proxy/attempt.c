@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "agent/proxy/breaker.h"
 #include "agent/proxy/mutate.h"
 #include "agent/proxy/pace.h"
 
@@ -508,7 +509,8 @@ static bool retry_begin(struct exchange *x, uint64_t wait_ms)
 	if (x->has_retry)
 		weft_place_put(&c->retry_active[x->priority]);
 	x->has_retry = weft_place_take(&c->retry_active[x->priority],
-				       x->cluster->threshold[x->priority].max_retries);
+				       breaker_retries_max(&x->cluster->threshold[x->priority], c,
+							   x->priority, !x->has_active));
 	if (!x->has_retry) {
 		x->flags |= WEFT_FLAG_BIT(UO);
 		return false;

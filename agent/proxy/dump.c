@@ -4,9 +4,16 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/proxy/breaker.h"
 #include "agent/proxy/internal.h"
 
 #define ADD(field) ret->field += __atomic_load_n(&s->field, __ATOMIC_RELAXED)
+
+uint32_t weft_proxy_pools(const struct weft_proxy *p, uint32_t cell_cluster, uint32_t priority)
+{
+	return __atomic_load_n(&p->pools[breaker_pool_index(cell_cluster, priority)],
+			       __ATOMIC_RELAXED);
+}
 
 void weft_proxy_stats(struct weft_proxy *p, struct weft_proxy_stats *ret)
 {
@@ -25,6 +32,7 @@ void weft_proxy_stats(struct weft_proxy *p, struct weft_proxy_stats *ret)
 		ADD(tcp_total);
 		ADD(not_captured);
 		ADD(over_share);
+		ADD(pool_overflow);
 		ADD(protocol_errors);
 		ADD(mirrored);
 		ADD(mirrors_lost);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/proxy/breaker.h"
 #include "agent/proxy/up.h"
 
 /* A logical host's connections stay in use when its name has other addresses (Envoy). */
@@ -19,6 +20,42 @@ static bool is_of(const struct pool *p, const struct exchange *x)
 	return p->cell_cluster == x->cell_cluster && p->priority == x->priority &&
 	       p->logical == logical && p->http2 == x->streams &&
 	       (logical || !memcmp(&p->addr, &x->endpoint, sizeof(p->addr)));
+}
+
+static uint32_t *pools_of(const struct pool *p)
+{
+	return &p->proxy->pools[breaker_pool_index(p->cell_cluster, p->priority)];
+}
+
+static void pool_free(struct pool *p)
+{
+	TAILQ_REMOVE(&p->pod->pools, p, link);
+	weft_place_put(pools_of(p));
+	free(p);
+}
+
+/* Room among max_connection_pools; an idle one to the same endpoint makes room (Envoy's
+ * freeOnePool()). */
+static bool pool_place(struct pool *p, const struct exchange *x)
+{
+	uint32_t max = x->cluster->threshold[p->priority].max_pools;
+	struct pool *o;
+
+	if (weft_place_take(pools_of(p), max))
+		return true;
+	TAILQ_FOREACH(o, &p->pod->pools, link)
+	{
+		if (o->cell_cluster == p->cell_cluster && o->priority == p->priority &&
+		    !memcmp(&o->addr, &p->addr, sizeof(p->addr)) && !o->n_busy && !o->n_waiting &&
+		    !o->checked)
+			break;
+	}
+	if (!o)
+		return false;
+	while (!TAILQ_EMPTY(&o->idle))
+		upstream_close(TAILQ_FIRST(&o->idle));
+	pool_free(o);
+	return weft_place_take(pools_of(p), max);
 }
 
 static struct pool *pool_find(struct exchange *x)
@@ -41,11 +78,17 @@ static struct pool *pool_find(struct exchange *x)
 	if (!p)
 		return NULL;
 	p->pod = pod;
+	p->proxy = x->down->worker->proxy;
 	p->cell_cluster = x->cell_cluster;
 	p->priority = x->priority;
+	p->addr = x->endpoint;
+	if (!pool_place(p, x)) {
+		COUNT(x->down->worker->stats.pool_overflow, 1);
+		free(p);
+		return NULL;
+	}
 	p->http2 = x->streams;
 	p->covers = 1;
-	p->addr = x->endpoint;
 	p->cluster_id = x->cluster_id;
 	p->original_dst = x->cluster->type == WEFT_CLUSTER_ORIGINAL_DST;
 	p->logical = x->cluster->flags & WEFT_CLUSTER_LOGICAL;
@@ -191,25 +234,43 @@ static int session_begin(struct pool *p, struct upstream *u, const struct weft_i
 	return r;
 }
 
+/* Room for one more connection, to the endpoint and in the cluster; the pool's first has it always
+ * (Envoy). */
+static bool places_take(const struct pool *p, const struct exchange *x)
+{
+	uint32_t *places = &cell(p)->cx_active[p->priority];
+	const struct weft_img_thresholds *t = &x->cluster->threshold[p->priority];
+	bool host = breaker_host_take(t, x->cell_endpoint);
+
+	if (host && weft_place_take(places, t->max_connections))
+		return true;
+	COUNT(cell(p)->cx_overflow, 1);
+	if (p->n_idle || p->n_busy) {
+		if (host)
+			breaker_host_put(x->cell_endpoint);
+		return false;
+	}
+	if (!host && x->cell_endpoint)
+		__atomic_fetch_add(&weft_cell_endpoint(x->cell_endpoint)->cx_active, 1,
+				   __ATOMIC_RELAXED);
+	__atomic_fetch_add(places, 1, __ATOMIC_RELAXED);
+	return true;
+}
+
 /* A connection for the first that waits. false: none may be opened, or it failed at once (*ret_err). */
 static bool open_one(struct pool *p, struct exchange *x, int *ret_err)
 {
 	struct worker *w = x->down->worker;
-	bool first = !p->n_idle && !p->n_busy;
-	uint32_t *places = &cell(p)->cx_active[p->priority];
 	struct upstream *u;
 
 	*ret_err = 0;
-	if (!weft_place_take(places, x->cluster->threshold[p->priority].max_connections)) {
-		COUNT(cell(p)->cx_overflow, 1);
-		if (!first)
-			return false;
-		__atomic_fetch_add(places, 1, __ATOMIC_RELAXED);
-	}
+	if (!places_take(p, x))
+		return false;
 	u = upstream_open(w, p->pod, &p->addr, x->addresses, x->cluster->connect_timeout_ms,
 			  ret_err);
 	if (!u) {
-		weft_place_put(places);
+		weft_place_put(&cell(p)->cx_active[p->priority]);
+		breaker_host_put(x->cell_endpoint);
 		COUNT(cell(p)->cx_connect_fail, 1);
 		return false;
 	}
@@ -219,8 +280,6 @@ static bool open_one(struct pool *p, struct exchange *x, int *ret_err)
 	u->cell_cluster = p->cell_cluster;
 	u->priority = p->priority;
 	u->cell_endpoint = x->cell_endpoint;
-	if (u->cell_endpoint)
-		__atomic_fetch_add(&weft_cell_endpoint(u->cell_endpoint)->cx_active, 1, __ATOMIC_RELAXED);
 	if (u->cell_endpoint)
 		COUNT(weft_cell_endpoint(u->cell_endpoint)->cx_total, 1);
 	u->idle_ms = x->cluster->idle_timeout_ms;
@@ -266,8 +325,7 @@ void pool_checks_run(struct worker *w)
 		reopen(p); /* may come back to the queue */
 		if (!pool_empty(p) || p->checked)
 			continue;
-		TAILQ_REMOVE(&p->pod->pools, p, link);
-		free(p);
+		pool_free(p);
 	}
 }
 
@@ -303,7 +361,8 @@ void pool_request(struct exchange *x)
 	int err = 0;
 
 	if (!p) {
-		exchange_failed(x, FAIL_OVERFLOW);
+		/* as Envoy says it: 503 UH */
+		exchange_failed(x, FAIL_NO_HOST);
 		return;
 	}
 	u = free_find(p);
@@ -488,7 +547,6 @@ void pool_pod_close(struct worker *w, struct pod *pod)
 			upstream_close(u);
 		if (p->checked)
 			TAILQ_REMOVE(&w->pool_checks, p, check);
-		TAILQ_REMOVE(&pod->pools, p, link);
-		free(p);
+		pool_free(p);
 	}
 }

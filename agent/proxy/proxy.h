@@ -61,6 +61,7 @@ int weft_proxy_pod_remove(struct weft_proxy *p, uint32_t id, uint32_t drain_ms);
 struct weft_proxy_stats {
 	uint64_t connections, connections_total, exchanges_total, upstream_active, upstream_idle;
 	uint64_t upstream_total, upstream_fail, retries, timeouts, tcp_total, not_captured, protocol_errors;
+	uint64_t pool_overflow; /* requests refused by max_connection_pools */
 	uint64_t over_share; /* closed or not opened: the pod had its share of descriptors */
 	uint64_t mirrored, mirrors_lost; /* copies of requests; those that got no answer */
 	uint64_t spliced_bytes;		 /* of responses, from socket to socket */
@@ -68,6 +69,9 @@ struct weft_proxy_stats {
 };
 /* Of its access logs; NULL: none are written. */
 struct weft_access *weft_proxy_access(struct weft_proxy *p);
+/* Pools of connections of a cluster's cell and priority. Any thread. */
+uint32_t weft_proxy_pools(const struct weft_proxy *p, uint32_t cell_cluster, uint32_t priority);
+
 void weft_proxy_stats(struct weft_proxy *p, struct weft_proxy_stats *ret);
 /* [{pod, client, dst, state, exchanges, ...}], at most max. */
 json_t *weft_proxy_connections(struct weft_proxy *p, size_t max);

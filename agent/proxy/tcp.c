@@ -5,6 +5,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "agent/proxy/breaker.h"
 #include "agent/proxy/internal.h"
 #include "bpf/abi/mapper.h"
 
@@ -54,9 +55,16 @@ static int attempt_once(struct down *d)
 	d->attempts--;
 	c = weft_img_at(tcp.cluster);
 	e = tcp.endpoint ? weft_img_at(tcp.endpoint) : NULL;
+	if (!breaker_host_take(&c->threshold[WEFT_PRIORITY_DEFAULT], tcp.cell_endpoint)) {
+		weft_place_put(&weft_cell_cluster(tcp.cell)->cx_active[0]);
+		COUNT(weft_cell_cluster(tcp.cell)->cx_overflow, 1);
+		local_count(WEFT_OUTCOME_REFUSED_OVERFLOW);
+		return -ECONNREFUSED;
+	}
 	u = upstream_open(w, d->pod, &tcp.addr, e ? e->addresses : 0, c->connect_timeout_ms, &err);
 	if (!u) {
 		weft_place_put(&weft_cell_cluster(tcp.cell)->cx_active[0]);
+		breaker_host_put(tcp.cell_endpoint);
 		COUNT(weft_cell_cluster(tcp.cell)->cx_connect_fail, 1);
 		if (tcp.cell_endpoint)
 			COUNT(weft_cell_endpoint(tcp.cell_endpoint)->cx_fail, 1);
@@ -65,10 +73,8 @@ static int attempt_once(struct down *d)
 		return -EAGAIN;
 	}
 	COUNT(weft_cell_cluster(tcp.cell)->cx_total, 1);
-	if (tcp.cell_endpoint) {
-		__atomic_fetch_add(&weft_cell_endpoint(tcp.cell_endpoint)->cx_active, 1, __ATOMIC_RELAXED);
+	if (tcp.cell_endpoint)
 		COUNT(weft_cell_endpoint(tcp.cell_endpoint)->cx_total, 1);
-	}
 	u->has_place = tcp.cell != 0;
 	u->cell_cluster = tcp.cell;
 	u->cell_endpoint = tcp.cell_endpoint;

@@ -48,6 +48,7 @@ struct upstream {
 struct pool {
 	TAILQ_ENTRY(pool) link;
 	struct pod *pod;
+	struct weft_proxy *proxy;
 	uint32_t cell_cluster, priority;
 	struct weft_sockaddr addr;
 	TAILQ_HEAD(, upstream) idle, busy;

@@ -311,7 +311,9 @@ int weft_proxy_new(const struct weft_proxy_config *cfg, struct weft_proxy **ret)
 		return -ENOMEM;
 	p->worker = calloc(n, sizeof(*p->worker));
 	p->turns = weft_turns_new();
-	if (!p->worker || !p->turns) {
+	p->pools =
+		calloc((size_t)weft_state_head()->n_cell * WEFT_PRIORITY__MAX, sizeof(*p->pools));
+	if (!p->worker || !p->turns || !p->pools) {
 		weft_proxy_free(p);
 		return -ENOMEM;
 	}
@@ -340,6 +342,7 @@ void weft_proxy_free(struct weft_proxy *p)
 	weft_turns_free(p->turns);
 	rates_free(p->rates);
 	weft_access_free(p->access); /* behind the last lines of the workers */
+	free(p->pools);
 	free(p->worker);
 	free(p);
 }

@@ -48,7 +48,7 @@ struct worker_stats {
 	uint64_t connections, connections_total, exchanges, upstream_active, upstream_idle,
 		upstream_total, upstream_fail, retries, timeouts, tcp_total, not_captured,
 		protocol_errors, honoured, dropped, mirrored, mirrors_lost, over_share,
-		spliced_bytes;
+		pool_overflow, spliced_bytes;
 };
 
 struct command {
@@ -104,6 +104,7 @@ struct weft_proxy {
 	struct worker *worker;
 	struct weft_rates *rates;
 	struct weft_access *access;	   /* who writes access logs, NULL: nobody */
+	uint32_t *pools;		   /* breaker_pool_index(); atomics */
 	uint32_t pod_files;		   /* share of one pod */
 	uint32_t files[WEFT_PODS_MAX + 1]; /* taken, by pod id; atomics */
 	uint32_t users[WEFT_PODS_MAX + 1]; /* workers that have the pod, by its id; atomics */

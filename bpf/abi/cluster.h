@@ -26,8 +26,16 @@ struct weft_img_thresholds {
 	__u32 max_connections; /* 1024 */
 	__u32 max_pending;     /* 1024 */
 	__u32 max_requests;    /* 1024 */
-	__u32 max_retries;     /* 3 */
+	__u32 max_retries;     /* 3; not with a retry_budget */
+	__u32 max_per_host;    /* per_host_thresholds: connections to one endpoint */
+	__u32 max_pools;       /* max_connection_pools */
+	__u32 least_retries;   /* retry_budget: min_retry_concurrency, 3 */
+	__u32 flags;	       /* WEFT_THRESHOLDS_* */
+	double retry_percent;  /* retry_budget: budget_percent of active and waiting requests, 20 */
 };
+#define WEFT_THRESHOLD_NONE 0xffffffffu
+#define WEFT_THRESHOLDS_BUDGET (1u << 0)    /* retry_budget in place of max_retries */
+#define WEFT_THRESHOLDS_REMAINING (1u << 1) /* track_remaining */
 
 struct weft_img_cluster {
 	struct weft_img_str name;

@@ -216,7 +216,12 @@ static __u32 cluster(struct fix_image *f, enum weft_cluster_type type, __u32 cel
 				     .choice_count = 2};
 
 	for (int i = 0; i < WEFT_PRIORITY__MAX; i++)
-		c.threshold[i] = (struct weft_img_thresholds){max, 1024, 1024, 3};
+		c.threshold[i] = (struct weft_img_thresholds){.max_connections = max,
+							      .max_pending = 1024,
+							      .max_requests = 1024,
+							      .max_retries = 3,
+							      .max_per_host = WEFT_THRESHOLD_NONE,
+							      .max_pools = WEFT_THRESHOLD_NONE};
 	return put(f, &c, sizeof(c));
 }
 

@@ -298,7 +298,12 @@ static inline __u32 fix_cluster(enum weft_lb lb, __u32 cell)
 				      .lb = lb, .cell = cell, .choice_count = 2 };
 
 	for (int i = 0; i < WEFT_PRIORITY__MAX; i++)
-		c.threshold[i] = (struct weft_img_thresholds){ 1024, 1024, 1024, 3 };
+		c.threshold[i] = (struct weft_img_thresholds){.max_connections = 1024,
+							      .max_pending = 1024,
+							      .max_requests = 1024,
+							      .max_retries = 3,
+							      .max_per_host = WEFT_THRESHOLD_NONE,
+							      .max_pools = WEFT_THRESHOLD_NONE};
 	return FIX_PUT(c);
 }
 

@@ -67,7 +67,8 @@ static const char stats[] =
 	"77}]}, \"cells\": [" CELL(
 		1, "cluster", "\"a\\\"b\"",
 		"\"cx_active\": 1, \"rq_total\": 10, \"rq_2xx\": 9, "
-		"\"pending_overflow\": 1, \"rq_overflow\": 2") ", " CELL(2, "cluster", "\"a\\\"b\"",
+		"\"pending_overflow\": 1, \"rq_overflow\": 2, \"circuit_breakers\": {\"default\": "
+		"{\"cx_open\": 1, \"remaining_rq\": 7}, \"high\": {\"rq_open\": 0}}") ", " CELL(2, "cluster", "\"a\\\"b\"",
 									 "\"cx_active\": "
 									 "2, \"rq_total\": "
 									 "20, \"rq_2xx\": "
@@ -118,6 +119,9 @@ static void test_text(void **state)
 	/* sums over pods */
 	HAS(text, "cluster.a\"b.upstream_cx_active: 3");
 	HAS(text, "cluster.a\"b.upstream_rq_total: 30");
+	HAS(text, "cluster.a\"b.circuit_breakers.default.cx_open: 1");
+	HAS(text, "cluster.a\"b.circuit_breakers.default.remaining_rq: 7");
+	HAS(text, "cluster.a\"b.circuit_breakers.high.rq_open: 0");
 	HAS(text, "cluster.a\"b.upstream_rq_2xx: 27");
 	HAS(text, "cluster.a\"b.upstream_rq_pending_overflow: 3");
 	HAS(text, "weft.bucket.limit.ok: 6");

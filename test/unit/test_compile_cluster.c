@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "agent/proxy/breaker.h"
 #include "test/unit/compile_fixture.h"
 
 #define ONE(name)                                                                                  \
@@ -296,14 +297,47 @@ static void test_breakers(void **state)
 	assert_int_equal(k->threshold[0].max_retries, 4);
 	assert_int_equal(k->threshold[1].max_requests, 7);
 	assert_int_equal(k->threshold[1].max_connections, 1024);
+	assert_int_equal(k->threshold[0].flags, 0);
+	assert_int_equal(k->threshold[1].flags, WEFT_THRESHOLDS_REMAINING);
+	assert_int_equal(k->threshold[0].max_per_host, WEFT_THRESHOLD_NONE);
+	assert_int_equal(k->threshold[0].max_pools, WEFT_THRESHOLD_NONE);
+	assert_int_equal(k->flags & WEFT_CLUSTER_AGENT, 0);
 	conf_close(&c);
-	conf_refused(C("circuit_breakers: {per_host_thresholds: [{max_connections: 1}]}, "),
-		     "Cluster/c", "circuit_breakers.per_host_thresholds", "unsupported");
-	conf_refused(C("circuit_breakers: {thresholds: [{max_connection_pools: 1}]}, "),
-		     "Cluster/c", "circuit_breakers.thresholds[0].max_connection_pools",
+}
+
+static void test_more_breakers(void **state)
+{
+	const struct weft_img_thresholds *t;
+	const struct weft_img_cluster *k;
+	struct weft_cell_cluster cell = {.rq_active = {7, 0}, .rq_pending = {2, 0}};
+	struct conf c;
+
+	(void)state;
+	conf_open(&c);
+	k = cluster(
+		&c,
+		C("circuit_breakers: {thresholds: [{max_connection_pools: 2, max_retries: 9, "
+		  "retry_budget: "
+		  "{budget_percent: {value: 33.4}, min_retry_concurrency: 1}}, {priority: HIGH, "
+		  "retry_budget: {}}], per_host_thresholds: [{max_connections: 5}, "
+		  "{max_connections: 6}, {priority: HIGH}]}, "));
+	t = k->threshold;
+	assert_int_equal(t[0].max_per_host, 5);
+	assert_int_equal(t[1].max_per_host, WEFT_THRESHOLD_NONE);
+	assert_int_equal(t[0].max_pools, 2);
+	assert_true(k->flags & WEFT_CLUSTER_AGENT); /* programs open no TCP connections for it */
+	/* 33.4 % of 9 and of 10, of none; 20 % and 3 without anything else */
+	assert_int_equal(breaker_retries_max(&t[0], &cell, 0, 0), 3);
+	assert_int_equal(breaker_retries_max(&t[0], &cell, 0, 1), 3);
+	assert_int_equal(breaker_retries_max(&t[0], &cell, 0, 3), 4);
+	assert_int_equal(breaker_retries_max(&t[0], &cell, 1, 0), 1);
+	assert_int_equal(breaker_retries_max(&t[1], &cell, 1, 0), 3);
+	assert_int_equal(breaker_retries_max(&t[1], &cell, 1, 19), 3);
+	assert_int_equal(breaker_retries_max(&t[1], &cell, 1, 20), 4);
+	conf_close(&c);
+	conf_refused(C("circuit_breakers: {thresholds: [{retry_budget: {budget_interval: 1s}}]}, "),
+		     "Cluster/c", "circuit_breakers.thresholds[0].retry_budget.budget_interval",
 		     "unsupported");
-	conf_refused(C("circuit_breakers: {thresholds: [{retry_budget: {}}]}, "), "Cluster/c",
-		     "circuit_breakers.thresholds[0].retry_budget", "unsupported");
 }
 
 static void test_protocols(void **state)
@@ -442,12 +476,13 @@ static void test_bound_source(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults),       cmocka_unit_test(test_types),
-		cmocka_unit_test(test_policies),       cmocka_unit_test(test_client_side),
-		cmocka_unit_test(test_bounded_load),   cmocka_unit_test(test_least_request),
-		cmocka_unit_test(test_slow_start),     cmocka_unit_test(test_breakers),
-		cmocka_unit_test(test_protocols),      cmocka_unit_test(test_http2),
-		cmocka_unit_test(test_without_effect), cmocka_unit_test(test_bound_source),
+		cmocka_unit_test(test_defaults),      cmocka_unit_test(test_types),
+		cmocka_unit_test(test_policies),      cmocka_unit_test(test_client_side),
+		cmocka_unit_test(test_bounded_load),  cmocka_unit_test(test_least_request),
+		cmocka_unit_test(test_slow_start),    cmocka_unit_test(test_breakers),
+		cmocka_unit_test(test_more_breakers), cmocka_unit_test(test_protocols),
+		cmocka_unit_test(test_http2),	      cmocka_unit_test(test_without_effect),
+		cmocka_unit_test(test_bound_source),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
