@@ -268,11 +268,17 @@ static const struct weft_snapshot *merged_of(const struct view *view, uint32_t i
 	return view->merged;
 }
 
+/* Its clusters alone: what it had of other types is not kept in memory for that. */
 static int asked_keep(struct weft_snapshot **to, const struct weft_snapshot *s)
 {
+	int r;
+
 	weft_snapshot_free(*to);
 	*to = NULL;
-	return s ? weft_snapshot_clone(s, to) : 0;
+	r = s ? weft_snapshot_new(to) : 0;
+	if (s && r == 0)
+		weft_snapshot_share(*to, s, WEFT_XDS_CLUSTER);
+	return r;
 }
 
 /*

@@ -119,8 +119,8 @@ def ads_source():
     return field(3, b"")
 
 
-def address(port):
-    return field(1, field(2, "10.0.0.1") + field(3, port))
+def address(port, ip="10.0.0.1"):
+    return field(1, field(2, ip) + field(3, port))
 
 
 def eds_cluster(name, seconds=1, padding=""):
@@ -137,11 +137,11 @@ def cla(name, port):
     return field(1, name) + field(2, field(2, field(1, field(1, address(port)))))
 
 
-def listener(name, port, route_name):
+def listener(name, port, route_name, ip="10.0.0.1"):
     router = field(1, "envoy.filters.http.router") + field(4, field(1, ROUTER))
     hcm = field(2, "in") + field(3, field(1, ads_source()) + field(2, route_name)) + field(5, router)
     network_filter = field(1, "hcm") + field(4, field(1, HCM) + field(2, hcm))
-    return field(1, name) + field(2, address(port)) + field(3, field(3, network_filter))
+    return field(1, name) + field(2, address(port, ip)) + field(3, field(3, network_filter))
 
 
 def route(name, cluster):
@@ -222,9 +222,9 @@ class SotwSession(Session):
 
 
 class Server:
-    def __init__(self, target="127.0.0.1:0", credentials=None):
+    def __init__(self, target="127.0.0.1:0", credentials=None, streams=8):
         self.sessions = queue.Queue()
-        self.server = grpc.server(futures.ThreadPoolExecutor(max_workers=8), options=[
+        self.server = grpc.server(futures.ThreadPoolExecutor(max_workers=streams), options=[
             ("grpc.so_reuseport", 0),
             ("grpc.max_send_message_length", -1),
         ])
@@ -238,7 +238,7 @@ class Server:
             self.port = self.server.add_secure_port(target, credentials)
         else:
             self.port = self.server.add_insecure_port(target)
-        assert self.port, "cannot listen on " + target
+        assert self.port, "cannot listen on " + target  # of a unix socket: 1
         self.server.start()
 
     def _serve(self, requests, session):
