@@ -81,17 +81,24 @@ WEFT_INLINE int weft_again_run(struct sk_msg_md *m, __u8 *mem, const __u32 *len,
 	return weft_again_word((__u64 *)p, (__u64 *)(mem + off), how);
 }
 
-/* Keeps the refusal in req, whose reply stands at state offset `out`; the message is still the
- * request. */
-static __noinline int weft_again_keep(struct sk_msg_md *m, struct weft_req *req, __u32 view,
-				      __u32 out)
+/*
+ * Keeps the refusal in req, whose reply stands at state offset `out`, when it comes for the second
+ * time: one alone costs no memory. The message is still the request.
+ */
+static __noinline int weft_again_keep(struct sk_msg_md *m, struct weft_sock *w,
+				      struct weft_req *req, __u32 view, __u32 out)
 {
+	__u32 hash = (__u32)req->hash;
 	struct bpf_sock *s = m->sk;
 	struct weft_again *a;
 
 	if (!req->dec.empty_cell || req->dec.drew || m->size > WEFT_AGAIN_MAX || m->size < 8 ||
 	    req->plan.total > WEFT_AGAIN_MAX || req->plan.total < 8 || !s)
 		return 0;
+	if (w->refused != hash) {
+		w->refused = hash;
+		return 0;
+	}
 	a = bpf_sk_storage_get(&again, s, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!a)
 		return 0;

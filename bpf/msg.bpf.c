@@ -385,7 +385,7 @@ WEFT_INLINE void weft_source_set(struct sk_msg_md *m, struct weft_sockaddr *ret)
 }
 
 /* Judge and answer, with both buffers at hand. The second first holds the context: a program's stack is short. */
-WEFT_INLINE int weft_exchange(struct sk_msg_md *m, const struct weft_sock *w, struct weft_run *run,
+WEFT_INLINE int weft_exchange(struct sk_msg_md *m, struct weft_sock *w, struct weft_run *run,
 			      __u32 in, __u32 out)
 {
 	__u64 netns = bpf_get_netns_cookie(m);
@@ -420,7 +420,7 @@ WEFT_INLINE int weft_exchange(struct sk_msg_md *m, const struct weft_sock *w, st
 			weft_count_outcome(state_base, WEFT_OUTCOME_FORWARD);
 		return weft_pass(run, why);
 	}
-	weft_again_keep(m, req, p->view, out);
+	weft_again_keep(m, w, req, p->view, out);
 	return weft_answer(m, req, run, out, w->cookie);
 }
 

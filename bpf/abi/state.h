@@ -266,7 +266,7 @@ struct weft_sock {
 	__u32 cell;	/* l4: offset of the weft_cell_cluster whose cx_active[0] holds a place, 0 none */
 	__u32 cell_endpoint; /* l4: offset of the weft_cell_endpoint, 0 none */
 	__u32 seq; /* TCP sequence number of the first byte the app can send (positions are counted from it) */
-	__u32 pad;
+	__u32 refused; /* of the hash of the head that an empty bucket refused last (again.h) */
 	__u64 cookie; /* of the socket: its key in the sock map, never used twice */
 };
 static_assert(sizeof(struct weft_sock) == 64, "weft_sock");

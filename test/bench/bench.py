@@ -43,9 +43,20 @@ def busy_ticks():
     return t[0] + t[1] + t[2] + t[5] + t[6]
 
 
-def slice_of(world, side, connections, seconds):
+# No two requests are the same: what is refused is judged each time (bpf/again.h).
+DIFFERENT = """
+local n = 0
+function request()
+  n = n + 1
+  wrk.headers["x-n"] = n
+  return wrk.format()
+end
+"""
+
+
+def slice_of(world, side, connections, seconds, *more):
     before = busy_ticks()
-    status, out = world.output(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-H", f"Host: {side.host}", side.url], side.pod,
+    status, out = world.output(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-H", f"Host: {side.host}", *more, side.url], side.pod,
                                cgroup=side.cgroup)
     busy = (busy_ticks() - before) / HZ
     requests = lab.number(out, r"(\d+) requests in")
@@ -102,16 +113,17 @@ def print_table(sides):
 
 # ---- routes and memory ----
 
-def program_cost(world, pod, host, seconds):
-    """Nanoseconds of one run of the sk_msg program, from the kernel's own statistics."""
+def program_cost(world, pod, host, seconds, different=True):
+    """Nanoseconds of one run of the sk_msg program, from the kernel's own statistics; different: of requests that are judged."""
     def counted():
         programs = json.loads(lab.run("bpftool", "-j", "prog", "show"))
         mine = [p for p in programs if p.get("type") == "sk_msg"]
         return sum(p.get("run_time_ns", 0) for p in mine), sum(p.get("run_cnt", 0) for p in mine)
     side = Side(host, pod, VIP, PORT, "/last", "429", f"{host}.test")
-    slice_of(world, side, 16, 1)
+    more = ["-s", write(world, "different.lua", DIFFERENT)] if different else []
+    slice_of(world, side, 16, 1, *more)
     t0, n0 = counted()
-    slice_of(world, side, 16, seconds)
+    slice_of(world, side, 16, seconds, *more)
     t1, n1 = counted()
     return (t1 - t0) / max(n1 - n0, 1)
 
@@ -130,10 +142,11 @@ def routes_ratio(world, pod, slices, kind, number):
     before = set_statistics("1")
     try:
         pairs = [tuple(program_cost(world, pod, f"{kind}-{n}", 1) for n in (config.FEW, number)) for _ in range(slices)]
+        again = statistics.median(program_cost(world, pod, f"{kind}-{number}", 1, different=False) for _ in range(slices))
     finally:
         set_statistics(before)
     few, many = (statistics.median(p[i] for p in pairs) for i in (0, 1))
-    print(f"sk_msg program: {few:.0f} ns with {config.FEW} routes, {many:.0f} ns with {number} ({kind})")
+    print(f"sk_msg program: {few:.0f} ns with {config.FEW} routes, {many:.0f} ns with {number} ({kind}), {again:.0f} ns for the same request again")
     return statistics.median(b / a for a, b in pairs)
 
 
