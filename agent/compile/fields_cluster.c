@@ -183,6 +183,7 @@ const struct weft_field_row weft_fields_cluster[] = {
 	MESSAGE("envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig"),
 	AGENT("resolvers dns_resolver_options use_resolvers_as_fallback query_timeout_seconds "
 	      "query_tries rotate_nameservers edns0_max_payload_size reinit_channel_on_timeout"),
+	QUIET("udp_max_queries", "no port outlives the questions that are open on it"),
 	MESSAGE("envoy.config.core.v3.DnsResolutionConfig"),
 	AGENT("resolvers dns_resolver_options"),
 	MESSAGE("envoy.config.core.v3.DnsResolverOptions"),

@@ -147,7 +147,6 @@ static void test_servers_refused(void **state)
 {
 	static const char *const fields[][2] = {
 		{"filter_unroutable_families: true", TYPED ".filter_unroutable_families"},
-		{"udp_max_queries: 5", TYPED ".udp_max_queries"},
 		{"max_udp_channel_duration: 1s", TYPED ".max_udp_channel_duration"},
 		{"qcache_max_ttl: 5", TYPED ".qcache_max_ttl"},
 	};
