@@ -1,19 +1,16 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Every test: sudo test/run.sh [--full] [--label LABEL]... [--no-deps]
-#   --full       also Istio's control plane (needs Go, builds for minutes)
+# Every test: sudo test/run.sh [--label LABEL]... [--no-deps]
 #   --label L    only these: check unit golden fuzz sanitize socket e2e interop oracle vm
 #   --no-deps    do not install packages
 # Ends with one table; exit 0 only if nothing failed. What could not run is shown as skipped, with its reason in the log.
 set -u
 top=$(cd "$(dirname "$0")/.." && pwd)
 cd "$top" || exit 1
-full=
 labels=()
 deps=1
 while [ $# -gt 0 ]; do
 	case $1 in
-	--full) full=1 ;;
 	--no-deps) deps= ;;
 	--label)
 		[ $# -gt 1 ] || exit 2
@@ -21,7 +18,7 @@ while [ $# -gt 0 ]; do
 		shift
 		;;
 	*)
-		sed -n '3,7s/^# \{0,1\}//p' "$0"
+		sed -n '3,6s/^# \{0,1\}//p' "$0"
 		exit 2
 		;;
 	esac
@@ -92,13 +89,7 @@ fi
 ! wanted socket || tests release socket -L '^socket$'
 ! wanted oracle || tests release oracle -L '^oracle$' -j 5
 ! wanted e2e || tests release e2e -L '^e2e$'
-if wanted interop; then
-	if [ -n "$full" ]; then
-		tests release interop -L '^interop$'
-	else
-		tests release interop -L '^interop$' -E istiod
-	fi
-fi
+! wanted interop || tests release interop -L '^interop$'
 ! wanted vm || tests release vm -L '^vm$'
 if wanted sanitize; then
 	if step build-asan build asan; then

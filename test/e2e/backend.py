@@ -3,7 +3,9 @@
 
 Answers with `x-backend: NAME`. ?ms=N waits, on any path; paths: /close and /reset end the connection without an answer; /status?code=N; /bytes?n=N
 sends N bytes of a known pattern (chunked with &chunked=1); a POST is answered with the length and SHA-256 of its body; /flaky?n=N&key=K
-ends the connection the first N times; /count?key=K says how often. Anything else: NAME and the request's path.
+ends the connection the first N times; /count?key=K says how often. Anything else: NAME and the request's path; with ?echo=1 also its headers,
+and ?send=NAME:VALUE (which may be repeated) is a header of the answer. ?down=NAME on any path: 503 from the backend of that name.
+/requests says how many requests of other paths there were, and the headers of the last one.
 """
 import asyncio
 import collections
@@ -17,6 +19,7 @@ import urllib.parse
 
 NAME = sys.argv[1]
 SEEN = collections.Counter()
+LAST = {"total": 0, "last": None}
 PATTERN = bytes(range(256)) * 256
 
 
@@ -68,6 +71,11 @@ async def exchange(reader, writer):
     method, target, _ = line.split(" ")
     url = urllib.parse.urlsplit(target)
     q = dict(urllib.parse.parse_qsl(url.query))
+    if url.path == "/requests":
+        body = json.dumps(LAST).encode()
+        writer.write(head(200, len(body)) + body)
+        return headers.get("connection") != "close"
+    LAST.update(total=LAST["total"] + 1, last=headers)
     if "ms" in q:
         await asyncio.sleep(int(q["ms"]) / 1000)
     if url.path == "/close":
@@ -88,8 +96,13 @@ async def exchange(reader, writer):
             await writer.drain()
         writer.write(b"0\r\n\r\n" if chunked else b"")
         return True
-    body = json.dumps({"name": NAME, "path": target, "length": length, "sha256": digest.hexdigest(), "seen": SEEN[q.get("key")]}).encode()
-    writer.write(head(int(q.get("code", 200)), len(body)) + (b"" if method == "HEAD" else body))
+    answer = {"name": NAME, "path": target, "length": length, "sha256": digest.hexdigest(), "seen": SEEN[q.get("key")]}
+    if "echo" in q:
+        answer["headers"] = headers
+    body = json.dumps(answer).encode()
+    status = 503 if q.get("down") == NAME else int(q.get("code", 200))
+    more = urllib.parse.parse_qs(url.query).get("send", [])
+    writer.write(head(status, len(body), *more) + (b"" if method == "HEAD" else body))
     await writer.drain()
     return True
 

@@ -27,7 +27,7 @@ def request(job, i=0):
 
 
 async def response(reader):
-    """{status, headers, length, sha256, body (its first 500 bytes)}"""
+    """{status, headers, length, sha256, body (its first 2000 bytes)}"""
     while True:
         text = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         line, *fields = text[:-4].split("\r\n")
@@ -38,7 +38,7 @@ async def response(reader):
     digest, start, length = hashlib.sha256(), b"", 0
     async for piece in _pieces(reader, headers):
         digest.update(piece)
-        start += piece[:500 - len(start)]
+        start += piece[:2000 - len(start)]
         length += len(piece)
     return {"status": status, "headers": headers, "length": length, "sha256": digest.hexdigest(), "body": start.decode("latin-1")}
 

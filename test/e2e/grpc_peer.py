@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""gRPC peers, by grpcio: `grpc_peer.py serve PORT`, `grpc_peer.py call JOB` (JSON; the result as JSON on standard output).
+"""gRPC peers, by grpcio: `grpc_peer.py serve PORT [NAME]`, `grpc_peer.py call JOB` (JSON; the result as JSON on standard output).
 
 The service takes and gives bytes: Echo (unary), Count (one request, n messages), Chat (an answer to each message, while the
 stream is open), Upload (many messages, their size), Fail (the status that is asked for). A job: `address`, `port`, `method`,
@@ -16,7 +16,8 @@ SERVICE = "weft.test.Peer"
 
 
 class Peer(grpc.GenericRpcHandler):
-    def __init__(self):
+    def __init__(self, name):
+        self.name = name
         self.failed, self.lock = {}, threading.Lock()
 
     def service(self, details):
@@ -29,7 +30,7 @@ class Peer(grpc.GenericRpcHandler):
 
     def echo(self, request, context):
         context.set_trailing_metadata((("x-peer", context.peer().split(":")[0]),))
-        context.send_initial_metadata((("x-first", "1"),))
+        context.send_initial_metadata((("x-first", "1"), ("x-server", self.name)))
         return request
 
     def fail(self, request, context):
@@ -54,9 +55,9 @@ class Peer(grpc.GenericRpcHandler):
         return str(sum(len(r) for r in requests)).encode()
 
 
-def serve(port):
+def serve(port, name):
     server = grpc.server(concurrent.futures.ThreadPoolExecutor(max_workers=64))
-    server.add_generic_rpc_handlers((Peer(),))
+    server.add_generic_rpc_handlers((Peer(name),))
     server.add_insecure_port(f"[::]:{port}")
     server.start()
     server.wait_for_termination()
@@ -64,10 +65,12 @@ def serve(port):
 
 def echo(channel, job):
     call = channel.unary_unary(f"/{SERVICE}/Echo")
-    results = [call.future(b"%d" % i + b"x" * job.get("size", 0), timeout=20) for i in range(job.get("n", 1))]
+    metadata = tuple(map(tuple, job.get("metadata", ())))
+    results = [call.future(b"%d" % i + b"x" * job.get("size", 0), timeout=20, metadata=metadata) for i in range(job.get("n", 1))]
     whole = [r.result() == b"%d" % i + b"x" * job.get("size", 0) for i, r in enumerate(results)]
     return {"n": sum(whole), "first": dict(results[0].initial_metadata()).get("x-first"),
-            "trailer": dict(results[0].trailing_metadata()).get("x-peer")}
+            "trailer": dict(results[0].trailing_metadata()).get("x-peer"),
+            "servers": sorted({dict(r.initial_metadata()).get("x-server") for r in results})}
 
 
 def fail(channel, job):
@@ -102,7 +105,7 @@ def upload(channel, job):
 
 def main():
     if sys.argv[1] == "serve":
-        serve(int(sys.argv[2]))
+        serve(int(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else "")
         return
     job = json.loads(sys.argv[2])
     do = {"Echo": echo, "Fail": fail, "Count": count, "Chat": chat, "Upload": upload}[job["method"]]

@@ -305,10 +305,10 @@ class AgentFailed(Exception):
 class Agent:
     """A running `weft-agent run`; leaving it ends it. Its own sockets are in the governed cgroup, as on a real node."""
 
-    def __init__(self, world, config=None, options=(), name="agent", pods=()):
+    def __init__(self, world, config=None, options=(), name="agent", pods=(), wrap=()):
         self.world, self.binary, self.name = world, find_agent(), name
         self.admin = os.path.join(world.dir, name + ".sock")
-        self._command = [self.binary, "run", "--cgroup", world.cgroup, "--admin", self.admin, *options]
+        self._command = [*wrap, self.binary, "run", "--cgroup", world.cgroup, "--admin", self.admin, *options]
         if config:
             self._command += ["--config", config]
         self._pods = pods

@@ -18,10 +18,14 @@ import (
 	"strings"
 	"syscall"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
 	"istio.io/istio/pilot/pkg/config/kube/crd"
 	"istio.io/istio/pilot/test/xds"
 	"istio.io/istio/pkg/config"
 	"istio.io/istio/pkg/config/mesh"
+	"istio.io/istio/pkg/config/schema/gvr"
+	"istio.io/istio/pkg/kube/kclient/clienttest"
 	"istio.io/istio/pkg/test"
 )
 
@@ -101,6 +105,7 @@ func main() {
 		}
 		out := map[string]config.Config{}
 		for _, c := range cfgs {
+			c.Domain = "cluster.local" // what short names of hosts are completed by
 			out[key(c)] = c
 		}
 		return out, nil
@@ -119,6 +124,11 @@ func main() {
 		MeshConfig:             m,
 		ListenerBuilder:        func() (net.Listener, error) { return net.Listen("tcp", *addr) },
 	})
+	// The fake API server's definitions carry no version, without which these are not watched.
+	for _, kind := range []schema.GroupVersionResource{gvr.GRPCRoute, gvr.TCPRoute, gvr.TLSRoute} {
+		clienttest.MakeCRDWithAnnotations(f, s.KubeClient(), kind,
+			map[string]string{"gateway.networking.k8s.io/bundle-version": "v1.6.0"})
+	}
 	fmt.Println("ready", s.Listener.Addr())
 
 	sig := make(chan os.Signal, 1)
