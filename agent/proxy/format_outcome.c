@@ -16,7 +16,7 @@ static struct run text_run(const char *s)
 
 static const struct outcome *outcome(const struct format *f)
 {
-	return f->o ? f->o : f->x ? &f->x->outcome : NULL;
+	return f->o ? f->o : f->x ? &f->x->outcome : f->d->early;
 }
 
 struct run format_number(uint64_t n, char out[24])
@@ -216,7 +216,8 @@ static struct run grpc_text(const struct format *f, const struct weft_img_piece 
 	struct run line = status_line(f);
 	int status;
 
-	if (!grpc)
+	/* a reply that is made here has none before it has a code */
+	if (!grpc || (!line.p && !f->code))
 		return (struct run){0};
 	status = format_grpc(f);
 	if (p->flags & WEFT_PIECE_NUMBER)

@@ -243,6 +243,7 @@ int local_reply_write(struct down *d, const struct reply *a, const void *lines, 
 {
 	const struct weft_img_hcm *h = local_manager(d);
 	struct format f = reply_format(d, a->head);
+	struct outcome *o = outcome_of(d);
 	struct reply made = *a;
 	struct buf body = {0};
 	int r = 0;
@@ -251,7 +252,14 @@ int local_reply_write(struct down *d, const struct reply *a, const void *lines, 
 	f.body = a->body;
 	f.body_len = a->len;
 	if (a->format) {
+		/* the route's own text is made before the reply has its details (Envoy 1.40) */
+		const char *details = o ? o->details : NULL;
+
+		if (o)
+			o->details = NULL;
 		r = reply_body_write(d->worker, &f, a->format, &body);
+		if (o)
+			o->details = details;
 		made.body = (const char *)buf_at(&body);
 		made.len = buf_len(&body);
 	}

@@ -111,8 +111,10 @@ def _of_connection(records, key, keys):
         return []
     port, began = key
     after = min((k[1] for k in keys if k[0] == port and k[1] > began), default=began + 1e9)
-    slack = 0.05  # clocks of loops
-    return [x for x in records.get(port, []) if began - slack <= float(x["at"]) < after - slack]
+    before = max((k[1] for k in keys if k[0] == port and k[1] < began), default=0)
+    # the clocks of loops are late; a port may come again soon
+    first, end = (at - min(0.05, (at - last) / 2) for last, at in ((before, began), (began, after)))
+    return [x for x in records.get(port, []) if first <= float(x["at"]) < end]
 
 
 def forget_choice(case, results):
