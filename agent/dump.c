@@ -225,6 +225,34 @@ static json_t *server_json(const struct weft_daemon *d)
 			 (json_int_t)(up > 0 ? up / 1000 : 0));
 }
 
+/* Of connection managers by stat_prefix, of both paths. */
+static json_t *http_json(void)
+{
+	const struct weft_http_stat *all = weft_state_head()->http;
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < WEFT_HTTP_STATS_MAX; i++) {
+		const struct weft_http_stat *s = &all[i];
+		json_int_t n[6], sum = 0;
+
+		if (i && !s->name[0])
+			break;
+		for (int k = 0; k < 6; k++)
+			sum += n[k] = (json_int_t)__atomic_load_n(&s->rq[k], __ATOMIC_RELAXED);
+		if (!i && !sum)
+			continue; /* every one has an entry of its own */
+		json_array_append_new(
+			list, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "name",
+					i ? s->name : "other", "downstream_rq_total", sum,
+					"downstream_rq_1xx", n[1], "downstream_rq_2xx", n[2],
+					"downstream_rq_3xx", n[3], "downstream_rq_4xx", n[4],
+					"downstream_rq_5xx", n[5], "downstream_rq_rx_reset",
+					(json_int_t)__atomic_load_n(&s->rq[WEFT_HTTP_STAT_RESET],
+								    __ATOMIC_RELAXED)));
+	}
+	return list;
+}
+
 static json_t *access_json(struct weft_proxy *p)
 {
 	const struct weft_access *a = weft_proxy_access(p);
@@ -250,6 +278,7 @@ static json_t *dump_stats(struct weft_daemon *d)
 		json_object_set_new(j, "proxy", proxy_json(d->proxy));
 	if (d->proxy)
 		json_object_set_new(j, "access_log", access_json(d->proxy));
+	json_object_set_new(j, "http", http_json());
 	json_object_set_new(j, "store", store_json(d->store));
 	json_object_set_new(j, "resources", contents_json());
 	json_object_set_new(j, "sources", sources);

@@ -60,6 +60,7 @@ static const char *const gauges[] = {
 	"weft.proxy.upstream_idle", "weft.decisions.slots_used",
 	"weft.xds.staleness_ms",    "weft.xds.stale",
 	"weft.xds.since_ms",	    "weft.xds.pending",
+	"weft.access_log.files",
 	"weft.file.loaded_ms",	    "active_faults",
 };
 
@@ -217,6 +218,32 @@ static void put_cluster(struct metrics *to, const char *name, json_int_t pod, co
 		put(to, m);
 	}
 	put_breakers(to, name, label ? label : "", pod, json_object_get(cell, "circuit_breakers"));
+	to->failed = to->failed || !label;
+}
+
+/* Requests of a connection manager. */
+static void put_http(struct metrics *to, const json_t *http)
+{
+	const char *name = json_string_value(json_object_get(http, "name")), *key;
+	_auto_free_ char *label = escaped(name ? name : "");
+	json_t *value;
+
+	json_object_foreach((json_t *)(uintptr_t)http, key, value)
+	{
+		const char *class = strstr(key, "xx") ? strstr(key, "xx") - 1 : NULL;
+		struct metric m = {.value = json_integer_value(value)};
+
+		if (!json_is_integer(value))
+			continue;
+		if (asprintf(&m.text, "http.%s.%s", name, key) < 0)
+			m.text = NULL;
+		m.family = family_of("envoy_http_", class ? "downstream_rq_xx" : key);
+		if (asprintf(&m.labels, "%s%.1s%senvoy_http_conn_manager_prefix=\"%s\"",
+			     class ? "envoy_response_code_class=\"" : "", class ? class : "",
+			     class ? "\"," : "", label ? label : "") < 0)
+			m.labels = NULL;
+		put(to, m);
+	}
 	to->failed = to->failed || !label;
 }
 
@@ -401,9 +428,10 @@ static void put_server(struct metrics *to, const json_t *server)
 
 static void put_stats(struct metrics *to, const json_t *stats)
 {
-	static const char *const parts[] = {"decisions", "proxy", "store", "dns",
-					    "outlier_detection"};
-	const json_t *sources = json_object_get(stats, "sources");
+	static const char *const parts[] = {"decisions",	 "proxy",     "store", "dns",
+					    "outlier_detection", "access_log"};
+	const json_t *sources = json_object_get(stats, "sources"), *http;
+	size_t n;
 
 	put_server(to, json_object_get(stats, "server"));
 	put_xds(to, json_object_get(sources, "xds"));
@@ -415,6 +443,7 @@ static void put_stats(struct metrics *to, const json_t *stats)
 		snprintf(path, sizeof(path), "weft.%s", parts[i]);
 		put_all(to, path, json_object_get(stats, parts[i]));
 	}
+	json_array_foreach(json_object_get(stats, "http"), n, http) put_http(to, http);
 	put_cells(to, json_object_get(stats, "cells"));
 }
 

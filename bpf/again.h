@@ -18,6 +18,7 @@ struct weft_again {
 	__u32 len;   /* of the head; 0: nothing is kept */
 	__u32 total; /* of the reply */
 	__u32 cell, bucket;
+	__u32 stat, class; /* of struct weft_http_stat: where its answer counts */
 	__u64 date[4];
 	__u8 head[WEFT_AGAIN_MAX];
 	__u8 reply[WEFT_AGAIN_MAX];
@@ -102,6 +103,7 @@ static __noinline int weft_again_keep(struct sk_msg_md *m, struct weft_sock *w,
 	a = bpf_sk_storage_get(&again, s, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!a)
 		return 0;
+	WEFT_IMG_BASE(0);
 	WEFT_STATE_BASE(0);
 	const __u64 *date = weft_date_now(state_base);
 
@@ -113,6 +115,8 @@ static __noinline int weft_again_keep(struct sk_msg_md *m, struct weft_sock *w,
 	a->view = view;
 	a->cell = req->dec.empty_cell;
 	a->bucket = req->dec.empty_bucket;
+	a->stat = WEFT_IMG(struct weft_img_hcm, req->dec.hcm)->stat;
+	a->class = req->plan.status / 100;
 	a->total = req->plan.total;
 	a->len = m->size;
 	if (!weft_again_run(m, a->head, &a->len, WEFT_AGAIN_KEEP))

@@ -112,6 +112,14 @@ WEFT_INLINE void weft_count_handed(__u8 *state_base, __u32 why)
 {
 	weft_bump(&weft_head_of(state_base)->handed[why & 63]);
 }
+/* The outcome of a request that a program answers, where the agent counts those of its own. */
+WEFT_INLINE void weft_count_reply(__u8 *state_base, __u32 stat, __u32 class)
+{
+	struct weft_http_stat *s = &weft_head_of(state_base)->http[stat & (WEFT_HTTP_STATS_MAX - 1)];
+
+	weft_bump(&s->rq[class & 7]);
+}
+
 WEFT_INLINE void weft_count_outcome(__u8 *state_base, __u32 outcome)
 {
 	weft_bump(&weft_head_of(state_base)->outcome[0][outcome & 31]);

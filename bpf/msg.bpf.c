@@ -367,6 +367,9 @@ WEFT_INLINE int weft_answer(struct sk_msg_md *m, struct weft_req *req, const str
 		return SK_DROP;
 	weft_msg_copy(m, req, WEFT_STATE(__u8, out), true);
 	weft_count_outcome(state_base, outcome);
+	WEFT_IMG_BASE(SK_DROP);
+	weft_count_reply(state_base, WEFT_IMG(struct weft_img_hcm, req->dec.hcm)->stat,
+			 req->plan.status / 100);
 	return bpf_msg_redirect_hash(m, &sock, &cookie, BPF_F_INGRESS);
 }
 
@@ -457,6 +460,7 @@ static __noinline int weft_repeat(struct sk_msg_md *m, const struct weft_sock *w
 	WEFT_COUNT(a->cell, struct weft_cell_bucket, rate_limited);
 	WEFT_COUNT(a->cell, struct weft_cell_bucket, enforced);
 	weft_count_outcome(state_base, WEFT_OUTCOME_RATE_LIMITED);
+	weft_count_reply(state_base, a->stat, a->class);
 	weft_bump(&weft_head_of(state_base)->repeated);
 	return bpf_msg_redirect_hash(m, &sock, &cookie, BPF_F_INGRESS);
 }

@@ -95,6 +95,7 @@ void exchange_end(struct exchange *x)
 	timer_remove(&x->idle);
 	timer_remove(&x->backoff);
 	timer_remove(&x->life);
+	timer_remove(&x->log);
 	buf_free(w, &x->head);
 	buf_free(w, &x->told);
 	buf_free(w, &x->body);
@@ -262,6 +263,7 @@ static void answer(struct down *d, struct weft_req *req, struct weft_ctx *ctx, b
 		down_close(d);
 		return;
 	}
+	outcome_begin(x);
 	if (!decided) {
 		local_count(WEFT_OUTCOME_OVERFLOW);
 		close = local_image(d, h->reply[WEFT_REPLY_OVERFLOW], close);
@@ -306,6 +308,7 @@ static void body_prepare(struct exchange *x, const struct weft_req *req)
 void exchange_request_set(struct exchange *x, const struct weft_req *req)
 {
 	x->hcm = weft_img_at(req->dec.hcm);
+	x->stat = x->hcm->stat;
 	x->req_flags = req->flags;
 	x->head_method = req->flags & WEFT_REQ_HEAD_METHOD;
 	x->client_close = req->flags & WEFT_REQ_CLOSE;
@@ -356,6 +359,7 @@ static void forward(struct exchange *x, struct weft_req *req)
 		exchange_failed(x, FAIL_OVERFLOW);
 		return;
 	}
+	outcome_begin(x);
 	down_flush(d); /* 100 Continue */
 	if (d->dead)
 		return;

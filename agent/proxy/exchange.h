@@ -95,6 +95,9 @@ struct exchange {
 	uint32_t n_mirror;
 	struct pace *pace; /* what holds the response's body back, NULL: nothing (pace.h) */
 	struct down *mirror[WEFT_MIRRORS_MAX]; /* that still get its request's body */
+	uint32_t stat;			       /* index in weft_state_head.http */
+	uint32_t log_ms;		       /* a line of what is under way each time, 0: none */
+	struct timer log;		       /* the next */
 	struct outcome outcome;
 };
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/proxy/local.h"
 #include "agent/proxy/log.h"
 #include "agent/proxy/mutate.h"
 
@@ -136,6 +137,16 @@ static void cut(struct down *d, struct outcome *o)
 	}
 }
 
+static void count(uint32_t stat, const struct outcome *o)
+{
+	struct weft_http_stat *s = &weft_state_head()->http[stat % WEFT_HTTP_STATS_MAX];
+	uint32_t class = o->code / 100;
+
+	COUNT(s->rq[class > 5 ? 0 : class], 1);
+	if (o->flags & (WEFT_FLAG_BIT(DC) | WEFT_FLAG_BIT(DR)))
+		COUNT(s->rq[WEFT_HTTP_STAT_RESET], 1);
+}
+
 void outcome_end(struct exchange *x)
 {
 	struct down *d = x->down;
@@ -145,6 +156,7 @@ void outcome_end(struct exchange *x)
 		if (!o->ended)
 			cut(d, o);
 		o->flags |= flags_now(d) | flags_late(x);
+		count(x->stat, o);
 		log_exchange(x, WEFT_LOG_DOWNSTREAM_END);
 	}
 	buf_free(d->worker, &o->head);
@@ -153,6 +165,7 @@ void outcome_end(struct exchange *x)
 
 void outcome_early(struct down *d, const struct weft_req *req, struct outcome *o)
 {
+	const struct weft_img_hcm *h;
 	struct worker *w = d->worker;
 	struct buf head = {0};
 
@@ -160,9 +173,12 @@ void outcome_early(struct down *d, const struct weft_req *req, struct outcome *o
 		cut(d, o);
 	if (d->hold.waits || d->hold.over)
 		o->flags |= WEFT_FLAG_BIT(DI);
-	if (w->proxy && w->proxy->access) {
+	if (w->proxy) { /* else it is a preview */
 		image_enter(d);
-		if (log_wanted(d) && (!req || !request_sent(w, req, &head)))
+		h = local_manager(d);
+		if (h)
+			count(h->stat, o);
+		if (h && h->logs && w->proxy->access && (!req || !request_sent(w, req, &head)))
 			log_early(d, &head, o);
 		image_leave(d);
 	}
@@ -170,7 +186,34 @@ void outcome_early(struct down *d, const struct weft_req *req, struct outcome *o
 	buf_free(w, &o->head);
 }
 
-void outcome_line(struct exchange *x, uint32_t type)
+static void log_over(struct worker *w, struct timer *t)
 {
-	log_exchange(x, type);
+	struct exchange *x = (struct exchange *)((char *)t - offsetof(struct exchange, log));
+
+	log_exchange(x, WEFT_LOG_DOWNSTREAM_PERIODIC);
+	timer_set(w, &x->log, w->now_ms + x->log_ms);
+}
+
+void outcome_begin(struct exchange *x)
+{
+	struct worker *w = x->down->worker;
+	const struct weft_img_logs *logs;
+
+	if (!outcome_is_logged(x))
+		return;
+	logs = weft_img_at(x->hcm->logs);
+	if (logs->flags & WEFT_LOGS_AT_START)
+		log_exchange(x, WEFT_LOG_DOWNSTREAM_START);
+	x->log_ms = logs->interval_ms;
+	x->log.fire = log_over;
+	if (x->log_ms)
+		timer_set(w, &x->log, w->now_ms + x->log_ms);
+}
+
+void outcome_tunnel(struct exchange *x)
+{
+	const struct weft_img_logs *logs = outcome_is_logged(x) ? weft_img_at(x->hcm->logs) : NULL;
+
+	if (logs && logs->flags & WEFT_LOGS_AT_TUNNEL)
+		log_exchange(x, WEFT_LOG_TUNNEL_ESTABLISHED);
 }

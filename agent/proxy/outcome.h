@@ -82,5 +82,7 @@ void outcome_trailers(struct exchange *x, const struct buf *trailers);
 void outcome_end(struct exchange *x);
 /* The same of a head that is no exchange; req: its lines where they are known, else NULL. */
 void outcome_early(struct down *d, const struct weft_req *req, struct outcome *o);
-/* A line of what is under way; type: enum weft_log_type. */
-void outcome_line(struct exchange *x, uint32_t type);
+/* The request's lines stand in x->head: what logs say of its beginning, and from now on. */
+void outcome_begin(struct exchange *x);
+/* Its upgrade is through. */
+void outcome_tunnel(struct exchange *x);

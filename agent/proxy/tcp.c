@@ -164,6 +164,7 @@ void tunnel_start(struct exchange *x)
 	struct upstream *u = x->up;
 	struct worker *w = d->worker;
 
+	outcome_tunnel(x);
 	if (u->stream) {
 		tunnel_streams(x);
 		return;

@@ -33,6 +33,12 @@ int weft_store_new(const struct weft_store_mem *mem, struct weft_store **ret);
 int weft_store_new_heap(uint32_t img_size, uint32_t state_size, struct weft_store **ret);
 void weft_store_free(struct weft_store *s);
 
+/*
+ * Index in weft_state_head.http for this stat_prefix, its own from its first use on; 0: it is too
+ * long, or none is left. Main thread.
+ */
+uint32_t weft_store_http_stat(const char *name);
+
 /* ---- building: one transaction at a time ---- */
 
 /* Opens a transaction. What is in force stays in force but for what is dropped in it. */

@@ -144,6 +144,8 @@ struct weft_img_hcm {
 	struct weft_img_str default_host; /* default_host_for_http_10, empty: none */
 	__u32 proper_case;		  /* header_key_format: names of responses' headers */
 	__u32 logs; /* weft_img_logs: the agent makes the replies, who writes the log; 0: none */
+	__u32 stat; /* index in weft_state_head.http */
+	__u32 pad;
 	struct weft_img_h2 h2;
 };
 /* Bytes of default_host: it stands behind a head, where other texts stand too. */

@@ -17,6 +17,22 @@
 
 #define WEFT_STATE_MAGIC 0x3161747374666577ull /* "weftsta1" */
 
+/*
+ * Requests of connection managers by stat_prefix, as they ended (Envoy's
+ * http.PREFIX.downstream_rq_*): a program counts what it answers, the agent each outcome. Entries
+ * are taken by the agent and never given back; 0 is for those that came when none was left.
+ */
+#define WEFT_HTTP_STATS_MAX 64u
+#define WEFT_HTTP_STAT_NAME 64u
+struct weft_http_stat {
+	/* [1] to [5]: responses by class; [0]: requests that got none; [6]: of all, those that the
+	 * client did not stay for */
+	__u64 rq[8];
+	char name[WEFT_HTTP_STAT_NAME];
+};
+
+#define WEFT_HTTP_STAT_RESET 6
+
 struct weft_state_head {
 	__u64 magic;
 	__u32 abi;
@@ -47,6 +63,7 @@ struct weft_state_head {
 	__u64 streams_broken;	/* or could not be: the app gets no more */
 	__u64 repeated;		/* refusals that were made of the one before (again.h) */
 	__u64 head_key[WEFT_HEAD_MAX / 8]; /* of weft_hash_head(): random bits, one word for each of a head's */
+	struct weft_http_stat http[WEFT_HTTP_STATS_MAX];
 };
 
 static_assert(WEFT_OUTCOME__MAX <= 32 && WEFT_HANDED__MAX <= 64 && WEFT_CLASS__MAX <= 8, "counters");

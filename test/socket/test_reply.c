@@ -22,6 +22,8 @@ static void answers_by_rule(void **state)
 		assert_non_null(strstr(a.text, "date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"));
 	}
 	assert_int_equal(world_outcome(WEFT_OUTCOME_DIRECT_RESPONSE), before + 50);
+	/* of a connection manager whose entry is the first */
+	assert_int_equal(world.head->http[0].rq[4], 50);
 	finish(fd);
 	world_drained();
 }

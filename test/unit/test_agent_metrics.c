@@ -90,7 +90,10 @@ static const char stats[] =
 											       " " CELL(1,
 													"bucket",
 													"\"limit\"",
-													"\"ok\": 6, \"rate_limited\": 1") "]}";
+													"\"ok\": 6, \"rate_limited\": 1") "], "
+																	  "\"http\": [{\"name\": \"in\", \"downstream_rq_total\": 9, "
+																	  "\"downstream_rq_2xx\": 4, \"downstream_rq_rx_reset\": 2}], "
+																	  "\"access_log\": {\"lost\": 1, \"files\": 2, \"paths\": []}}";
 
 static void test_text(void **state)
 {
@@ -127,6 +130,10 @@ static void test_text(void **state)
 	HAS(text, "weft.bucket.limit.ok: 6");
 	HAS(text, "weft.decisions.outcomes.kernel.ok: 5");
 	HAS(text, "weft.store.publishes: 3");
+	HAS(text, "http.in.downstream_rq_total: 9");
+	HAS(text, "http.in.downstream_rq_2xx: 4");
+	HAS(text, "http.in.downstream_rq_rx_reset: 2");
+	HAS(text, "weft.access_log.lost: 1");
 	assert_null(strstr(text, "10.0.0.1"));
 	assert_null(strstr(text, "last_error"));
 	free(text);
@@ -158,6 +165,11 @@ static void test_prometheus(void **state)
 		  "envoy_cluster_name=\"a\\\"b\",weft_pod=\"1\"} 9");
 	HAS(text, "envoy_cluster_upstream_rq_pending_overflow{envoy_cluster_name=\"a\\\"b\","
 		  "weft_pod=\"1\"} 3");
+	HAS(text, "# TYPE envoy_http_downstream_rq_xx counter");
+	HAS(text, "envoy_http_downstream_rq_xx{envoy_response_code_class=\"2\","
+		  "envoy_http_conn_manager_prefix=\"in\"} 4");
+	HAS(text, "envoy_http_downstream_rq_total{envoy_http_conn_manager_prefix=\"in\"} 9");
+	HAS(text, "# TYPE weft_access_log_files gauge");
 	HAS(text, "# TYPE weft_xds_staleness_ms gauge");
 	HAS(text, "# TYPE weft_xds_joined counter");
 	HAS(text, "weft_bucket_rate_limited{weft_name=\"limit\",weft_pod=\"1\"} 1");
