@@ -248,6 +248,57 @@ static int outlier_start(struct weft_daemon *d)
 	return r;
 }
 
+/* ---- active health checks ---- */
+
+static int health_exempt(void *ctx, int fd)
+{
+	struct weft_daemon *d = ctx;
+
+	return d->kernel ? weft_kernel_exempt(d->kernel, fd) : 0;
+}
+
+static int health_publish(void *ctx, bool warmed)
+{
+	struct weft_daemon *d = ctx;
+	_cleanup_diag_ struct weft_diag diag = WEFT_DIAG_INIT;
+	_auto_free_ char *text = NULL;
+	int r = warmed ? weft_views_renew(d->views, &diag) : weft_views_again(d->views, &diag);
+
+	if (r == 0)
+		return 0;
+	text = weft_diag_text(&diag);
+	WEFT_LOG(WEFT_LOG_ERROR, "results of health checks are not published",
+		 WEFT_KV_S("reason", text ? text : "out of memory"));
+	return r;
+}
+
+static void health_passed(void *ctx, uint32_t pod, uint32_t cluster, uint32_t endpoint)
+{
+	weft_outlier_passed(((struct weft_daemon *)ctx)->outlier, pod, cluster, endpoint);
+}
+
+static void health_tell(void *ctx, uint32_t pod, uint32_t cluster, uint32_t endpoint)
+{
+	weft_health_tell(ctx, pod, cluster, endpoint);
+}
+
+static int health_start(struct weft_daemon *d)
+{
+	const struct weft_health_config cfg = {.loop = d->loop,
+					       .compiler = d->compiler,
+					       .now_ms = outlier_now,
+					       .random = outlier_random,
+					       .exempt = health_exempt,
+					       .publish = health_publish,
+					       .passed = health_passed,
+					       .ctx = d};
+	int r = weft_health_new(&cfg, &d->health);
+
+	if (r == 0)
+		weft_views_check_hosts(d->views, d->health);
+	return r;
+}
+
 static void on_resolved(void *ctx)
 {
 	struct weft_daemon *d = ctx;
@@ -285,22 +336,37 @@ static void on_served(void *ctx)
 
 /* ---- pods ---- */
 
+/* A pod whose hosts cannot all be checked is enrolled all the same: they are as EDS says. */
+static void health_begin(struct weft_daemon *d, const struct weft_proxy_pod *pod)
+{
+	int r = weft_health_pod_add(d->health, pod->id, pod->view, pod->netns_fd);
+
+	if (r < 0)
+		WEFT_LOG(WEFT_LOG_ERROR, "hosts are not all checked for a pod",
+			 WEFT_KV_U("pod", pod->id), WEFT_KV_S("reason", strerror(-r)));
+}
+
 static int pod_listen(void *ctx, const struct weft_proxy_pod *pod,
 		      uint16_t port4[WEFT_LISTEN_PORTS], uint16_t port6[WEFT_LISTEN_PORTS])
 {
 	struct weft_daemon *d = ctx;
+	int r;
 
 	outlier_work(d); /* a pod of this id may have left ejections behind */
 	/* Also before the kernel knows the pod: its first connection finds its cells. */
 	if (weft_cells_make(d->store, pod->id, pod->view))
 		weft_cells_forget(&d->cells[pod->view]);
-	return weft_proxy_pod_add(d->proxy, pod, port4, port6);
+	r = weft_proxy_pod_add(d->proxy, pod, port4, port6);
+	if (r == 0)
+		health_begin(d, pod);
+	return r;
 }
 
 static int pod_unlisten(void *ctx, uint32_t id, uint32_t drain_ms)
 {
 	struct weft_daemon *d = ctx;
 
+	weft_health_pod_drop(d->health, id);
 	return weft_proxy_pod_remove(d->proxy, id, drain_ms);
 }
 
@@ -365,6 +431,8 @@ static int proxy_start(struct weft_daemon *d)
 		.slot_release = weft_kernel_slot_release,
 		.outlier = outlier_tell,
 		.outlier_ctx = d->outlier,
+		.health_fail = health_tell,
+		.health_ctx = d->health,
 		.ctx = d->kernel,
 	};
 	return weft_proxy_new(&cfg, &d->proxy);
@@ -481,6 +549,8 @@ static int start(struct weft_daemon *d, struct weft_diag *diag)
 	if (r == 0)
 		r = outlier_start(d);
 	if (r == 0)
+		r = health_start(d);
+	if (r == 0)
 		r = weft_pods_new(&pods, &d->pods);
 	if (r == 0)
 		r = proxy_start(d);
@@ -503,6 +573,7 @@ static void stop(struct weft_daemon *d)
 	weft_proxy_free(d->proxy);
 	weft_views_free(d->views);
 	weft_dns_free(d->dns);
+	weft_health_free(d->health);
 	weft_outlier_free(d->outlier);
 	for (size_t i = 0; i < WEFT_VIEWS_MAX; i++)
 		weft_cells_forget(&d->cells[i]);

@@ -11,6 +11,7 @@
 #include "agent/compile/compile.h"
 #include "agent/dns/dns.h"
 #include "agent/enroll/pod.h"
+#include "agent/health/health.h"
 #include "agent/http_admin.h"
 #include "agent/kernel/kernel.h"
 #include "agent/loop.h"
@@ -52,6 +53,7 @@ struct weft_daemon {
 	struct weft_dns *dns;
 	struct weft_outlier *outlier;
 	int outlier_timer;
+	struct weft_health *health;
 	struct weft_proxy *proxy;
 	struct weft_proxy_ops proxy_ops;
 	struct weft_pods *pods;

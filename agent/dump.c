@@ -288,6 +288,8 @@ static json_t *dump_stats(struct weft_daemon *d)
 	json_object_set_new(j, "dns", weft_dns_stats_json(d->dns));
 	json_object_set_new(j, "outlier_detection", weft_outlier_stats_json(d->outlier));
 	json_object_set_new(j, "ejections", weft_outlier_publishing_json(d->outlier));
+	json_object_set_new(j, "health_check", weft_health_stats_json(d->health));
+	json_object_set_new(j, "health_checks", weft_health_limits_json(d->health));
 	weft_store_cells_each(d->store, cell_append, &cells);
 	json_object_set_new(j, "cells", cells.list);
 	return j;

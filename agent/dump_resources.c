@@ -289,6 +289,8 @@ static json_t *dump_kind(struct weft_daemon *d, const struct kind *kind)
 		json_object_set_new(j, "dns", weft_dns_names_json(d->dns));
 	if (kind->type == WEFT_XDS_ENDPOINT)
 		json_object_set_new(j, "ejected", weft_outlier_hosts_json(d->outlier));
+	if (kind->type == WEFT_XDS_ENDPOINT)
+		json_object_set_new(j, "health", weft_health_hosts_json(d->health));
 	return j;
 }
 

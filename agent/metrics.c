@@ -72,7 +72,8 @@ static bool is_gauge(const char *text)
 		if (!strcmp(text, gauges[i]) || (last && !strcmp(last + 1, gauges[i])))
 			return true;
 	}
-	return !strncmp(text, "weft.dns.", 9) || !strncmp(text, "weft.outlier_detection.", 23);
+	return !strncmp(text, "weft.dns.", 9) || !strncmp(text, "weft.outlier_detection.", 23) ||
+	       !strncmp(text, "weft.health_checks.", 19);
 }
 
 /* A name as Prometheus takes it: every other character becomes an underscore. */
@@ -245,6 +246,43 @@ static void put_http(struct metrics *to, const json_t *http)
 		put(to, m);
 	}
 	to->failed = to->failed || !label;
+/* Envoy's counters of active checks, and its numbers of hosts, of clusters that have them. */
+static void put_checks(struct metrics *to, const json_t *checks)
+{
+	const json_t *check;
+	const char *key;
+	json_t *value;
+	size_t i;
+
+	json_array_foreach(checks, i, check)
+	{
+		const char *name = json_string_value(json_object_get(check, "cluster"));
+		_auto_free_ char *label = escaped(name);
+
+		json_object_foreach((json_t *)(uintptr_t)check, key, value)
+		{
+			bool members = !strncmp(key, "membership_", 11);
+			struct metric m = {.gauge = members || !strcmp(key, "healthy") ||
+						    !strcmp(key, "degraded"),
+					   .value = json_integer_value(value)};
+			const char *part = members ? "" : "health_check.";
+			char family[128];
+
+			if (!json_is_integer(value) || !strcmp(key, "pod"))
+				continue;
+			if (asprintf(&m.text, "cluster.%s.%s%s", name, part, key) < 0)
+				m.text = NULL;
+			snprintf(family, sizeof(family), "%s%s", part, key);
+			m.family = family_of("envoy_cluster_", family);
+			if (asprintf(&m.labels, "envoy_cluster_name=\"%s\",weft_pod=\"%lld\"",
+				     label ? label : "",
+				     (long long)json_integer_value(
+					     json_object_get(check, "pod"))) < 0)
+				m.labels = NULL;
+			put(to, m);
+		}
+		to->failed = to->failed || !label;
+	}
 }
 
 /* Buckets and filters: members that are numbers. */
@@ -444,6 +482,8 @@ static void put_stats(struct metrics *to, const json_t *stats)
 		put_all(to, path, json_object_get(stats, parts[i]));
 	}
 	json_array_foreach(json_object_get(stats, "http"), n, http) put_http(to, http);
+	put_all(to, "weft.health_checks", json_object_get(stats, "health_checks"));
+	put_checks(to, json_object_get(stats, "health_check"));
 	put_cells(to, json_object_get(stats, "cells"));
 }
 

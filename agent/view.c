@@ -8,6 +8,8 @@
 
 #include "agent/cleanup.h"
 #include "agent/dns/dns.h"
+#include "agent/health/health.h"
+#include "agent/marks.h"
 #include "agent/outlier/outlier.h"
 
 struct view {
@@ -22,6 +24,7 @@ struct weft_views {
 	struct weft_compiler *compiler;
 	struct weft_dns *dns; /* NULL: names are not resolved */
 	struct weft_outlier *outlier; /* NULL: nothing is ejected */
+	struct weft_health *health;   /* NULL: nothing is checked */
 	void (*published)(void *ctx);
 	void *ctx;
 	struct view *view[WEFT_VIEWS_MAX]; /* NULL: not open */
@@ -151,11 +154,18 @@ void weft_views_resolve(struct weft_views *v, struct weft_dns *d)
 	v->dns = d;
 }
 
-/* *ret_waits: a cluster's predecessor is kept in its place. */
-static int warm_only(const struct weft_views *v, const struct view *view,
-		     const struct weft_snapshot *merged, struct weft_snapshot **ret,
-		     bool *ret_waits)
+/* Its names have addresses, and its hosts were checked. */
+static bool is_warm(const struct weft_views *v, uint32_t view, const struct weft_resource *next)
 {
+	return (!v->dns || weft_dns_is_warm(v->dns, next)) &&
+	       (!v->health || weft_health_is_warm(v->health, view, next));
+}
+
+/* *ret_waits: a cluster's predecessor is kept in its place. */
+static int warm_only(const struct weft_views *v, uint32_t id, const struct weft_snapshot *merged,
+		     struct weft_snapshot **ret, bool *ret_waits)
+{
+	const struct view *view = v->view[id];
 	struct weft_snapshot *s;
 	int r = weft_snapshot_clone(merged, &s);
 	size_t n = r == 0 ? weft_snapshot_count(merged, WEFT_XDS_CLUSTER) : 0;
@@ -163,12 +173,12 @@ static int warm_only(const struct weft_views *v, const struct view *view,
 	*ret_waits = false;
 	if (view->in_force && weft_snapshot_same(merged, view->in_force, WEFT_XDS_CLUSTER))
 		n = 0;
-	for (size_t i = 0; r == 0 && v->dns && view->in_force && i < n; i++) {
+	for (size_t i = 0; r == 0 && view->in_force && i < n; i++) {
 		const struct weft_resource *next = weft_snapshot_at(merged, WEFT_XDS_CLUSTER, i);
 		struct weft_resource *old =
 			weft_snapshot_get(view->in_force, WEFT_XDS_CLUSTER, next->name);
 
-		if (!old || old->hash == next->hash || weft_dns_is_warm(v->dns, next))
+		if (!old || old->hash == next->hash || is_warm(v, id, next))
 			continue;
 		r = weft_snapshot_put(s, old);
 		*ret_waits = true;
@@ -232,6 +242,34 @@ static int publish_with(struct weft_views *v, const struct staged *staged, size_
 	return r;
 }
 
+struct coming {
+	const struct weft_views *v;
+	const struct staged *staged;
+	size_t n;
+};
+
+static const struct weft_snapshot *coming_in_force(void *ctx, uint32_t view)
+{
+	const struct coming *c = ctx;
+
+	return in_force_of(view < c->v->n ? c->v->view[view] : NULL, view, c->staged, c->n);
+}
+
+/* What is known of hosts besides what EDS says. */
+static int marks_take(struct weft_views *v, const struct staged *staged, size_t n,
+		      struct weft_marks *ret)
+{
+	const struct weft_ejected *out = NULL, *checked = NULL;
+	struct coming coming = {.v = v, .staged = staged, .n = n};
+	size_t n_out = 0, n_checked = 0;
+
+	if (v->outlier)
+		out = weft_outlier_ejected(v->outlier, &n_out);
+	if (v->health)
+		checked = weft_health_marks(v->health, coming_in_force, &coming, &n_checked);
+	return weft_marks_merge(out, n_out, checked, n_checked, ret);
+}
+
 /*
  * Endpoints of many pods that each leave out others may fill the image. A configuration is not lost
  * for that: where it has to be published it is, for once, without what is ejected.
@@ -239,17 +277,19 @@ static int publish_with(struct weft_views *v, const struct staged *staged, size_
 static int publish(struct weft_views *v, const struct staged *staged, size_t n_staged, bool has_to,
 		   struct weft_diag *diag)
 {
-	size_t n = 0;
-	const struct weft_ejected *ejected =
-		v->outlier ? weft_outlier_ejected(v->outlier, &n) : NULL;
-	int r = publish_with(v, staged, n_staged, ejected, n, diag);
+	_cleanup_marks_ struct weft_marks marks = {0};
+	int r = marks_take(v, staged, n_staged, &marks);
 
-	if (r != -ENOSPC || !n || !has_to)
+	if (r == 0)
+		r = publish_with(v, staged, n_staged, marks.v, marks.n, diag);
+	if (r != -ENOSPC || !marks.n || !has_to)
 		return r;
 	weft_diag_clear(diag);
 	r = publish_with(v, staged, n_staged, NULL, 0, diag);
-	if (r == 0)
+	if (r == 0 && v->outlier)
 		weft_outlier_withheld(v->outlier);
+	if (r == 0 && v->health)
+		weft_health_withheld(v->health);
 	return r;
 }
 
@@ -320,11 +360,27 @@ static int names_want(struct weft_views *v, const struct staged *staged, size_t 
 	return r;
 }
 
+/*
+ * The same of hosts: those of what is staged are checked before they are needed. What is missing for want of memory is
+ * logged.
+ */
+static void checks_want(struct weft_views *v, const struct staged *staged, size_t n)
+{
+	for (uint32_t i = 0; v->health && i < v->n; i++) {
+		const struct view *view = v->view[i];
+
+		if (view)
+			weft_health_want(v->health, i, merged_of(view, i, staged, n),
+					 view->in_force,
+					 v->dns ? weft_dns_resolved(v->dns) : NULL);
+	}
+}
+
 /* What of it can serve now. */
 static int staged_warm(struct weft_views *v, struct staged *s, struct weft_diag *diag)
 {
 	bool waits;
-	int r = warm_only(v, v->view[s->view], s->merged, &s->in_force, &waits);
+	int r = warm_only(v, s->view, s->merged, &s->in_force, &waits);
 
 	/* What waits is not compiled with the rest: its causes are told now. */
 	return r == 0 && waits ? weft_compiler_check(v->compiler, s->merged, diag) : r;
@@ -375,6 +431,11 @@ void weft_views_eject(struct weft_views *v, struct weft_outlier *o)
 	v->outlier = o;
 }
 
+void weft_views_check_hosts(struct weft_views *v, struct weft_health *h)
+{
+	v->health = h;
+}
+
 int weft_views_again(struct weft_views *v, struct weft_diag *diag)
 {
 	for (uint32_t i = 0; i < v->n; i++) {
@@ -406,7 +467,10 @@ static int renew(struct weft_views *v, uint32_t first, uint32_t last, struct wef
 int weft_views_renew(struct weft_views *v, struct weft_diag *diag)
 {
 	_cleanup_diag_ struct weft_diag causes = WEFT_DIAG_INIT;
-	int err = renew(v, 0, v->n - 1, v->n == 1 ? diag : &causes);
+	int err;
+
+	checks_want(v, NULL, 0);
+	err = renew(v, 0, v->n - 1, v->n == 1 ? diag : &causes);
 
 	/* One of them cannot: the others do. */
 	if (err && v->n > 1) {
@@ -418,6 +482,7 @@ int weft_views_renew(struct weft_views *v, struct weft_diag *diag)
 		}
 	}
 	names_want(v, NULL, 0);
+	checks_want(v, NULL, 0);
 	return err;
 }
 
@@ -442,9 +507,12 @@ int weft_views_apply(struct weft_views *v, const struct weft_view_change *change
 	}
 	if (r == 0) {
 		r = names_want(v, s, n);
-		if (r == 0)
+		if (r == 0) {
+			checks_want(v, s, n);
 			r = staged_put(v, s, n, diag);
+		}
 		names_want(v, NULL, 0);
+		checks_want(v, NULL, 0);
 	}
 	staged_clear(s, n);
 	return r;
@@ -518,6 +586,8 @@ void weft_views_close(struct weft_views *v, uint32_t view)
 
 	assert(view != WEFT_VIEW_DEFAULT && view < v->n && v->view[view]);
 	published = v->view[view]->in_force;
+	if (v->health)
+		weft_health_want(v->health, view, NULL, NULL, NULL);
 	view_free(v->view[view]);
 	v->view[view] = NULL;
 	v->closed = true;

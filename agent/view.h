@@ -27,6 +27,7 @@ enum weft_source { WEFT_SOURCE_FILE, WEFT_SOURCE_XDS, WEFT_SOURCE__MAX };
 const char *weft_source_name(enum weft_source source);
 
 struct weft_dns;
+struct weft_health;
 struct weft_outlier;
 struct weft_views;
 
@@ -42,6 +43,9 @@ void weft_views_free(struct weft_views *v);
 void weft_views_resolve(struct weft_views *v, struct weft_dns *d);
 /* From now on what outlier detection has ejected is left out; o is borrowed. */
 void weft_views_eject(struct weft_views *v, struct weft_outlier *o);
+/* From now on hosts are marked as their checks by h (borrowed) say; a cluster that changes takes the place of the old one when
+ * its hosts were checked, as in Envoy. */
+void weft_views_check_hosts(struct weft_views *v, struct weft_health *h);
 /* Publishes what is in force anew, with the ejections of now. As weft_views_set(); -ENOSPC also
  * where it would fit without them. */
 int weft_views_again(struct weft_views *v, struct weft_diag *diag);

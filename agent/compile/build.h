@@ -28,6 +28,7 @@ struct weft_words {
 };
 int weft_words_add(struct weft_words *w, uint32_t word);
 
+struct weft_ejected;
 struct weft_names;
 
 /* Longest field path that is named in an error. */
@@ -72,9 +73,7 @@ struct weft_build {
 	int err;			  /* first error, 0 none */
 	bool names_stand; /* nobody resolves: a DNS cluster's name stands for one host without address */
 	bool upstream;	  /* a Cluster is built: other fields of some messages count */
-	const uint32_t
-		*ejected; /* ascending state ids of endpoints that outlier detection has out */
-	size_t n_ejected;
+	const struct weft_ejected *ejected; /* hosts of this pod's cluster; NULL: none */
 	struct weft_words objects;	/* offsets put: kept alive while the resource is in force */
 	struct weft_words cluster_refs; /* ids of clusters that must exist (validate_clusters) */
 	struct weft_words live;		/* state ids in use */

@@ -595,6 +595,7 @@ uint32_t weft_build_cluster(struct weft_build *b, const cluster *c)
 	out.connect_timeout_ms = weft_build_ms(b, c->connect_timeout, 5000, "connect_timeout");
 	out.buffer_limit = weft_u32(c->per_connection_buffer_limit_bytes, 1u << 20);
 	out.outlier = weft_build_outlier(b, c);
+	weft_health_check_cluster(b, c, &out);
 	out.cell = weft_build_state(b, WEFT_CELL_CLUSTER, b->hash, "%s", c->name);
 	return weft_build_put(b, &out, sizeof(out));
 }

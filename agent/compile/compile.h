@@ -18,13 +18,32 @@ struct weft_compiler;
 int weft_compiler_new(struct weft_store *store, struct weft_compiler **ret);
 void weft_compiler_free(struct weft_compiler *c);
 
-/* Hosts of a cluster that a pod does not get, because outlier detection has ejected them. */
+/* What is known of a host besides what EDS says of it; of several the last counts. */
+enum weft_mark {
+	WEFT_MARK_DEGRADED, /* an active check said so */
+	WEFT_MARK_OUT,	    /* unhealthy: ejected, or active checks failed */
+	WEFT_MARK_EXCLUDED, /* the same, and nobody counts it among those that are missing */
+	WEFT_MARK_GONE,	    /* EDS had it only until its checks fail */
+};
+
+/* Hosts of a cluster that a pod does not get as EDS has them, by outlier detection or active checks. */
 struct weft_ejected {
 	uint32_t pod;
 	uint32_t cluster;     /* state id of the cluster's cell */
 	const uint32_t *host; /* state ids of endpoints' cells, ascending */
+	const uint8_t *mark;  /* enum weft_mark of each; NULL: all WEFT_MARK_OUT */
 	size_t n;
 };
+
+/*
+ * The state id that an endpoint's cell has, or will have with the next publish, which is to follow at once: else it may
+ * come to mean something else. address: as configured. -ENOMEM.
+ */
+int weft_compiler_endpoint_id(struct weft_compiler *c, const char *cluster, const char *address,
+			      uint32_t port, uint32_t *ret);
+/* The same of a cluster's cell. */
+int weft_compiler_cluster_id(struct weft_compiler *c, const struct weft_resource *res,
+			     uint32_t *ret);
 
 struct weft_view_input {
 	const struct weft_snapshot *snapshot; /* NULL: an unused view id */

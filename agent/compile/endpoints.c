@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "agent/compile/addresses.h"
+#include "agent/compile/compile.h"
 #include "agent/compile/dns.h"
+#include "agent/compile/health.h"
 #include "agent/compile/hosts.h"
 #include "agent/compile/parts.h"
 #include "agent/compile/subset.h"
@@ -56,11 +58,33 @@ static int compare_ids(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* An ejected host counts as an unhealthy one, whatever EDS says of it. */
-static bool is_ejected(const struct weft_build *b, uint32_t id)
+/* What is known of a host besides; -1: nothing. */
+static int mark_of(const struct weft_build *b, uint32_t id)
 {
-	return b->n_ejected &&
-	       bsearch(&id, b->ejected, b->n_ejected, sizeof(id), compare_ids) != NULL;
+	const struct weft_ejected *e = b->ejected;
+	const uint32_t *at =
+		e && e->n ? bsearch(&id, e->host, e->n, sizeof(id), compare_ids) : NULL;
+
+	if (!at)
+		return -1;
+	return e->mark ? e->mark[at - e->host] : WEFT_MARK_OUT;
+}
+
+/* An ejected host counts as an unhealthy one, whatever EDS says of it but that it drains. */
+static enum weft_health health_with(enum weft_health eds, int mark)
+{
+	if (eds == WEFT_HOST_DRAINING)
+		return eds;
+	switch (mark) {
+	case WEFT_MARK_DEGRADED:
+		return eds == WEFT_HOST_HEALTHY ? WEFT_HOST_DEGRADED : eds;
+	case WEFT_MARK_OUT:
+		return WEFT_HOST_UNHEALTHY;
+	case WEFT_MARK_EXCLUDED:
+		return WEFT_HOST_DRAINING;
+	default:
+		return eds;
+	}
 }
 
 /* ---- transport socket matches ---- */
@@ -118,12 +142,9 @@ static bool socket_matches(const Google__Protobuf__Struct *match,
 	return true;
 }
 
-/* The first match's transport socket is used; one that is not clear text cannot be. */
-static void transport_check(struct weft_build *b, const cluster *c, const lb_endpoint *e,
-			    const char *field)
+void weft_build_transport_match(struct weft_build *b, const cluster *c,
+				const Google__Protobuf__Struct *have, const char *field)
 {
-	const Google__Protobuf__Struct *have = match_metadata(e);
-
 	for (size_t i = 0; i < c->n_transport_socket_matches; i++) {
 		const Envoy__Config__Core__V3__TransportSocket *s =
 			c->transport_socket_matches[i]->transport_socket;
@@ -197,7 +218,8 @@ static void host_add(struct weft_build *b, const cluster *c, const lb_endpoint *
 	a = e->endpoint->address->socket_address;
 	if (!weft_build_socket(b, a, weft_field(at, field, "endpoint.address.socket_address")))
 		return;
-	transport_check(b, c, e, field);
+	weft_build_transport_match(b, c, match_metadata(e), field);
+	weft_build_host_check(b, e->endpoint, field);
 	if (!address_take(b, a, field, p, &out->addr))
 		return;
 	if (!p->dns && known_host(p, &out->addr, priority))
@@ -220,9 +242,7 @@ static void host_add(struct weft_build *b, const cluster *c, const lb_endpoint *
 	h->locality[h->n] = locality;
 	h->metadata[h->n] = weft_lb_metadata(e->metadata);
 	h->localities[locality].n_host++;
-	h->health[h->n] = health_of(e);
-	if (h->health[h->n] != WEFT_HOST_DRAINING && is_ejected(b, out->cell))
-		h->health[h->n] = WEFT_HOST_UNHEALTHY;
+	h->health[h->n] = health_with(health_of(e), mark_of(b, out->cell));
 	h->n++;
 }
 

@@ -30,20 +30,18 @@ const struct weft_field_row weft_fields_cluster[] = {
 	QUIET("per_connection_buffer_high_watermark_timeout cleanup_interval "
 	      "preconnect_policy",
 	      "tunes connections, changes no answer"),
-	AGENT("outlier_detection"),
-	QUIET("health_checks ignore_health_on_host_removal",
-	      "nothing is checked actively: health comes from EDS and outlier detection"),
+	AGENT("outlier_detection health_checks"),
+	QUIET("ignore_health_on_host_removal", "hosts that are removed go at once, as with it"),
 	QUIET("close_connections_on_host_health_failure",
-	      "without outlier_detection health comes from EDS alone; with it refused"),
+	      "health comes from EDS alone; with health_checks or outlier_detection refused"),
 	QUIET("upstream_bind_config", "refused where requests go to the cluster"),
 	QUIET("lrs_server lrs_report_endpoint_metrics track_timeout_budgets "
 	      "track_cluster_stats",
 	      "observes, changes no traffic"),
 	MESSAGE("envoy.config.cluster.v3.Cluster.CommonLbConfig"),
 	KERNEL("healthy_panic_threshold zone_aware_lb_config locality_weighted_lb_config"),
-	AGENT("update_merge_window"),
-	QUIET("ignore_new_hosts_until_first_hc override_host_status",
-	      "health comes from EDS alone"),
+	AGENT("update_merge_window ignore_new_hosts_until_first_hc"),
+	QUIET("override_host_status", "of a policy that is refused"),
 	QUIET("close_connections_on_host_set_change",
 	      "connections to an endpoint that left end by themselves"),
 	QUIET("consistent_hashing_lb_config", "of another lb_policy"),
@@ -90,12 +88,32 @@ const struct weft_field_row weft_fields_cluster[] = {
 	      "enforcing_failure_percentage enforcing_failure_percentage_local_origin "
 	      "failure_percentage_minimum_hosts failure_percentage_request_volume "
 	      "max_ejection_time max_ejection_time_jitter always_eject_one_host"),
-	QUIET("successful_active_health_check_uneject_host", "nothing is checked actively"),
+	AGENT("successful_active_health_check_uneject_host"),
 	QUIET("detect_degraded_hosts", "refused when it is true"),
 	MESSAGE("envoy.config.cluster.v3.LoadBalancingPolicy"),
 	KERNEL("policies"),
 	MESSAGE("envoy.config.cluster.v3.LoadBalancingPolicy.Policy"),
 	KERNEL("typed_extension_config"),
+	MESSAGE("envoy.config.core.v3.HealthCheck"),
+	AGENT("timeout interval initial_jitter interval_jitter interval_jitter_percent "
+	      "unhealthy_threshold healthy_threshold reuse_connection http_health_check "
+	      "tcp_health_check grpc_health_check no_traffic_interval no_traffic_healthy_interval "
+	      "unhealthy_interval unhealthy_edge_interval healthy_edge_interval "
+	      "always_log_health_check_failures always_log_health_check_success "
+	      "transport_socket_match_criteria"),
+	QUIET("alt_port", "Envoy 1.40 has no use for it either"),
+	QUIET("event_log_path event_logger event_service", "observes, changes no traffic"),
+	QUIET("tls_options", "of TLS, which is refused where an endpoint selects it"),
+	MESSAGE("envoy.config.core.v3.HealthCheck.HttpHealthCheck"),
+	AGENT("host path send receive response_buffer_size request_headers_to_add "
+	      "request_headers_to_remove expected_statuses retriable_statuses codec_client_type "
+	      "service_name_matcher method"),
+	MESSAGE("envoy.config.core.v3.HealthCheck.TcpHealthCheck"),
+	AGENT("send receive"),
+	MESSAGE("envoy.config.core.v3.HealthCheck.GrpcHealthCheck"),
+	AGENT("service_name authority initial_metadata"),
+	MESSAGE("envoy.config.core.v3.HealthCheck.Payload"),
+	AGENT("text binary"),
 	MESSAGE("envoy.config.endpoint.v3.ClusterLoadAssignment"),
 	KERNEL("cluster_name endpoints policy"),
 	MESSAGE("envoy.config.endpoint.v3.ClusterLoadAssignment.Policy"),
@@ -105,8 +123,9 @@ const struct weft_field_row weft_fields_cluster[] = {
 	MESSAGE("envoy.config.endpoint.v3.Endpoint"),
 	KERNEL("address hostname"),
 	QUIET("observability_name", "a name or data that nothing here reads"),
-	QUIET("health_check_config", "health comes from EDS alone"),
-	AGENT("additional_addresses"),
+	AGENT("health_check_config additional_addresses"),
+	MESSAGE("envoy.config.endpoint.v3.Endpoint.HealthCheckConfig"),
+	AGENT("port_value hostname address disable_active_health_check"),
 	MESSAGE("envoy.config.endpoint.v3.Endpoint.AdditionalAddress"),
 	AGENT("address"),
 	MESSAGE("envoy.config.endpoint.v3.LbEndpoint"),

@@ -55,7 +55,8 @@ static json_t *outlier_json(const struct weft_img_outlier *o)
 		 {"failure_percentage", o->failure_percent},
 		 {"failure_percentage_hosts", o->failure_hosts},
 		 {"failure_percentage_volume", o->failure_volume},
-		 {"merge_window_ms", o->merge_ms}};
+		 {"merge_window_ms", o->merge_ms},
+		 {"uneject", o->uneject}};
 
 	for (size_t i = 0; i < sizeof(f) / sizeof(*f); i++)
 		json_object_set_new(j, f[i].name, json_integer((json_int_t)f[i].value));

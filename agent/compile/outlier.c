@@ -72,6 +72,7 @@ uint32_t weft_build_outlier(struct weft_build *b, const cluster *c)
 	out.run[WEFT_EJECT_CONSECUTIVE_5XX] = weft_u32(o->consecutive_5xx, 5);
 	out.run[WEFT_EJECT_CONSECUTIVE_LOCAL_ORIGIN_FAILURE] =
 		weft_u32(o->consecutive_local_origin_failure, 5);
+	out.uneject = weft_bool(o->successful_active_health_check_uneject_host, true);
 	enforce_fill(o, &out);
 	out.rate_hosts = weft_u32(o->success_rate_minimum_hosts, 5);
 	out.rate_volume = weft_u32(o->success_rate_request_volume, 100);

@@ -183,6 +183,15 @@ void weft_build_legacy_codec(struct weft_build *b, const Envoy__Config__Cluster_
 			     struct weft_img_cluster *ret);
 /* weft_img_outlier, 0: none. */
 uint32_t weft_build_outlier(struct weft_build *b, const Envoy__Config__Cluster__V3__Cluster *c);
+/* Refuses what health_checks says and cannot be done for this cluster. */
+void weft_health_check_cluster(struct weft_build *b, const Envoy__Config__Cluster__V3__Cluster *c,
+			       const struct weft_img_cluster *img);
+/*
+ * Metadata like this selects the first of the cluster's transport_socket_matches that fits; one that is not clear text
+ * cannot be used, and is refused.
+ */
+void weft_build_transport_match(struct weft_build *b, const Envoy__Config__Cluster__V3__Cluster *c,
+				const Google__Protobuf__Struct *have, const char *field);
 /* weft_img_cluster. */
 uint32_t weft_build_cluster(struct weft_build *b, const Envoy__Config__Cluster__V3__Cluster *c);
 /*

@@ -73,16 +73,21 @@ static void resolved_take(struct view *v, const struct weft_resource *res, struc
 	*hash ^= found->hash * 0x9E3779B97F4A7C15ull;
 }
 
-/* What tells endpoints with these hosts ejected from others of the cluster. NULL without memory. */
+/* What tells endpoints with these hosts marked from others of the cluster. NULL without memory. */
 static char *variant_of(const char *cluster_name, const struct weft_ejected *ejected)
 {
+	static const char marks[] = {[WEFT_MARK_DEGRADED] = '~',
+				     [WEFT_MARK_OUT] = '-',
+				     [WEFT_MARK_EXCLUDED] = '/',
+				     [WEFT_MARK_GONE] = '!'};
 	size_t len = strlen(cluster_name), n = ejected ? ejected->n : 0;
 	char *text = malloc(len + n * 9 + 1);
 
 	if (text)
 		memcpy(text, cluster_name, len + 1);
 	for (size_t i = 0; text && i < n; i++)
-		snprintf(text + len + i * 9, 10, "-%08x", ejected->host[i]);
+		snprintf(text + len + i * 9, 10, "%c%08x",
+			 marks[ejected->mark ? ejected->mark[i] : WEFT_MARK_OUT], ejected->host[i]);
 	return text;
 }
 

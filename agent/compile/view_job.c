@@ -20,8 +20,7 @@ void view_build_init(struct view *v, struct weft_build *b, const char *type, con
 		.hash = hash,
 		.names_stand = !v->resolved,
 		.upstream = !strcmp(type, weft_xds_type_name(WEFT_XDS_CLUSTER)),
-		.ejected = v->ejected ? v->ejected->host : NULL,
-		.n_ejected = v->ejected ? v->ejected->n : 0,
+		.ejected = v->ejected,
 	};
 	if (asprintf(&b->resource, "%s/%s", type, name) < 0) {
 		b->resource = NULL;

@@ -79,6 +79,12 @@ static void bring_back(struct weft_detector *d, struct weft_detector_host *h, ui
 	d->ops->changed(d->ops->ctx, d, h);
 }
 
+void weft_detector_return(struct weft_detector *d, struct weft_detector_host *h, uint64_t now_ms)
+{
+	if (h->ejected)
+		bring_back(d, h, now_ms);
+}
+
 void weft_detector_run(struct weft_detector *d, struct weft_detector_host *h,
 		       enum weft_failures run, uint64_t now_ms)
 {

@@ -58,6 +58,8 @@ void weft_detector_host_init(struct weft_detector_host *h, uint32_t id);
 /* A run of failures of this host has become as long as the limit. */
 void weft_detector_run(struct weft_detector *d, struct weft_detector_host *h,
 		       enum weft_failures run, uint64_t now_ms);
+/* An active health check of an ejected host succeeded: it is back. */
+void weft_detector_return(struct weft_detector *d, struct weft_detector_host *h, uint64_t now_ms);
 /* The end of an interval: hosts return, windows are judged and begin anew. */
 void weft_detector_interval(struct weft_detector *d, uint64_t now_ms);
 /* "consecutive_5xx" */

@@ -534,6 +534,19 @@ void weft_outlier_published(struct weft_outlier *o)
 	free(all.v);
 }
 
+void weft_outlier_passed(struct weft_outlier *o, uint32_t pod, uint32_t cluster, uint32_t endpoint)
+{
+	struct watch *w = *place(o, pod, cluster);
+	struct weft_detector_host *h = w && w->d.conf.uneject ? host_find(w, endpoint) : NULL;
+
+	if (!h || !h->ejected)
+		return;
+	o->now_ms = o->cfg.now_ms(o->cfg.ctx);
+	cell_set(w, h);
+	weft_detector_return(&w->d, h, o->now_ms);
+	wake(o);
+}
+
 void weft_outlier_pod_drop(struct weft_outlier *o, uint32_t pod)
 {
 	for (size_t i = 0; i < OUTLIER_BUCKETS; i++) {
@@ -548,51 +561,6 @@ void weft_outlier_pod_drop(struct weft_outlier *o, uint32_t pod)
 	}
 	if (o->stale)
 		wake(o);
-}
-
-/* ---- what is published ---- */
-
-struct collect {
-	struct weft_ejected *v;
-	size_t n;
-};
-
-static void out_count(void *ctx, const struct watch *w)
-{
-	((struct collect *)ctx)->n += w->n_out != 0;
-}
-
-static void out_add(void *ctx, const struct watch *w)
-{
-	struct collect *c = ctx;
-
-	if (w->n_out)
-		c->v[c->n++] = (struct weft_ejected){w->pod, w->cluster, w->out, w->n_out};
-}
-
-static int compare_ejected(const void *a, const void *b)
-{
-	const struct weft_ejected *x = a, *y = b;
-
-	if (x->pod != y->pod)
-		return x->pod < y->pod ? -1 : 1;
-	return (x->cluster > y->cluster) - (x->cluster < y->cluster);
-}
-
-const struct weft_ejected *weft_outlier_ejected(struct weft_outlier *o, size_t *ret_n)
-{
-	struct collect c = {0};
-
-	watches_each(o, out_count, &c);
-	free(o->ejected);
-	o->ejected = c.v = calloc(c.n + 1, sizeof(*c.v));
-	c.n = 0;
-	if (c.v)
-		watches_each(o, out_add, &c);
-	if (c.n)
-		qsort(c.v, c.n, sizeof(*c.v), compare_ejected);
-	*ret_n = c.n;
-	return c.v;
 }
 
 /* ---- beginning and end ---- */

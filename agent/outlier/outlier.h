@@ -58,6 +58,11 @@ void weft_outlier_published(struct weft_outlier *o);
  * logged, counted, and published with them again as after a failure.
  */
 void weft_outlier_withheld(struct weft_outlier *o);
+/*
+ * An active health check of the host succeeded: when it is ejected it is back
+ * (successful_active_health_check_uneject_host). State ids.
+ */
+void weft_outlier_passed(struct weft_outlier *o, uint32_t pod, uint32_t cluster, uint32_t endpoint);
 /* Forgets a pod. */
 void weft_outlier_pod_drop(struct weft_outlier *o, uint32_t pod);
 /* What is to be published. Borrowed until the next call of anything here. */

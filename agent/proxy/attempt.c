@@ -348,6 +348,7 @@ static bool host_choose(struct exchange *x)
 			return false;
 		e = (const struct weft_img_endpoint *)weft_img_at(set->endpoint) + n;
 		x->endpoint = e->addr;
+		x->endpoint_id = e->cell;
 		x->addresses = e->addresses;
 		x->hostname = e->hostname;
 		x->cell_endpoint = worker_cell(w, x->ctx.pod, e->cell);
@@ -370,6 +371,7 @@ void exchange_attempt(struct exchange *x)
 	x->cell_outlier = 0;
 	if (x->cluster->type == WEFT_CLUSTER_ORIGINAL_DST) {
 		x->endpoint = d->dst;
+		x->endpoint_id = 0;
 		x->addresses = 0;
 		x->hostname.len = 0;
 		x->cell_endpoint = 0;

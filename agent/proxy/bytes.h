@@ -98,6 +98,7 @@ struct response {
 	uint32_t grpc_status; /* when has_grpc_status */
 	bool http10, keep_alive, has_length, chunked, has_date, has_server;
 	bool has_grpc_status, rate_limited; /* x-envoy-ratelimited */
+	bool health_fail;		    /* x-envoy-immediate-health-check-fail */
 	bool has_upgrade, wants_upgrade;    /* an upgrade header; connection names it */
 	uint64_t length;
 	uint32_t n;

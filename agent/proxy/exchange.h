@@ -68,6 +68,7 @@ struct exchange {
 	struct weft_sockaddr tried[PROXY_TRIED_MAX];
 	struct weft_sockaddr remote; /* the client as trusted proxies name it */
 	struct weft_sockaddr endpoint;
+	uint32_t endpoint_id;	      /* state id of its cell; 0: the app chose it */
 	uint32_t addresses;	      /* weft_img_addresses of the endpoint, 0: only that one */
 	struct weft_img_str hostname; /* of the endpoint */
 	uint32_t cluster_id;

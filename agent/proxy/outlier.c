@@ -45,8 +45,11 @@ static uint32_t grpc_as_http(uint32_t status)
 void outlier_status(struct exchange *x, const struct response *r)
 {
 	struct weft_cell_endpoint *c = cell_of(x);
+	const struct weft_proxy_ops *ops = &x->down->worker->proxy->ops;
 	bool grpc = x->req_flags & WEFT_REQ_GRPC && r->has_grpc_status;
 
+	if (r->health_fail && ops->health_fail && x->endpoint_id)
+		ops->health_fail(ops->health_ctx, x->ctx.pod, x->cluster->cell, x->endpoint_id);
 	if (c && weft_outlier_status(c, grpc ? grpc_as_http(r->grpc_status) : r->status))
 		tell(x->down->worker, x->ctx.pod, c);
 }

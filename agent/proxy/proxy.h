@@ -25,6 +25,9 @@ struct weft_proxy_ops {
 	 * wants to know. */
 	void (*outlier)(void *ctx, uint32_t pod, uint32_t cluster, uint32_t endpoint);
 	void *outlier_ctx;
+	/* A response had x-envoy-immediate-health-check-fail (weft_health_tell()). NULL: the same. */
+	void (*health_fail)(void *ctx, uint32_t pod, uint32_t cluster, uint32_t endpoint);
+	void *health_ctx;
 	void *ctx;
 };
 

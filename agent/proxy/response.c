@@ -139,6 +139,8 @@ static int field_meaning(const uint8_t *head, const struct head_field *f, struct
 		}
 	} else if (name_is(head, f, "x-envoy-ratelimited")) {
 		ret->rate_limited = true;
+	} else if (name_is(head, f, "x-envoy-immediate-health-check-fail")) {
+		ret->health_fail = true;
 	} else if (name_is(head, f, "date")) {
 		ret->has_date = true;
 	} else if (name_is(head, f, "server")) {

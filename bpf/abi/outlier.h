@@ -35,4 +35,5 @@ struct weft_img_outlier {
 	__u32 failure_hosts;		/* 5 */
 	__u32 failure_volume;		/* 50 */
 	__u32 merge_ms;			/* 1000: update_merge_window */
+	__u32 uneject;			/* 1: successful_active_health_check_uneject_host */
 };

@@ -7,7 +7,7 @@ import unittest
 import resources as r
 from mesh import BACKEND_PORT, VIP, Mesh
 
-DETECTION = {"interval": "0.2s", "base_ejection_time": "3s", "max_ejection_time": "3s", "max_ejection_percent": 50}
+DETECTION = {"interval": "0.2s", "base_ejection_time": "8s", "max_ejection_time": "8s", "max_ejection_percent": 50}
 
 
 class Outlier(Mesh):

@@ -20,4 +20,5 @@ static const struct weft_img_outlier outlier_defaults = {
 	.failure_hosts = 5,
 	.failure_volume = 50,
 	.merge_ms = 1000,
+	.uneject = 1,
 };

@@ -437,9 +437,6 @@ static void test_without_effect(void **state)
 {
 	(void)state;
 	conf_noted(C("alt_stat_name: x, "), "Cluster/c", "alt_stat_name");
-	conf_noted(C("health_checks: [{timeout: 1s, interval: 1s, unhealthy_threshold: 1, "
-		     "healthy_threshold: 1, tcp_health_check: {}}], "),
-		   "Cluster/c", "health_checks");
 }
 
 #define BOUND                                                                                      \

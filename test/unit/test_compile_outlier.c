@@ -69,6 +69,7 @@ static void test_each_field(void **state)
 			C("common_lb_config: {update_merge_window: 0.022s}, outlier_detection: {"
 			  "interval: 1.5s, base_ejection_time: 2s, max_ejection_time: 3s, "
 			  "max_ejection_time_jitter: 0.004s, max_ejection_percent: 5, "
+			  "successful_active_health_check_uneject_host: false, "
 			  "always_eject_one_host: true, split_external_local_origin_errors: true, "
 			  "consecutive_gateway_failure: 6, consecutive_5xx: 7, "
 			  "consecutive_local_origin_failure: 8, "
@@ -102,8 +103,6 @@ static void test_refused(void **state)
 static void test_without_effect(void **state)
 {
 	(void)state;
-	conf_noted(C("outlier_detection: {successful_active_health_check_uneject_host: false}"),
-		   "Cluster/c", "outlier_detection.successful_active_health_check_uneject_host");
 	conf_noted(C("outlier_detection: {detect_degraded_hosts: false}"), "Cluster/c",
 		   "outlier_detection.detect_degraded_hosts");
 	conf_noted(
