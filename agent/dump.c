@@ -279,6 +279,8 @@ static json_t *dump_stats(struct weft_daemon *d)
 	if (d->proxy)
 		json_object_set_new(j, "access_log", access_json(d->proxy));
 	json_object_set_new(j, "http", http_json());
+	if (d->proxy)
+		json_object_set_new(j, "rate_limit_services", weft_proxy_limits(d->proxy));
 	json_object_set_new(j, "store", store_json(d->store));
 	json_object_set_new(j, "resources", contents_json());
 	json_object_set_new(j, "sources", sources);

@@ -246,6 +246,8 @@ static void put_http(struct metrics *to, const json_t *http)
 		put(to, m);
 	}
 	to->failed = to->failed || !label;
+}
+
 /* Envoy's counters of active checks, and its numbers of hosts, of clusters that have them. */
 static void put_checks(struct metrics *to, const json_t *checks)
 {

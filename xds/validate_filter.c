@@ -5,11 +5,14 @@
 #include <string.h>
 
 #include "envoy/extensions/filters/http/local_ratelimit/v3/local_rate_limit.pb-c.h"
+#include "envoy/extensions/filters/http/ratelimit/v3/rate_limit.pb-c.h"
 #include "envoy/extensions/filters/network/local_ratelimit/v3/local_rate_limit.pb-c.h"
 #include "xds/cleanup.h"
 #include "xds/validate_internal.h"
 
 #define http_limit_t Envoy__Extensions__Filters__Http__LocalRatelimit__V3__LocalRateLimit
+#define global_limit_t Envoy__Extensions__Filters__Http__Ratelimit__V3__RateLimit
+#define global_route_t Envoy__Extensions__Filters__Http__Ratelimit__V3__RateLimitPerRoute
 #define network_limit_t Envoy__Extensions__Filters__Network__LocalRatelimit__V3__LocalRateLimit
 #define descriptor_t Envoy__Extensions__Common__Ratelimit__V3__LocalRateLimitDescriptor
 
@@ -42,6 +45,32 @@ static void check_rules(struct validator *v, const http_limit_t *l)
 		if (r->limit)
 			validate_refuse_at(v, "rate_limits", i, "'limit' field is not supported");
 	}
+}
+
+/* The same of a global limit's, where both are told by being there. */
+static void check_global_rules(struct validator *v, size_t n,
+			       Envoy__Config__Route__V3__RateLimit *const *list)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (list[i]->stage || *list[i]->disable_key)
+			validate_refuse_at(
+				v, "rate_limits", i,
+				"'stage' field and 'disable_key' field are not supported");
+	}
+}
+
+static void check_global(struct validator *v, const ProtobufCMessage *msg)
+{
+	const global_limit_t *l = (const void *)msg;
+
+	check_global_rules(v, l->n_rate_limits, l->rate_limits);
+}
+
+static void check_global_route(struct validator *v, const ProtobufCMessage *msg)
+{
+	const global_route_t *r = (const void *)msg;
+
+	check_global_rules(v, r->n_rate_limits, r->rate_limits);
 }
 
 struct ordered {
@@ -107,5 +136,8 @@ const struct validate_check validate_checks_filter[] = {
 	 check_http},
 	{&envoy__extensions__filters__network__local_ratelimit__v3__local_rate_limit__descriptor,
 	 check_network},
+	{&envoy__extensions__filters__http__ratelimit__v3__rate_limit__descriptor, check_global},
+	{&envoy__extensions__filters__http__ratelimit__v3__rate_limit_per_route__descriptor,
+	 check_global_route},
 	{NULL, NULL},
 };

@@ -97,6 +97,15 @@ const struct weft_field_row weft_fields_listener[] = {
 	AGENT("request_headers_to_add_when_not_enforced "
 	      "local_rate_limit_per_downstream_connection max_dynamic_descriptors "
 	      "enable_x_ratelimit_headers"),
+	MESSAGE("envoy.extensions.filters.http.ratelimit.v3.RateLimit"),
+	AGENT("domain stage request_type timeout failure_mode_deny "
+	      "rate_limited_as_resource_exhausted rate_limit_service enable_x_ratelimit_headers "
+	      "disable_x_envoy_ratelimited_header rate_limited_status response_headers_to_add "
+	      "status_on_error stat_prefix filter_enabled filter_enforced "
+	      "failure_mode_deny_percent rate_limits"),
+	MESSAGE("envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute"),
+	AGENT("vh_rate_limits rate_limits domain"),
+	QUIET("override_option", "Envoy does not look at it either (1.40)"),
 	MESSAGE("envoy.extensions.filters.http.rbac.v3.RBAC"),
 	KERNEL("rules rules_stat_prefix shadow_rules shadow_rules_stat_prefix"),
 	QUIET("track_per_rule_stats", "observes, changes no traffic"),

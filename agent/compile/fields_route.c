@@ -26,8 +26,7 @@ const struct weft_field_row weft_fields_route[] = {
 	KERNEL("name string_match present_match"),
 	MESSAGE("envoy.config.route.v3.RateLimit"),
 	KERNEL("stage disable_key actions hits_addend"),
-	AGENT("x_ratelimit_option"),
-	QUIET("limit apply_on_stream_done", "of the global rate limit filter, which is refused"),
+	AGENT("x_ratelimit_option limit apply_on_stream_done"),
 	MESSAGE("envoy.config.route.v3.RateLimit.Action"),
 	KERNEL("destination_cluster request_headers query_parameters remote_address generic_key "
 	       "header_value_match dynamic_metadata metadata masked_remote_address "
@@ -54,6 +53,12 @@ const struct weft_field_row weft_fields_route[] = {
 	KERNEL("header_name descriptor_key skip_if_absent"),
 	MESSAGE("envoy.config.route.v3.RateLimit.HitsAddend"),
 	KERNEL("number"),
+	MESSAGE("envoy.config.route.v3.RateLimit.Override"),
+	AGENT("dynamic_metadata rate_limit"),
+	MESSAGE("envoy.config.route.v3.RateLimit.Override.DynamicMetadata"),
+	AGENT("metadata_key"),
+	MESSAGE("envoy.config.route.v3.RateLimit.Override.RateLimitOverride"),
+	AGENT("requests_per_unit unit"),
 	MESSAGE("envoy.config.route.v3.RedirectAction"),
 	KERNEL("https_redirect scheme_redirect host_redirect port_redirect path_redirect "
 	       "prefix_rewrite regex_rewrite response_code strip_query"),

@@ -8,6 +8,7 @@
 #include <xxhash.h>
 
 #include "agent/compile/fault.h"
+#include "agent/compile/global.h"
 #include "agent/compile/limit.h"
 #include "agent/compile/rbac.h"
 #include "envoy/config/route/v3/route_components.pb-c.h"
@@ -60,6 +61,8 @@ uint32_t weft_build_filter(struct weft_build *b, enum weft_filter_kind kind,
 		return 0; /* its policies are those of routes */
 	if (kind == WEFT_FILTER_FAULT)
 		return weft_build_fault(b, (const void *)msg, field);
+	if (kind == WEFT_FILTER_GLOBAL_LIMIT)
+		return weft_build_global_limit(b, (const void *)msg, field);
 	return weft_build_rate_limit(b, (const void *)msg, field);
 }
 
@@ -112,6 +115,8 @@ static uint32_t override_kind(const char *type)
 		return WEFT_FILTER_FAULT;
 	if (type && !strcmp(type, FILTERS "cors.v3.CorsPolicy"))
 		return WEFT_FILTER_CORS;
+	if (type && !strcmp(type, FILTERS "ratelimit.v3.RateLimitPerRoute"))
+		return WEFT_FILTER_GLOBAL_LIMIT;
 	return 0;
 }
 
@@ -152,7 +157,9 @@ static bool override_fill(struct weft_build *b, enum weft_level level,
 		else if (kind == WEFT_FILTER_CORS) {
 			ret->config = weft_build_cors(b, level, ret->key, msg, field);
 			msg = NULL;
-		} else
+		} else if (kind == WEFT_FILTER_GLOBAL_LIMIT)
+			ret->config = weft_build_global_route(b, (void *)msg, field);
+		else
 			ret->config = weft_build_filter(b, kind, msg, field);
 		effect = true;
 	}

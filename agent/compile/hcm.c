@@ -267,6 +267,8 @@ static void filter_build(struct weft_build *b, const http_filter *f, const char 
 		filter_add(b, f, WEFT_FILTER_RBAC, c.msg, at, list, ret);
 	else if (!strcmp(type, FILTERS "fault.v3.HTTPFault"))
 		filter_add(b, f, WEFT_FILTER_FAULT, c.msg, at, list, ret);
+	else if (!strcmp(type, FILTERS "ratelimit.v3.RateLimit"))
+		filter_add(b, f, WEFT_FILTER_GLOBAL_LIMIT, c.msg, at, list, ret);
 	else if (!strcmp(type, FILTERS "cors.v3.Cors"))
 		filter_add(b, f, WEFT_FILTER_CORS, c.msg, at, list, ret);
 	else if (filter_idle(b, type, at))

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Filters of the image as JSON, and what routes say of them. */
 #include "agent/compile/image_json.h"
+#include "bpf/abi/global.h"
 #include "bpf/abi/rate.h"
 #include "bpf/engine/engine.h"
 
@@ -67,6 +68,27 @@ static json_t *cors_json(uint32_t off)
 			 weft_image_text(c->expose), "max_age", weft_image_text(c->max_age));
 }
 
+static json_t *global_json(uint32_t off)
+{
+	const struct weft_img_global_limit *l = weft_img_at(off);
+
+	return json_pack("{s:o, s:o, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "domain",
+			 weft_image_text(l->domain), "service", weft_image_text(l->service.name),
+			 "timeout_ms", (json_int_t)l->service.timeout_ms, "stage", (int)l->stage,
+			 "enabled_ppm", (int)l->enabled, "enforced_ppm", (int)l->enforced,
+			 "deny_ppm", (int)l->deny, "status", (int)l->status, "error_status",
+			 (int)l->error_status, "rules", (int)l->own.n);
+}
+
+static json_t *global_route_json(uint32_t off)
+{
+	static const char *const vhost[] = {"override", "include", "ignore"};
+	const struct weft_img_global_route *r = weft_img_at(off);
+
+	return json_pack("{s:o, s:s, s:i}", "domain", weft_image_text(r->domain), "vh_rate_limits",
+			 vhost[r->vhost_rules < 3 ? r->vhost_rules : 0], "rules", (int)r->own.n);
+}
+
 json_t *weft_image_filter(uint32_t kind, uint32_t config, uint32_t disabled)
 {
 	json_t *j = json_pack("{s:b}", "disabled", disabled);
@@ -77,6 +99,8 @@ json_t *weft_image_filter(uint32_t kind, uint32_t config, uint32_t disabled)
 		json_object_set_new(j, "fault", weft_image_fault(config));
 	else if (config && kind == WEFT_FILTER_CORS)
 		json_object_set_new(j, "cors", cors_json(config));
+	else if (config && kind == WEFT_FILTER_GLOBAL_LIMIT)
+		json_object_set_new(j, "global_rate_limit", global_json(config));
 	else if (config)
 		json_object_set_new(j, "rate_limit", limit_json(config));
 	return j;
@@ -87,8 +111,14 @@ json_t *weft_image_overrides(uint32_t off, uint32_t n)
 	const struct weft_img_override *o = n ? weft_img_at(off) : NULL;
 	json_t *list = json_array();
 
-	for (uint32_t i = 0; i < n; i++)
-		json_array_append_new(list,
-				      weft_image_filter(o[i].kind, o[i].config, o[i].disabled));
+	for (uint32_t i = 0; i < n; i++) {
+		if (o[i].kind == WEFT_FILTER_GLOBAL_LIMIT)
+			json_array_append_new(list, json_pack("{s:b, s:o}", "disabled",
+							      o[i].disabled, "global_rate_limit",
+							      global_route_json(o[i].config)));
+		else
+			json_array_append_new(
+				list, weft_image_filter(o[i].kind, o[i].config, o[i].disabled));
+	}
 	return list;
 }

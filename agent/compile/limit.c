@@ -70,6 +70,14 @@ static void descriptors_fill(struct weft_build *b, const http_limit *l, const ch
 		ret->flags |= WEFT_RATE_OWN_RULES;
 		ret->own = weft_build_rate_rules(b, l->n_rate_limits, l->rate_limits, true,
 						 b->names, field);
+		for (size_t i = 0; i < l->n_rate_limits; i++) {
+			if (l->rate_limits[i]->apply_on_stream_done)
+				weft_build_fail(b,
+						weft_field(at, field,
+							   "rate_limits[%zu].apply_on_stream_done",
+							   i),
+						"unsupported");
+		}
 	}
 }
 

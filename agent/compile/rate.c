@@ -16,6 +16,7 @@ typedef Envoy__Config__Route__V3__RateLimit rate_limit;
 typedef Envoy__Config__Route__V3__RateLimit__Action action;
 typedef Envoy__Extensions__Common__Ratelimit__V3__LocalRateLimitDescriptor descriptor;
 
+#define OVERRIDE(x) ENVOY__CONFIG__ROUTE__V3__RATE_LIMIT__OVERRIDE__OVERRIDE_SPECIFIER_##x
 #define ACTION(x) ENVOY__CONFIG__ROUTE__V3__RATE_LIMIT__ACTION__ACTION_SPECIFIER_##x
 
 /* Where rules stand: whose header names their conditions use. */
@@ -180,12 +181,39 @@ static void text_fill(struct place *p, uint32_t kind, const char *key, const cha
 	ret->value_hash = weft_hash_rate(value, (uint32_t)strlen(value));
 }
 
-/* Nothing sets metadata: the default value is the entry, else it is absent. */
-static void metadata_fill(struct place *p, const char *key, const char *value, bool skip,
-			  struct weft_img_rate_action *ret)
+/* weft_img_rate_path of a MetadataKey. */
+static uint32_t path_put(struct weft_build *b, const Envoy__Type__Metadata__V3__MetadataKey *k,
+			 const char *field)
 {
-	text_fill(p, *value ? WEFT_RATE_GENERIC_KEY : WEFT_RATE_NOTHING, key, "", value, ret);
+	struct weft_img_str *keys = calloc(k->n_path + 1, sizeof(*keys));
+	struct weft_img_rate_path out = {.name = weft_build_str(b, k->key),
+					 .n = (uint32_t)k->n_path};
+	char at[WEFT_FIELD_MAX];
+
+	if (!keys) {
+		b->err = b->err ? b->err : -ENOMEM;
+		return 0;
+	}
+	for (size_t i = 0; i < k->n_path; i++) {
+		weft_build_fields(b, &k->path[i]->base, weft_field(at, field, "path[%zu]", i));
+		keys[i] = weft_build_str(b, k->path[i]->key ? k->path[i]->key : "");
+	}
+	out.key = weft_build_put(b, keys, (k->n_path + 1) * sizeof(*keys));
+	free(keys);
+	return weft_build_put(b, &out, sizeof(out));
+}
+
+/* What a rate limit service's answer has set; else the default value is the entry, or there is
+ * none. */
+static void metadata_fill(struct place *p, const char *key,
+			  const Envoy__Type__Metadata__V3__MetadataKey *path, const char *value,
+			  bool skip, const char *field, struct weft_img_rate_action *ret)
+{
+	char at[WEFT_FIELD_MAX];
+
+	text_fill(p, WEFT_RATE_METADATA, key, "", value, ret);
 	ret->flags = skip ? WEFT_RATE_SKIP : 0;
+	ret->list = path_put(p->b, path, weft_field(at, field, "metadata_key"));
 }
 
 static void matched_fill(struct place *p, const action *a, const char *field,
@@ -260,15 +288,17 @@ static void action_fill(struct place *p, const action *a, const char *field,
 		break;
 	case ACTION(DYNAMIC_METADATA):
 		metadata_fill(p, a->dynamic_metadata->descriptor_key,
-			      a->dynamic_metadata->default_value, false, ret);
+			      a->dynamic_metadata->metadata_key, a->dynamic_metadata->default_value,
+			      false, weft_field(at, field, "dynamic_metadata"), ret);
 		break;
 	case ACTION(METADATA):
 		if (a->metadata->source !=
 		    ENVOY__CONFIG__ROUTE__V3__RATE_LIMIT__ACTION__META_DATA__SOURCE__DYNAMIC)
 			weft_build_fail(p->b, weft_field(at, field, "metadata.source"),
 					"unsupported: other than DYNAMIC");
-		metadata_fill(p, a->metadata->descriptor_key, a->metadata->default_value,
-			      a->metadata->skip_if_absent, ret);
+		metadata_fill(p, a->metadata->descriptor_key, a->metadata->metadata_key,
+			      a->metadata->default_value, a->metadata->skip_if_absent,
+			      weft_field(at, field, "metadata"), ret);
 		break;
 	case ACTION(HEADER_VALUE_MATCH):
 	case ACTION(QUERY_PARAMETER_VALUE_MATCH):
@@ -292,6 +322,27 @@ static uint32_t tell_of(const rate_limit *r)
 	}
 }
 
+/* Of routes and virtual hosts: the limit that a global one's service is to keep. */
+static void limit_fill(struct place *p, const Envoy__Config__Route__V3__RateLimit__Override *o,
+		       const char *field, struct weft_img_rate_rule *ret)
+{
+	char at[WEFT_FIELD_MAX];
+
+	weft_build_fields(p->b, &o->base, field);
+	if (o->override_specifier_case == OVERRIDE(RATE_LIMIT)) {
+		weft_build_fields(p->b, &o->rate_limit->base, weft_field(at, field, "rate_limit"));
+		ret->flags |= WEFT_RULE_LIMIT;
+		ret->requests = o->rate_limit->requests_per_unit;
+		ret->unit = (uint32_t)o->rate_limit->unit;
+	}
+	if (o->override_specifier_case != OVERRIDE(DYNAMIC_METADATA))
+		return;
+	weft_build_fields(p->b, &o->dynamic_metadata->base,
+			  weft_field(at, field, "dynamic_metadata"));
+	ret->limit = path_put(p->b, o->dynamic_metadata->metadata_key,
+			      weft_field(at, field, "dynamic_metadata.metadata_key"));
+}
+
 /* own: of the filter; those of routes take one token whatever they say (Envoy 1.40). */
 static void rule_fill(struct place *p, const rate_limit *r, const char *field, bool own,
 		      struct weft_img_rate_rule *ret)
@@ -312,11 +363,14 @@ static void rule_fill(struct place *p, const rate_limit *r, const char *field, b
 	ret->n_action = (uint32_t)r->n_actions;
 	ret->action = weft_build_put(p->b, list, r->n_actions * sizeof(*list));
 	ret->hits = 1;
-	if (own && r->apply_on_stream_done)
-		weft_build_fail(p->b, weft_field(at, field, "apply_on_stream_done"), "unsupported");
+	ret->stage |= *r->disable_key ? WEFT_STAGE_KEY : 0;
+	ret->flags = r->apply_on_stream_done ? WEFT_RULE_DONE : 0;
+	if (r->limit)
+		limit_fill(p, r->limit, weft_field(at, field, "limit"), ret);
 	if (own && r->hits_addend) {
 		weft_build_fields(p->b, &r->hits_addend->base,
 				  weft_field(at, field, "hits_addend"));
+		ret->flags |= r->hits_addend->number ? WEFT_RULE_HITS : 0;
 		if (r->hits_addend->number)
 			ret->hits = r->hits_addend->number->value;
 	}
@@ -336,13 +390,9 @@ struct weft_img_rate_rules weft_build_rate_rules(struct weft_build *b, size_t n,
 				WEFT_RATE_RULES_MAX);
 		return out;
 	}
-	for (size_t i = 0; i < n; i++) {
-		/* one that a runtime key can turn off is never looked at by a local limit
-		 * (Envoy 1.40) */
-		if (!*list[i]->disable_key)
-			rule_fill(&p, list[i], weft_field(at, field, "rate_limits[%zu]", i), own,
-				  &rules[out.n++]);
-	}
+	for (size_t i = 0; i < n; i++)
+		rule_fill(&p, list[i], weft_field(at, field, "rate_limits[%zu]", i), own,
+			  &rules[out.n++]);
 	if (out.n)
 		out.rule = weft_build_put(b, rules, out.n * sizeof(*rules));
 	return out;

@@ -15,13 +15,15 @@ typedef Envoy__Type__Matcher__V3__ValueMatcher value_matcher;
 #define DEPTH_MAX 16U
 
 /*
- * Who writes dynamic metadata: RBAC of its shadow rules, Istio's filters, which are passed over.
- * Filters that write other names are not known here, and refused.
+ * Who writes dynamic metadata: RBAC of its shadow rules, rate limit services, Istio's filters,
+ * which are passed over. Filters that write other names are not known here, and refused.
  */
 static bool is_written(const char *namespace)
 {
 	return !strncmp(namespace, "envoy.filters.http.rbac", 23) ||
 	       !strncmp(namespace, "envoy.filters.network.rbac", 26) ||
+	       !strcmp(namespace, "envoy.filters.http.ratelimit") ||
+	       !strcmp(namespace, "envoy.filters.network.ratelimit") ||
 	       !strncmp(namespace, "istio", 5) || !strncmp(namespace, "io.istio", 8);
 }
 

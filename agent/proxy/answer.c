@@ -121,6 +121,8 @@ static int head_take(struct exchange *x, bool eof)
 	if (response_upgrades(x, r))
 		x->resp_close = false;
 	x->resp_head = x->resp_started = true;
+	if (d->mirror && d->codec->head)
+		d->codec->head(d, buf_at(&u->in), r);
 	if (!d->mirror && response_build(w, x, buf_at(&u->in), r)) {
 		down_close(d);
 		return 0;
@@ -156,6 +158,8 @@ static int data_add(struct exchange *x, const uint8_t *data, size_t len)
 	bool end = x->resp_body.done;
 
 	x->outcome.sent += len;
+	if (x->down->mirror && len && x->down->codec->data)
+		x->down->codec->data(x->down, data, len);
 	if (x->down->mirror)
 		return 0;
 	if (len && len == buf_len(&x->up->in) && !buf_len(&x->down->out) && !x->pace &&
@@ -205,7 +209,7 @@ static void complete(struct exchange *x)
 
 	if (outcome_is_logged(x))
 		outcome_trailers(x, &u->trailers);
-	if (d->session) {
+	if (d->session || (d->mirror && d->codec->head)) {
 		d->trailers = u->trailers; /* HTTP/1.1 has none unless it is told to */
 		u->trailers = (struct buf){0};
 	}

@@ -36,16 +36,22 @@ struct down_codec {
 	void (*next)(struct down *d);
 	/* It closes. */
 	void (*closed)(struct down *d);
+	/* Of a mirror whose answer counts: its head at `head`, and bytes of its body; trailers then
+	 * stand in d->trailers. NULL: it is thrown away. */
+	void (*head)(struct down *d, const uint8_t *head, const struct response *r);
+	void (*data)(struct down *d, const uint8_t *data, size_t len);
 };
 
-/* A request that an injected delay holds back: its head stays in `in` and is decided anew with the
- * same draws. */
+/* A request that an injected delay or a question to a rate limit service holds back: its head stays
+ * in `in` and is decided anew with the same draws. */
 struct down_hold {
 	bool waits, over;	   /* over: it has waited, and goes on */
 	uint32_t cell;		   /* whose place of active_faults it has, 0 none */
 	uint32_t n_prepaid, epoch; /* paid under this one */
 	uint32_t prepaid[WEFT_PAID_MAX];
+	uint32_t passed; /* filters that have counted it */
 	uint64_t random;
+	struct limiter *limiter; /* asks rate limit services for it (limiter.h); NULL: nobody is */
 };
 
 /* The request at hand is one that an internal redirect made (follow.c). */
@@ -131,6 +137,15 @@ static inline bool down_ends(struct down *d)
 
 /* The request at hand waits as its decision says; then down_advance() decides it again. */
 void hold_begin(struct down *d, const struct weft_req *req, const struct weft_ctx *ctx);
+/* What is kept of a decision for the next one. */
+void hold_keep(struct down *d, const struct weft_req *req, const struct weft_ctx *ctx);
+/* It was held before. */
+static inline bool hold_again(const struct down *d)
+{
+	return d->hold.over || d->hold.limiter;
+}
+/* It has waited: it is decided again. */
+void hold_over(struct down *d);
 /* Before the decision: what was drawn and paid when it was held. */
 void hold_resume(const struct down *d, struct weft_ctx *ctx);
 /* The request, or the connection, is done. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/cleanup.h"
+#include "agent/proxy/limiter.h"
 #include "agent/proxy/mutate.h"
 #include "agent/proxy/pace.h"
 
@@ -244,21 +245,52 @@ static bool decide(struct down *d, struct weft_req *req, struct weft_ctx *ctx, b
 	return false;
 }
 
+/* All of the body has come while a service was asked: it is gone through, and the connection stays
+ * (as Envoy, whose codec has read it by then). */
+static bool body_skip(struct down *d, const struct weft_req *req)
+{
+	struct body body;
+	size_t at = 0, n = buf_len(&d->in);
+
+	if (d->codec || req->flags & (WEFT_REQ_UPGRADE | WEFT_REQ_CONNECT))
+		return false;
+	if (req->flags & WEFT_REQ_CHUNKED)
+		body_init(&body, BODY_CHUNKED, req->max_head);
+	else
+		body_init(&body, BODY_LENGTH, req->content_length);
+	while (!body.done) {
+		const uint8_t *data;
+		size_t used, len;
+
+		if (body_step(&body, buf_at(&d->in) + at, n - at, &used, &data, &len) ||
+		    (!used && !body.done))
+			return false;
+		at += used;
+	}
+	d->handled += at;
+	buf_consume(d->worker, &d->in, at);
+	return true;
+}
+
 /* Answers here. A reply before the end of the request's body ends the connection. */
 static void answer(struct down *d, struct weft_req *req, struct weft_ctx *ctx, bool decided)
 {
 	struct exchange *x = d->x;
 	/* what follows an upgrade may be anything */
-	bool close = has_body(req) ||
-		     req->flags & (WEFT_REQ_CLOSE | WEFT_REQ_CONNECT | WEFT_REQ_UPGRADE);
+	bool rest = has_body(req) && !(d->hold.limiter && body_skip(d, req));
+	bool close = rest || req->flags & (WEFT_REQ_CLOSE | WEFT_REQ_CONNECT | WEFT_REQ_UPGRADE);
 	enum weft_outcome outcome = req->dec.outcome;
 	const struct weft_img_hcm *h = weft_img_at(req->dec.hcm);
 	size_t from = buf_len(&d->out);
 
 	if (decided && outcome != WEFT_OUTCOME_UPGRADE_FAILED && outcome != WEFT_OUTCOME_FAULT &&
-	    outcome != WEFT_OUTCOME_CORS && outcome != WEFT_OUTCOME_BAD_REQUEST && !req->dec.reply)
+	    outcome != WEFT_OUTCOME_CORS && outcome != WEFT_OUTCOME_BAD_REQUEST &&
+	    outcome != WEFT_OUTCOME_GLOBAL_LIMITED && outcome != WEFT_OUTCOME_LIMITER_ERROR &&
+	    !req->dec.reply)
 		decided = false; /* no reply for it: an image of another make */
-	if (decided && (weft_reply_is_formed(req) || !req->dec.reply || h->mapping || h->logs) &&
+	if (decided &&
+	    (weft_reply_is_formed(req) || !req->dec.reply || h->mapping || h->logs ||
+	     buf_len(&x->told)) &&
 	    request_answered(d->worker, x, req)) { /* rules may look at it */
 		down_close(d);
 		return;
@@ -276,7 +308,7 @@ static void answer(struct down *d, struct weft_req *req, struct weft_ctx *ctx, b
 	}
 	if (d->dead)
 		return;
-	x->req_done = !has_body(req);
+	x->req_done = !rest;
 	if (x->req_done)
 		x->outcome.request_end_ms = d->worker->now_ms;
 	x->outcome.ended = true;
@@ -394,8 +426,9 @@ static void judge(struct down *d, struct weft_req *req, struct weft_ctx *ctx, ui
 	exchange_request_set(x, req);
 	x->client_close |= d->again && d->again->close;
 	x->resp_close = x->client_close || down_ends(d);
-	x->judging = !d->hold.over;
+	x->judging = !hold_again(d);
 	hold_resume(d, ctx);
+	limiter_attach(d, ctx);
 	decided = decide(d, req, ctx, &kernel);
 	if (decided && req->dec.delay_ms && !d->hold.over) {
 		hold_begin(d, req, ctx);
@@ -404,6 +437,15 @@ static void judge(struct down *d, struct weft_req *req, struct weft_ctx *ctx, ui
 		down_flush(d); /* 100 Continue */
 		return;
 	}
+	if (decided && req->asks) {
+		hold_keep(d, req, ctx);
+		limiter_wait(x, req);
+		x->outcome.passed = true;
+		exchange_end(x);
+		down_flush(d); /* 100 Continue */
+		return;
+	}
+	limiter_resume(d, req);
 	x->ctx = *ctx;
 	if (decided) {
 		exchange_decision_set(x, &req->dec);
@@ -472,7 +514,8 @@ static bool worth_parsing(struct down *d)
 /* Envoy says it before anything else is judged (1.40), a request without body included. */
 static void say_continue(struct down *d, const struct weft_req *req)
 {
-	if (!d->hold.over && req->flags & WEFT_REQ_EXPECT && !(req->hcm_flags & WEFT_HCM_PROXY_100_CONTINUE) &&
+	if (!hold_again(d) && req->flags & WEFT_REQ_EXPECT &&
+	    !(req->hcm_flags & WEFT_HCM_PROXY_100_CONTINUE) &&
 	    buf_add(d->worker, &d->out, "HTTP/1.1 100 Continue\r\n\r\n", 25))
 		down_close(d);
 }

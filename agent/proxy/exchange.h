@@ -200,3 +200,8 @@ void mirrors_feed(struct exchange *x, const uint8_t *data, size_t len);
 void mirrors_drop(struct exchange *x);
 /* At the turn's end: sends. */
 void mirrors_run(struct worker *w);
+/*
+ * For an exchange that no decision has led to its cluster: the cluster of this id as it is now,
+ * which may be newer than what a request was judged by. false: there is none.
+ */
+bool exchange_cluster_set(struct exchange *x, uint32_t id);

@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Injected delays: a request that waits before it is carried out or aborted. */
+/* A request that waits before it is carried out or answered: injected delays; for questions to rate
+ * limit services see limiter.c. */
 #include <string.h>
 
-#include "agent/proxy/internal.h"
+#include "agent/proxy/limiter.h"
 
-static void hold_over(struct worker *w, struct timer *t)
+void hold_over(struct down *d)
 {
-	struct down *d = (struct down *)((char *)t - offsetof(struct down, timer));
-
-	(void)w;
 	d->hold.waits = false;
-	d->hold.over = true;
 	d->looked = 0;
 	d->parses = 0;
 	down_advance(d);
@@ -18,7 +15,16 @@ static void hold_over(struct worker *w, struct timer *t)
 		down_watch(d);
 }
 
-void hold_begin(struct down *d, const struct weft_req *req, const struct weft_ctx *ctx)
+static void delay_over(struct worker *w, struct timer *t)
+{
+	struct down *d = (struct down *)((char *)t - offsetof(struct down, timer));
+
+	(void)w;
+	d->hold.over = true;
+	hold_over(d);
+}
+
+void hold_keep(struct down *d, const struct weft_req *req, const struct weft_ctx *ctx)
 {
 	struct down_hold *h = &d->hold;
 
@@ -27,12 +33,20 @@ void hold_begin(struct down *d, const struct weft_req *req, const struct weft_ct
 	h->n_prepaid = req->dec.n_paid < WEFT_PAID_MAX ? req->dec.n_paid : WEFT_PAID_MAX;
 	memcpy(h->prepaid, req->dec.paid, sizeof(h->prepaid));
 	h->epoch = req->dec.epoch;
+	h->passed = req->ran > h->passed ? req->ran : h->passed;
+}
+
+void hold_begin(struct down *d, const struct weft_req *req, const struct weft_ctx *ctx)
+{
+	struct down_hold *h = &d->hold;
+
+	hold_keep(d, req, ctx);
 	h->cell = req->dec.delay_cell;
 	if (h->cell) {
 		__atomic_fetch_add(&weft_cell_filter(h->cell)->active, 1, __ATOMIC_RELAXED);
 		COUNT(weft_cell_filter(h->cell)->delays, 1);
 	}
-	d->timer.fire = hold_over;
+	d->timer.fire = delay_over;
 	timer_set(d->worker, &d->timer, d->worker->now_ms + req->dec.delay_ms);
 }
 
@@ -40,15 +54,18 @@ void hold_resume(const struct down *d, struct weft_ctx *ctx)
 {
 	const struct down_hold *h = &d->hold;
 
-	if (!h->over)
+	if (!hold_again(d))
 		return;
-	ctx->flags |= WEFT_CTX_DELAYED;
+	ctx->flags |= h->over ? WEFT_CTX_DELAYED : 0;
 	ctx->random = h->random;
+	ctx->passed = h->passed;
 	slot_prepay(ctx, h->epoch, h->prepaid, h->n_prepaid);
 }
 
 void hold_end(struct down *d)
 {
+	if (d->hold.limiter)
+		limiter_free(d->hold.limiter, d->dead);
 	if (d->hold.cell)
 		weft_place_put(&weft_cell_filter(d->hold.cell)->active);
 	d->hold = (struct down_hold){0};

@@ -33,6 +33,9 @@
  * values the agent adds before routing, and the engine's reads by words (bpf/engine/engine.h).
  */
 #define PROXY_HEAD_ROOM (3u * 65536u + 4096u)
+/* Bytes of lines that answers of rate limit services add to one request: what a head may have in
+ * Envoy. */
+#define LIMITER_ROOM 61440u
 /*
  * A head is gone through at each of its lines' ends, but this often at most (Envoy's 100 fields and
  * some folded lines); then when it is complete or has grown by a step. What a slow sender costs

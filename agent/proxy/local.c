@@ -9,6 +9,7 @@
 #include "agent/cleanup.h"
 #include "agent/compile/reply.h"
 #include "agent/proxy/grpc.h"
+#include "agent/proxy/limiter.h"
 #include "agent/proxy/local.h"
 #include "agent/proxy/mutate.h"
 
@@ -369,6 +370,12 @@ static void decision_details(struct outcome *o, const struct weft_req *req)
 	case WEFT_OUTCOME_CORS:
 		outcome_details(o, "cors_response");
 		break;
+	case WEFT_OUTCOME_GLOBAL_LIMITED:
+		outcome_details(o, "request_rate_limited");
+		break;
+	case WEFT_OUTCOME_LIMITER_ERROR:
+		outcome_details(o, "rate_limiter_error");
+		break;
 	case WEFT_OUTCOME_BAD_REQUEST:
 		f = weft_req_strict(req);
 		snprintf(o->text, sizeof(o->text), "request_headers_failed_strict_check{%.*s}",
@@ -394,10 +401,13 @@ int local_decision_write(struct down *d, const struct weft_req *req, const struc
 		return fault_write(d, req, close);
 	if (req->dec.outcome == WEFT_OUTCOME_BAD_REQUEST)
 		return strict_write(d, req, close);
+	if (req->dec.outcome == WEFT_OUTCOME_GLOBAL_LIMITED ||
+	    req->dec.outcome == WEFT_OUTCOME_LIMITER_ERROR)
+		return answer_refuse(d, req, close);
 	e = weft_reply_plan(req, ctx, &plan);
 	if (e)
 		return e;
-	if (weft_reply_is_formed(req) || is_worked_out(d->x))
+	if (weft_reply_is_formed(req) || is_worked_out(d->x) || buf_len(&d->x->told))
 		return formed_write(d, req, &plan, req->dec.reply, close);
 	if (req->flags & WEFT_REQ_GRPC)
 		return grpc_plan(d, req, &plan, r, req->flags & WEFT_REQ_HEAD_METHOD, close);

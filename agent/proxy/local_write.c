@@ -190,6 +190,8 @@ uint32_t flags_now(const struct down *d)
 		[WEFT_OUTCOME_NO_HEALTHY_UPSTREAM] = WEFT_FLAG_BIT(UH),
 		[WEFT_OUTCOME_OVERFLOW] = WEFT_FLAG_BIT(UO),
 		[WEFT_OUTCOME_FAULT] = WEFT_FLAG_BIT(FI),
+		[WEFT_OUTCOME_GLOBAL_LIMITED] = WEFT_FLAG_BIT(RL),
+		[WEFT_OUTCOME_LIMITER_ERROR] = WEFT_FLAG_BIT(RLSE),
 	};
 	const struct exchange *x = d->x;
 	uint32_t outcome = x ? x->dec.outcome : WEFT_OUTCOME_NONE;

@@ -99,8 +99,7 @@ static uint32_t cluster_id(const struct weft_ctx *ctx, const struct exchange *of
 	return weft_cluster_id_of(ctx, buf_at(head) + line.value, line.value_len);
 }
 
-/* The cluster as it is now, which may be newer than what the request was judged by. false: there is none. */
-static bool cluster_find(struct exchange *x, uint32_t id)
+bool exchange_cluster_set(struct exchange *x, uint32_t id)
 {
 	const struct weft_img_view *v = weft_img_at(x->ctx.view_off);
 	const struct weft_img_cluster_ref *ref = weft_img_at(v->cluster);
@@ -136,7 +135,7 @@ static bool mirror_fill(struct mirror *m, const struct exchange *of, const struc
 	if (weft_ctx_begin(&x->ctx))
 		return false;
 	id = cluster_id(&x->ctx, of, p);
-	if (!id || !cluster_find(x, id) || head_make(m, of, p))
+	if (!id || !exchange_cluster_set(x, id) || head_make(m, of, p))
 		return false;
 	x->streams = exchange_streams(x);
 	x->chunked_req = x->unsized && !x->streams;

@@ -118,8 +118,11 @@ int mapping_apply(struct worker *w, const struct weft_img_mapping *m, struct for
 
 /* Fills x->told from the decision. -ENOMEM. */
 int told_prepare(struct worker *w, struct exchange *x, const struct weft_req *req);
-/* Puts them in place of what the response has of these names; x may be NULL. */
+/* Puts them in place of what the response has of these names, those behind a '+' beside it; x may
+ * be NULL. */
 int told_apply(const struct exchange *x, struct lines *l);
+/* The same of lines that stand alone. */
+int told_lines(const struct buf *told, struct lines *l);
 
 /* ---- mutations (mutate.c) ---- */
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/proxy/local.h"
+#include "agent/proxy/limiter.h"
 #include "agent/proxy/log.h"
 #include "agent/proxy/mutate.h"
 
@@ -171,7 +172,7 @@ void outcome_early(struct down *d, const struct weft_req *req, struct outcome *o
 
 	if (!o->ended)
 		cut(d, o);
-	if (d->hold.waits || d->hold.over)
+	if (d->hold.over || (d->hold.waits && !limiter_asks(d->hold.limiter)))
 		o->flags |= WEFT_FLAG_BIT(DI);
 	if (w->proxy) { /* else it is a preview */
 		image_enter(d);

@@ -76,5 +76,7 @@ struct weft_access *weft_proxy_access(struct weft_proxy *p);
 uint32_t weft_proxy_pools(const struct weft_proxy *p, uint32_t cell_cluster, uint32_t priority);
 
 void weft_proxy_stats(struct weft_proxy *p, struct weft_proxy_stats *ret);
+/* Counters of rate limit services: pod id -> {"cluster.NAME.ratelimit.ok": n, ...}. */
+json_t *weft_proxy_limits(struct weft_proxy *p);
 /* [{pod, client, dst, state, exchanges, ...}], at most max. */
 json_t *weft_proxy_connections(struct weft_proxy *p, size_t max);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "agent/proxy/limiter.h"
 #include "agent/proxy/mutate.h"
 
 static bool span_is(const struct weft_req *req, struct weft_span s, const char *text)
@@ -225,8 +226,15 @@ int request_framing(struct worker *w, const struct exchange *x, struct buf *out)
 
 void request_prepare(struct worker *w, struct exchange *x, struct weft_req *req, const struct weft_ctx *ctx)
 {
-	request_uuid(w, x->request_id);
-	weft_req_prepare(req, ctx, x->request_id, w->head + sizeof(w->head) - WEFT_PREPARE_ROOM,
+	const struct limiter *l = x->down->hold.limiter;
+
+	/* one that has waited keeps its own: a service may have been asked about it */
+	if (l && *l->request_id)
+		memcpy(x->request_id, l->request_id, sizeof(x->request_id));
+	else
+		request_uuid(w, x->request_id);
+	weft_req_prepare(req, ctx, x->request_id,
+			 w->head + sizeof(w->head) - LIMITER_ROOM - WEFT_PREPARE_ROOM,
 			 WEFT_PREPARE_ROOM);
 }
 

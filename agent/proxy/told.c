@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "agent/proxy/limiter.h"
 #include "agent/proxy/mutate.h"
 
 #define ALLOW(s) "access-control-allow-" s
@@ -66,11 +67,24 @@ static int rates_lines(struct worker *w, struct buf *b, const struct weft_req *r
 	return r;
 }
 
+/* What the filter says that refuses the request stands in its reply. */
+static uint32_t refused_by(const struct limiter *l, const struct weft_decision *dec)
+{
+	bool refused = dec->outcome == WEFT_OUTCOME_GLOBAL_LIMITED ||
+		       dec->outcome == WEFT_OUTCOME_LIMITER_ERROR;
+
+	return refused && l->n ? l->answer[l->n - 1].place : WEFT_FILTERS_MAX;
+}
+
 int told_prepare(struct worker *w, struct exchange *x, const struct weft_req *req)
 {
 	const struct weft_img_cors *c = req->dec.cors ? weft_img_at(req->dec.cors) : NULL;
+	const struct limiter *limiter = x->down->hold.limiter;
 	struct buf *b = &x->told;
 	int r = rates_lines(w, b, req);
+
+	if (!r && limiter)
+		r = answers_told(w, limiter, refused_by(limiter, &req->dec), b);
 
 	if (r || !c)
 		return r;
@@ -86,10 +100,17 @@ int told_prepare(struct worker *w, struct exchange *x, const struct weft_req *re
 	return r || req->dec.outcome != WEFT_OUTCOME_CORS ? r : preflight_lines(w, b, req, c);
 }
 
-int told_apply(const struct exchange *x, struct lines *l)
+/* Of what Envoy keeps one line the values are joined. */
+static int line_beside(struct lines *l, const char *name, size_t n, const void *value, size_t len)
 {
-	const uint8_t *p = x && buf_len(&x->told) ? buf_at(&x->told) : NULL;
-	const uint8_t *end = p ? p + buf_len(&x->told) : NULL;
+	return lines_add(l, name, n, value, len,
+			 weft_header_joins(name, (__u32)n, true) ? "," : NULL);
+}
+
+int told_lines(const struct buf *told, struct lines *l)
+{
+	const uint8_t *p = buf_len(told) ? buf_at(told) : NULL;
+	const uint8_t *end = p ? p + buf_len(told) : NULL;
 	int r = 0;
 
 	while (!r && p < end) {
@@ -98,6 +119,12 @@ int told_apply(const struct exchange *x, struct lines *l)
 
 		if (!colon)
 			break;
+		if (*p == '+') {
+			r = line_beside(l, (const char *)p + 1, (size_t)(colon - p) - 1, colon + 2,
+					(size_t)(lf - colon - 3));
+			p = lf + 1;
+			continue;
+		}
 		/* a rate limit's stand beside what the endpoint says of its own */
 		if ((size_t)(colon - p) > sizeof(RATE_NAME) - 1 &&
 		    !memcmp(p, RATE_NAME, sizeof(RATE_NAME) - 1))
@@ -109,4 +136,9 @@ int told_apply(const struct exchange *x, struct lines *l)
 		p = lf + 1;
 	}
 	return r;
+}
+
+int told_apply(const struct exchange *x, struct lines *l)
+{
+	return x ? told_lines(&x->told, l) : 0;
 }

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "agent/access/writer.h"
-#include "agent/proxy/internal.h"
+#include "agent/proxy/limiter.h"
 #include "agent/proxy/up.h"
 #include "agent/proxy/rates.h"
 #include "xds/clock.h"
@@ -134,8 +134,10 @@ static void graves_clear(struct worker *w)
 	struct down *d;
 
 	/* each may leave something for the other */
-	while (!TAILQ_EMPTY(&w->mirrors) || !TAILQ_EMPTY(&w->pool_checks) || !TAILQ_EMPTY(&w->h2) ||
-	       !TAILQ_EMPTY(&w->up)) {
+	while (!TAILQ_EMPTY(&w->calls) || !TAILQ_EMPTY(&w->limiters) || !TAILQ_EMPTY(&w->mirrors) ||
+	       !TAILQ_EMPTY(&w->pool_checks) || !TAILQ_EMPTY(&w->h2) || !TAILQ_EMPTY(&w->up)) {
+		limiters_run(w);
+		calls_run(w);
 		mirrors_run(w);
 		pool_checks_run(w);
 		up_sessions_run(w);
@@ -210,6 +212,7 @@ static void pod_close(struct worker *w, struct pod *p)
 	pool_pod_close(w, p);
 	timer_remove(&p->drain);
 	TAILQ_REMOVE(&w->pods, p, link);
+	limiter_stats_drop(w, p->id);
 	if (!__atomic_sub_fetch(&w->proxy->users[p->id], 1, __ATOMIC_ACQ_REL))
 		rates_pod_drop(w->proxy->rates, p->id);
 	close(p->netns_fd);
@@ -239,6 +242,7 @@ static void worker_clear(struct worker *w)
 		TAILQ_REMOVE(&w->spare, x, link);
 		free(x);
 	}
+	limiter_stats_free(w);
 	buf_spares_free(w);
 	straight_close(w);
 	weft_reader_free(w->reader);
@@ -265,6 +269,8 @@ static int worker_init(struct weft_proxy *p, struct worker *w)
 	TAILQ_INIT(&w->pods);
 	TAILQ_INIT(&w->spare);
 	TAILQ_INIT(&w->mirrors);
+	TAILQ_INIT(&w->calls);
+	TAILQ_INIT(&w->limiters);
 	TAILQ_INIT(&w->h2);
 	TAILQ_INIT(&w->up);
 	TAILQ_INIT(&w->graves);

@@ -15,6 +15,9 @@
 #include "bpf/engine/engine.h"
 
 struct exchange;
+struct call;
+struct limiter;
+struct limiter_cells;
 struct mirror;
 struct pool;
 struct upstream;
@@ -80,6 +83,12 @@ struct worker {
 	int straight[2];	      /* pipe of straight.c; 0, 0: not opened yet */
 	TAILQ_HEAD(, mirror) mirrors; /* with something to send */
 	TAILQ_HEAD(, h2) h2;	      /* the same */
+	TAILQ_HEAD(, call) calls;     /* to begin, or to end */
+	TAILQ_HEAD(, limiter) limiters; /* that have their answer */
+	struct down *judged;		/* whose request is at hand, for the limiter */
+	struct weft_limiter limiter;
+	uint32_t added; /* bytes of `head` that answers of services have added to the request */
+	struct limiter_cells *limits; /* counters of rate limit services */
 	TAILQ_HEAD(, up_session) up;  /* the same */
 	TAILQ_HEAD(, down) graves;    /* closed in this turn: freed at its end */
 	TAILQ_HEAD(, upstream) up_graves;
@@ -92,8 +101,8 @@ struct worker {
 	uint32_t endpoints_epoch;
 	struct weft_req req;
 	struct response resp;
-	uint8_t head[WEFT_NATIVE_HEAD_MAX + PROXY_HEAD_ROOM +
-		     WEFT_PREPARE_ROOM]; /* the head at hand: the engine changes it in place */
+	uint8_t head[WEFT_NATIVE_HEAD_MAX + PROXY_HEAD_ROOM + WEFT_PREPARE_ROOM +
+		     LIMITER_ROOM]; /* the head at hand: the engine changes it in place */
 };
 
 struct weft_proxy {

@@ -11,6 +11,8 @@ enum weft_filter_kind {
 	WEFT_FILTER_RBAC,		  /* weft_img_rbac */
 	WEFT_FILTER_FAULT,		  /* weft_img_fault */
 	WEFT_FILTER_CORS,		  /* weft_img_cors; of routes only */
+	WEFT_FILTER_GLOBAL_LIMIT,	  /* weft_img_global_limit (bpf/abi/global.h); overrides:
+					     weft_img_global_route, which stands beside it */
 };
 
 struct weft_img_filter {

@@ -23,12 +23,26 @@ enum weft_rate_vhost { WEFT_RATE_OVERRIDE, WEFT_RATE_INCLUDE, WEFT_RATE_IGNORE }
 /* x_ratelimit_option: whether responses tell of the bucket; by default as the filter says. */
 enum weft_rate_telling { WEFT_RATE_TELL_DEFAULT, WEFT_RATE_TELL_OFF, WEFT_RATE_TELL_ON };
 
+/* In stage: the rule has a disable_key, so no local limit looks at it (Envoy 1.40). */
+#define WEFT_STAGE_KEY (1u << 8)
 struct weft_img_rate_rule {
 	__u32 stage;
 	__u32 n_action;
 	__u32 action; /* struct weft_img_rate_action[n] */
 	__u32 tell;   /* enum weft_rate_telling */
 	__u64 hits; /* tokens that it takes, where the rule is a filter's own */
+	__u32 flags; /* WEFT_RULE_* */
+	__u32 limit; /* weft_img_rate_path of a limit for the service to keep, 0: its own */
+	__u32 requests, unit; /* of such a limit, with WEFT_RULE_LIMIT */
+};
+#define WEFT_RULE_LIMIT (1u << 3)
+#define WEFT_RULE_DONE (1u << 1) /* apply_on_stream_done */
+#define WEFT_RULE_HITS (1u << 2) /* hits was given */
+/* A value in dynamic metadata: its namespace, and the keys on the way to it. */
+struct weft_img_rate_path {
+	struct weft_img_str name;
+	__u32 n;
+	__u32 key; /* struct weft_img_str[n] */
 };
 enum weft_rate_action {
 	WEFT_RATE_GENERIC_KEY = 1, /* value */
@@ -40,7 +54,8 @@ enum weft_rate_action {
 	WEFT_RATE_HEADERS_MATCH,  /* conditions; value */
 	WEFT_RATE_QUERY_MATCH,
 	WEFT_RATE_ADDRESS_MATCH, /* ranges; value */
-	WEFT_RATE_NOTHING,	 /* what nothing sets (metadata) */
+	WEFT_RATE_METADATA, /* list: weft_img_rate_path; value: where there is none, empty: no entry
+			     */
 };
 #define WEFT_RATE_SKIP (1u << 0)   /* skip_if_absent: the descriptor goes on without this entry */
 #define WEFT_RATE_EXPECT (1u << 1) /* whether the conditions are to hold, the ranges to contain */
@@ -54,8 +69,8 @@ struct weft_img_rate_action {
 	__u32 slot; /* weft_value + 1 of a pseudo header, 0: by name */
 	__u32 v4_bits, v6_bits;
 	__u32 n;    /* of cond or range */
-	__u32 list; /* struct weft_img_cond[n], struct weft_img_test[n]; QUERY: a weft_img_cond with
-		       the name, for programs */
+	__u32 list; /* struct weft_img_cond[n], struct weft_img_test[n], weft_img_rate_path; QUERY:
+		       a weft_img_cond with the name, for programs */
 	__u32 seen; /* weft_value + 1 where a program finds the header (of addresses:
 		       x-forwarded-for, which the agent reads); 0: none counts */
 	__u64 key_hash, value_hash; /* weft_rate_hash() */

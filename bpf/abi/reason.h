@@ -13,27 +13,35 @@
 	X(DIRECT_RESPONSE, "direct_response", "answered by the route's direct_response")           \
 	X(REDIRECT, "redirect", "answered by the route's redirect")                                \
 	X(NO_ROUTE, "route_not_found", "404: no virtual host or no route matched")                 \
-	X(NO_CLUSTER, "cluster_not_found", "503 (or as configured): the route's cluster is unknown")\
+	X(NO_CLUSTER, "cluster_not_found",                                                         \
+	  "503 (or as configured): the route's cluster is unknown")                                \
 	X(NO_HEALTHY_UPSTREAM, "no_healthy_upstream", "503: the cluster has no usable endpoint")   \
 	X(OVERFLOW, "overflow", "503: a circuit breaker's threshold is reached")                   \
 	X(DROPPED, "drop_overload", "503: the share that drop_overloads takes off")                \
 	X(RATE_LIMITED, "rate_limited", "429: a local rate limit has no token")                    \
+	X(GLOBAL_LIMITED, "request_rate_limited",                                                  \
+	  "429: a rate limit service says that it is over limit")                                  \
+	X(LIMITER_ERROR, "rate_limiter_error",                                                     \
+	  "500: no answer of a rate limit service, failure_mode_deny")                             \
 	X(BAD_REQUEST, "bad_request", "400: malformed")                                            \
 	X(HEADERS_TOO_LARGE, "headers_too_large", "431: head or header count over the limit")      \
-	X(UPGRADE_REQUIRED, "low_version", "426: HTTP/1.0 or another version that is not served")   \
+	X(UPGRADE_REQUIRED, "low_version", "426: HTTP/1.0 or another version that is not served")  \
 	X(NOT_IMPLEMENTED, "invalid_transfer_encoding", "501: transfer coding other than chunked") \
 	X(UPGRADE_FAILED, "upgrade_failed", "403: upgrade that is not configured")                 \
 	X(MISSING_HOST, "missing_host_header", "400: no Host")                                     \
 	X(MISSING_PATH, "missing_path_rejected", "404: target is not a path")                      \
-	X(RBAC_DENIED, "rbac_denied", "403: RBAC allows the request not, or denies it")           \
-	X(FAULT, "fault_injected", "answered by an injected abort")                               \
+	X(RBAC_DENIED, "rbac_denied", "403: RBAC allows the request not, or denies it")            \
+	X(FAULT, "fault_injected", "answered by an injected abort")                                \
 	X(CORS, "cors_response", "a preflight, answered by the CORS policy")                       \
-	X(REFUSED_BLACKHOLE, "refused_blackhole", "connect() refused: cluster without endpoints by design") \
+	X(REFUSED_BLACKHOLE, "refused_blackhole",                                                  \
+	  "connect() refused: cluster without endpoints by design")                                \
 	X(REFUSED_OVERFLOW, "refused_overflow", "connect() refused: max_connections is reached")   \
 	X(REFUSED_NO_ENDPOINT, "refused_no_endpoint", "connect() refused: no usable endpoint")     \
 	X(REFUSED_RATE, "refused_rate_limited", "connect() refused: network local rate limit")     \
-	X(REFUSED_NO_CLUSTER, "refused_no_cluster", "connect() refused: the chain's cluster is unknown") \
-	X(REFUSED_NO_CHAIN, "refused_no_filter_chain", "connect() refused: no filter chain matches") \
+	X(REFUSED_NO_CLUSTER, "refused_no_cluster",                                                \
+	  "connect() refused: the chain's cluster is unknown")                                     \
+	X(REFUSED_NO_CHAIN, "refused_no_filter_chain",                                             \
+	  "connect() refused: no filter chain matches")                                            \
 	X(REFUSED_RBAC, "refused_rbac", "connect() refused, or the connection closed: network RBAC")
 
 /* Why the kernel handed an exchange (or a connection) to the agent. Counted in weft_state_head.handed. */
@@ -61,6 +69,8 @@
 	X(PER_CONNECTION, "per_connection_limit", "a limit whose bucket the agent keeps")          \
 	X(DESCRIPTORS, "rate_limit_descriptors",                                                   \
 	  "a limit that responses tell of, or a descriptor that only the agent finds")             \
+	X(GLOBAL_LIMIT, "global_rate_limit",                                                       \
+	  "a rate limit service may be asked: only the agent can")                                 \
 	X(REPLY_TOO_LONG, "reply_too_long", "the local reply is longer than the kernel builds")    \
 	X(NO_CELL, "no_cell", "state of this pod and resource is not allocated yet")               \
 	X(NO_SLOT, "no_slot", "no slot was free at connect")                                       \

@@ -52,7 +52,7 @@ static int weft_cors_run(struct weft_req *req, const struct weft_ctx *ctx, __u32
 		return 0;
 	bool allowed = weft_cors_allows(req, c);
 
-	if (!(ctx->flags & (WEFT_CTX_EXPLAIN | WEFT_CTX_DELAYED))) {
+	if (!(ctx->flags & WEFT_CTX_EXPLAIN)) {
 		if (allowed)
 			WEFT_COUNT(cell, struct weft_cell_filter, origin_valid);
 		else

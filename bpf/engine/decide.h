@@ -32,6 +32,7 @@ WEFT_INLINE void weft_decision_reset(struct weft_req *req)
 	d->drew = d->empty_cell = d->empty_bucket = 0;
 #ifndef __bpf__
 	req->n_told = 0;
+	req->asks = req->ran = 0;
 #endif
 }
 

@@ -21,13 +21,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct weft_rate_text {
-	const __u8 *p;
-	__u32 len;
-};
-struct weft_rate_found {
-	struct weft_rate_text key, value;
-};
 /* A descriptor's bucket that the request at hand is to pay. */
 struct weft_rate_match {
 	const struct weft_img_rate_descriptor *d;
@@ -246,6 +239,19 @@ static bool weft_rate_ranges(const struct weft_req *req, const struct weft_ctx *
 	return false;
 }
 
+/* What a rate limit service's answer has set, else the default; p: NULL where there is neither. */
+static struct weft_rate_text weft_rate_metadata(const struct weft_ctx *ctx,
+						const struct weft_img_rate_action *a)
+{
+	struct weft_rate_text t = {NULL, 0};
+
+	if (ctx->limiter)
+		t = ctx->limiter->metadata(ctx->limiter, weft_img_at(a->list));
+	if ((!t.p || !t.len) && a->value.len)
+		t = weft_rate_image(a->value);
+	return t.len ? t : (struct weft_rate_text){NULL, 0};
+}
+
 /* 1: an entry, 0: none, and the descriptor goes on, -1: there is no descriptor. */
 static int weft_rate_act(struct weft_rate_room *room, struct weft_req *req,
 			 const struct weft_ctx *ctx, const struct weft_img_rate_action *a,
@@ -280,6 +286,9 @@ static int weft_rate_act(struct weft_rate_room *room, struct weft_req *req,
 	case WEFT_RATE_HEADERS_MATCH:
 	case WEFT_RATE_QUERY_MATCH:
 		holds = weft_rate_all(room, req, a) == expect;
+		break;
+	case WEFT_RATE_METADATA:
+		ret->value = weft_rate_metadata(ctx, a);
 		break;
 	case WEFT_RATE_ADDRESS_MATCH:
 		holds = weft_rate_ranges(req, ctx, a) == expect;

@@ -11,6 +11,7 @@
  * hold off the reuse of replaced objects meanwhile (agent/store).
  */
 
+#include "bpf/abi/global.h"
 #include "bpf/abi/image.h"
 #include "bpf/abi/reason.h"
 #include "bpf/abi/state.h"
@@ -120,6 +121,48 @@ struct weft_rates {
 int weft_bucket_pay(__u64 *word, const struct weft_img_bucket *b, __u64 hits, __u64 now_ns);
 /* It has all its tokens: as good as a new one. full: weft_img_bucket.full. */
 bool weft_bucket_is_full(__u64 word, __u64 full, __u64 now_ns);
+struct weft_req;
+/* What a rate limit service said: nothing was asked; the request waits for its answer. */
+enum weft_verdict {
+	WEFT_VERDICT_NONE,
+	WEFT_VERDICT_WAIT,
+	WEFT_VERDICT_OK,
+	WEFT_VERDICT_OVER,
+	WEFT_VERDICT_ERROR,
+};
+struct weft_rate_text {
+	const __u8 *p;
+	__u32 len;
+};
+struct weft_rate_found {
+	struct weft_rate_text key, value;
+};
+/* One filter's question about a request. */
+struct weft_question {
+	__u32 place; /* of the filter in its chain */
+	__u32 key;   /* hash of its name */
+	const struct weft_img_global_limit *config;
+	const struct weft_img_global_route *route; /* NULL: no override */
+	struct weft_img_str domain;
+};
+/*
+ * Who asks rate limit services, for one request at a time. begin(), then descriptor() for each one,
+ * then ask(): NONE without descriptors; done() after descriptors of what is asked when the request
+ * is over. pass(): the request goes on with this verdict; fields may be added to it. metadata(): a
+ * value that an answer has set, p NULL: none. What they are given stays as long as the call.
+ */
+struct weft_limiter {
+	void (*begin)(struct weft_limiter *l, struct weft_req *req, const struct weft_question *q);
+	void (*descriptor)(struct weft_limiter *l, const struct weft_rate_found *e, __u32 n,
+			   const struct weft_img_rate_rule *rule, bool own);
+	enum weft_verdict (*ask)(struct weft_limiter *l, struct weft_req *req,
+				 const struct weft_question *q);
+	void (*done)(struct weft_limiter *l, struct weft_req *req, const struct weft_question *q);
+	void (*pass)(struct weft_limiter *l, struct weft_req *req, const struct weft_question *q,
+		     enum weft_verdict v);
+	struct weft_rate_text (*metadata)(struct weft_limiter *l,
+					  const struct weft_img_rate_path *path);
+};
 /* x-ratelimit-limit, -remaining, -reset (seconds) of one filter. */
 struct weft_rate_told {
 	__u64 limit, remaining, reset;
@@ -147,6 +190,8 @@ struct weft_ctx {
 	struct weft_turns
 		*turns; /* of hosts whose weights move; NULL: they are drawn by their weights */
 	struct weft_rates *rates; /* NULL: full buckets */
+	struct weft_limiter *limiter; /* NULL: nobody is asked */
+	__u32 passed;		      /* filters that have counted this request already */
 #endif
 };
 
@@ -180,7 +225,7 @@ struct weft_decision {
 	__u32 n_add;
 	__u32 delay_ms;	    /* how long a fault holds the request before this decision counts (agent) */
 	__u32 delay_cell;   /* where the waiting one is counted */
-	__u32 fault_status; /* FAULT: HTTP status */
+	__u32 fault_status; /* FAULT, GLOBAL_LIMITED, LIMITER_ERROR: HTTP status */
 	__u32 grpc; /* gRPC status + 1 of an abort or a rate limit, 0: that of the HTTP status */
 	__u32 cors;	    /* weft_img_cors that the response follows (agent only) */
 	__u32 cors_allowed; /* the origin is one of it */
@@ -268,6 +313,8 @@ struct weft_req {
 	struct weft_sockaddr remote; /* the client, once it is known (weft_req_prepare()); family 0 before */
 	__u32 n_told;		     /* what responses tell of rate limits, in the filters' order */
 	struct weft_rate_told told[WEFT_FILTERS_MAX];
+	__u32 asks; /* a rate limit service is asked first: then the request is decided again */
+	__u32 ran;  /* filters that have counted this request */
 	const char *details; /* response code details of a codec error */
 	__u64 made;	     /* bit per hash policy whose cookie was made */
 	/* the path without its parameters, where those do not count; NULL: as it is. Inside
@@ -374,6 +421,8 @@ int weft_req_set_path(struct weft_req *req, const void *path, __u32 len);
  */
 void weft_req_prepare(struct weft_req *req, const struct weft_ctx *ctx, const char *id, void *room,
 		      size_t size);
+/* A field that was added to a prepared request, or has another value: rules see it. */
+bool weft_req_field_seen(struct weft_req *req, __u32 field);
 /* The longest head's x-forwarded-for and via, and what is added. */
 #define WEFT_PREPARE_ROOM (WEFT_NATIVE_HEAD_MAX + 1024u)
 #define WEFT_N_REMOVED 16

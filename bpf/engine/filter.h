@@ -8,11 +8,19 @@
 #include "bpf/engine/cors.h"
 #include "bpf/engine/descriptor.h"
 #include "bpf/engine/fault.h"
+#include "bpf/engine/global.h"
 #include "bpf/engine/limit.h"
 #include "bpf/engine/rate.h"
 #include "bpf/engine/rbac.h"
 
 #define WEFT_PPM 1000000u
+
+WEFT_INLINE int weft_chance(__u32 ppm, __u64 random)
+{
+	return ppm >= WEFT_PPM || (random >> 16) % WEFT_PPM < ppm;
+}
+
+#include "bpf/engine/question.h"
 
 /* Which of n overrides at `list` names the filter: its offset, 0 none. */
 WEFT_GLOBAL __u32 weft_override_find(__u32 list, __u32 n, __u32 key)
@@ -75,6 +83,13 @@ WEFT_GLOBAL __u32 weft_filter_config(struct weft_req *req, __u32 rc, __u32 filte
 
 	if (!o && kind == WEFT_FILTER_CORS)
 		o = weft_override_specific(req, rc, WEFT_CORS_KEY);
+	/* of a global limit it stands beside the filter's own */
+	if (o && kind == WEFT_FILTER_GLOBAL_LIMIT) {
+		if (!WEFT_IMG(struct weft_img_override, o)->kind ||
+		    WEFT_IMG(struct weft_img_override, o)->kind == kind)
+			off = WEFT_IMG(struct weft_img_override, o)->disabled;
+		return off ? 0 : config;
+	}
 	/* what is meant for another filter changes nothing, and hides what a less specific level says */
 	if (o && (!WEFT_IMG(struct weft_img_override, o)->kind ||
 		  WEFT_IMG(struct weft_img_override, o)->kind == kind)) {
@@ -82,6 +97,17 @@ WEFT_GLOBAL __u32 weft_filter_config(struct weft_req *req, __u32 rc, __u32 filte
 		off = WEFT_IMG(struct weft_img_override, o)->disabled;
 	}
 	return off ? 0 : config;
+}
+
+/* The weft_img_global_route of a global limit's filter for this request, 0: there is none. */
+WEFT_INLINE __u32 weft_filter_route(struct weft_req *req, __u32 rc, __u32 filter)
+{
+	WEFT_IMG_BASE(0);
+	__u32 o = weft_override_specific(req, rc, WEFT_IMG(struct weft_img_filter, filter)->key);
+
+	if (!o || WEFT_IMG(struct weft_img_override, o)->kind != WEFT_FILTER_GLOBAL_LIMIT)
+		return 0;
+	return WEFT_IMG(struct weft_img_override, o)->config;
 }
 
 WEFT_INLINE __u32 weft_rate_id(const struct weft_img_rate_limit *l)
@@ -105,8 +131,9 @@ WEFT_INLINE __u32 weft_rate_prepare(struct weft_req *req, __u32 config)
 }
 
 /*
- * First pass: configuration and cell of each filter, to scratch[2i] and [2i + 1]. So that a missing cell is
- * found before any token is taken. 0; 1: the agent must go on; -ENOENT: a cell is missing (dec.need_cell).
+ * First pass: configuration and cell (of a global limit its override) of each filter, to
+ * scratch[2i] and [2i + 1]. So that a missing cell is found before any token is taken. 0; 1: the
+ * agent must go on; -ENOENT: a cell is missing (dec.need_cell).
  */
 WEFT_GLOBAL int weft_filter_prepare(struct weft_req *req, struct weft_ctx *ctx, __u32 rc, __u32 filter,
 				    __u32 i)
@@ -115,9 +142,19 @@ WEFT_GLOBAL int weft_filter_prepare(struct weft_req *req, struct weft_ctx *ctx, 
 		return 1;
 	__u32 config = weft_filter_config(req, rc, filter), cell = 0;
 
-	if (config) {
-		WEFT_IMG_BASE(1);
-		__u32 kind = WEFT_IMG(struct weft_img_filter, filter)->kind, id;
+	WEFT_IMG_BASE(1);
+	__u32 kind = WEFT_IMG(struct weft_img_filter, filter)->kind;
+
+	if (config && kind == WEFT_FILTER_GLOBAL_LIMIT) {
+		cell = weft_filter_route(req, rc, filter);
+		if (weft_global_may_ask(req, config, cell))
+			weft_hand(req, WEFT_HANDED_GLOBAL_LIMIT);
+		else
+			config = 0;
+		if (req->dec.handed)
+			return 1;
+	} else if (config) {
+		__u32 id;
 
 		if (kind == WEFT_FILTER_RBAC)
 			id = WEFT_IMG(struct weft_img_rbac, config)->cell;
@@ -142,11 +179,6 @@ WEFT_GLOBAL int weft_filter_prepare(struct weft_req *req, struct weft_ctx *ctx, 
 	req->scratch[WEFT_INDEX(i * 2, 15)] = config;
 	req->scratch[WEFT_INDEX(i * 2 + 1, 15)] = cell;
 	return 0;
-}
-
-WEFT_INLINE int weft_chance(__u32 ppm, __u64 random)
-{
-	return ppm >= WEFT_PPM || (random >> 16) % WEFT_PPM < ppm;
 }
 
 WEFT_INLINE int weft_prepaid(const struct weft_ctx *ctx, __u32 cell)
@@ -410,12 +442,23 @@ WEFT_GLOBAL int weft_filters_run(struct weft_req *req, struct weft_ctx *ctx, __u
 		kind = WEFT_IMG(struct weft_img_filter, off + i * (__u32)sizeof(struct weft_img_filter))->kind;
 		cell = req->scratch[WEFT_INDEX(i * 2 + 1, 15)];
 		int r;
+#ifndef __bpf__
+		__u32 flags = ctx->flags;
+
+		/* a request that has waited is judged again, and not counted again */
+		if (i < ctx->passed && (kind == WEFT_FILTER_RBAC || kind == WEFT_FILTER_CORS))
+			ctx->flags |= WEFT_CTX_EXPLAIN;
+#endif
 
 		if (kind == WEFT_FILTER_RBAC)
 			r = weft_rbac_run(req, ctx, config, cell);
 		else if (kind == WEFT_FILTER_FAULT)
 			r = weft_fault_run(req, ctx, config, cell, random);
 #ifndef __bpf__
+		else if (kind == WEFT_FILTER_GLOBAL_LIMIT)
+			r = weft_global_run(
+				req, ctx, config, cell, i,
+				((const struct weft_img_filter *)weft_img_at(off))[i].key, random);
 		else if (kind == WEFT_FILTER_CORS)
 			r = weft_cors_run(
 				req, ctx, config, cell,
@@ -430,6 +473,10 @@ WEFT_GLOBAL int weft_filters_run(struct weft_req *req, struct weft_ctx *ctx, __u
 #endif
 		else
 			r = weft_rate_run(req, ctx, i, random);
+#ifndef __bpf__
+		ctx->flags = flags;
+		req->ran = req->asks ? i : i + 1;
+#endif
 		if (r && !acted)
 			weft_rate_empty_set(req, config, cell);
 		if (r)

@@ -232,6 +232,23 @@ static void weft_prepare_id(struct weft_prepare *p, const char *id, bool edge)
 	}
 }
 
+bool weft_req_field_seen(struct weft_req *req, __u32 field)
+{
+	const struct weft_field *f = &req->field[field];
+	__u32 slot = weft_prepare_slot(req, (const char *)req->head + f->name.off, f->name.len);
+	__u32 n = 0;
+
+	if (!slot)
+		return true;
+	for (__u32 i = 0; i < req->n_field; i++)
+		n += weft_prepare_is(req, i, (const char *)req->head + f->name.off, f->name.len);
+	req->repeated = n > 1 ? req->repeated | 1ull << slot : req->repeated & ~(1ull << slot);
+	if (n == 1)
+		req->value[slot] = f->value;
+	req->present |= 1ull << slot;
+	return true;
+}
+
 void weft_req_prepare(struct weft_req *req, const struct weft_ctx *ctx, const char *id, void *room,
 		      size_t size)
 {

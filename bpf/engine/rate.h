@@ -271,8 +271,9 @@ WEFT_INLINE int weft_rate_act(struct weft_req *req, const struct weft_ctx *ctx, 
 	e->key_hash = a->key_hash;
 	e->hash = a->value_hash;
 	e->from = WEFT_RATE_FROM_IMAGE;
-	if (kind == WEFT_RATE_NOTHING)
-		return (int)none;
+	/* what a rate limit service sets, a program never sees: the default, if there is one */
+	if (kind == WEFT_RATE_METADATA)
+		return a->value.len ? 1 : (int)none;
 	if (kind == WEFT_RATE_DESTINATION_CLUSTER) {
 		__u32 target = req->dec.target, off = 0, len = 0;
 

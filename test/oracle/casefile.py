@@ -19,13 +19,16 @@ HTTP_FILTERS = {
     "cors": T + "envoy.extensions.filters.http.cors.v3.Cors",
     "local_ratelimit": T + "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit",
     "fault": T + "envoy.extensions.filters.http.fault.v3.HTTPFault",
+    "ratelimit": T + "envoy.extensions.filters.http.ratelimit.v3.RateLimit",
     "router": ROUTER,
 }
 PER_ROUTE = dict(HTTP_FILTERS, rbac=T + "envoy.extensions.filters.http.rbac.v3.RBACPerRoute",
-                 cors=T + "envoy.extensions.filters.http.cors.v3.CorsPolicy")
+                 cors=T + "envoy.extensions.filters.http.cors.v3.CorsPolicy",
+                 ratelimit=T + "envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute")
 NETWORK_FILTERS = {
     "rbac": T + "envoy.extensions.filters.network.rbac.v3.RBAC",
     "local_ratelimit": T + "envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit",
+    "ratelimit": T + "envoy.extensions.filters.network.ratelimit.v3.RateLimit",
     "tcp_proxy": T + "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
 }
 XDS_TYPES = {
@@ -281,6 +284,10 @@ def _filter(f, names, prefix):
             conf.setdefault("stat_prefix", "local")
         if names is NETWORK_FILTERS:
             conf.setdefault("stat_prefix", short)
+        if short == "ratelimit":
+            conf.setdefault("domain", "oracle")
+            conf.setdefault("rate_limit_service", {"transport_api_version": "V3", "grpc_service": {
+                "envoy_grpc": {"cluster_name": "rls"}}})
         return {"name": prefix + short, "typed_config": dict({"@type": names[short]}, **conf)}
     return f
 

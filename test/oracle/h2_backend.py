@@ -7,6 +7,7 @@ import asyncio
 import json
 
 import h2
+import rls
 
 
 class _Stream:
@@ -94,6 +95,8 @@ class Session:
             self.writer.close()
         elif s.frames:
             await self._play(stream, s.frames)
+        elif s.first.get(":path") == rls.PATH:
+            await self._limit(stream, s)
         else:
             await self._echo(stream, s)
 
@@ -114,6 +117,34 @@ class Session:
                 self.writer.close()
                 return
         await self.writer.drain()
+
+    async def _limit(self, stream, s):
+        """A rate limit service's answer, as the question's own script says."""
+        question = rls.decode(rls.message(s.body), rls.REQUEST)
+        script = rls.Script.of(question) or rls.Script()
+        answer = script.answer(question, [h for h in s.headers if h[0] != "x-request-id"])
+        data = bytes.fromhex(script["data"]) if "data" in script else answer
+        data = bytes.fromhex(script["raw"]) if "raw" in script else rls.framed(data)
+        if script.get("delay_ms"):
+            await asyncio.sleep(script["delay_ms"] / 1000)
+        if script.get("close"):
+            self.writer.close()
+            return
+        if "rst" in script:
+            self.writer.write(h2.frame(h2.RST, 0, stream, script["rst"].to_bytes(4, "big")))
+            return
+        if script.get("goaway"):
+            self.writer.write(h2.frame(h2.GOAWAY, 0, 0, stream.to_bytes(4, "big") + bytes(4)))
+        head = [[":status", str(script.get("http_status", 200))], ["content-type", script.get("content_type", "application/grpc")]]
+        end = [["grpc-status", str(script.get("grpc_status", 0))], ["grpc-message", script.get("grpc_message", "")]]
+        ends = h2.END_HEADERS | h2.END_STREAM
+        if script.get("grpc_status") and not script.get("late"):
+            self.writer.write(h2.frame(h2.HEADERS, ends, stream, h2.literal(head + end)))
+            return
+        self.writer.write(h2.frame(h2.HEADERS, h2.END_HEADERS, stream, h2.literal(head)))
+        await self._data(stream, data, bool(script.get("bare")))
+        if not script.get("bare"):
+            self.writer.write(h2.frame(h2.HEADERS, ends, stream, h2.literal(end)))
 
     async def _echo(self, stream, s):
         method, path = s.first.get(":method", ""), s.first.get(":path", "")

@@ -260,16 +260,19 @@ static void test_noted_fields(void **state)
 #define FILTER(type, more)                                                                         \
 	"{name: f, " more " typed_config: {'@type': type.googleapis.com/" type "}}, "
 #define GLOBAL_LIMIT(more)                                                                         \
-	"{name: f, " more " typed_config: {" T("extensions.filters.http.ratelimit.v3.RateLimit")   \
-		", domain: d, rate_limit_service: {transport_api_version: V3, grpc_service: "      \
-		"{envoy_grpc: {cluster_name: a}}}}}, "
+	"{name: f, " more " typed_config: {" T(                                                    \
+		"extensions.filters.http.ratelimit.v3.RateLimit") ", domain: d, "                  \
+								  "rate_limit_service: "           \
+								  "{transport_api_version: V3, "   \
+								  "grpc_service: "                 \
+								  "{google_grpc: {target_uri: a, " \
+								  "stat_prefix: s}}}}}, "
 #define F0 F "http_filters[0].typed_config"
 static void test_filters_without_effect(void **state)
 {
 	(void)state;
 	conf_noted(WITH(FILTER("envoy.extensions.filters.http.grpc_stats.v3.FilterConfig", "")),
 		   "Listener/l", F0);
-	conf_noted(WITH(GLOBAL_LIMIT("disabled: true,")), "Listener/l", F0);
 	conf_noted(WITH("{name: istio.stats, typed_config: {'@type': "
 			"type.googleapis.com/udpa.type.v1.TypedStruct, type_url: "
 			"type.googleapis.com/stats.PluginConfig, value: {}}}, "),
@@ -280,10 +283,11 @@ static void test_filters_without_effect(void **state)
 static void test_filters_refused(void **state)
 {
 	(void)state;
-	conf_refused(WITH(GLOBAL_LIMIT("")), "Listener/l", F0,
-		     "unsupported: envoy.extensions.filters.http.ratelimit.v3.RateLimit");
+	conf_refused(WITH(GLOBAL_LIMIT("")), "Listener/l",
+		     F0 ".rate_limit_service.grpc_service.google_grpc", "unsupported");
 	/* Envoy would apply it: leaving it out drops a rule */
-	conf_refused(WITH(GLOBAL_LIMIT("is_optional: true,")), "Listener/l", F0, "unsupported");
+	conf_refused(WITH(GLOBAL_LIMIT("is_optional: true,")), "Listener/l",
+		     F0 ".rate_limit_service.grpc_service.google_grpc", "unsupported");
 	conf_refused(WITH(FILTER("com.example.Own", "")), "Listener/l", F0, "com.example.Own");
 }
 

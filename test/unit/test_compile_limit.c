@@ -166,11 +166,6 @@ static void test_refused(void **state)
 	(void)state;
 	REFUSE("token_bucket: {max_tokens: 4294967295, fill_interval: 300000s}", "token_bucket");
 	REFUSE("token_bucket: {max_tokens: 1, fill_interval: 300000000s}", "token_bucket");
-	conf_refused(
-		BASE("", "", "", PER("{" T("extensions.filters.http.ratelimit.v3.RateLimitPerRoute") "}")),
-		"RouteConfiguration/r",
-		"virtual_hosts[0].routes[0].typed_per_filter_config[\"lrl\"]",
-		"unsupported: envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute");
 }
 
 int main(void)

@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Requests that wait for a rate limit service: who does, for how long, and what is left when they
+ * go away. */
+#include "proxy_fixture.h"
+
+#include <stdatomic.h>
+
+static struct fix_answer a;
+
+/* ---- a service: HTTP/2 by hand; what it does next is told ---- */
+
+static atomic_uint asked, resets;
+static atomic_int says;	 /* overall_code; -1: nothing */
+static atomic_uint late; /* ms */
+
+static bool all(int fd, uint8_t *p, size_t n)
+{
+	while (n) {
+		ssize_t r = recv(fd, p, n, 0);
+
+		if (r <= 0)
+			return false;
+		p += r;
+		n -= (size_t)r;
+	}
+	return true;
+}
+
+static void frame(int fd, uint8_t kind, uint8_t flags, uint32_t stream, const void *payload,
+		  uint8_t n)
+{
+	uint8_t out[9 + 255] = {
+		0, 0, n, kind, flags, 0, 0, (uint8_t)(stream >> 8), (uint8_t)stream};
+
+	if (n)
+		memcpy(out + 9, payload, n);
+	send(fd, out, 9u + n, MSG_NOSIGNAL);
+}
+
+static void answer(int fd, uint32_t stream)
+{
+	static const uint8_t trailers[] = "\0\x0bgrpc-status\1"
+					  "0";
+	uint8_t message[] = {0, 0, 0, 0, 2, 8, (uint8_t)atomic_load(&says)};
+
+	if (atomic_load(&says) < 0)
+		return;
+	fix_sleep(atomic_load(&late));
+	frame(fd, 1, 4, stream, "\x88", 1);
+	frame(fd, 0, 0, stream, message, sizeof(message));
+	frame(fd, 1, 5, stream, trailers, sizeof(trailers) - 1);
+}
+
+static void service(int fd)
+{
+	uint8_t head[24], p[65536];
+
+	if (!all(fd, head, 24))
+		return;
+	frame(fd, 4, 0, 0, NULL, 0);
+	while (all(fd, head, 9)) {
+		size_t n = (size_t)head[0] << 16 | (size_t)head[1] << 8 | head[2];
+		uint32_t stream = (uint32_t)head[7] << 8 | head[8];
+
+		if (n > sizeof(p) || !all(fd, p, n))
+			return;
+		if (head[3] == 4 && !(head[4] & 1))
+			frame(fd, 4, 1, 0, NULL, 0);
+		if (head[3] == 3)
+			atomic_fetch_add(&resets, 1);
+		if (head[3] == 0 && head[4] & 1) {
+			atomic_fetch_add(&asked, 1);
+			answer(fd, stream);
+		}
+	}
+}
+
+static void upstream(int fd)
+{
+	char head[8192], block[4096];
+
+	while (fix_head_read(fd, head, sizeof(head))) {
+		const char *v = fix_header(head, "content-length");
+
+		for (size_t left = v ? strtoul(v, NULL, 10) : 0; left;) {
+			ssize_t n = recv(fd, block, left < sizeof(block) ? left : sizeof(block), 0);
+
+			if (n <= 0)
+				return;
+			left -= (size_t)n;
+		}
+		send(fd, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", 40, MSG_NOSIGNAL);
+	}
+}
+
+#define OPTIONS "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+static void start(const char *filter, const char *rates)
+{
+	char yaml[8192];
+
+	fix_server(upstream);
+	fix_server(service);
+	atomic_store(&asked, 0);
+	atomic_store(&resets, 0);
+	atomic_store(&late, 0);
+	atomic_store(&says, 1);
+	snprintf(
+		yaml, sizeof(yaml),
+		"static_resources:\n"
+		"  listeners:\n"
+		"  - name: main\n"
+		"    address: {socket_address: {address: 192.0.2.1, port_value: 80}}\n"
+		"    filter_chains:\n"
+		"    - filters:\n"
+		"      - name: hcm\n"
+		"        typed_config: {\"@type\": "
+		"type.googleapis.com/envoy.extensions.filters.network."
+		"http_connection_manager.v3.HttpConnectionManager, stat_prefix: s, "
+		"request_headers_timeout: 0.1s,\n"
+		"          http_filters: [{name: g, typed_config: {\"@type\": "
+		"type.googleapis.com/envoy."
+		"extensions.filters.http.ratelimit.v3.RateLimit, domain: d, %s rate_limit_service: "
+		"{transport_api_version: V3, grpc_service: {envoy_grpc: {cluster_name: "
+		"rls}}}}}, " FIX_ROUTER_FILTER "],\n"
+		"          route_config: {virtual_hosts: [{name: v, domains: [\"*\"], routes: "
+		"[{match: "
+		"{prefix: /}, route: {cluster: up, rate_limits: [%s]}}]}]}}\n"
+		"  clusters:\n"
+		"  - {name: up, type: STATIC, load_assignment: {cluster_name: up, endpoints: "
+		"[{lb_endpoints: "
+		"[{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: "
+		"%u}}}}]}]}}\n"
+		"  - {name: rls, type: STATIC, typed_extension_protocol_options: {" OPTIONS
+		": {\"@type\": type.googleapis.com/" OPTIONS
+		", explicit_http_config: {http2_protocol_options: {}}}}, load_assignment: "
+		"{cluster_name: "
+		"rls, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: "
+		"127.0.0.1, port_value: %u}}}}]}]}}\n",
+		filter, rates, fix.server[0].port, fix.server[1].port);
+	fix_open(yaml, 1);
+}
+#define RULE "{actions: [{generic_key: {descriptor_value: a}}]}"
+
+static void wait_for(atomic_uint *n, unsigned int want)
+{
+	for (int i = 0; i < 500 && atomic_load(n) < want; i++)
+		fix_sleep(10);
+	assert_int_equal(atomic_load(n), want);
+}
+
+static void test_answers(void **state)
+{
+	int fd;
+
+	(void)state;
+	start("timeout: 5s, failure_mode_deny: true,", RULE);
+	fd = fix_dial();
+	fix_ask(fd, "GET", "/", "", &a);
+	assert_int_equal(a.status, 200);
+	assert_int_equal(atomic_load(&asked), 1);
+	atomic_store(&says, 2);
+	fix_ask(fd, "GET", "/", "", &a);
+	assert_int_equal(a.status, 429);
+	assert_non_null(strstr(a.head, "x-envoy-ratelimited: true"));
+	/* longer than a head may take: it is complete; and the connection goes on */
+	atomic_store(&says, 1);
+	atomic_store(&late, 250);
+	assert_true(fix_ask(fd, "GET", "/", "", &a) >= 250);
+	assert_int_equal(a.status, 200);
+	assert_int_equal(fix_calls(1), 1); /* one connection for all */
+	close(fd);
+	fix_close();
+}
+
+static void test_timeout(void **state)
+{
+	int fd;
+
+	(void)state;
+	start("timeout: 0.12s, failure_mode_deny: true,", RULE);
+	fd = fix_dial();
+	atomic_store(&says, -1);
+	assert_true(fix_ask(fd, "GET", "/", "", &a) >= 120);
+	assert_int_equal(a.status, 500);
+	wait_for(&resets, 1);
+	atomic_store(&says, 1);
+	fix_ask(fd, "GET", "/", "", &a);
+	assert_int_equal(a.status, 200);
+	close(fd);
+	fix_close();
+}
+
+/* A body that waits with its head, and a request behind it. */
+static void test_body(void **state)
+{
+	int fd;
+
+	(void)state;
+	start("timeout: 5s,", RULE);
+	fd = fix_dial();
+	atomic_store(&late, 100);
+	fix_say(fd,
+		"POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n");
+	assert_true(fix_hear(fd, &a));
+	assert_int_equal(a.status, 100);
+	fix_say(fd, "helloGET / HTTP/1.1\r\nhost: a\r\n\r\n");
+	assert_true(fix_hear(fd, &a));
+	assert_int_equal(a.status, 200);
+	assert_true(fix_hear(fd, &a));
+	assert_int_equal(a.status, 200);
+	assert_int_equal(atomic_load(&asked), 2);
+	/* refused behind a whole body: the connection stays, and what follows is a request */
+	atomic_store(&says, 2);
+	fix_say(fd, "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: "
+		    "chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
+	assert_true(fix_hear(fd, &a));
+	assert_int_equal(a.status, 429);
+	atomic_store(&says, 1);
+	fix_ask(fd, "GET", "/", "", &a);
+	assert_int_equal(a.status, 200);
+	close(fd);
+	fix_close();
+}
+
+/* The call of a client that leaves is cancelled, and nobody's answer is taken for another's. */
+static void test_leaves(void **state)
+{
+	int fd;
+
+	(void)state;
+	start("timeout: 60s,", RULE);
+	fd = fix_dial();
+	atomic_store(&says, -1);
+	fix_say(fd, "GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+	wait_for(&asked, 1);
+	fix_reset(fd);
+	close(fd);
+	wait_for(&resets, 1);
+	atomic_store(&says, 1);
+	fd = fix_dial();
+	fix_ask(fd, "GET", "/", "", &a);
+	assert_int_equal(a.status, 200);
+	close(fd);
+	fix_close();
+}
+
+/* apply_on_stream_done: asked behind the answer, and nobody waits for what comes. */
+static void test_done(void **state)
+{
+	int fd;
+
+	(void)state;
+	start("timeout: 5s,",
+	      "{apply_on_stream_done: true, actions: [{generic_key: {descriptor_value: z}}]}");
+	fd = fix_dial();
+	atomic_store(&says, 2);
+	atomic_store(&late, 200);
+	for (unsigned int i = 1; i <= 2; i++) {
+		fix_ask(fd, "GET", "/", "", &a);
+		assert_int_equal(a.status, 200);
+		wait_for(&asked, i);
+	}
+	close(fd);
+	fix_close();
+}
+
+/* The pod goes while requests wait. */
+static void test_close(void **state)
+{
+	int fd[8];
+
+	(void)state;
+	start("timeout: 60s,", RULE);
+	atomic_store(&says, -1);
+	for (size_t i = 0; i < 8; i++) {
+		fd[i] = fix_dial();
+		fix_say(fd[i], "GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+	}
+	wait_for(&asked, 8);
+	fix_close();
+	for (size_t i = 0; i < 8; i++)
+		close(fd[i]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_answers), cmocka_unit_test(test_timeout),
+		cmocka_unit_test(test_body),	cmocka_unit_test(test_leaves),
+		cmocka_unit_test(test_done),	cmocka_unit_test(test_close),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
