@@ -126,6 +126,7 @@ int weft_cmd_run(const struct weft_args *args)
 		.cgroup = weft_args_string(args, "cgroup"),
 		.admin = weft_args_string(args, "admin"),
 		.admin_http = weft_args_string(args, "admin-http"),
+		.csds = weft_args_string(args, "csds"),
 		.node_id = weft_args_string(args, "node-id"),
 		.node_cluster = weft_args_string(args, "node-cluster"),
 		.node_metadata = weft_args_string(args, "node-metadata"),

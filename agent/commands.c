@@ -69,6 +69,10 @@ static const struct weft_option run_options[] = {
 	       "HTTP for probes, scrapers and tools (/ready, /stats, /config_dump ...): "
 	       "ADDRESS:PORT of the loopback, or the path of a unix socket",
 	       NULL),
+	STRING("csds", "ADDRESS",
+	       "client status discovery (gRPC): ADDRESS:PORT of the loopback, or the path of a "
+	       "unix socket",
+	       NULL),
 	STRING("node-id", "ID", "node.id for the xDS server; else the host's name", NULL),
 	STRING("node-cluster", "NAME", "node.cluster for the xDS server", NULL),
 	STRING("node-metadata", "JSON", "node.metadata for the xDS server, a JSON object", NULL),

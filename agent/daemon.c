@@ -556,6 +556,9 @@ static int start(struct weft_daemon *d, struct weft_diag *diag)
 		r = proxy_start(d);
 	if (r == 0)
 		r = sources_start(d, diag);
+	/* Its threads come without what the agent has given up. */
+	if (r == 0 && d->cfg->csds)
+		r = weft_csds_new(d, d->cfg->csds, diag, &d->csds);
 	if (r == 0 && d->kernel)
 		r = weft_kernel_attach(d->kernel, diag);
 	return r;
@@ -566,6 +569,7 @@ static void stop(struct weft_daemon *d)
 {
 	weft_admin_free(d->admin);
 	weft_http_free(d->http);
+	weft_csds_free(d->csds);
 	weft_source_file_free(d->file);
 	weft_streams_free(d->streams);
 	d->streams = NULL;

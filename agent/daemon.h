@@ -18,6 +18,7 @@
 #include "agent/outlier/outlier.h"
 #include "agent/proxy/proxy.h"
 #include "agent/source.h"
+#include "agent/status/csds.h"
 #include "agent/store/store.h"
 #include "agent/view.h"
 #include "agent/xds/streams.h"
@@ -33,7 +34,7 @@ struct weft_daemon_config {
 	uint32_t xds_interval_ms;
 	const char *cgroup;	  /* NULL: the whole hierarchy */
 	const char *admin;
-	const char *admin_http;				    /* NULL: none */
+	const char *admin_http, *csds;					  /* NULL: none */
 	const char *node_id, *node_cluster, *node_metadata, *node_domain; /* or NULL */
 	uint32_t image_size;
 	uint32_t pod_connections; /* slots of one pod */
@@ -62,6 +63,7 @@ struct weft_daemon {
 	struct weft_streams *streams;  /* NULL: no --xds */
 	struct weft_admin *admin;
 	struct weft_http *http; /* NULL: no --admin-http */
+	struct weft_csds *csds; /* NULL: no --csds */
 	int signal_fd, second_fd;
 	int64_t started_ms;   /* wall clock */
 	unsigned int seconds; /* ticks since the start */

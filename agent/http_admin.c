@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/http_admin.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "agent/cleanup.h"
+#include "agent/local_address.h"
 
 struct weft_http {
 	struct weft_clients *clients; /* NULL: not bound */
@@ -171,40 +171,16 @@ static void client_asked(void *ctx, struct weft_client *c, const char *data, siz
 
 /* ---- where it listens ---- */
 
-/* A socket that nobody listens on any more goes; whoever answers stays. */
-static int path_claim(const struct sockaddr_un *addr, struct weft_diag *diag)
-{
-	_auto_close_ int fd = -1;
-	struct stat st;
-
-	if (lstat(addr->sun_path, &st) < 0)
-		return 0;
-	if (!S_ISSOCK(st.st_mode))
-		return weft_diag_add(diag, -EEXIST, "admin-http", addr->sun_path,
-				     "exists and is not a socket");
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	if (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0 || errno == EAGAIN)
-		return weft_diag_add(diag, -EADDRINUSE, "admin-http", addr->sun_path,
-				     "somebody listens there");
-	unlink(addr->sun_path);
-	return 0;
-}
-
 static int unix_listen(struct weft_http *h, const char *path, struct weft_diag *diag)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	mode_t mask;
 	int r;
 
-	if (strlen(path) >= sizeof(addr.sun_path))
-		return weft_diag_add(diag, -EINVAL, "admin-http", path, "longer than %zu bytes",
-				     sizeof(addr.sun_path) - 1);
-	strcpy(addr.sun_path, path);
-	r = path_claim(&addr, diag);
+	r = weft_local_path_claim(path, "admin-http", diag);
 	if (r < 0)
 		return r;
+	strcpy(addr.sun_path, path); /* as long as that at most */
 	h->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (h->fd < 0)
 		return -errno;
@@ -217,46 +193,13 @@ static int unix_listen(struct weft_http *h, const char *path, struct weft_diag *
 	return h->path ? 0 : -ENOMEM;
 }
 
-/* "127.0.0.1:15021" or "[::1]:15021", of the loopback. */
-static int address_parse(const char *text, struct sockaddr_storage *ret, socklen_t *ret_len)
-{
-	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)ret;
-	struct sockaddr_in *v4 = (struct sockaddr_in *)ret;
-	const char *colon = strrchr(text, ':');
-	char host[INET6_ADDRSTRLEN + 2], *end;
-	size_t len = colon ? (size_t)(colon - text) : 0;
-	unsigned long port = colon ? strtoul(colon + 1, &end, 10) : 0;
-
-	if (!len || len >= sizeof(host) || colon[1] < '0' || colon[1] > '9' || *end || !port ||
-	    port > 65535)
-		return -EINVAL;
-	memcpy(host, text, len);
-	host[len] = '\0';
-	*ret = (struct sockaddr_storage){0};
-	if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
-		v4->sin_family = AF_INET;
-		v4->sin_port = htons((uint16_t)port);
-		*ret_len = sizeof(*v4);
-		return ntohl(v4->sin_addr.s_addr) >> 24 == 127 ? 0 : -EINVAL;
-	}
-	if (host[0] != '[' || host[len - 1] != ']')
-		return -EINVAL;
-	host[len - 1] = '\0';
-	if (inet_pton(AF_INET6, host + 1, &v6->sin6_addr) != 1)
-		return -EINVAL;
-	v6->sin6_family = AF_INET6;
-	v6->sin6_port = htons((uint16_t)port);
-	*ret_len = sizeof(*v6);
-	return IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr) ? 0 : -EINVAL;
-}
-
 static int tcp_listen(struct weft_http *h, const char *address, struct weft_diag *diag)
 {
 	struct sockaddr_storage addr;
 	socklen_t len;
 	int one = 1, r;
 
-	if (address_parse(address, &addr, &len))
+	if (weft_local_address_parse(address, &addr, &len))
 		return weft_diag_add(diag, -EINVAL, "admin-http", address,
 				     "neither ADDRESS:PORT of the loopback nor a path");
 	h->fd = socket(addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

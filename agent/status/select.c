@@ -20,9 +20,10 @@ static bool is_new(json_t *seen, const struct weft_status_entry *e)
 {
 	_auto_free_ char *key = NULL;
 
-	/* Equal content is one resource in memory, whichever stream brought it. */
-	if (asprintf(&key, "%d %d %p %p %s %s", (int)e->type, (int)e->state, (void *)e->active,
-		     (void *)e->warming, e->version, e->name) < 0)
+	/* Equal content is one message in memory, whichever stream brought it. */
+	if (asprintf(&key, "%d %d %p %p %s %s", (int)e->type, (int)e->state,
+		     e->active ? (void *)e->active->msg : NULL,
+		     e->warming ? (void *)e->warming->msg : NULL, e->version, e->name) < 0)
 		key = NULL;
 	if (!key || json_object_get(seen, key))
 		return !key;
