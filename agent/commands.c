@@ -73,8 +73,10 @@ static const struct weft_option run_options[] = {
 	       "client status discovery (gRPC): ADDRESS:PORT of the loopback, or the path of a "
 	       "unix socket",
 	       NULL),
-	STRING("node-id", "ID", "node.id for the xDS server; else the host's name", NULL),
-	STRING("node-cluster", "NAME", "node.cluster for the xDS server", NULL),
+	STRING("node-id", "ID",
+	       "node.id: for the xDS server, else the host's name; before that of a bootstrap",
+	       NULL),
+	STRING("node-cluster", "NAME", "node.cluster, before that of a bootstrap", NULL),
 	STRING("node-metadata", "JSON", "node.metadata for the xDS server, a JSON object", NULL),
 	STRING("node-domain", "NAME", "domain of the cluster's services, in the node.id of pods",
 	       "cluster.local"),

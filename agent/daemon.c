@@ -315,8 +315,19 @@ static void on_resolved(void *ctx)
 static int publish_file(void *ctx, const struct weft_snapshot *next, struct weft_diag *diag)
 {
 	struct weft_daemon *d = ctx;
+	struct weft_snapshot *named;
+	int r = weft_snapshot_clone(next, &named);
 
-	return weft_views_set(d->views, WEFT_VIEW_DEFAULT, WEFT_SOURCE_FILE, next, diag);
+	if (r < 0)
+		return r;
+	/* options count before the bootstrap, as in Envoy */
+	r = weft_snapshot_set_node(
+		named, d->cfg->node_id ? d->cfg->node_id : weft_snapshot_node_id(next),
+		d->cfg->node_cluster ? d->cfg->node_cluster : weft_snapshot_node_cluster(next));
+	if (r == 0)
+		r = weft_views_set(d->views, WEFT_VIEW_DEFAULT, WEFT_SOURCE_FILE, named, diag);
+	weft_snapshot_free(named);
+	return r;
 }
 
 bool weft_daemon_complete(void *ctx, uint32_t view)

@@ -117,6 +117,21 @@ static int merge_type(struct weft_snapshot *to, const struct weft_snapshot *from
 	return err;
 }
 
+/* Who this node is: what a stream says, else the files. */
+static int merge_node(const struct view *view, enum weft_source source,
+		      const struct weft_snapshot *next, struct weft_snapshot *merged)
+{
+	const struct weft_snapshot *x =
+		source == WEFT_SOURCE_XDS ? next : view->part[WEFT_SOURCE_XDS];
+	const struct weft_snapshot *f =
+		source == WEFT_SOURCE_FILE ? next : view->part[WEFT_SOURCE_FILE];
+
+	x = x ? x : f;
+	return x ? weft_snapshot_set_node(merged, weft_snapshot_node_id(x),
+					  weft_snapshot_node_cluster(x))
+		 : 0;
+}
+
 /* next takes the place of the source's part; every duplicate is named. */
 static int merge(const struct view *view, enum weft_source source, const struct weft_snapshot *next,
 		 struct weft_diag *diag, struct weft_snapshot **ret)
@@ -141,6 +156,8 @@ static int merge(const struct view *view, enum weft_source source, const struct 
 			r = 0;
 		}
 	}
+	if (r >= 0)
+		r = merge_node(view, source, next, merged);
 	if (r < 0 || err < 0) {
 		weft_snapshot_free(merged);
 		return r < 0 ? r : err;

@@ -294,6 +294,8 @@ static void clear(struct loader *l)
 	free(l->pending);
 	free(l->paths);
 	free(l->bootstrap);
+	free(l->node_id);
+	free(l->node_cluster);
 	weft_runtime_free(l->runtime);
 }
 
@@ -311,6 +313,8 @@ int weft_file_load(const char *path, int64_t now_ms, struct weft_diag *diag,
 		r = make_resource(&l, &l.pending[i], now_ms, s);
 		err = r ? r : err;
 	}
+	if (!err && l.node_id && l.node_cluster)
+		err = weft_snapshot_set_node(s, l.node_id, l.node_cluster);
 	if (!err)
 		err = weft_runtime_check_used(l.runtime, l.bootstrap, diag);
 	clear(&l);

@@ -232,7 +232,9 @@ static int load_bootstrap(struct loader *l, const struct document *doc, const js
 	if (r)
 		return r;
 	l->bootstrap = strdup(doc->file);
-	if (!l->bootstrap)
+	l->node_id = strdup(b->node ? b->node->id : "");
+	l->node_cluster = strdup(b->node ? b->node->cluster : "");
+	if (!l->bootstrap || !l->node_id || !l->node_cluster)
 		return -ENOMEM;
 	if (b->static_resources)
 		r = take_list(l, doc, (ProtobufCMessage **)b->static_resources->clusters,

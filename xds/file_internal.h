@@ -21,6 +21,7 @@ struct loader {
 	struct weft_diag *diag;
 	struct weft_runtime *runtime;
 	char *bootstrap; /* the file with the one bootstrap, NULL none yet */
+	char *node_id, *node_cluster; /* of the bootstrap, NULL: it says none */
 	struct pending *pending;
 	size_t n_pending, cap_pending;
 	char **paths; /* looked at, in that order; canonical where the path exists */

@@ -67,6 +67,14 @@ struct weft_snapshot;
 int weft_snapshot_new(struct weft_snapshot **ret);
 int weft_snapshot_clone(const struct weft_snapshot *s, struct weft_snapshot **ret);
 void weft_snapshot_free(struct weft_snapshot *s);
+/*
+ * Who asked for these resources (node.id and node.cluster of a bootstrap or of a stream): parts of
+ * some answers (add_user_agent, source_cluster). Copied; "" at first. -ENOMEM.
+ */
+int weft_snapshot_set_node(struct weft_snapshot *s, const char *id, const char *cluster);
+/* Borrowed, never NULL. */
+const char *weft_snapshot_node_id(const struct weft_snapshot *s);
+const char *weft_snapshot_node_cluster(const struct weft_snapshot *s);
 /* Adds or replaces; takes its own reference. -ENOMEM. */
 int weft_snapshot_put(struct weft_snapshot *s, struct weft_resource *r);
 /* In the place of those of a type, the very same that another has. */

@@ -20,6 +20,7 @@ struct table {
 
 struct weft_snapshot {
 	struct table *tables[WEFT_XDS__MAX]; /* NULL: empty */
+	char *node_id, *node_cluster;	     /* NULL: "" */
 };
 
 static const struct table empty = {.refs = 1};
@@ -117,8 +118,38 @@ int weft_snapshot_clone(const struct weft_snapshot *s, struct weft_snapshot **re
 		return -ENOMEM;
 	for (int i = 0; i < WEFT_XDS__MAX; i++)
 		c->tables[i] = table_ref(s->tables[i]);
+	if (weft_snapshot_set_node(c, weft_snapshot_node_id(s), weft_snapshot_node_cluster(s))) {
+		weft_snapshot_free(c);
+		return -ENOMEM;
+	}
 	*ret = c;
 	return 0;
+}
+
+int weft_snapshot_set_node(struct weft_snapshot *s, const char *id, const char *cluster)
+{
+	char *i = *id ? strdup(id) : NULL, *c = *cluster ? strdup(cluster) : NULL;
+
+	if ((*id && !i) || (*cluster && !c)) {
+		free(i);
+		free(c);
+		return -ENOMEM;
+	}
+	free(s->node_id);
+	free(s->node_cluster);
+	s->node_id = i;
+	s->node_cluster = c;
+	return 0;
+}
+
+const char *weft_snapshot_node_id(const struct weft_snapshot *s)
+{
+	return s->node_id ? s->node_id : "";
+}
+
+const char *weft_snapshot_node_cluster(const struct weft_snapshot *s)
+{
+	return s->node_cluster ? s->node_cluster : "";
 }
 
 void weft_snapshot_free(struct weft_snapshot *s)
@@ -127,6 +158,8 @@ void weft_snapshot_free(struct weft_snapshot *s)
 		return;
 	for (int i = 0; i < WEFT_XDS__MAX; i++)
 		table_unref(s->tables[i]);
+	free(s->node_id);
+	free(s->node_cluster);
 	free(s);
 }
 

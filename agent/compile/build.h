@@ -55,6 +55,9 @@ struct weft_rds_ref {
 	(WEFT_HCM_USE_REMOTE_ADDRESS | WEFT_HCM_SKIP_XFF_APPEND | WEFT_HCM_APPEND_PORT |           \
 	 WEFT_HCM_OWN_PROTO | WEFT_HCM_GENERATE_REQUEST_ID | WEFT_HCM_PRESERVE_REQUEST_ID |        \
 	 WEFT_HCM_INTERNAL | WEFT_HCM_FORWARD_CERT | WEFT_HCM_ROUTE_METADATA)
+/* Among them: the manager has add_user_agent. No flag of its own, but in the place of one that only
+ * requests have. */
+#define WEFT_BUILD_USER_AGENT WEFT_HCM_STREAM
 
 /* weft_img_mirror[n]. */
 struct weft_mirrors {
@@ -69,6 +72,7 @@ struct weft_build {
 	struct weft_diag *diag;		  /* causes; may be NULL */
 	struct weft_diag *notes;	  /* accepted without effect */
 	char *resource;			  /* "Listener/main" */
+	const char *node_id, *node_cluster; /* as weft_snapshot has them */
 	uint64_t hash;			  /* of the resource: part of state keys */
 	int err;			  /* first error, 0 none */
 	bool names_stand; /* nobody resolves: a DNS cluster's name stands for one host without address */

@@ -30,6 +30,9 @@ static bool is_gone(const struct weft_build *b, const char *low)
 		return false;
 	if (!strcmp(low, "x-forwarded-client-cert"))
 		return !(b->hcm_flags & WEFT_HCM_FORWARD_CERT);
+	if (b->hcm_flags & WEFT_BUILD_USER_AGENT &&
+	    !strncmp(low, "x-envoy-downstream-service-", 27))
+		return false; /* it puts its own there */
 	return !(b->hcm_flags & WEFT_HCM_INTERNAL) &&
 	       weft_header_removed(low, b->hcm_flags & WEFT_HCM_USE_REMOTE_ADDRESS);
 }

@@ -49,9 +49,8 @@ static uint32_t slashes_flag(const manager *m)
 #define CERT(name)                                                                                 \
 	ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__FORWARD_CLIENT_CERT_DETAILS__##name
 
-static uint32_t flags_of(struct weft_build *b, const manager *m, const char *field)
+static uint32_t flags_of(const manager *m)
 {
-	char at[WEFT_FIELD_MAX];
 	uint32_t f = 0;
 
 	f |= slashes_flag(m);
@@ -81,8 +80,6 @@ static uint32_t flags_of(struct weft_build *b, const manager *m, const char *fie
 		     (strcmp(m->scheme_header_transformation->scheme_to_overwrite, "https")
 			      ? WEFT_HCM_SCHEME_HTTP
 			      : WEFT_HCM_SCHEME_HTTPS);
-	if (weft_bool(m->add_user_agent, false))
-		weft_build_fail(b, weft_field(at, field, "add_user_agent"), "unsupported");
 	return f;
 }
 
@@ -446,6 +443,34 @@ static void logs_fill(struct weft_build *b, const manager *m, const char *field,
 		field);
 }
 
+/* What of the node cannot be a header's value. */
+static bool is_value(const char *s)
+{
+	for (const unsigned char *p = (const void *)s; *p; p++)
+		if (*p < ' ' || *p == 0x7f)
+			return false;
+	return strlen(s) <= WEFT_NODE_LEN_MAX;
+}
+
+/* weft_img_user_agent, 0: add_user_agent is off. */
+static uint32_t user_agent_build(struct weft_build *b, const manager *m, const char *field)
+{
+	struct weft_img_user_agent out = {0};
+	char at[WEFT_FIELD_MAX];
+
+	if (!weft_bool(m->add_user_agent, false))
+		return 0;
+	if (!is_value(b->node_cluster) || !is_value(b->node_id)) {
+		weft_build_fail(b, weft_field(at, field, "add_user_agent"),
+				"node.cluster or node.id is no header value of at most %u bytes",
+				WEFT_NODE_LEN_MAX);
+		return 0;
+	}
+	out.cluster = weft_build_str(b, b->node_cluster);
+	out.node = weft_build_str(b, b->node_id);
+	return weft_build_put(b, &out, sizeof(out));
+}
+
 uint32_t weft_build_hcm(struct weft_build *b, const manager *m, const char *field)
 {
 	const char *server_name = *m->server_name ? m->server_name : "envoy";
@@ -462,7 +487,7 @@ uint32_t weft_build_hcm(struct weft_build *b, const manager *m, const char *fiel
 	out.server_name = weft_build_str(b, server_name);
 	out.server_header = (uint32_t)m->server_header_transformation;
 	out.via = weft_build_str(b, m->via);
-	out.flags = http1_flags(b, m->http_protocol_options, flags_of(b, m, field),
+	out.flags = http1_flags(b, m->http_protocol_options, flags_of(m),
 				weft_field(at, field, "http_protocol_options"));
 	if (m->http_protocol_options)
 		out.proper_case =
@@ -483,6 +508,9 @@ uint32_t weft_build_hcm(struct weft_build *b, const manager *m, const char *fiel
 	out.trusted_hops = m->xff_num_trusted_hops;
 	internal_fill(b, m, field, &out);
 	b->hcm_flags = out.flags & WEFT_BUILD_CLIENT;
+	out.user_agent = user_agent_build(b, m, field);
+	if (out.user_agent)
+		b->hcm_flags |= WEFT_BUILD_USER_AGENT;
 	b->trusted_hops = out.trusted_hops;
 	common_fill(b, m->common_http_protocol_options,
 		    weft_field(at, field, "common_http_protocol_options"), &out);

@@ -11,19 +11,24 @@ static json_t *hcm_json(const struct weft_img_hcm *h, const struct weft_img_view
 	const uint32_t *rc = view->n_route_config ? weft_img_at(view->route_config) : NULL;
 	const struct weft_img_filter *f = h->n_filter ? weft_img_at(h->filter) : NULL;
 	uint32_t at = rc && h->route_config < view->n_route_config ? rc[h->route_config] : 0;
+	const struct weft_img_user_agent *u = weft_img_at(h->user_agent);
 	json_t *filters = json_array();
 
 	for (uint32_t i = 0; i < h->n_filter; i++)
 		json_array_append_new(filters,
 				      weft_image_filter(f[i].kind, f[i].config, f[i].disabled));
 	return json_pack(
-		"{s:o, s:o, s:i, s:o?, s:o, s:i, s:i, s:o*}", "stat_prefix",
+		"{s:o, s:o, s:i, s:o?, s:o, s:i, s:i, s:o*, s:o*}", "stat_prefix",
 		weft_image_text(h->stat_prefix), "server_name", weft_image_text(h->server_name),
 		"flags", (int)h->flags, "route_config",
 		at ? weft_image_text(((const struct weft_img_route_config *)weft_img_at(at))->name)
 		   : NULL,
 		"filters", filters, "max_request_headers", (int)h->max_head, "max_headers_count",
-		(int)h->max_headers, "local_reply_config", h->mapping ? json_true() : NULL);
+		(int)h->max_headers, "local_reply_config", h->mapping ? json_true() : NULL,
+		"user_agent",
+		h->user_agent ? json_pack("{s:o, s:o}", "cluster", weft_image_text(u->cluster),
+					  "node", weft_image_text(u->node))
+			      : NULL);
 }
 
 static json_t *chain_json(uint32_t off, const struct weft_img_view *view)

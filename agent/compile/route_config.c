@@ -172,6 +172,7 @@ uint32_t weft_build_names(struct weft_build *b, const struct weft_names_local *n
 bool weft_build_prepared(const struct weft_build *b, const struct weft_names_local *names)
 {
 	bool edge = b->hcm_flags & WEFT_HCM_USE_REMOTE_ADDRESS;
+	bool agent = b->hcm_flags & WEFT_BUILD_USER_AGENT;
 	const struct {
 		const char *name;
 		bool set;
@@ -181,7 +182,11 @@ bool weft_build_prepared(const struct weft_build *b, const struct weft_names_loc
 		{"x-forwarded-port", b->hcm_flags & WEFT_HCM_APPEND_PORT},
 		{"x-envoy-external-address", edge},
 		{"x-request-id", b->hcm_flags & WEFT_HCM_GENERATE_REQUEST_ID},
-		{"x-envoy-original-url", true}, /* a client's counts for nothing, an internal redirect's does */
+		{"user-agent", agent},
+		{"x-envoy-downstream-service-cluster", agent},
+		{"x-envoy-downstream-service-node", agent},
+		{"x-envoy-original-url",
+		 true}, /* a client's counts for nothing, an internal redirect's does */
 		{"via", b->own_lines && !strncmp(b->own_lines, "via: ", strlen("via: "))},
 	};
 

@@ -10,6 +10,7 @@
 static void view_clear(struct view *v)
 {
 	weft_build_clear(&v->b);
+	free(v->node);
 	free(v->cluster);
 	free(v->route_config);
 	free(v->exact);
@@ -152,6 +153,11 @@ static void view_begin(struct view *v)
 	v->serial = ++v->c->view_serial;
 	view_build_init(v, &v->b, "View", "0", 0);
 	v->err = v->b.err;
+	if (asprintf(&v->node, "%s\n%s\n", weft_snapshot_node_id(v->s),
+		     weft_snapshot_node_cluster(v->s)) < 0) {
+		v->node = NULL;
+		v->err = err_first(v->err, -ENOMEM);
+	}
 	v->rds_used = calloc(weft_snapshot_count(v->s, WEFT_XDS_ROUTE) + 1, sizeof(*v->rds_used));
 	v->eds_used =
 		calloc(weft_snapshot_count(v->s, WEFT_XDS_ENDPOINT) + 1, sizeof(*v->eds_used));

@@ -18,6 +18,8 @@ void view_build_init(struct view *v, struct weft_build *b, const char *type, con
 		.states = v->c->states,
 		.diag = v->diag,
 		.hash = hash,
+		.node_id = v->s ? weft_snapshot_node_id(v->s) : "",
+		.node_cluster = v->s ? weft_snapshot_node_cluster(v->s) : "",
 		.names_stand = !v->resolved,
 		.upstream = !strcmp(type, weft_xds_type_name(WEFT_XDS_CLUSTER)),
 		.ejected = v->ejected,

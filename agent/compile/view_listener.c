@@ -116,7 +116,7 @@ void view_listeners_fill(struct view *v)
 			inbound_note(v, res);
 			continue;
 		}
-		e = view_resolve(v, "listener", "", res->name, res->hash, &job);
+		e = view_resolve(v, "listener", v->node, res->name, res->hash, &job);
 		if (!e)
 			continue;
 		address_put(v, res, l->address, e->off, "address");

@@ -43,6 +43,7 @@ struct view {
 	const struct weft_ejected *ejected; /* of the cluster at hand, for one pod */
 	struct weft_compiled_list entries;
 	uint64_t serial; /* weft_compiler.view_serial */
+	char *node; /* id and cluster: part of how listeners and routes are known in the cache */
 	int err;
 };
 

@@ -41,6 +41,12 @@ struct patch {
 	bool counted;
 };
 
+static bool node_same(const struct weft_snapshot *a, const struct weft_snapshot *b)
+{
+	return !strcmp(weft_snapshot_node_id(a), weft_snapshot_node_id(b)) &&
+	       !strcmp(weft_snapshot_node_cluster(a), weft_snapshot_node_cluster(b));
+}
+
 static bool resolved_same(const struct weft_snapshot *a, const struct weft_snapshot *b)
 {
 	return a && b ? weft_snapshot_same(a, b, WEFT_XDS_ENDPOINT) : a == b;
@@ -51,6 +57,7 @@ bool weft_view_fits(const struct weft_standing *st, const struct weft_view_input
 	if (!st->snapshot || !in->snapshot)
 		return !st->snapshot && !in->snapshot;
 	return !in->n_ejected && !st->own &&
+	       node_same(st->snapshot, in->snapshot) &&
 	       weft_snapshot_same(st->snapshot, in->snapshot, WEFT_XDS_CLUSTER) &&
 	       weft_snapshot_same(st->snapshot, in->snapshot, WEFT_XDS_LISTENER) &&
 	       weft_snapshot_same(st->snapshot, in->snapshot, WEFT_XDS_ROUTE) &&

@@ -92,8 +92,8 @@ void view_routes_fill(struct view *v, const struct weft_compiled *l)
 		if (!res)
 			continue; /* an empty table: 404 */
 		v->rds_used[weft_snapshot_index(v->s, WEFT_XDS_ROUTE, r->name)] = true;
-		if (asprintf(&variant, "%x %u %s%s", r->hcm_flags, r->trusted_hops, r->own_lines,
-			     r->filter_names) < 0) {
+		if (asprintf(&variant, "%x %u %s%s%s", r->hcm_flags, r->trusted_hops, v->node,
+			     r->own_lines, r->filter_names) < 0) {
 			v->err = err_first(v->err, -ENOMEM);
 			return;
 		}

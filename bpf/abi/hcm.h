@@ -108,6 +108,14 @@ enum weft_std_reply {
 	WEFT_REPLY__MAX,
 };
 
+/* Who this node says to endpoints that it is. */
+struct weft_img_user_agent {
+	struct weft_img_str cluster; /* node.cluster */
+	struct weft_img_str node;    /* node.id; empty: not said */
+};
+/* Bytes of either: they stand in the room that a request's changed head has. */
+#define WEFT_NODE_LEN_MAX 1024u
+
 struct weft_img_hcm {
 	struct weft_img_str stat_prefix;
 	struct weft_img_str server_name; /* "envoy" unless configured */
@@ -145,7 +153,7 @@ struct weft_img_hcm {
 	__u32 proper_case;		  /* header_key_format: names of responses' headers */
 	__u32 logs; /* weft_img_logs: the agent makes the replies, who writes the log; 0: none */
 	__u32 stat; /* index in weft_state_head.http */
-	__u32 pad;
+	__u32 user_agent;		  /* add_user_agent: weft_img_user_agent, 0: none */
 	struct weft_img_h2 h2;
 };
 /* Bytes of default_host: it stands behind a head, where other texts stand too. */

@@ -31,7 +31,7 @@ struct weft_field {
 #else
 #define WEFT_REQ_FIELDS WEFT_NATIVE_HEADERS_MAX
 /* Fields that weft_req_prepare() adds at most. */
-#define WEFT_PREPARED_MAX 12u
+#define WEFT_PREPARED_MAX 15u
 #endif
 
 /* "location: ", scheme of at most 20 bytes, "://", ":65535", and the line's end. */
@@ -424,7 +424,7 @@ void weft_req_prepare(struct weft_req *req, const struct weft_ctx *ctx, const ch
 /* A field that was added to a prepared request, or has another value: rules see it. */
 bool weft_req_field_seen(struct weft_req *req, __u32 field);
 /* The longest head's x-forwarded-for and via, and what is added. */
-#define WEFT_PREPARE_ROOM (WEFT_NATIVE_HEAD_MAX + 1024u)
+#define WEFT_PREPARE_ROOM (WEFT_NATIVE_HEAD_MAX + 1024u + 4 * WEFT_NODE_LEN_MAX)
 #define WEFT_N_REMOVED 16
 #define WEFT_N_REMOVED_EDGE 5
 extern const char *const weft_removed[WEFT_N_REMOVED];

@@ -212,6 +212,20 @@ static void weft_prepare_clean(struct weft_req *req, const struct weft_ctx *ctx,
 		weft_prepare_drop(req, weft_removed_edge[i], (__u32)strlen(weft_removed_edge[i]));
 }
 
+/* add_user_agent */
+static void weft_prepare_agent(struct weft_prepare *p, const struct weft_img_user_agent *a)
+{
+	struct weft_field *f = weft_prepare_find(p->req, "user-agent");
+
+	weft_prepare_put(p, "x-envoy-downstream-service-cluster", weft_img_at(a->cluster.off),
+			 a->cluster.len);
+	if (!f || !f->value.len)
+		weft_prepare_put(p, "user-agent", weft_img_at(a->cluster.off), a->cluster.len);
+	if (a->node.len)
+		weft_prepare_put(p, "x-envoy-downstream-service-node", weft_img_at(a->node.off),
+				 a->node.len);
+}
+
 static void weft_prepare_id(struct weft_prepare *p, const char *id, bool edge)
 {
 	const __u32 flags = p->req->hcm_flags;
@@ -266,6 +280,8 @@ void weft_req_prepare(struct weft_req *req, const struct weft_ctx *ctx, const ch
 		weft_prepare_put(&p, "x-envoy-internal", "true", 4);
 	else
 		weft_prepare_clean(req, ctx, h);
+	if (h->user_agent)
+		weft_prepare_agent(&p, weft_img_at(h->user_agent));
 	if (internal && weft_prepare_find(req, "x-envoy-force-trace"))
 		req->hcm_flags |= WEFT_HCM_REQUEST_ID_IN_RESPONSE;
 	if (h->via.len)

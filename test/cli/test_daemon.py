@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The daemon without its kernel part: start, reload, admin, dump, stop."""
 
+import json
 import os
 import shutil
 import signal
@@ -89,6 +90,34 @@ class WithFile(unittest.TestCase):
             text = run("dump", "endpoints", "--admin", daemon.admin)[1]
             self.assertIn("the-service", text)
             self.assertIn("the-cluster", text)
+
+    def test_node(self):
+        """Options count before the bootstrap, which counts where there are none."""
+        hcm = """
+node: {id: from-file, cluster: file}
+static_resources:
+  listeners:
+  - name: l
+    address: {socket_address: {address: 10.0.0.1, port_value: 80}}
+    filter_chains:
+    - filters:
+      - name: http
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: l
+          add_user_agent: true
+          http_filters: [{name: router, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}]
+          route_config: {virtual_hosts: [{name: v, domains: ["*"], routes: [{match: {prefix: /}, direct_response: {status: 200}}]}]}
+"""
+        for options, want in (((), ("from-file", "file")), (("--node-id", "me", "--node-cluster", "us"), ("me", "us"))):
+            self.replace(hcm)
+            with Daemon("--no-kernel", "--config", self.path, *options) as daemon:
+                text = json.dumps(daemon.call("dump", "image")[1])
+                self.assertIn(f'"user_agent": {{"cluster": "{want[1]}", "node": "{want[0]}"}}', text)
+                if options:
+                    continue
+                self.replace(hcm.replace("cluster: file", "cluster: other"))
+                daemon.wait(lambda: '"cluster": "other"' in json.dumps(daemon.call("dump", "image")[1]))
 
     def test_bad_file_keeps_the_old(self):
         with self.daemon() as daemon:

@@ -385,7 +385,7 @@ _Quoted.add_representer(str, lambda d, s: d.represent_scalar("tag:yaml.org,2002:
 
 def write_bootstrap(folder, case, world, access_log=None):
     """One bootstrap with everything inline; its path."""
-    boot = {"node": {"id": "case", "cluster": "case"}, "static_resources": inline(expand(case, world, access_log))}
+    boot = {"node": {"id": "oracle", "cluster": "oracle"}, "static_resources": inline(expand(case, world, access_log))}
     if case["config"].get("runtime"):
         boot["layered_runtime"] = {"layers": [{"name": "case", "static_layer": case["config"]["runtime"]}]}
     return write_yaml(os.path.join(folder, "bootstrap.yaml"), boot)

@@ -224,6 +224,113 @@ static void test_http10(void **state)
 	conf_close(&c);
 }
 
+/* A bootstrap whose node is this. */
+static char *with_node(const char *id, const char *cluster, const char *more)
+{
+	char *yaml = NULL;
+
+	assert_true(asprintf(&yaml,
+			     "node: {id: '%s', cluster: '%s'}\nstatic_resources: {listeners: "
+			     "[{name: l, " AT_80 " filter_chains: [{filters: [" HCM(
+				     "add_user_agent: true, %s", "",
+				     "route_config: {virtual_hosts: [{name: v, domains: ['*'], "
+				     "routes: [{match: {prefix: /, headers: [{name: user-agent, "
+				     "string_match: {exact: one}}]}, direct_response: {status: "
+				     "201}}, {match: {prefix: /}, " OK_200 "}]}]}") "]}]}]}\n",
+			     id, cluster, more) > 0);
+	return yaml;
+}
+
+static void said(const struct conf_req *q, const char *name, const char *want)
+{
+	const char *got = NULL;
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < q->req.n_field; i++) {
+		const struct weft_field *f = &q->req.field[i];
+
+		if (f->name.len == strlen(name) &&
+		    !memcmp(q->head + f->name.off, name, f->name.len)) {
+			assert_null(got);
+			got = (const char *)q->head + f->value.off;
+			n = f->value.len;
+		}
+	}
+	if (!want)
+		assert_null(got);
+	else if (!got || n != strlen(want) || memcmp(got, want, n) != 0)
+		fail_msg("%s: \"%.*s\", wanted \"%s\"", name, (int)n, got ? got : "", want);
+}
+
+/* As Envoy 1.40 (test/oracle/cases/user-agent.yaml); another node is another configuration. */
+static void test_user_agent(void **state)
+{
+	static const struct {
+		const char *id, *cluster, *headers, *agent, *service, *node;
+		uint32_t index;
+	} list[] = {
+		{"n", "one", "", "one", "one", "n", 0},
+		{"n", "two", "", "two", "two", "n", 1},
+		{"n", "two", "User-Agent: one\r\n", "one", "two", "n", 0},
+		{"m", "two", "User-Agent:\r\n", "two", "two", "m", 1},
+		{"", "two", "x-envoy-downstream-service-node: a\r\n", "two", "two", "a", 1},
+		{"", "", "x-envoy-downstream-service-cluster: a\r\n", "", "", NULL, 1},
+	};
+	struct conf_req *q = calloc(1, sizeof(*q));
+	struct conf c;
+
+	(void)state;
+	assert_non_null(q);
+	conf_open(&c);
+	for (size_t i = 0; i < sizeof(list) / sizeof(*list); i++) {
+		char *yaml = with_node(list[i].id, list[i].cluster, "");
+
+		conf_ok(&c, yaml);
+		free(yaml);
+		conf_connect(q, "10.0.0.1", 80);
+		conf_request(&c, q, "GET", "h", "/", list[i].headers);
+		said(q, "user-agent", list[i].agent);
+		said(q, "x-envoy-downstream-service-cluster", list[i].service);
+		said(q, "x-envoy-downstream-service-node", list[i].node);
+		assert_int_equal(
+			((const struct weft_img_route *)weft_img_at(q->req.dec.route))->index,
+			list[i].index);
+	}
+	conf_close(&c);
+	free(q);
+}
+
+/* The room that a changed head has is bounded, and it must stay a head. */
+static void test_user_agent_refused(void **state)
+{
+	char longest[WEFT_NODE_LEN_MAX + 2] = "";
+
+	(void)state;
+	memset(longest, 'n', WEFT_NODE_LEN_MAX);
+	for (int i = 0; i < 3; i++) {
+		char *yaml = with_node(i == 1 ? longest : "n", i == 2 ? longest : "c", "");
+		struct conf c;
+
+		conf_open(&c);
+		assert_int_equal(conf_set(&c, yaml), 0);
+		conf_close(&c);
+		free(yaml);
+	}
+	longest[WEFT_NODE_LEN_MAX] = 'n';
+	for (int i = 0; i < 3; i++) {
+		char *yaml = with_node(i == 0 ? longest : "n",
+				       i == 1	? longest
+				       : i == 2 ? "a\n\n\nb"
+						: "c",
+				       "");
+
+		conf_refused(yaml, "Listener/l",
+			     "filter_chains[0].filters[0].typed_config.add_user_agent",
+			     "no header value");
+		free(yaml);
+	}
+}
+
 #define REFUSED(more, field) conf_refused(CONF(more), "Listener/l", F field, "")
 static void test_refused_fields(void **state)
 {
@@ -239,7 +346,6 @@ static void test_refused_fields(void **state)
 		"http2_protocol_options.connection_keepalive");
 	REFUSED("internal_address_config: {cidr_ranges: [{address_prefix: ten}]}",
 		"internal_address_config.cidr_ranges[0].address_prefix");
-	REFUSED("add_user_agent: true", "add_user_agent");
 	REFUSED("represent_ipv4_remote_address_as_ipv4_mapped_ipv6: true",
 		"represent_ipv4_remote_address_as_ipv4_mapped_ipv6");
 	REFUSED("http_protocol_options: {default_host_for_http_10: " HOST_225 "}",
@@ -339,6 +445,8 @@ int main(void)
 		cmocka_unit_test(test_times_and_limits),
 		cmocka_unit_test(test_upgrades),
 		cmocka_unit_test(test_http10),
+		cmocka_unit_test(test_user_agent),
+		cmocka_unit_test(test_user_agent_refused),
 		cmocka_unit_test(test_refused_fields),
 		cmocka_unit_test(test_noted_fields),
 		cmocka_unit_test(test_filters_without_effect),

@@ -194,6 +194,8 @@ static void bootstrap_with_paths_and_runtime(void **state)
 	rc = (const void *)weft_snapshot_get(s, WEFT_XDS_ROUTE, "r")->msg;
 	assert_int_equal(
 		rc->virtual_hosts[0]->routes[0]->match->runtime_fraction->default_value->numerator, 40);
+	assert_string_equal(weft_snapshot_node_id(s), "x");
+	assert_string_equal(weft_snapshot_node_cluster(s), "y");
 	weft_snapshot_free(s);
 	refuse(put("boot.yaml", "layered_runtime: {layers: [{name: s, static_layer: {x: 1}}]}\n"),
 	       "x: no resource refers to it");

@@ -92,11 +92,32 @@ static void shared_until_changed(void **state)
 	weft_snapshot_free(b);
 }
 
+/* A clone says who asked as well, and keeps it when the other changes. */
+static void node_is_copied(void **state)
+{
+	struct weft_snapshot *s = NULL, *clone = NULL;
+
+	(void)state;
+	assert_int_equal(weft_snapshot_new(&s), 0);
+	assert_string_equal(weft_snapshot_node_id(s), "");
+	assert_string_equal(weft_snapshot_node_cluster(s), "");
+	assert_int_equal(weft_snapshot_set_node(s, "i", "c"), 0);
+	assert_int_equal(weft_snapshot_clone(s, &clone), 0);
+	assert_int_equal(weft_snapshot_set_node(s, "", "d"), 0);
+	assert_string_equal(weft_snapshot_node_id(s), "");
+	assert_string_equal(weft_snapshot_node_cluster(s), "d");
+	assert_string_equal(weft_snapshot_node_id(clone), "i");
+	assert_string_equal(weft_snapshot_node_cluster(clone), "c");
+	weft_snapshot_free(s);
+	weft_snapshot_free(clone);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sorted_and_replaced),
 		cmocka_unit_test(shared_until_changed),
+		cmocka_unit_test(node_is_copied),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
