@@ -120,7 +120,7 @@ const struct weft_field_row weft_fields_route[] = {
 	KERNEL("name virtual_hosts response_headers_to_add response_headers_to_remove "
 	       "most_specific_header_mutations_wins validate_clusters "
 	       "max_direct_response_body_size_bytes ignore_port_in_host_matching "
-	       "ignore_path_parameters_in_path_matching typed_per_filter_config"),
+	       "ignore_path_parameters_in_path_matching typed_per_filter_config vhost_header"),
 	AGENT("request_mirror_policies request_headers_to_add request_headers_to_remove "
 	      "internal_only_headers"),
 	QUIET("metadata", "a name or data that nothing here reads"),

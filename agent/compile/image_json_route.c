@@ -316,10 +316,12 @@ static json_t *route_config_json(uint32_t off)
 				   ((const struct weft_img_vhost *)weft_img_at(rc->star))->name)
 			 : NULL;
 
-	return json_pack("{s:o, s:o, s:o?, s:o, s:b, s:o}", "name", weft_image_text(rc->name),
+	return json_pack("{s:o, s:o, s:o?, s:o, s:b, s:o, s:o*}", "name", weft_image_text(rc->name),
 			 "domains", domains_json(rc), "star", star, "virtual_hosts",
 			 vhosts_json(rc), "ignore_port", rc->flags & WEFT_RC_IGNORE_PORT,
-			 "overrides", weft_image_overrides(rc->override, rc->n_override));
+			 "overrides", weft_image_overrides(rc->override, rc->n_override),
+			 "vhost_header_slot",
+			 rc->host_slot ? json_integer(rc->host_slot - 1) : NULL);
 }
 
 json_t *weft_image_routes(const struct weft_img_view *view)

@@ -304,10 +304,21 @@ static void hosts_fill(struct weft_build *b, const route_config *rc, struct weft
 	free(d.key);
 }
 
+/* A table of "*" alone does not ask for the host, nor for what stands for it (Envoy 1.40). */
+static bool asks_host(const route_config *rc)
+{
+	for (size_t i = 0; i < rc->n_virtual_hosts; i++)
+		for (size_t j = 0; j < rc->virtual_hosts[i]->n_domains; j++)
+			if (strcmp(rc->virtual_hosts[i]->domains[j], "*") != 0)
+				return true;
+	return false;
+}
+
 uint32_t weft_build_route_config(struct weft_build *b, const route_config *rc, const char *field)
 {
 	struct weft_names_local names = {0};
 	struct weft_img_route_config out = {0};
+	char at[WEFT_FIELD_MAX];
 
 	weft_build_fields(b, &rc->base, field);
 	names_begin(b, &names);
@@ -328,6 +339,9 @@ uint32_t weft_build_route_config(struct weft_build *b, const route_config *rc, c
 	b->mirrors = weft_build_mirrors(b, rc->n_request_mirror_policies,
 					rc->request_mirror_policies, field);
 	hosts_fill(b, rc, &names, field, &out);
+	if (*rc->vhost_header && asks_host(rc))
+		out.host_slot = 1u + weft_build_slot(b, rc->vhost_header, &names,
+						     weft_field(at, field, "vhost_header"));
 	out.headers = weft_build_names(b, &names, &out.bloom);
 	if (weft_build_prepared(b, &names))
 		out.flags |= WEFT_RC_PREPARED;

@@ -28,6 +28,8 @@ struct weft_img_route_config {
 	__u32 n_internal_only;
 	__u32 internal_only; /* struct weft_img_str[n]: headers taken from requests that are not
 				internal, lower case */
+	__u32 host_slot; /* vhost_header: weft_value + 1 of what stands for the host, 0: the host */
+	__u32 pad;
 };
 
 struct weft_img_vhost {

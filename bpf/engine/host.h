@@ -3,7 +3,7 @@
 
 /* The request's host: what of it counts, and the virtual host it selects (domains of a route configuration). */
 
-#include "bpf/engine/text.h"
+#include "bpf/engine/cond.h"
 
 struct weft_colons {
 	struct weft_req *req;
@@ -231,18 +231,55 @@ WEFT_INLINE int weft_came_by_https(struct weft_req *req)
 	       (w & weft_word_keep(5)) == WEFT_WORD('h', 't', 't', 'p', 's', 0, 0, 0);
 }
 
+/* What domains are compared with: the host, or the first line of the header that vhost_header
+ * names. len: ~0: there is none. */
+WEFT_INLINE struct weft_span weft_host_value(struct weft_req *req, __u32 host_slot)
+{
+	__u32 slot = host_slot ? host_slot - 1 : WEFT_VALUE_HOST;
+	struct weft_span s = *WEFT_VALUE(req, slot);
+
+	if (!host_slot)
+		return s;
+	if (!(req->present >> (slot & 63) & 1)) {
+		s.len = ~0u;
+		if (slot != WEFT_VALUE_SCHEME)
+			return s;
+		weft_hand(req, WEFT_HANDED_UNBOUNDED);
+#ifndef __bpf__
+		s = (struct weft_span){req->max_head + WEFT_ADDED_AT, 4};
+		__builtin_memcpy(req->head + s.off, "http", 4);
+#endif
+	} else if (req->repeated >> (slot & 63) & 1) {
+		weft_hand(req, WEFT_HANDED_REPEATED_HEADER);
+#ifndef __bpf__
+		struct weft_span name = weft_slot_name(req, slot);
+
+		for (__u32 i = req->n_field; i-- > 0;)
+			if (req->field[i].name.len == name.len &&
+			    !__builtin_memcmp(req->head + req->field[i].name.off,
+					      req->head + name.off, name.len))
+				s = req->field[i].value;
+#endif
+	}
+	return s;
+}
+
 /* Virtual host for the request's host: exact, suffixes, prefixes, "*". 0: none (404). */
 WEFT_GLOBAL __u32 weft_vhost_find(struct weft_req *req, __u32 rc)
 {
 	if (!req)
 		return 0;
 	WEFT_IMG_BASE(0);
-	struct weft_span *s = WEFT_VALUE(req, WEFT_VALUE_HOST);
-	__u32 off = s->off, len = s->len, v;
 	struct weft_img_route_config *r = WEFT_IMG(struct weft_img_route_config, rc);
+	struct weft_span s = weft_host_value(req, r->host_slot);
+	__u32 off = s.off, len = s.len, v;
 	__u32 hosts = r->hosts, star = r->star, flags = r->flags;
 	__u64 suffixes = r->suffix_len[0] | r->suffix_len[1] | r->suffix_len[2] | r->suffix_len[3];
 
+	if (len == ~0u) {
+		WEFT_TRACE(req, "virtual_host", "the header that names it is missing");
+		return 0;
+	}
 	if (flags & WEFT_RC_IGNORE_PORT)
 		len = weft_host_no_port(req, off, len);
 	if (hosts && len >= WEFT_HOST_LEN_MAX)

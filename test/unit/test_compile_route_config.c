@@ -98,12 +98,60 @@ static void test_refused(void **state)
 	REFUSED("request_headers_to_add: [{header: {key: a, value: '%A%'}}]",
 		"request_headers_to_add[0].header");
 	REFUSED("response_headers_to_remove: [content-length]", "response_headers_to_remove[0]");
-	REFUSED("vhost_header: a", "vhost_header");
 	REFUSED("vhds: {config_source: {ads: {}}}", "vhds");
 	HOST_REFUSED("request_headers_to_add: [{header: {key: a, value: '%A%'}}]",
 		     "request_headers_to_add[0].header");
 	HOST_REFUSED("response_headers_to_remove: [connection]", "response_headers_to_remove[0]");
 	HOST_REFUSED("hedge_policy: {}", "hedge_policy");
+}
+
+/* vhost_header, as Envoy 1.40 (test/oracle/cases/vhost-header.yaml). */
+static void test_vhost_header(void **state)
+{
+#define ANSWERS(name, domains, status)                                                             \
+	"{name: " name ", domains: [" domains "], routes: [{match: {prefix: /}, direct_response: " \
+	"{status: " #status "}}]}"
+	static const struct {
+		const char *yaml, *host, *headers;
+		uint16_t want; /* 0: no route */
+	} list[] = {
+		{"a.test", "x", "x-v: A.test\r\n", 201},
+		{"a.test", "a.test", "x-v: b\r\n", 202},
+		{"a.test", "a.test", "", 0},
+		{"a.test", "a.test", "x-v: \r\n", 202},
+		{"a.test", "x", "x-v: a.test\r\nx-v: b\r\n", 201},
+		{"a.test", "x", "x-v: b\r\nx-v: a.test\r\n", 202},
+		{"'*.a.test'", "x", "x-v: b.a.test\r\n", 201},
+		{"''", "x", "", 0},
+	};
+	struct conf_req *q = calloc(1, sizeof(*q));
+	struct conf c;
+
+	(void)state;
+	assert_non_null(q);
+	conf_open(&c);
+	for (size_t i = 0; i < sizeof(list) / sizeof(*list); i++) {
+		const struct weft_img_reply *r;
+		char yaml[4096];
+
+		snprintf(yaml, sizeof(yaml),
+			 LISTENER_80 RC("vhost_header: X-V, ",
+					ANSWERS("v", "%s", 201) ", " ANSWERS("w", "'*'", 202)),
+			 list[i].yaml);
+		conf_ok(&c, yaml);
+		conf_connect(q, "10.0.0.1", 80);
+		conf_request(&c, q, "GET", list[i].host, "/", list[i].headers);
+		r = q->req.dec.reply ? weft_img_at(q->req.dec.reply) : NULL;
+		if ((q->req.dec.route ? r->status : 0) != list[i].want)
+			fail_msg("%zu: %u", i, q->req.dec.route ? r->status : 0);
+	}
+	/* "*" alone asks nobody */
+	conf_ok(&c, LISTENER_80 RC("vhost_header: X-V, ", ANSWERS("w", "'*'", 202)));
+	conf_connect(q, "10.0.0.1", 80);
+	conf_request(&c, q, "GET", "h", "/", "");
+	assert_true(q->req.dec.route);
+	conf_close(&c);
+	free(q);
 }
 
 static void test_long_domain(void **state)
@@ -165,9 +213,10 @@ static void test_require_tls(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_domains),	       cmocka_unit_test(test_many_domains),
-		cmocka_unit_test(test_refused),	       cmocka_unit_test(test_long_domain),
-		cmocka_unit_test(test_without_effect), cmocka_unit_test(test_require_tls),
+		cmocka_unit_test(test_domains),	    cmocka_unit_test(test_many_domains),
+		cmocka_unit_test(test_refused),	    cmocka_unit_test(test_vhost_header),
+		cmocka_unit_test(test_long_domain), cmocka_unit_test(test_without_effect),
+		cmocka_unit_test(test_require_tls),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
