@@ -27,8 +27,6 @@ int weft_delta_new(const struct weft_delta_node *node, const struct weft_delta_o
 	err = delta_node_new(node, &d->node);
 	if (!err)
 		err = weft_snapshot_new(&d->published);
-	if (!err)
-		err = weft_snapshot_set_node(d->published, d->node->id, d->node->cluster);
 	if (err) {
 		weft_delta_free(d);
 		return err;

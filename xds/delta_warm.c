@@ -69,6 +69,8 @@ static int compose_item(struct weft_delta *d, const struct delta_item *item,
 		return 0;
 	if (!*next) {
 		err = weft_snapshot_clone(d->published, next);
+		if (!err)
+			err = weft_snapshot_set_node(*next, d->node->id, d->node->cluster);
 		if (err)
 			return err;
 	}

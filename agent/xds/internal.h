@@ -32,6 +32,7 @@ struct saved {
 	int64_t saved_ms;	 /* of what is in force while stale, wall clock */
 	/* What the client accepted last, until it is live. */
 	struct weft_snapshot *latest;
+	char *node_id, *node_cluster; /* of whom what is saved was asked for */
 };
 
 struct weft_source_xds {

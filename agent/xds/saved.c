@@ -26,6 +26,8 @@ static void saved_use(struct weft_source_xds *x)
 		return;
 	}
 	if (r == 0)
+		r = weft_snapshot_set_node(s, x->saved.node_id, x->saved.node_cluster);
+	if (r == 0)
 		r = x->ops.publish(x->ops.ctx, s, &diag);
 	weft_snapshot_free(s);
 	if (r == 0) {
@@ -131,6 +133,10 @@ int source_saved_start(struct weft_source_xds *x, const struct weft_source_xds_c
 		identity = NULL;
 		return -ENOMEM;
 	}
+	x->saved.node_id = strdup(cfg->node.id);
+	x->saved.node_cluster = strdup(cfg->node.cluster);
+	if (!x->saved.node_id || !x->saved.node_cluster)
+		return -ENOMEM;
 	r = weft_keeper_new(cfg->saved, cfg->identity ? cfg->identity : identity, &x->saved.keeper);
 	if (r == 0)
 		r = weft_timer_new(&x->saved.timer_fd);
@@ -143,6 +149,8 @@ void source_saved_stop(struct weft_source_xds *x)
 {
 	weft_keeper_free(x->saved.keeper);
 	weft_snapshot_free(x->saved.latest);
+	free(x->saved.node_id);
+	free(x->saved.node_cluster);
 	if (x->saved.timer_fd >= 0) {
 		weft_loop_remove(x->loop, x->saved.timer_fd);
 		close(x->saved.timer_fd);
