@@ -89,6 +89,18 @@ void weft_daemon_http(void *ctx, const struct weft_http_request *request,
 /* The first complete configuration of every enrolled pod is in force. */
 bool weft_daemon_ready(const struct weft_daemon *d);
 
+/* daemon_hosts.c: outlier detection and health checks, begun with the daemon. -errno. */
+int weft_daemon_outlier_start(struct weft_daemon *d);
+int weft_daemon_health_start(struct weft_daemon *d);
+/* News of an endpoint, from workers and programs; ctx: the struct weft_outlier, the struct
+ * weft_health. Any thread. */
+void weft_daemon_outlier_tell(void *ctx, uint32_t pod, uint32_t cluster, uint32_t endpoint);
+void weft_daemon_health_tell(void *ctx, uint32_t pod, uint32_t cluster, uint32_t endpoint);
+/* What is due of outlier detection is done, and its timer set. */
+void weft_daemon_outlier_work(struct weft_daemon *d);
+/* A pod whose hosts cannot all be checked is enrolled all the same: they are as EDS says. */
+void weft_daemon_health_begin(struct weft_daemon *d, const struct weft_proxy_pod *pod);
+
 /* The first complete configuration of a view is in force, and its pods are governed. */
 bool weft_daemon_complete(void *ctx, uint32_t view);
 

@@ -632,22 +632,13 @@ uint32_t weft_views_count(const struct weft_views *v)
 	return v->n;
 }
 
-static const struct view *view_at(const struct weft_views *v, uint32_t view)
-{
-	return view < v->n ? v->view[view] : NULL;
-}
-
 const struct weft_snapshot *weft_views_get(const struct weft_views *v, uint32_t view,
 					   enum weft_source source)
 {
-	const struct view *found = view_at(v, view);
-
-	return found ? found->part[source] : NULL;
+	return view < v->n && v->view[view] ? v->view[view]->part[source] : NULL;
 }
 
 const struct weft_snapshot *weft_views_merged(const struct weft_views *v, uint32_t view)
 {
-	const struct view *found = view_at(v, view);
-
-	return found ? found->merged : NULL;
+	return view < v->n && v->view[view] ? v->view[view]->merged : NULL;
 }
