@@ -13,6 +13,7 @@
 /* As much of a connection as heads are made from. */
 struct stage {
 	struct worker worker;
+	struct pod pod;
 	struct down down;
 	struct exchange x;
 };
@@ -61,10 +62,19 @@ static int write_text(struct stage *s, struct weft_req *req, const struct weft_c
 static struct stage *stage_new(struct weft_req *req, const struct weft_ctx *ctx)
 {
 	struct stage *s = calloc(1, sizeof(*s));
+	const struct weft_img_listener *l;
 
 	if (!s)
 		return NULL;
-	s->down = (struct down){.worker = &s->worker, .client = ctx->src, .dst = ctx->dst, .x = &s->x};
+	s->pod = (struct pod){.id = ctx->pod, .view = ctx->view};
+	s->down = (struct down){.worker = &s->worker,
+				.pod = &s->pod,
+				.client = ctx->src,
+				.dst = ctx->dst,
+				.x = &s->x};
+	l = ctx->listener ? weft_img_at(ctx->listener) : NULL;
+	s->down.proto =
+		l && l->flags & WEFT_LISTENER_INSPECT_HTTP ? WEFT_PROTO_HTTP11 : WEFT_PROTO_RAW;
 	s->x.down = &s->down;
 	s->x.ctx = *ctx;
 	s->x.hcm = weft_img_at(req->dec.hcm);
