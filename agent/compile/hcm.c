@@ -483,7 +483,7 @@ uint32_t weft_build_hcm(struct weft_build *b, const manager *m, const char *fiel
 		return 0;
 	b->own_lines = lines;
 	out.stat_prefix = weft_build_str(b, m->stat_prefix);
-	out.stat = weft_store_http_stat(m->stat_prefix);
+	out.stat = weft_store_http_stat(b->store, m->stat_prefix);
 	out.server_name = weft_build_str(b, server_name);
 	out.server_header = (uint32_t)m->server_header_transformation;
 	out.via = weft_build_str(b, m->via);

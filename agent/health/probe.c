@@ -59,9 +59,13 @@ bool probe_payload_found(const struct weft_health_bytes *piece, size_t n, const 
 			 size_t len)
 {
 	for (size_t i = 0; i < n; i++) {
-		const uint8_t *at = piece[i].n ? memmem(v, len, piece[i].v, piece[i].n) : v;
+		const uint8_t *at = NULL;
 
-		if (!at && piece[i].n)
+		if (!piece[i].n)
+			continue;
+		if (len >= piece[i].n) /* else there may be no bytes at all */
+			at = memmem(v, len, piece[i].v, piece[i].n);
+		if (!at)
 			return false;
 		len -= (size_t)(at - v) + piece[i].n;
 		v = at + piece[i].n;

@@ -2,12 +2,11 @@
 /* Counters of connection managers (struct weft_http_stat) by their names. */
 #include <string.h>
 
-#include "agent/store/store.h"
-#include "bpf/engine/engine.h"
+#include "agent/store/store_internal.h"
 
-uint32_t weft_store_http_stat(const char *name)
+uint32_t weft_store_http_stat(struct weft_store *s, const char *name)
 {
-	struct weft_http_stat *all = weft_state_head()->http;
+	struct weft_http_stat *all = ((struct weft_state_head *)s->mem.state)->http;
 	size_t n = strlen(name);
 
 	if (!n || n >= WEFT_HTTP_STAT_NAME)

@@ -37,7 +37,7 @@ void weft_store_free(struct weft_store *s);
  * Index in weft_state_head.http for this stat_prefix, its own from its first use on; 0: it is too
  * long, or none is left. Main thread.
  */
-uint32_t weft_store_http_stat(const char *name);
+uint32_t weft_store_http_stat(struct weft_store *s, const char *name);
 
 /* ---- building: one transaction at a time ---- */
 

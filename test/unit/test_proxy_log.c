@@ -284,7 +284,7 @@ static void test_each_once(void **state)
 			 ALL);
 	assert_int_equal(count("<0 DC downstream_remote_disconnect>"), 2 * ALL);
 	/* counted in the same place, so are they */
-	stat = &weft_state_head()->http[weft_store_http_stat("s")];
+	stat = &weft_state_head()->http[weft_store_http_stat(fix.offline.store, "s")];
 	assert_int_equal(stat->rq[0], 2 * ALL);
 	assert_int_equal(stat->rq[1], 0);
 	assert_int_equal(stat->rq[2], 2 * ALL * OFTEN);
