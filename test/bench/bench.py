@@ -85,11 +85,13 @@ def measure(world, sides, slices, seconds):
 
 
 def ratio(sides, name, to):
-    """Medians of the ratios of slices that ran beside each other; the worse of the two numbers of connections."""
+    """Median of the ratios of slices that ran beside each other, of both numbers of connections; each by itself is printed."""
     a, b = sides.get(name), sides.get(to)
     if not a or not b:
         return None
-    return min(statistics.median(x / y for x, y in zip(a.rps[c], b.rps[c])) for c in CONNECTIONS)
+    pairs = {c: [x / y for x, y in zip(a.rps[c], b.rps[c])] for c in CONNECTIONS}
+    print(f"{name} to {to}: " + ", ".join(f"{statistics.median(v):.2f} with {c} connections" for c, v in pairs.items()))
+    return statistics.median(x for v in pairs.values() for x in v)
 
 
 def cpu_ratio(sides, name, to):
@@ -97,7 +99,7 @@ def cpu_ratio(sides, name, to):
     a, b = sides.get(name), sides.get(to)
     if not a or not b:
         return None
-    return min(statistics.median(y / x for x, y in zip(a.cpu[c], b.cpu[c])) for c in CONNECTIONS)
+    return statistics.median(y / x for c in CONNECTIONS for x, y in zip(a.cpu[c], b.cpu[c]))
 
 
 def print_table(sides):
