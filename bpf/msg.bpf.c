@@ -454,7 +454,8 @@ static __noinline int weft_repeat(struct sk_msg_md *m, const struct weft_sock *w
 	if (resized < 0 || m->size != total ||
 	    (void *)(long)m->data_end - (void *)(long)m->data != total)
 		return SK_DROP;
-	weft_again_run(m, a->reply, &a->total, WEFT_AGAIN_SEND);
+	if (!weft_again_run(m, a->reply, &a->total, WEFT_AGAIN_SEND))
+		return SK_DROP;
 	weft_slot_in(state_base, run->slot)->active = (__u32)(now >> 20);
 	WEFT_COUNT(a->cell, struct weft_cell_bucket, enabled);
 	WEFT_COUNT(a->cell, struct weft_cell_bucket, rate_limited);

@@ -84,29 +84,10 @@ WEFT_API int weft_req_begin(struct weft_req *req, const struct weft_ctx *ctx, __
 	return 0;
 }
 
-struct weft_semicolon {
-	struct weft_req *req;
-	__u32 off, len, hit;
-};
-
-static long weft_semicolon_step(__u32 i, void *p)
-{
-	struct weft_semicolon *c = p;
-
-	c->hit = !!(weft_word_eq(weft_load64(weft_head_at(c->req, c->off + i * 8)), ';') &
-		    weft_word_keep(c->len - i * 8));
-	return c->hit ? 1 : 0;
-}
-
 /* The path has parameters: ";..." behind the name of a segment. */
-WEFT_GLOBAL int weft_path_parameters(struct weft_req *req)
+WEFT_INLINE int weft_path_parameters(struct weft_req *req)
 {
-	if (!req)
-		return 0;
-	struct weft_semicolon c = { .req = req, .off = req->path.off, .len = req->path.len };
-
-	WEFT_LOOP((c.len + 7) / 8, weft_semicolon_step, &c);
-	return (int)c.hit;
+	return weft_head_has(req, req->path.off, req->path.len, ';');
 }
 
 #ifndef __bpf__

@@ -108,33 +108,13 @@ WEFT_GLOBAL __u32 weft_rate_address_put(struct weft_req *req, const struct weft_
 	return at;
 }
 
-struct weft_escape {
-	struct weft_req *req;
-	__u32 off, len, hit;
-};
-
-static long weft_escape_step(__u32 i, void *p)
-{
-	struct weft_escape *c = p;
-
-	c->hit = !!(weft_word_eq(weft_load64(weft_head_at(c->req, c->off + i * 8)), '%') &
-		    weft_word_keep(c->len - i * 8));
-	return c->hit ? 1 : 0;
-}
-
 /* Parameters of the query are to be decoded. */
-WEFT_GLOBAL int weft_rate_escaped(struct weft_req *req)
+WEFT_INLINE int weft_rate_escaped(struct weft_req *req)
 {
-	if (!req)
-		return 0;
 	struct weft_span *s = WEFT_VALUE(req, WEFT_VALUE_PATH);
-	struct weft_escape c = {.req = req, .off = req->path.off + req->path.len};
+	__u32 from = req->path.off + req->path.len, end = s->off + s->len;
 
-	if (s->off + s->len <= c.off)
-		return 0;
-	c.len = s->off + s->len - c.off;
-	WEFT_LOOP((c.len + 7) / 8, weft_escape_step, &c);
-	return (int)c.hit;
+	return end > from && weft_head_has(req, from, end - from, '%');
 }
 
 /* Whether conditions on headers say that there is an entry. */

@@ -31,6 +31,31 @@ WEFT_GLOBAL int weft_text_equal(struct weft_req *req, __u32 head_off, __u32 img_
 	return 0;
 }
 
+struct weft_byte_find {
+	struct weft_req *req;
+	__u32 off, len, byte, hit;
+};
+
+static long weft_byte_step(__u32 i, void *p)
+{
+	struct weft_byte_find *c = p;
+
+	c->hit = !!(weft_word_eq(weft_load64(weft_head_at(c->req, c->off + i * 8)), c->byte) &
+		    weft_word_keep(c->len - i * 8));
+	return c->hit ? 1 : 0;
+}
+
+/* 1: the byte is among those of the head from off on. */
+WEFT_GLOBAL int weft_head_has(struct weft_req *req, __u32 off, __u32 len, __u32 byte)
+{
+	if (!req)
+		return 0;
+	struct weft_byte_find c = {.req = req, .off = off, .len = len, .byte = byte};
+
+	WEFT_LOOP((len + 7) / 8, weft_byte_step, &c);
+	return (int)c.hit;
+}
+
 /* From here to the next call the path is what routes match, which may stand elsewhere; the head is not to be read. */
 WEFT_INLINE void weft_path_swap(struct weft_req *req)
 {
