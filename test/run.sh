@@ -44,6 +44,15 @@ wanted() {
 	[ ${#labels[@]} -eq 0 ] || printf '%s\n' "${labels[@]}" | grep -qx "$1"
 }
 
+# The last lines of each test that failed, which in ctest's output stand where it ended.
+said_by_failed() {
+	awk '/^ *[0-9]+\/[0-9]+ Test +#[0-9]+: / { flush(); failed = /\*\*\*/ && !/\*\*\*Skipped/; n = 0 }
+		/^ +Start +[0-9]+: / { next }
+		/^[0-9]+% tests passed/ { flush(); failed = 0 }
+		failed { line[n++ % 40] = $0 }
+		function flush(  i) { if (failed) for (i = n > 40 ? n - 40 : 0; i < n; i++) print line[i % 40] }' "$1"
+}
+
 # step NAME COMMAND...: runs it, keeps its output, notes time and result. 77 is a skip.
 step() {
 	local name=$1 began=$SECONDS status=0 word=ok
@@ -57,6 +66,7 @@ step() {
 		word=FAILED
 		failed=1
 		tail -n 60 "$logs/$name.log"
+		said_by_failed "$logs/$name.log"
 	fi
 	summary+=("$(printf '%-24s %-8s %5d s' "$name" $word $((SECONDS - began)))")
 	[ $status = 0 ] || [ $status = 77 ]
@@ -88,7 +98,7 @@ fi
 ! wanted golden || tests release golden -L '^golden$' -j 2
 ! wanted socket || tests release socket -L '^socket$'
 ! wanted oracle || tests release oracle -L '^oracle$' -j 5
-! wanted e2e || tests release e2e -L '^e2e$'
+! wanted e2e || tests release e2e -L '^e2e$' -j 2
 ! wanted interop || tests release interop -L '^interop$'
 ! wanted vm || tests release vm -L '^vm$'
 if wanted sanitize; then
@@ -96,7 +106,7 @@ if wanted sanitize; then
 		tests asan asan-unit -L '^(unit|golden|fuzz)$' -j 2
 	fi
 	if step build-tsan build tsan; then
-		tests tsan tsan-unit -L '^unit$' -R 'proxy|store|cell|compile'
+		tests tsan tsan-unit -L '^unit$' -R 'proxy|store|cell|compile' -j 2
 	fi
 fi
 if wanted fuzz && step build-fuzz build fuzz; then
