@@ -160,9 +160,11 @@ def _code(p):
     return CODES[n] if n < len(CODES) else str(n)
 
 
-def talk(conn, req, text, idle_s, settle_s):
-    """Sends req["h2"] on the connection; the answers."""
+def talk(conn, req, text, waits, arrived):
+    """Sends req["h2"] on the connection and takes the answers. waits: seconds for an answer, for more than asked for, and until
+    arrived(answers) is to be true."""
     a = Answers()
+    idle_s, settle_s, limit_s = waits
     magic = b"" if req.get("preface") is False else PREFACE + frame(SETTINGS, 0, 0)
     conn.send(magic + frames_bytes(req["h2"], text), req.get("split", 0), req.get("gap_ms", 0) / 1000)
     for late in req.get("then", []):
@@ -179,4 +181,8 @@ def talk(conn, req, text, idle_s, settle_s):
     while time.monotonic() < end and not conn.eof:
         conn._more(end - time.monotonic())
         conn.buf = a.take(conn.buf)
-    return a
+    end = time.monotonic() + limit_s
+    while not arrived(a) and time.monotonic() < end and not conn.eof:
+        conn._more(end - time.monotonic())
+        conn.buf = a.take(conn.buf)
+    arrived(a)

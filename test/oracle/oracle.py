@@ -79,12 +79,19 @@ def _ask(case, binary):
             return out
 
 
-def join_log(results, read, wait_s=0.4):
-    """Puts what the access log says of each request to its result; read: the records by port, as they are now."""
+def join_log(results, read, wait_s=0.4, due=None):
+    """Puts what the access log says of each request to its result; read: the records by port, as they are now.
+
+    due: recorded results by name; as many records as those have are waited for."""
     wanted = [r["_port"] for r in results if r.get("_port")]
     end = time.monotonic() + wait_s  # a request that never became a stream has no record
     records = read()
     while any(not _of_connection(records, p, wanted) for p in wanted) and time.monotonic() < end:
+        time.sleep(0.02)
+        records = read()
+    end = time.monotonic() + client.LIMIT_S
+    while wait_s and time.monotonic() < end and any(
+            len(_of_connection(records, r.get("_port"), wanted)) < _records(due, r) for r in results):
         time.sleep(0.02)
         records = read()
     if wait_s and records:
@@ -103,6 +110,11 @@ def join_log(results, read, wait_s=0.4):
                 r["log"] = notes
         elif notes:
             r.update(notes[0])
+
+
+def _records(due, result):
+    one = (due or {}).get(result["name"], {})
+    return len(one.get("log", [])) or int(bool(diff.NOTES & one.keys()))
 
 
 def _of_connection(records, key, keys):

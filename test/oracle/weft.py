@@ -224,10 +224,11 @@ class Inside:
         print(json.dumps(what), file=self.process.stdin, flush=True)
         return self.answer()
 
-    def run(self, c, split):
+    def run(self, c, split, due):
+        """due: the answers that the case's requests are to get."""
         with tempfile.TemporaryDirectory(prefix="weft-oracle-") as folder:
-            config = self.ask({"case": os.path.abspath(c.path), "fields": c.fields, "requests": c.left_out, "split": split,
-                               "dir": folder})["config"]
+            config = self.ask({"case": os.path.abspath(c.path), "fields": c.fields, "requests": c.left_out, "due": due,
+                               "split": split, "dir": folder})["config"]
             try:
                 with lab.Agent(self.world, config, ("--access-log-dir", folder), pods=[self.pod]) as agent:
                     got = self.ask({"go": True})
@@ -249,11 +250,12 @@ class Inside:
 
 
 def ask_weft(c, side, inside, args):
-    got = inside.run(c, side == "agent")
+    want = dict(c.want(args), verdicts=[])
+    got = inside.run(c, side == "agent", {r["name"]: r for r in want["results"] if r["name"] not in c.deviations})
     lines = [got["problem"]] if "problem" in got else []
     if "results" in got:
         # only the agent's side has a log
-        lines += diff.answers(c.short, dict(c.want(args), verdicts=[]), got, strict=args.strict,
+        lines += diff.answers(c.short, want, got, strict=args.strict,
                               ignore=() if side == "agent" else diff.NOTES, notes=side == "agent")
         lines = without_deviations(c, lines, got)
     return lines, len(c.short["requests"])

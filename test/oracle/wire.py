@@ -110,18 +110,20 @@ class Talk:
             except ConnectionError:
                 return  # answered and closed: the answer is still to be read
 
-    def run(self, parts, quiet_s):
+    def run(self, parts):
         for part in parts:
             if isinstance(part, str) or "repeat" in part:
                 self.send(parts_bytes(part, self.text))
-
             elif "wait_ms" in part:
                 self._listen(part["wait_ms"] / 1000)
             elif "shut" in part:
                 self._shut()
-        end = time.monotonic() + LIMIT_S
-        while self.end == "open" and time.monotonic() < end and self._take(quiet_s):
-            pass
+
+    def listen(self, quiet_s, arrived):
+        """Until nothing has come for quiet_s; as long as not all has arrived, until the limit."""
+        end, still = time.monotonic() + LIMIT_S, False
+        while self.end == "open" and time.monotonic() < end and not (still and arrived()):
+            still = not self._take(quiet_s)
 
     def _shut(self):
         try:
@@ -216,15 +218,19 @@ def describe(r, quiet):
     return out
 
 
-def run(req, connection, text, quiet):
-    """connection: client.Connection. What came back, as a result."""
+def run(req, connection, text, quiet, arrived):
+    """connection: client.Connection. What came back, as a result; arrived(result): it is all that is waited for."""
     line = script_line(req["backend"]) if "backend" in req else b""
     fill = lambda s: text(s).replace(PLACE.decode(), line.decode())  # noqa: E731
     talk = Talk(connection.sock, fill, connection.split_first)
-    talk.run(req["wire"], req.get("quiet_ms", QUIET_S * 1000) / 1000)
     first = fill(next((p for p in req["wire"] if isinstance(p, str)), ""))
-    got, rest = answers(talk.buf, req.get("methods") or [first.split(" ")[0]], talk.end)
-    out = {"name": req["name"], "responses": [describe(r, quiet) for r in got], "end": talk.end, "_port": connection.port}
+
+    def result():
+        got, rest = answers(talk.buf, req.get("methods") or [first.split(" ")[0]], talk.end)
+        return {"name": req["name"], "responses": [describe(r, quiet) for r in got], "end": talk.end, "_port": connection.port}, rest
+    talk.run(req["wire"])
+    talk.listen(req.get("quiet_ms", QUIET_S * 1000) / 1000, lambda: arrived(result()[0]))
+    out, rest = result()
     if req["name"] in NOTES:
         out["backend_read"] = NOTES.pop(req["name"])
     if rest:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The part of a run that is inside the pod: echo backends and client. Driven by weft.py, a line of JSON each way.
 
-    {"case": PATH, "fields": [...], "requests": [...], "split": bool, "dir": DIR}  ->  {"config": PATH}
-    {"go": true}                                                                  ->  {"results": [...]}
-    {"go": false}                                                                 ->  {}
+    {"case": PATH, "fields": [...], "requests": [...], "due": {...}, "split": bool, "dir": DIR}  ->  {"config": PATH}
+    {"go": true}                                                                                ->  {"results": [...]}
+    {"go": false}                                                                               ->  {}
 """
 import json
 import os
@@ -48,8 +48,8 @@ def serve(job, host):
         addresses = {n: (LISTENER_HOST, p) for n, p in ports.items()}
         knock(addresses)
         client.Connection.split_first = job["split"]
-        results = client.Runner(addresses, world.text, backends.seen).run_all(case)
-        oracle.join_log(results, lambda: casefile.access_records(log) if log else {}, 0.4 if log else 0)
+        results = client.Runner(addresses, world.text, backends.seen, job["due"], world.back).run_all(case)
+        oracle.join_log(results, lambda: casefile.access_records(log) if log else {}, 0.4 if log else 0, job["due"])
         oracle.forget_choice(case, results)
         tell({"results": world.back(results)})
     finally:
