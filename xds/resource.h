@@ -91,6 +91,12 @@ size_t weft_snapshot_index(const struct weft_snapshot *s, enum weft_xds_type typ
 size_t weft_snapshot_count(const struct weft_snapshot *s, enum weft_xds_type type);
 struct weft_resource *weft_snapshot_at(const struct weft_snapshot *s, enum weft_xds_type type,
 				       size_t i);
+/*
+ * The first place from `from` on where the two have not the very same resource; SIZE_MAX: there is
+ * none. What clones share is not looked at.
+ */
+size_t weft_snapshot_differs(const struct weft_snapshot *a, const struct weft_snapshot *b,
+			     enum weft_xds_type type, size_t from);
 /* True when both have the very same resources of a type (not only equal ones). */
 bool weft_snapshot_same(const struct weft_snapshot *a, const struct weft_snapshot *b,
 			enum weft_xds_type type);
