@@ -104,16 +104,12 @@ static int compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-int weft_cells_tcp_ids(uint32_t view, uint32_t **ret, size_t *ret_n)
+static int ids_of(const struct weft_ctx *ctx, uint32_t **ret, size_t *ret_n)
 {
-	struct weft_ctx ctx = {.view = view};
-	const struct weft_img_view *v;
+	const struct weft_img_view *v = weft_img_at(ctx->view_off);
 	struct ids ids = {0};
 	size_t n = 0;
 
-	if (weft_ctx_begin(&ctx) < 0)
-		return -ENOENT;
-	v = weft_img_at(ctx.view_off);
 	walk_table(&ids, v, v->listener);
 	walk_table(&ids, v, v->wildcard);
 	walk_listener(&ids, v, v->fallback);
@@ -130,6 +126,13 @@ int weft_cells_tcp_ids(uint32_t view, uint32_t **ret, size_t *ret_n)
 	*ret = ids.id;
 	*ret_n = n;
 	return 0;
+}
+
+int weft_cells_tcp_ids(uint32_t view, uint32_t **ret, size_t *ret_n)
+{
+	struct weft_ctx ctx = {.view = view};
+
+	return weft_ctx_begin(&ctx) < 0 ? -ENOENT : ids_of(&ctx, ret, ret_n);
 }
 
 size_t weft_cells_make_these(struct weft_store *store, uint32_t pod, const uint32_t *id, size_t n)
@@ -158,10 +161,21 @@ size_t weft_cells_make(struct weft_store *store, uint32_t pod, uint32_t view)
 
 int weft_cells_news(struct weft_cells_seen *seen, uint32_t view, uint32_t **ret, size_t *ret_n)
 {
+	struct weft_ctx ctx = {.view = view};
 	uint32_t *id, *news;
 	size_t n, n_news = 0, s = 0;
-	int r = weft_cells_tcp_ids(view, &id, &n);
+	int r;
 
+	if (weft_ctx_begin(&ctx) < 0)
+		return -ENOENT;
+	*ret = NULL;
+	*ret_n = 0;
+	/* an object that was in force when this one came cannot have made room for it */
+	if (seen->view_off == ctx.view_off && seen->epoch + 1 == ctx.epoch) {
+		seen->epoch = ctx.epoch;
+		return 0;
+	}
+	r = ids_of(&ctx, &id, &n);
 	if (r < 0)
 		return r;
 	news = calloc(n + 1, sizeof(*news));
@@ -176,7 +190,8 @@ int weft_cells_news(struct weft_cells_seen *seen, uint32_t view, uint32_t **ret,
 			news[n_news++] = id[i];
 	}
 	free(seen->id);
-	*seen = (struct weft_cells_seen){.id = id, .n = n};
+	*seen = (struct weft_cells_seen){
+		.id = id, .n = n, .view_off = ctx.view_off, .epoch = ctx.epoch};
 	*ret = news;
 	*ret_n = n_news;
 	return 0;

@@ -18,10 +18,12 @@ size_t weft_cells_make_these(struct weft_store *store, uint32_t pod, const uint3
 struct weft_cells_seen {
 	uint32_t *id;
 	size_t n;
+	uint32_t view_off, epoch; /* as of the last look */
 };
 /*
  * After a publish: what the view's TCP chains reach and was not seen; caller frees *ret. Then all
- * of it is seen. -ENOENT: nothing is published; -ENOMEM: nothing was done.
+ * of it is seen. A view that the publish has left as it was is not walked. -ENOENT: nothing is
+ * published; -ENOMEM: nothing was done.
  */
 int weft_cells_news(struct weft_cells_seen *seen, uint32_t view, uint32_t **ret, size_t *ret_n);
 /* Everything is news again. */

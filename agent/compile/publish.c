@@ -180,10 +180,12 @@ void weft_compiler_stats(const struct weft_compiler *c, struct weft_compiler_sta
 
 void weft_compiler_bound(struct weft_compiler *c)
 {
+	struct weft_store_stats stats;
 	uint64_t bytes, objects;
 
+	weft_store_stats(c->store, &stats);
 	weft_store_fresh(c->store, &bytes, &objects);
-	if (bytes > WEFT_FRESH_BYTES || objects > WEFT_FRESH_MAX ||
+	if (bytes > stats.img_size / WEFT_FRESH_PART || objects > WEFT_FRESH_MAX ||
 	    weft_names_waiting(c->clusters) > WEFT_NAMES_WAIT_MAX ||
 	    weft_names_waiting(c->route_configs) > WEFT_NAMES_WAIT_MAX ||
 	    weft_names_waiting(c->states) > WEFT_NAMES_WAIT_MAX)

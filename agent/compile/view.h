@@ -13,11 +13,11 @@
 #define WEFT_NAMES_WAIT_MAX 4096u
 
 /*
- * Objects that may be replaced until a publish waits for a grace period to have them back: bytes
+ * Objects that may be replaced until a publish waits for a grace period to have them back: a part
  * of the image, and the memory that keeps account of them. At the usual rate of changes the
  * daemon's tick comes first.
  */
-#define WEFT_FRESH_BYTES (2u << 20)
+#define WEFT_FRESH_PART 16u
 #define WEFT_FRESH_MAX 8192u
 
 struct weft_member;

@@ -15,13 +15,19 @@ struct exchange {
 	size_t view, entry; /* in weft_standing.entries */
 };
 
+/* Endpoints that a cluster had. */
+struct former {
+	uint32_t id, endpoints;
+};
+
 /* A view whose endpoints differ. */
 struct changed {
 	struct view v;
 	size_t i; /* which */
 	struct weft_standing *st;
 	struct weft_snapshot *snapshot; /* of its own, for st */
-	struct weft_img_cluster_ref *cluster;
+	struct former *former;		/* what of st->cluster was written over */
+	size_t n_former, cap_former;
 	uint32_t old_table; /* 0: there are no clusters */
 	uint32_t table, view;
 };
@@ -151,6 +157,32 @@ static size_t user_find(const struct weft_standing *st, size_t eds)
 	return lo;
 }
 
+/* In the table that stands; changed_back() takes it back. */
+static int cluster_set(struct changed *ch, uint32_t id, uint32_t endpoints)
+{
+	if (ch->n_former == ch->cap_former) {
+		size_t cap = ch->cap_former ? ch->cap_former * 2 : 4;
+		struct former *more = reallocarray(ch->former, cap, sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		ch->former = more;
+		ch->cap_former = cap;
+	}
+	ch->former[ch->n_former++] = (struct former){id, ch->st->cluster[id].endpoints};
+	ch->st->cluster[id].endpoints = endpoints;
+	return 0;
+}
+
+static void changed_back(struct changed *ch)
+{
+	while (ch->n_former) {
+		const struct former *f = &ch->former[--ch->n_former];
+
+		ch->st->cluster[f->id].endpoints = f->endpoints;
+	}
+}
+
 static int endpoints_patch(struct patch *p, struct changed *ch, size_t i,
 			   const struct weft_resource *old)
 {
@@ -171,7 +203,7 @@ static int endpoints_patch(struct patch *p, struct changed *ch, size_t i,
 		in = view_endpoints(&ch->v, m->res);
 		r = exchange_add(p, ch, in, st->user[u].entry);
 		if (!r)
-			ch->cluster[m->id].endpoints = in ? in->off : 0;
+			r = cluster_set(ch, m->id, in ? in->off : 0);
 	}
 	return r;
 }
@@ -184,8 +216,8 @@ static int tables_put(struct changed *ch)
 	memcpy(&view, weft_store_at(ch->v.c->store, ch->st->view), sizeof(view));
 	ch->old_table = view.cluster;
 	if (view.cluster)
-		view.cluster = ch->table = weft_build_put(&ch->v.b, ch->cluster,
-							  ch->st->n_cluster * sizeof(*ch->cluster));
+		view.cluster = ch->table = weft_build_put(
+			&ch->v.b, ch->st->cluster, ch->st->n_cluster * sizeof(*ch->st->cluster));
 	ch->view = weft_build_put(&ch->v.b, &view, sizeof(view));
 	return ch->v.b.err;
 }
@@ -193,25 +225,23 @@ static int tables_put(struct changed *ch)
 static int view_patch(struct patch *p, struct changed *ch)
 {
 	const struct weft_snapshot *old = ch->st->snapshot, *next = ch->v.s;
-	size_t n = weft_snapshot_count(next, WEFT_XDS_ENDPOINT);
-	size_t size = ch->st->n_cluster * sizeof(*ch->cluster);
+	size_t n = weft_snapshot_count(next, WEFT_XDS_ENDPOINT), i = 0;
 	int r = weft_snapshot_clone(next, &ch->snapshot);
 
-	ch->cluster = malloc(size + 1);
 	ch->v.eds_used = calloc(n + 1, sizeof(*ch->v.eds_used));
 	ch->v.serial = ++p->c->view_serial;
 	view_build_init(&ch->v, &ch->v.b, "View", "0", 0);
-	if (r || !ch->cluster || !ch->v.eds_used || ch->v.b.err)
+	if (r || !ch->v.eds_used || ch->v.b.err)
 		return -ENOMEM;
-	if (size)
-		memcpy(ch->cluster, ch->st->cluster, size);
-	for (size_t i = 0; i < n && (!r || r == -EINVAL); i++) {
-		const struct weft_resource *a = weft_snapshot_at(old, WEFT_XDS_ENDPOINT, i);
-		const struct weft_resource *b = weft_snapshot_at(next, WEFT_XDS_ENDPOINT, i);
+	for (; !r || r == -EINVAL; i++) {
+		const struct weft_resource *a, *b;
 		int e = 0;
 
-		if (a == b)
-			continue;
+		i = weft_snapshot_differs(old, next, WEFT_XDS_ENDPOINT, i);
+		if (i == SIZE_MAX)
+			break;
+		a = weft_snapshot_at(old, WEFT_XDS_ENDPOINT, i);
+		b = weft_snapshot_at(next, WEFT_XDS_ENDPOINT, i);
 		if (strcmp(a->name, b->name))
 			return -EAGAIN;
 		if (a->hash != b->hash)
@@ -332,9 +362,7 @@ static void changed_stands(struct changed *ch)
 	weft_snapshot_free(st->snapshot);
 	st->snapshot = ch->snapshot;
 	ch->snapshot = NULL;
-	free(st->cluster);
-	st->cluster = ch->cluster;
-	ch->cluster = NULL;
+	ch->n_former = 0;
 	if (ch->old_table)
 		word_replace(&st->objects, ch->old_table, ch->table);
 	word_replace(&st->objects, st->view, ch->view);
@@ -378,7 +406,8 @@ static void patch_clear(struct patch *p)
 		weft_build_clear(&ch->v.b);
 		free(ch->v.eds_used);
 		free(ch->v.entries.v);
-		free(ch->cluster);
+		changed_back(ch);
+		free(ch->former);
 		weft_snapshot_free(ch->snapshot);
 	}
 	weft_build_clear(&p->b);

@@ -278,6 +278,7 @@ static int spec_add(struct weft_health *h, uint32_t view, struct weft_resource *
 	struct hc_pod *p;
 	int r = s ? 0 : -ENOMEM;
 
+	h->n_spec += !!s;
 	LIST_FOREACH(p, &h->pods, link)
 	{
 		if (r == 0 && p->view == view)
@@ -345,6 +346,7 @@ static void unwanted_drop(struct weft_health *h, uint32_t view)
 		while ((c = LIST_FIRST(&s->checks)))
 			check_free(h, c);
 		spec_free(s);
+		h->n_spec--;
 	}
 }
 
@@ -366,6 +368,21 @@ int weft_health_want(struct weft_health *h, uint32_t view, const struct weft_sna
 	unwanted_drop(h, view);
 	health_arm(h);
 	return r ? r : e;
+}
+
+bool weft_health_has(const struct weft_health *h, uint32_t view)
+{
+	const struct spec *s, *next;
+	size_t i;
+
+	if (!h->n_spec)
+		return false;
+	SPECS_EACH(h, i, s, next)
+	{
+		if (s->view == view)
+			return true;
+	}
+	return false;
 }
 
 bool weft_health_is_warm(const struct weft_health *h, uint32_t view,

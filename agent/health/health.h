@@ -52,6 +52,8 @@ void weft_health_free(struct weft_health *h);
  */
 int weft_health_want(struct weft_health *h, uint32_t view, const struct weft_snapshot *merged,
 		     const struct weft_snapshot *in_force, const struct weft_snapshot *resolved);
+/* Clusters of the view are checked. */
+bool weft_health_has(const struct weft_health *h, uint32_t view);
 /* Every host of the cluster was checked for every pod of the view. True for what is not checked. */
 bool weft_health_is_warm(const struct weft_health *h, uint32_t view,
 			 const struct weft_resource *res);

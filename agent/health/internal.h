@@ -95,7 +95,7 @@ struct weft_health {
 	LIST_HEAD(, hc_pod) pods;
 	struct session **heap;
 	size_t n_heap, cap_heap;
-	size_t n_host, n_running, n_idle;
+	size_t n_spec, n_host, n_running, n_idle;
 	uint64_t unchecked, postponed, publish_failures, withheld;
 	bool stale;	/* other hosts are published than are */
 	bool warmed;	/* a cluster became warm since the last publish */
