@@ -577,7 +577,11 @@ bool weft_bucket_take(__u32 cell, const struct weft_img_bucket *bucket, __u64 no
 /* Whole tokens left at now_ns. */
 __u64 weft_bucket_level(__u32 cell, const struct weft_img_bucket *bucket, __u64 now_ns);
 
-/* A place of a breaker: word is a field of a cell. true: taken, give it back with weft_place_put(). */
+/*
+ * A place of a breaker: word is a field of a cell, or the caller's own memory. true: taken, give it
+ * back with weft_place_put(), which never makes a number of nothing smaller. Exact under any
+ * concurrency.
+ */
 bool weft_place_take(__u32 *word, __u32 max);
 void weft_place_put(__u32 *word);
 

@@ -269,19 +269,23 @@ __u64 weft_bucket_level(__u32 cell, const struct weft_img_bucket *bucket, __u64 
 	return base > now ? 0 : (now - base) / bucket->cost;
 }
 
-static __u32 weft_state_off(const void *p)
-{
-	return (__u32)((const __u8 *)p - weft_bound.state);
-}
-
+/* As weft_place_take_at(), for a word anywhere, and without a number of tries. */
 bool weft_place_take(__u32 *word, __u32 max)
 {
-	return weft_place_take_at(weft_state_off(word), max);
+	__u32 old = __atomic_load_n(word, __ATOMIC_RELAXED);
+
+	do {
+		if (old >= max)
+			return false;
+	} while (!__atomic_compare_exchange_n(word, &old, old + 1, true, __ATOMIC_SEQ_CST,
+					      __ATOMIC_RELAXED));
+	return true;
 }
 
 void weft_place_put(__u32 *word)
 {
-	weft_place_put_at(weft_state_off(word));
+	if ((__s32)__atomic_fetch_sub(word, 1, __ATOMIC_SEQ_CST) <= 0)
+		__atomic_fetch_add(word, 1, __ATOMIC_SEQ_CST);
 }
 
 int weft_conn_rbac(const struct weft_ctx *ctx, __u32 chain)

@@ -43,16 +43,16 @@ static void *holder(void *arg)
 	return NULL;
 }
 
-static void breaker_places(void **state)
+static void places_of(__u32 *at)
 {
 	pthread_t t[4];
 
-	(void)state;
-	word = &weft_cell_cluster(fix_cell(9))->rq_active[1];
+	word = at;
 	assert_false(weft_place_take(word, 0));
 	assert_true(weft_place_take(word, 2));
 	assert_true(weft_place_take(word, 2));
 	assert_false(weft_place_take(word, 2));
+	assert_int_equal(*word, 2);
 	weft_place_put(word);
 	weft_place_put(word);
 	weft_place_put(word); /* once too often: stays at zero */
@@ -64,6 +64,27 @@ static void breaker_places(void **state)
 		assert_true(places[i] <= 3);
 	}
 	assert_int_equal(*word, 0);
+}
+
+static void breaker_places(void **state)
+{
+	(void)state;
+	places_of(&weft_cell_cluster(fix_cell(9))->rq_active[1]);
+}
+
+/* A number of the agent's own is that number, and nothing in the state changes. */
+static void breaker_places_outside(void **state)
+{
+	__u32 *own = calloc(4, sizeof(*own));
+	__u8 *before = malloc(FIX_STATE_SIZE);
+
+	(void)state;
+	memcpy(before, fix.state, FIX_STATE_SIZE);
+	places_of(&own[1]);
+	assert_int_equal(own[0] | own[2], 0);
+	assert_memory_equal(before, fix.state, FIX_STATE_SIZE);
+	free(before);
+	free(own);
 }
 
 static void layout(void **state)
@@ -178,6 +199,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(directory),
 		cmocka_unit_test(breaker_places),
+		cmocka_unit_test(breaker_places_outside),
 		cmocka_unit_test(places_given_back),
 		cmocka_unit_test(layout),
 		cmocka_unit_test(slots),

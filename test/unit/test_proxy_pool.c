@@ -345,13 +345,89 @@ static void test_pod_removed(void **state)
 	done();
 }
 
+/* Pools of the cluster there are now. */
+static uint32_t pools(void)
+{
+	const uint8_t *cell = (const uint8_t *)fix_cluster(),
+		      *state = (const uint8_t *)weft_state_head();
+
+	return weft_proxy_pools(fix.proxy, (uint32_t)(cell - state), 0);
+}
+
+static unsigned int ask_of(int fd)
+{
+	struct fix_answer a;
+
+	fix_ask(fd, "GET", "/", "", &a);
+	return a.status;
+}
+
+/* Round robin over two endpoints, room for one pool: the other endpoint has none while its
+ * connection waits. */
+static void test_pools(void **state)
+{
+	int fd;
+
+	(void)state;
+	fix_server(upstream);
+	fix_server(upstream);
+	gate_set(true);
+	fix_open_http("", FIX_ROUTE,
+		      ", circuit_breakers: {thresholds: [{max_connection_pools: 1}]}", 2, 1);
+	fd = fix_dial();
+	for (int i = 0; i < 4; i++) {
+		assert_int_equal(ask_of(fd), i % 2 ? 503 : 200);
+		assert_int_equal(pools(), 1);
+	}
+	assert_int_equal(fix_calls(0) + fix_calls(1), 1);
+	close(fd);
+	done();
+}
+
+/* The number is the cluster's: a pool of one worker is one less for the other, until its last
+ * connection ends. */
+static void test_pools_of_workers(void **state)
+{
+	unsigned int status[16], refused = 16;
+	int fd[16];
+
+	(void)state;
+	open_with("max_connection_pools: 1", 2);
+	gate_set(true);
+	for (unsigned int i = 0; i < 16; i++) {
+		fd[i] = fix_dial();
+		status[i] = ask_of(fd[i]);
+		assert_true(status[i] == 200 || (i && status[i] == 503));
+		assert_int_equal(pools(), 1);
+		refused = status[i] == 503 ? i : refused;
+	}
+	for (unsigned int i = 0; i < 16; i++)
+		assert_int_equal(ask_of(fd[i]), status[i]);
+	assert_int_equal(fix_calls(0), 1);
+	shutdown(fix.server[0].call_fd[0], SHUT_RDWR);
+	while (pools())
+		fix_sleep(5);
+	for (unsigned int i = 0; i < 16 && refused < 16; i++)
+		assert_int_equal(ask_of(fd[(refused + i) % 16]),
+				 status[(refused + i) % 16] == 503 ? 200 : 503);
+	for (unsigned int i = 0; i < 16; i++)
+		close(fd[i]);
+	done();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		FIX_TEST(test_max_requests), FIX_TEST(test_max_pending),
-		FIX_TEST(test_zero),	     FIX_TEST(test_clients_go),
-		FIX_TEST(test_waiting_served), FIX_TEST(test_no_nesting),
-		FIX_TEST(test_cancelled_first), FIX_TEST(test_pod_removed),
+		FIX_TEST(test_max_requests),
+		FIX_TEST(test_max_pending),
+		FIX_TEST(test_zero),
+		FIX_TEST(test_clients_go),
+		FIX_TEST(test_waiting_served),
+		FIX_TEST(test_no_nesting),
+		FIX_TEST(test_cancelled_first),
+		FIX_TEST(test_pod_removed),
+		FIX_TEST(test_pools),
+		FIX_TEST(test_pools_of_workers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
