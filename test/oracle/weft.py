@@ -30,6 +30,9 @@ SIDES = ("check", "explain", "kernel", "agent")
 UPSTREAM = ("upstream_", "response_timeout", "via_upstream", "request_timeout")
 
 DEVIATED = [0]  # how many answers of deviations were seen
+FAILED = []  # (side, case, its differences)
+SHOWN = 6  # differences of a case, and
+WIDTH = 300  # how much of each, in the summary: a log's last lines are to name every case that failed
 
 
 def coverage():
@@ -294,8 +297,20 @@ def run_side(side, cases, args, inside, skipped):
         else:
             lines, asked = ask_weft(c, side, inside, args)
         bad += bool(lines)
+        if lines:
+            FAILED.append((side, c.case["name"], lines))
         print(f"{'FAIL' if lines else 'ok  '} {side:7} {c.case['name']} ({asked}) {time.monotonic() - began:.1f}s" + "".join("\n       " + x for x in lines), flush=True)
     return bad
+
+
+def summary(failed):
+    """The failures once more, in few lines."""
+    for side, name, lines in failed:
+        print(f"FAILED {side} {name}")
+        for line in lines[:SHOWN]:
+            print("       " + (line if len(line) <= WIDTH else line[:WIDTH] + "..."))
+        if len(lines) > SHOWN:
+            print(f"       and {len(lines) - SHOWN} more")
 
 
 def main():
@@ -321,6 +336,7 @@ def main():
             bad += sum(run_side(s, cases, args, inside, skipped) for s in SIDES[2:] if s in sides)
             print(f"exchanges decided: {inside.answered}")
     print(f"{DEVIATED[0]} answers kept stricter than Envoy's, as coverage.yaml says")
+    summary(FAILED)
     print(f"{len(cases) * len(sides) - bad - len(skipped)} passed, {bad} failed, {len(skipped)} skipped")
     return 1 if bad else 0
 
