@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* One request and its response: exchange.c and attempt.c. What is done to the two: heads.h. */
+/* One request and its response: exchange.c, attempt.c and retry.c. What is done to the two:
+ * heads.h. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -174,6 +175,9 @@ void exchange_timers(struct exchange *x);
 void exchange_touch(struct exchange *x);
 /* True when the failure is retried (and the retry is under way). */
 bool exchange_retry(struct exchange *x, enum fail_why why, const struct response *r);
+/* Another attempt whatever failed, after wait_ms; 0: after the policy's back-off. false: none is
+ * left. */
+bool exchange_try_again(struct exchange *x, uint64_t wait_ms);
 void exchange_unlink_upstream(struct exchange *x, bool reusable);
 void exchange_places_put(struct exchange *x);
 
