@@ -1,103 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Requests and responses through the agent path, as Envoy 1.40 carries them (each checked against it). */
-#include "agent/proxy/limits.h"
-#include "proxy_fixture.h"
+#include "proxy_scripts.h"
 
 static struct fix_answer a;
-
-/*
- * Answers what the path asks for; any other path is answered with the request itself (head and decoded body) as the
- * body.
- */
-static const struct {
-	const char *path, *answer;
-} scripts[] = {
-	{"/plain ", "HTTP/1.1 200 Fine\r\ncontent-length: 2\r\n\r\nok"},
-	{"/chunks ", "HTTP/1.1 200 OK\r\ntransfer-encoding: "
-		     "chunked\r\n\r\n2;x=y\r\nok\r\n3\r\nay!\r\n0\r\nx-t: v\r\n\r\n"},
-	{"/until-close ", "HTTP/1.1 200 OK\r\n\r\nall of it"},
-	{"/continue ",
-	 "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"},
-	{"/hints ",
-	 "HTTP/1.1 103 Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"},
-	{"/hop ", "HTTP/1.1 200 OK\r\nconnection: x-a\r\nkeep-alive: 5\r\nproxy-connection: "
-		  "x\r\nx-a: b\r\nupgrade: c\r\n"
-		  "server: nginx\r\ndate: then\r\nx-envoy-upstream-service-time: "
-		  "77\r\ncontent-length: 2\r\n\r\nok"},
-	{"/204 ", "HTTP/1.1 204 No\r\ncontent-length: 0\r\n\r\n"},
-	{"/304 ", "HTTP/1.1 304 No\r\ncontent-length: 7\r\netag: x\r\n\r\n"},
-	{"/204-body ", "HTTP/1.1 204 No\r\ncontent-length: 2\r\n\r\nok"},
-	{"/both ", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: "
-		   "2\r\n\r\n2\r\nok\r\n0\r\n\r\n"},
-	{"/junk ", "hello, this is no HTTP\r\n\r\n"},
-	{"/half ", "HTTP/1.1 200 OK\r\nconte"},
-	{"/drop ", ""},
-	{"/bad-chunk ", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\nzz\r\n"},
-	{"/short ", "HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\nok"},
-	{"/early ", "HTTP/1.1 413 No\r\ncontent-length: 2\r\n\r\nno"},
-	{"/typed ", "HTTP/1.1 200 OK\r\ncontent-type: a/b\r\ncontent-length: 2\r\n\r\nok"},
-	{"/close ", "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok"},
-};
-static const char *const ending[] = {"/until-close ", "/junk ", "/half ", "/drop ", "/short ", "/close "};
-
-static size_t body_read(int fd, const char *head, char *to, size_t cap)
-{
-	const char *v = fix_header(head, "content-length");
-	size_t n = 0, left = v ? strtoul(v, NULL, 10) : 0;
-
-	while (left && recv(fd, to + n % cap, 1, 0) == 1) {
-		n++;
-		left--;
-	}
-	if (!fix_header(head, "transfer-encoding"))
-		return n;
-	while ((left = fix_line_size(fd))) {
-		while (left && recv(fd, to + n % cap, 1, 0) == 1) {
-			n++;
-			left--;
-		}
-		fix_line_size(fd);
-	}
-	fix_line_size(fd);
-	return n;
-}
-
-static void echo(int fd, const char *head)
-{
-	char body[4096], line[64];
-	size_t n = body_read(fd, head, body, sizeof(body)), len = strlen(head);
-
-	snprintf(line, sizeof(line), "HTTP/1.1 200 OK\r\ncontent-length: %zu\r\n\r\n", len + n);
-	send(fd, line, strlen(line), MSG_NOSIGNAL);
-	send(fd, head, len, MSG_NOSIGNAL);
-	send(fd, body, n, MSG_NOSIGNAL);
-}
-
-static void upstream(int fd)
-{
-	char head[8192];
-
-	while (fix_head_read(fd, head, sizeof(head))) {
-		const char *path = strchr(head, ' ') + 1;
-		size_t i, n = sizeof(scripts) / sizeof(*scripts);
-
-		for (i = 0; i < n && strncmp(path, scripts[i].path, strlen(scripts[i].path)); i++)
-			;
-		if (i == n)
-			echo(fd, head);
-		else
-			send(fd, scripts[i].answer, strlen(scripts[i].answer), MSG_NOSIGNAL);
-		for (size_t k = 0; k < sizeof(ending) / sizeof(*ending); k++) {
-			if (!strncmp(path, ending[k], strlen(ending[k])))
-				return;
-		}
-	}
-}
 
 static int setup(void **state)
 {
 	(void)state;
-	fix_server(upstream);
+	fix_server(script_upstream);
 	fix_open_http("upgrade_configs: [{upgrade_type: websocket}], request_headers_timeout: 0.3s,",
 		      "{match: {prefix: /direct}, direct_response: {status: 200, body: {inline_string: hi}}}, " FIX_ROUTE,
 		      "", 1, 1);
@@ -358,75 +268,12 @@ static void test_continue(void **state)
 	close(fd);
 }
 
-static void refused(const char *text, unsigned int status, const char *body)
-{
-	int fd = fix_dial();
-
-	fix_say(fd, text);
-	assert_true(fix_hear(fd, &a));
-	assert_int_equal(a.status, status);
-	assert_string_equal(a.body, body);
-	assert_string_equal(fix_header(a.head, "connection"), "close");
-	assert_true(fix_ended(fd));
-	close(fd);
-}
-
-static void test_refused(void **state)
-{
-	static char big[80000];
-
-	(void)state;
-	refused("GET /plain HTTP/1.0\r\nhost: a\r\n\r\n", 426, "Upgrade Required");
-	refused("nonsense\r\n\r\n", 400, "Bad Request");
-	refused("GET /plain HTTP/1.1\r\n\r\n", 400, "");
-	refused("POST /x HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n", 400,
-		"Bad Request");
-	refused("POST /x HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", 400, "Bad Request");
-	refused("POST /x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n\r\n", 501, "Not Implemented");
-	refused("GET /x HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: other\r\n\r\n", 403, "");
-	refused("POST /direct HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\n", 200, "hi");
-	refused("GET /direct HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: "
-		"websocket\r\n\r\n",
-		200, "hi");
-	/* a success that is no switch goes on without its body, and without what says of one */
-	refused("GET /typed HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: "
-		"websocket\r\n\r\n",
-		200, "");
-	assert_null(fix_header(a.head, "content-type"));
-	assert_string_equal(fix_header(a.head, "content-length"), "0");
-	refused("GET /early HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: "
-		"websocket\r\n\r\n",
-		413, "no");
-	refused("GET /drop HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: "
-		"websocket\r\n\r\n",
-		503,
-		"upstream connect error or disconnect/reset before headers. reset reason: "
-		"connection termination");
-	refused("GET /x HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: connect-udp\r\n\r\n",
-		404, "The path is incorrect for CONNECT-UDP");
-	memset(big, 'x', sizeof(big) - 1);
-	memcpy(big, "GET / HTTP/1.1\r\nhost: a\r\nx: ", 28);
-	refused(big, 431, "Request Header Fields Too Large");
-	assert_int_equal(fix_calls(0) > 0, 1);
-}
-
-static void test_too_many_headers(void **state)
-{
-	char text[4096] = "GET /plain HTTP/1.1\r\nhost: a\r\n";
-
-	(void)state;
-	for (int i = 0; i < 100; i++)
-		strcat(text, "x: y\r\n");
-	strcat(text, "\r\n");
-	refused(text, 431, "Request Header Fields Too Large");
-}
-
 static void test_proxied_interim(void **state)
 {
 	int fd;
 
 	(void)state;
-	fix_server(upstream);
+	fix_server(script_upstream);
 	fix_open_http("proxy_100_continue: true,", FIX_ROUTE, "", 1, 1);
 	fd = fix_dial();
 	get(fd, "/continue");
@@ -453,7 +300,7 @@ static void test_identity(void **state)
 	int fd;
 
 	(void)state;
-	fix_server(upstream);
+	fix_server(script_upstream);
 	fix_open_http("via: me, server_header_transformation: "
 		      "APPEND_IF_ABSENT, http_filters: [{name: r, typed_config: {\"@type\": type.googleapis.com/envoy."
 		      "extensions.filters.http.router.v3.Router, suppress_envoy_headers: true}}],",
@@ -485,62 +332,6 @@ static void test_early_answer(void **state)
 	assert_string_equal(fix_header(a.head, "connection"), "close");
 	assert_null(fix_header(a.head, "x-envoy-upstream-service-time"));
 	assert_true(fix_ended(fd));
-	close(fd);
-}
-
-/* A line that does not end is refused as soon as it is longer than a head may be, and so is the
- * longest head there may be. */
-static void test_head_too_long(void **state)
-{
-	static char big[80000];
-	int fd;
-
-	fix_close();
-	fix_open_http("max_request_headers_kb: 1,", FIX_ROUTE, "", 1, 1);
-	memset(big, 'x', 1100);
-	memcpy(big, "GET /", 5);
-	fd = fix_dial();
-	fix_send(fd, big, 1);
-	fix_sleep(50);
-	fix_say(fd, big + 1);
-	assert_true(fix_hear(fd, &a));
-	assert_int_equal(a.status, 431);
-	close(fd);
-	fix_close();
-	fix_open_http("max_request_headers_kb: 64,", FIX_ROUTE, "", 1, 1);
-	memset(big, 'x', sizeof(big) - 1);
-	memcpy(big, "GET / HTTP/1.1\r\nhost: a\r\nx: ", 28);
-	refused(big, 431, "Request Header Fields Too Large");
-	fix_close();
-	setup(state);
-}
-
-static void test_trailers_too_long(void **state)
-{
-	static char big[61440u + 200] =
-		"POST /x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx: ";
-	size_t n = strlen(big);
-
-	(void)state;
-	memset(big + n, 'x', sizeof(big) - 1 - n);
-	refused(big, 431, "Request Header Fields Too Large");
-}
-
-static void test_slow_head(void **state)
-{
-	uint64_t start = fix_now_ms();
-	int fd = fix_dial();
-
-	(void)state;
-	for (const char *p = "GET /plain"; *p; p++) {
-		fix_send(fd, p, 1); /* each byte does not grant more time */
-		fix_sleep(20);
-	}
-	assert_true(fix_hear(fd, &a));
-	assert_int_equal(a.status, 408);
-	assert_string_equal(a.body, "request header timeout");
-	assert_true(fix_ended(fd));
-	assert_true(fix_now_ms() - start >= 300 && fix_now_ms() - start < 3000);
 	close(fd);
 }
 
@@ -586,12 +377,7 @@ int main(void)
 		cmocka_unit_test(test_split_requests),
 		cmocka_unit_test(test_pipelining),
 		cmocka_unit_test(test_continue),
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_too_many_headers),
 		cmocka_unit_test(test_early_answer),
-		cmocka_unit_test(test_slow_head),
-		cmocka_unit_test(test_head_too_long),
-		cmocka_unit_test(test_trailers_too_long),
 		cmocka_unit_test(test_half_close),
 		cmocka_unit_test(test_not_captured),
 	};
