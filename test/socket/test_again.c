@@ -127,16 +127,23 @@ static void others_between(void **state)
 	world_drained();
 }
 
+/* A connection on whose bucket nothing is left, and whose third refusal was the one that is kept.
+ * How many were repeated. */
+static uint64_t refused_thrice(int fd)
+{
+	drain();
+	for (int i = 0; i < 3; i++)
+		refused(fd, "");
+	return repeated();
+}
+
 static void a_token_is_taken(void **state)
 {
 	int fd = vip_connect(1);
 	uint64_t n;
 
 	(void)state;
-	drain();
-	for (int i = 0; i < 3; i++)
-		refused(fd, "");
-	n = repeated();
+	n = refused_thrice(fd);
 	fill();
 	for (uint32_t i = 0; i < world.image.limit_tokens; i++)
 		expect(fd, "/limit", 200, false);
@@ -153,10 +160,7 @@ static void a_new_configuration_is_read(void **state)
 	uint64_t n;
 
 	(void)state;
-	drain();
-	for (int i = 0; i < 3; i++)
-		refused(fd, "");
-	n = repeated();
+	n = refused_thrice(fd);
 	fix_image_publish(&world.image);
 	refused(fd, "");
 	assert_int_equal(repeated(), n);
@@ -174,10 +178,8 @@ static void the_date_is_now(void **state)
 	int fd = vip_connect(1);
 
 	(void)state;
-	drain();
 	memcpy(old, h->date[h->date_which], 32);
-	for (int i = 0; i < 3; i++)
-		refused(fd, "");
+	refused_thrice(fd);
 	memcpy(h->date[h->date_which], "Sun, 06 Nov 1994 08:49:39 GMT", 30);
 	assert_non_null(strstr(refused(fd, "")->text, "date: Sun, 06 Nov 1994 08:49:39 GMT\r\n"));
 	assert_non_null(strstr(refused(fd, "")->text, "date: Sun, 06 Nov 1994 08:49:39 GMT\r\n"));
@@ -213,10 +215,7 @@ static void not_for_a_paused_pod(void **state)
 	struct answer a;
 
 	(void)state;
-	drain();
-	for (int i = 0; i < 3; i++)
-		refused(fd, "");
-	n = repeated();
+	n = refused_thrice(fd);
 	pod.flags |= WEFT_POD_PAUSED;
 	assert_int_equal(weft_kernel_pod_set(world.kernel, world.netns, &pod), 0);
 	handed = world_handed(WEFT_HANDED_NO_LISTENER);
