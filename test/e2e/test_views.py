@@ -3,21 +3,12 @@
 import json
 import os
 import sys
-import tempfile
 import time
 import unittest
 
 import world as lab
-from mesh import HERE, Mesh, setUpModule_skips
+from scripted import ADDRESS, LISTENER, Scripted, ads
 
-sys.path.insert(0, os.path.join(os.path.dirname(HERE), "interop"))
-try:
-    import scripted_ads as ads
-except ImportError:
-    ads = None
-
-# The script's resources name 10.0.0.1 for everything: the first pod of subnet 0.
-ADDRESS, LISTENER = "10.0.0.1", 8080
 GRACE_S = 10
 
 
@@ -35,27 +26,14 @@ def struct_of(data):
     return out
 
 
-class Views(Mesh):
+class Views(Scripted):
+    # Two backends on one pod: which of them answers tells which view was asked.
+    backends = (("old", 81), ("new", 82))
+
     @classmethod
     def setUpClass(cls):
-        setUpModule_skips()
-        if ads is None:
-            raise unittest.SkipTest("no grpcio for this python3 (deploy/deps.sh --tests)")
-        cls.world = lab.World(subnet=0).__enter__()
-        cls.addClassCleanup(cls.world.close)
-        cls.server = cls.world.pod("server")
+        super().setUpClass()
         cls.pods = {name: cls.world.pod(name) for name in ("red", "blue", "twin")}
-        # Two backends on one pod: which of them answers tells which view was asked.
-        for name, port in (("old", 81), ("new", 82)):
-            cls.world.start([sys.executable, os.path.join(HERE, "backend.py"), name, str(port)], cls.server, name="backend-" + name)
-            cls.world.wait_port(cls.server, port)
-
-    def setUp(self):
-        self.ads = ads.Server()
-        self.addCleanup(lambda: self.ads.stop())
-        folder = tempfile.TemporaryDirectory(prefix="weft-views-")
-        self.addCleanup(folder.cleanup)
-        self.folder = folder.name
 
     def start(self, *options):
         agent = lab.Agent(self.world, options=["--xds", f"127.0.0.1:{self.ads.port}", "--xds-views", "pod", "--node-id", "node-1",

@@ -2,43 +2,26 @@
 """Configuration from an xDS server (the scripted one of the interoperation tests), with traffic; the server goes and comes back."""
 import os
 import socket
-import sys
-import tempfile
 import time
 import unittest
 
 import world as lab
-from mesh import HERE, Mesh, setUpModule_skips
+from scripted import ADDRESS, LISTENER, Scripted, ads
 
-sys.path.insert(0, os.path.join(os.path.dirname(HERE), "interop"))
-try:
-    import scripted_ads as ads
-except ImportError:
-    ads = None
-
-# The script's resources name 10.0.0.1 for everything: the first pod of subnet 0.
-ADDRESS, BACKEND, LISTENER = "10.0.0.1", 80, 8080
+BACKEND = 80
 
 
-class Xds(Mesh):
+class Xds(Scripted):
+    backends = (("server", BACKEND),)
+
     @classmethod
     def setUpClass(cls):
-        setUpModule_skips()
-        if ads is None:
-            raise unittest.SkipTest("no grpcio for this python3 (deploy/deps.sh --tests)")
-        cls.world = lab.World(subnet=0).__enter__()
-        cls.addClassCleanup(cls.world.close)
-        cls.server = cls.world.pod("server")
+        super().setUpClass()
         cls.client = cls.world.pod("client")
-        cls.world.start([sys.executable, os.path.join(HERE, "backend.py"), "server", str(BACKEND)], cls.server)
-        cls.world.wait_port(cls.server, BACKEND)
 
     def setUp(self):
-        self.ads = ads.Server()
-        self.addCleanup(lambda: self.ads.stop())
-        folder = tempfile.TemporaryDirectory(prefix="weft-xds-")
-        self.addCleanup(folder.cleanup)
-        cache, self.http = os.path.join(folder.name, "cache"), os.path.join(folder.name, "http")
+        super().setUp()
+        cache, self.http = os.path.join(self.folder, "cache"), os.path.join(self.folder, "http")
         self.agent = lab.Agent(self.world, options=["--xds", f"127.0.0.1:{self.ads.port}", "--node-id", "test-node", "--xds-cache", cache,
                                                          "--admin-http", self.http],
                                pods=[self.client])

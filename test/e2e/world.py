@@ -25,7 +25,6 @@ import time
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
-PR_SET_PDEATHSIG = 1
 NETNS_DIR = "/run/netns"
 START_S = 20.0
 STOP_S = 5.0
@@ -60,12 +59,6 @@ def enter(netns):
             raise OSError(ctypes.get_errno(), "setns " + netns)
     finally:
         os.close(fd)
-
-
-def join(cgroup):
-    """Moves the calling process into a cgroup v2 folder."""
-    with open(os.path.join(cgroup, "cgroup.procs"), "w", encoding="ascii") as f:
-        f.write(str(os.getpid()))
 
 
 _TAG = re.compile(r"weft-(\d+)(-.*)?")
@@ -188,14 +181,14 @@ class World:
             # The child holds the file; ours closes with this call.
             with open(os.path.join(self.dir, f"{name}.log"), "ab") as log:
                 return self.start(command, pod, cgroup, name, talk, stdout=log, stderr=log, **kw)
-        folder = os.path.join(self.cgroup, cgroup)
-
-        def prepare():
-            _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-            join(folder)
-            if pod:
-                enter(pod.path)
-        child = subprocess.Popen(command, preexec_fn=prepare, stdin=subprocess.PIPE if talk else subprocess.DEVNULL, start_new_session=True, **kw)
+        # Programs put the child where it belongs, not a function between fork and exec: with that Python forks in full, which
+        # aborts a gRPC server of the same process that closes a connection just then (grpcio 1.51, test_xds).
+        place = ["setpriv", "--pdeathsig", "KILL", "sh", "-c", 'echo $$ >"$0" && exec "$@"',
+                 os.path.join(self.cgroup, cgroup, "cgroup.procs")]
+        if pod:
+            place += ["nsenter", "--net=" + pod.path]
+        child = subprocess.Popen(place + list(command), stdin=subprocess.PIPE if talk else subprocess.DEVNULL,
+                                 start_new_session=True, **kw)
         self._children.append(child)
         return child
 
