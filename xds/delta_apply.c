@@ -455,6 +455,8 @@ static int answer(struct application *a)
 		return -ENOMEM;
 	}
 	if (text) {
+		/* A server may send what was refused again at once, without end. */
+		a->d->pause_due = true;
 		a->d->stats.nacks++;
 		a->d->stats.refused[a->type]++;
 	} else {

@@ -25,9 +25,9 @@ void delta_pace_clear(struct weft_delta *d)
 
 void delta_pace_begin(struct weft_delta *d, int64_t now_ms)
 {
-	if (!d->asked_owner)
+	if (!d->pause_due)
 		return;
-	d->asked_owner = false;
+	d->pause_due = false;
 	d->pause_until = d->ops.pause && d->complete ? now_ms + d->ops.pause(d->ctx) : 0;
 }
 

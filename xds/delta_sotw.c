@@ -279,16 +279,42 @@ int delta_sotw_receive(struct weft_delta *d, const uint8_t *data, size_t len, in
 	return err;
 }
 
+/*
+ * Whether resources came though none is asked for. As in Envoy their version is not taken over: a
+ * server that holds them for delivered would not send them again when they are asked for with that
+ * version.
+ */
+static bool is_unwanted(const struct delta_type *type,
+			const Envoy__Service__Discovery__V3__DiscoveryResponse *resp)
+{
+	const struct delta_item *item;
+
+	if (type->wildcard || !resp->n_resources)
+		return false;
+	TAILQ_FOREACH(item, &type->items, link)
+	{
+		if (item->watchers)
+			return false;
+	}
+	return true;
+}
+
 int delta_sotw_apply(struct weft_delta *d, enum weft_xds_type type,
 		     const Envoy__Service__Discovery__V3__DiscoveryResponse *resp, int64_t now_ms)
 {
 	struct translation t = {.n = 0};
-	int err = keep(&d->types[type].nonce, resp->nonce);
+	struct delta_type *of = &d->types[type];
+	int err = keep(&of->nonce, resp->nonce);
 
+	free(of->offered);
+	of->offered = NULL;
+	/* Until it is asked for, such a server may answer each request with it. */
+	if (is_unwanted(of, resp))
+		d->pause_due = true;
+	else if (!err)
+		err = keep(&of->offered, resp->version_info);
 	if (!err)
-		err = keep(&d->types[type].offered, resp->version_info);
-	if (!err)
-		err = translate(&t, &d->types[type], resp);
+		err = translate(&t, of, resp);
 	if (!err)
 		err = delta_apply(d, type, &t.delta, now_ms);
 	translation_free(&t);

@@ -128,7 +128,7 @@ struct weft_delta {
 	struct delta_pending pending;
 	int64_t pause_until; /* ms; 0: none */
 	int64_t now_ms;	     /* of the call that is under way */
-	bool asked_owner;    /* since the last look: something was published or refused */
+	bool pause_due;	     /* since the last look: something was published or refused */
 	bool broken;	     /* memory ran out outside of a receive: the stream is to be reset */
 	int64_t next_tick; /* as weft_delta_tick() gave it; void while timers_changed */
 	bool timers_changed;

@@ -255,7 +255,7 @@ static int offer(struct weft_delta *d, const struct weft_snapshot *next, struct 
 {
 	if (!next)
 		return 0;
-	d->asked_owner = true;
+	d->pause_due = true;
 	return d->ops.publish(d->ctx, next, causes);
 }
 

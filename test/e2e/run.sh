@@ -19,5 +19,10 @@ test_istio*) ISTIOD_LOCAL=$(../interop/istiod.sh) || exit $? ;;
 *test_istio*) ISTIOD_LOCAL=$(../interop/istiod.sh) || ISTIOD_LOCAL= ;;
 *) ISTIOD_LOCAL= ;;
 esac
-export ISTIOD_LOCAL
+case $* in
+test_control_plane) CONTROL_PLANE=$(../interop/go_build.sh control-plane control-plane) || exit $? ;;
+*test_control_plane*) CONTROL_PLANE=$(../interop/go_build.sh control-plane control-plane) || CONTROL_PLANE= ;;
+*) CONTROL_PLANE= ;;
+esac
+export ISTIOD_LOCAL CONTROL_PLANE
 PYTHONDONTWRITEBYTECODE=1 exec "$python" -m unittest -v "$@"

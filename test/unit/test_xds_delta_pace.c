@@ -91,6 +91,31 @@ static void nothing_new_begins_no_pause(void **state)
 	script_free(s);
 }
 
+/* A server that sends the same again as soon as it is refused is held back. */
+static void refused_without_end(void **state)
+{
+	struct script *s = paced_script();
+
+	(void)state;
+	for (unsigned int i = 0; i < 3; i++) {
+		char nonce[16];
+
+		snprintf(nonce, sizeof(nonce), "p%u", i);
+		begin(s, EDS);
+		add(s, "a", "e2", cla("other", 2));
+		respond(s, nonce);
+		if (i) {
+			int64_t next = pass(s, PAUSE - 1);
+
+			assert_int_equal(next, s->now + 1);
+			expect_nothing(s);
+			pass(s, 1);
+		}
+		expect_answer(s, EDS, nonce, "not the name it was sent under");
+	}
+	script_free(s);
+}
+
 static void no_pause_before_all_is_there(void **state)
 {
 	struct script *s = connected_script();
@@ -382,6 +407,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(first_at_once_then_together),
 		cmocka_unit_test(nothing_new_begins_no_pause),
+		cmocka_unit_test(refused_without_end),
 		cmocka_unit_test(no_pause_before_all_is_there),
 		cmocka_unit_test(bad_one_among_many),
 		cmocka_unit_test(refused_before_the_owner_sees_it),

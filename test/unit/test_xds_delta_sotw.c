@@ -165,6 +165,36 @@ static void eds_and_rds_remove_nothing_check_19(void **state)
 	script_free(s);
 }
 
+/* go-control-plane sends all it has where no name is asked for, and not again to who accepted it.
+ */
+static void unwanted_gives_no_version_check_20(void **state)
+{
+	struct script *s = sotw_script();
+
+	(void)state;
+	expect(s, "Cluster [] v n node");
+	RESPOND(s, CDS, "1", "a", eds("x"));
+	expect(s, "ClusterLoadAssignment [x] v n");
+	expect(s, "Cluster [] v1 na");
+	RESPOND(s, EDS, "1", "b", cla("x", 1));
+	expect(s, "ClusterLoadAssignment [x] v1 nb");
+	expect(s, "Listener [] v n");
+	RESPOND(s, CDS, "2", "c");
+	expect(s, "ClusterLoadAssignment [] v1 nb");
+	expect(s, "Cluster [] v2 nc");
+	RESPOND(s, EDS, "2", "d");
+	expect(s, "ClusterLoadAssignment [] v2 nd");
+	RESPOND(s, EDS, "3", "e", cla("y", 1));
+	expect(s, "ClusterLoadAssignment [] v2 ne");
+	RESPOND(s, CDS, "3", "f", eds("y"));
+	expect(s, "ClusterLoadAssignment [y] v2 ne");
+	expect(s, "Cluster [] v3 nf");
+	RESPOND(s, EDS, "3", "g", cla("y", 1));
+	expect(s, "ClusterLoadAssignment [y] v3 ng");
+	assert_true(in_force(s, EDS, "y"));
+	script_free(s);
+}
+
 static void reconnect_checks_23_42(void **state)
 {
 	struct script *s = sotw_script();
@@ -241,6 +271,7 @@ int main(void)
 		cmocka_unit_test(unnamed_resource_removes_nothing_check_16),
 		cmocka_unit_test(names_are_found_in_bytes),
 		cmocka_unit_test(eds_and_rds_remove_nothing_check_19),
+		cmocka_unit_test(unwanted_gives_no_version_check_20),
 		cmocka_unit_test(reconnect_checks_23_42),
 		cmocka_unit_test(slow_connection_checks_21_22),
 		cmocka_unit_test(other_types_are_not_answered_check_15),
