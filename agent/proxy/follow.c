@@ -177,8 +177,8 @@ static int head_make(struct exchange *x, const struct url *u, const uint8_t *hea
 	if (!*ret_body)
 		lines_remove(&l, NAME("content-length"));
 	else if (!e && x->unsized)
-		e = body_empty(x) ? buf_add(w, out, "content-length: 0\r\n", 19)
-				  : buf_add(w, out, "transfer-encoding: chunked\r\n", 28);
+		/* without a word of it there is none */
+		e = body_empty(x) ? 0 : buf_add(w, out, "transfer-encoding: chunked\r\n", 28);
 	else if (!e)
 		e = request_framing(w, x, out);
 	if (!e && lines_find(&old, NAME("host"), first.lines, &host))
@@ -293,7 +293,8 @@ static int body_add(struct exchange *x, struct buf *to)
 	return e || !bare ? e : buf_add(w, to, "\r\n0\r\n\r\n", 7);
 }
 
-/* The new request with its body stands before what waits. */
+/* The new request with its body stands before what waits; its trailers are no part of it
+ * (Envoy 1.40: recreateStream()). */
 static int put_back(struct exchange *x, struct buf *head, bool body)
 {
 	struct down *d = x->down;
@@ -305,6 +306,7 @@ static int put_back(struct exchange *x, struct buf *head, bool body)
 		e = buf_add(w, head, buf_at(&d->in), buf_len(&d->in));
 	if (e)
 		return e;
+	buf_free(w, &d->trailers_in);
 	buf_free(w, &d->in);
 	d->in = *head;
 	*head = (struct buf){0};
