@@ -73,6 +73,7 @@ static void cluster_set(json_t *j, const struct weft_cell_cluster *c)
 	set_u64(j, "pending_overflow", c->pending_overflow);
 	set_u64(j, "rq_overflow", c->rq_overflow);
 	set_u64(j, "cx_connect_fail", c->cx_connect_fail);
+	set_u64(j, "keepalive_timeout", c->keepalive_timeout);
 	set_u64(j, "rq_timeout", c->rq_timeout);
 	set_u64(j, "rq_retry", c->rq_retry);
 	set_u64(j, "rq_2xx", c->rq_2xx);
@@ -160,6 +161,7 @@ static json_t *proxy_json(struct weft_proxy *p)
 	set_u64(j, "over_share", s.over_share);
 	set_u64(j, "pool_overflow", s.pool_overflow);
 	set_u64(j, "protocol_errors", s.protocol_errors);
+	set_u64(j, "keepalive_timeouts", s.keepalive_timeouts);
 	set_u64(j, "mirrored", s.mirrored);
 	set_u64(j, "mirrors_lost", s.mirrors_lost);
 	set_u64(j, "spliced_bytes", s.spliced_bytes);

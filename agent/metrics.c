@@ -38,6 +38,7 @@ static const struct alias cluster_aliases[] = {
 	{"cx_total", "upstream_cx_total", false},
 	{"cx_overflow", "upstream_cx_overflow", false},
 	{"cx_connect_fail", "upstream_cx_connect_fail", false},
+	{"keepalive_timeout", "http2.keepalive_timeout", false},
 	{"rq_pending", "upstream_rq_pending_active", true},
 	{"rq_active", "upstream_rq_active", true},
 	{"rq_total", "upstream_rq_total", false},
@@ -470,7 +471,7 @@ static void put_stats(struct metrics *to, const json_t *stats)
 {
 	static const char *const parts[] = {"decisions",	 "proxy",     "store", "dns",
 					    "outlier_detection", "access_log"};
-	const json_t *sources = json_object_get(stats, "sources"), *http;
+	const json_t *sources = json_object_get(stats, "sources"), *http, *keepalive;
 	size_t n;
 
 	put_server(to, json_object_get(stats, "server"));
@@ -483,6 +484,10 @@ static void put_stats(struct metrics *to, const json_t *stats)
 		snprintf(path, sizeof(path), "weft.%s", parts[i]);
 		put_all(to, path, json_object_get(stats, parts[i]));
 	}
+	keepalive = json_object_get(json_object_get(stats, "proxy"), "keepalive_timeouts");
+	if (keepalive)
+		put_plain(to, "http2.keepalive_timeout", "envoy_", false,
+			  json_integer_value(keepalive));
 	json_array_foreach(json_object_get(stats, "http"), n, http) put_http(to, http);
 	put_all(to, "weft.health_checks", json_object_get(stats, "health_checks"));
 	put_checks(to, json_object_get(stats, "health_check"));

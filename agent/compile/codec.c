@@ -38,6 +38,23 @@ static void refuse(struct weft_build *b, const char *field, const char *name, bo
 		weft_build_fail(b, weft_field(at, field, "%s", name), "unsupported");
 }
 
+/* Envoy's default of interval_jitter is 15 %. */
+static void keepalive_fill(struct weft_build *b,
+			   const Envoy__Config__Core__V3__KeepaliveSettings *k, const char *field,
+			   struct weft_img_h2 *ret)
+{
+	double jitter = k->interval_jitter ? k->interval_jitter->value : 15;
+	char at[WEFT_FIELD_MAX], in[WEFT_FIELD_MAX];
+
+	weft_field(in, field, "connection_keepalive");
+	weft_build_fields(b, &k->base, in);
+	ret->ping_ms = weft_build_ms(b, k->interval, 0, weft_field(at, in, "interval"));
+	ret->ping_timeout_ms = weft_build_ms(b, k->timeout, 0, weft_field(at, in, "timeout"));
+	ret->ping_idle_ms = weft_build_ms(b, k->connection_idle_interval, 0,
+					  weft_field(at, in, "connection_idle_interval"));
+	ret->ping_jitter_ms = (uint32_t)(jitter * ret->ping_ms / 100);
+}
+
 void weft_build_h2(struct weft_build *b, const h2_options *o, const char *field, bool upstream,
 		   struct weft_img_h2 *ret)
 {
@@ -60,6 +77,8 @@ void weft_build_h2(struct weft_build *b, const h2_options *o, const char *field,
 	ret->priority = weft_u32(o->max_inbound_priority_frames_per_stream, ret->priority);
 	ret->updates =
 		weft_u32(o->max_inbound_window_update_frames_per_data_frame_sent, ret->updates);
+	if (o->connection_keepalive)
+		keepalive_fill(b, o->connection_keepalive, field, ret);
 	ret->stream_error = !!(o->override_stream_error_on_invalid_http_message
 				       ? o->override_stream_error_on_invalid_http_message->value
 				       : o->stream_error_on_invalid_http_messaging);

@@ -79,7 +79,7 @@ const struct weft_field_row weft_fields_types[] = {
 	      "max_inbound_priority_frames_per_stream "
 	      "max_inbound_window_update_frames_per_data_frame_sent allow_connect allow_metadata "
 	      "override_stream_error_on_invalid_http_message "
-	      "stream_error_on_invalid_http_messaging"),
+	      "stream_error_on_invalid_http_messaging connection_keepalive"),
 	QUIET("use_oghttp2_codec enable_huffman_encoding max_metadata_size",
 	      "how Envoy's codec goes about it"),
 	MESSAGE("envoy.config.core.v3.HttpProtocolOptions"),
@@ -89,6 +89,8 @@ const struct weft_field_row weft_fields_types[] = {
 	AGENT("idle_timeout max_connection_duration max_requests_per_connection"),
 	QUIET("max_headers_count max_response_headers_kb",
 	      "weft's own limits of response heads hold"),
+	MESSAGE("envoy.config.core.v3.KeepaliveSettings"),
+	AGENT("interval timeout interval_jitter connection_idle_interval"),
 	MESSAGE("envoy.config.core.v3.Locality"),
 	KERNEL("region zone sub_zone"),
 	MESSAGE("envoy.config.core.v3.Metadata"),

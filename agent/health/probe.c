@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "agent/log.h"
+#include "agent/proxy/sockaddr.h"
 
 /* What one event reads at most, so that a host that says much does not hold up the others. */
 #define READ_MAX 65536u
@@ -230,28 +231,10 @@ static void on_event(void *ctx, uint32_t events)
 		readable(p);
 }
 
-static socklen_t addr_fill(const struct weft_sockaddr *to, struct sockaddr_storage *ret)
-{
-	struct sockaddr_in6 *s6 = (void *)ret;
-	struct sockaddr_in *s4 = (void *)ret;
-
-	memset(ret, 0, sizeof(*ret));
-	if (to->family == AF_INET) {
-		s4->sin_family = AF_INET;
-		s4->sin_port = htons(to->port);
-		s4->sin_addr.s_addr = to->addr.w[3];
-		return sizeof(*s4);
-	}
-	s6->sin6_family = AF_INET6;
-	s6->sin6_port = htons(to->port);
-	memcpy(&s6->sin6_addr, to->addr.w, sizeof(to->addr.w));
-	return sizeof(*s6);
-}
-
 static int begin(struct weft_probe *p)
 {
 	struct sockaddr_storage addr;
-	socklen_t len = addr_fill(&p->addr, &addr);
+	socklen_t len = sockaddr_fill(&p->addr, &addr);
 	int one = 1, r;
 
 	p->fd = p->ops->open(p->ctx, p->addr.family);

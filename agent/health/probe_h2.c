@@ -40,14 +40,6 @@ static int on_begin_frame(nghttp2_session *s, const nghttp2_frame_hd *hd, void *
 	return NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
-static int on_begin_headers(nghttp2_session *s, const nghttp2_frame *frame, void *arg)
-{
-	(void)s;
-	(void)frame;
-	(void)arg;
-	return 0;
-}
-
 static int on_header(nghttp2_session *s, const nghttp2_frame *frame, const uint8_t *name, size_t n,
 		     const uint8_t *value, size_t len, uint8_t flags, void *arg)
 {
@@ -145,14 +137,7 @@ static int on_sent(nghttp2_session *s, const nghttp2_frame *frame, void *arg)
 }
 
 static const struct h2_callbacks callbacks = {
-	.begin_frame = on_begin_frame,
-	.begin_headers = on_begin_headers,
-	.header = on_header,
-	.frame = on_frame,
-	.data = on_data,
-	.invalid_frame = on_invalid_frame,
-	.close = on_close,
-	.sent = on_sent,
+	H2_CALLBACKS,
 };
 
 /* ---- the request ---- */

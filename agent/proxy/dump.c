@@ -34,6 +34,7 @@ void weft_proxy_stats(struct weft_proxy *p, struct weft_proxy_stats *ret)
 		ADD(over_share);
 		ADD(pool_overflow);
 		ADD(protocol_errors);
+		ADD(keepalive_timeouts);
 		ADD(mirrored);
 		ADD(mirrors_lost);
 		ADD(spliced_bytes);

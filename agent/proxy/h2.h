@@ -12,6 +12,7 @@
 #include <nghttp2/nghttp2.h>
 
 #include "agent/proxy/h2_common.h"
+#include "agent/proxy/h2_keepalive.h"
 #include "agent/proxy/internal.h"
 
 /* A part of h2_block.text. */
@@ -62,6 +63,7 @@ struct h2 {
 	struct weft_img_h2 opt;
 	struct h2_block block;
 	struct h2_flood flood;
+	struct h2_keepalive keep;
 	uint64_t n_closed, n_reset_early;
 };
 

@@ -23,7 +23,7 @@ bool h2_flood_frame(struct h2_flood *f, const struct weft_img_h2 *opt, const ngh
 /* What a session says to its owner. */
 struct h2_callbacks {
 	nghttp2_on_begin_frame_callback begin_frame;
-	nghttp2_on_begin_headers_callback begin_headers;
+	nghttp2_on_begin_headers_callback begin_headers; /* NULL: nothing is missed */
 	nghttp2_on_header_callback header;
 	nghttp2_on_frame_recv_callback frame;
 	nghttp2_on_data_chunk_recv_callback data;
@@ -32,6 +32,10 @@ struct h2_callbacks {
 	nghttp2_on_frame_send_callback sent;
 	nghttp2_on_frame_not_send_callback not_sent; /* NULL: nothing is missed */
 };
+/* Those of a file that calls them so. */
+#define H2_CALLBACKS                                                                               \
+	.begin_frame = on_begin_frame, .header = on_header, .frame = on_frame, .data = on_data,    \
+	.invalid_frame = on_invalid_frame, .close = on_close, .sent = on_sent
 /* A client's or a server's session, for nghttp2_session_del(); arg is the callbacks'. -ENOMEM. */
 int h2_session_new(const struct h2_callbacks *c, const struct weft_img_h2 *opt, bool client,
 		   void *arg, nghttp2_session **ret);

@@ -49,6 +49,7 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
 	struct h2 *h2 = arg;
 
 	(void)session;
+	h2_keepalive_frame(&h2->keep, hd);
 	if (h2_flood_frame(&h2->flood, &h2->opt, hd))
 		return 0;
 	end_say(h2->conn,
@@ -189,6 +190,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 		if (s)
 			s->reset = true;
 	}
+	if (frame->hd.type == NGHTTP2_PING && frame->hd.flags & NGHTTP2_FLAG_ACK)
+		h2_keepalive_answered(&h2->keep);
 	if (frame->hd.type == NGHTTP2_DATA && frame->hd.flags & NGHTTP2_FLAG_END_STREAM) {
 		s = stream(h2, frame->hd.stream_id);
 		if (s)
@@ -275,15 +278,29 @@ static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *a
 /* ---- the session ---- */
 
 static const struct h2_callbacks callbacks = {
-	.begin_frame = on_begin_frame,
+	H2_CALLBACKS,
 	.begin_headers = on_begin_headers,
-	.header = on_header,
-	.frame = on_frame,
-	.data = on_data,
-	.invalid_frame = on_invalid_frame,
-	.close = on_close,
-	.sent = on_sent,
 };
+
+static struct h2 *of_keep(struct h2_keepalive *k)
+{
+	return (struct h2 *)((char *)k - offsetof(struct h2, keep));
+}
+
+static void keep_due(struct h2_keepalive *k)
+{
+	h2_due(of_keep(k)->conn);
+}
+
+/* Nothing is said to it any more, as in Envoy: who does not answer does not read either. */
+static void keep_over(struct h2_keepalive *k)
+{
+	struct down *d = of_keep(k)->conn;
+
+	COUNT(d->worker->stats.keepalive_timeouts, 1);
+	end_say(d, "downstream_local_disconnect(http2_ping_timeout)", WEFT_FLAG_BIT(DC));
+	down_close(d);
+}
 
 int h2_start(struct down *d, const struct weft_img_hcm *h)
 {
@@ -309,6 +326,9 @@ int h2_start(struct down *d, const struct weft_img_hcm *h)
 	    nghttp2_session_set_local_window_size(h2->session, NGHTTP2_FLAG_NONE, 0,
 						  (int32_t)h->h2.session_window))
 		return -ENOMEM;
+	h2->keep.due = keep_due;
+	h2->keep.over = keep_over;
+	h2_keepalive_start(&h2->keep, d->worker, h2->session, &h2->opt);
 	d->state = DOWN_STREAMS;
 	down_idle(d);
 	return 0;
@@ -367,6 +387,7 @@ void h2_close(struct down *d)
 	if (h2->due)
 		TAILQ_REMOVE(&d->worker->h2, h2, due_link);
 	h2->due = false;
+	h2_keepalive_end(&h2->keep);
 	while ((s = TAILQ_FIRST(&h2->streams)))
 		down_close(&s->down);
 	h2_block_clear(h2);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "agent/proxy/internal.h"
+#include "agent/proxy/sockaddr.h"
 
 int netns_socket(struct worker *w, int netns_fd, int family)
 {
@@ -50,47 +51,13 @@ static bool addr_zero(const struct weft_addr *a)
 	return !a->w[0] && !a->w[1] && !a->w[2] && !a->w[3];
 }
 
-static socklen_t sockaddr_make(const struct weft_addr *addr, uint16_t port, bool v4,
-			       struct sockaddr_storage *ret)
-{
-	struct sockaddr_in6 *s6 = (void *)ret;
-	struct sockaddr_in *s4 = (void *)ret;
-
-	memset(ret, 0, sizeof(*ret));
-	if (v4) {
-		s4->sin_family = AF_INET;
-		s4->sin_port = htons(port);
-		s4->sin_addr.s_addr = addr->w[3];
-		return sizeof(*s4);
-	}
-	s6->sin6_family = AF_INET6;
-	s6->sin6_port = htons(port);
-	memcpy(&s6->sin6_addr, addr->w, sizeof(addr->w));
-	return sizeof(*s6);
-}
-
-static void sockaddr_take(const struct sockaddr_storage *from, struct weft_sockaddr *ret)
-{
-	const struct sockaddr_in6 *s6 = (const void *)from;
-	const struct sockaddr_in *s4 = (const void *)from;
-
-	*ret = (struct weft_sockaddr){.family = AF_INET};
-	if (from->ss_family == AF_INET) {
-		ret->addr.w[2] = htonl(0xffff);
-		ret->addr.w[3] = s4->sin_addr.s_addr;
-		ret->port = ntohs(s4->sin_port);
-		return;
-	}
-	memcpy(ret->addr.w, &s6->sin6_addr, sizeof(ret->addr.w));
-	ret->port = ntohs(s6->sin6_port);
-	ret->family = IN6_IS_ADDR_V4MAPPED(&s6->sin6_addr) ? AF_INET : AF_INET6;
-}
-
 /* One listening socket on the address; port 0: a free one, which is then told. */
 static int listen_at(const struct weft_addr *addr, bool v4, uint16_t *port)
 {
+	const struct weft_sockaddr at = {
+		.addr = *addr, .port = *port, .family = v4 ? AF_INET : AF_INET6};
 	struct sockaddr_storage a;
-	socklen_t len = sockaddr_make(addr, *port, v4, &a);
+	socklen_t len = sockaddr_fill(&at, &a);
 	int one = 1, r, fd = socket(v4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	struct weft_sockaddr got;
 

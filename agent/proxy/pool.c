@@ -142,6 +142,8 @@ static void attach_stream(struct pool *p, struct upstream *conn, struct exchange
 {
 	struct upstream *u = up_stream_new(conn);
 
+	if (u)
+		h2_keepalive_request(&conn->session->keep);
 	if (!u) {
 		x->pool = NULL;
 		exchange_failed(x, FAIL_OVERFLOW);

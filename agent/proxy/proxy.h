@@ -64,6 +64,7 @@ int weft_proxy_pod_remove(struct weft_proxy *p, uint32_t id, uint32_t drain_ms);
 struct weft_proxy_stats {
 	uint64_t connections, connections_total, exchanges_total, upstream_active, upstream_idle;
 	uint64_t upstream_total, upstream_fail, retries, timeouts, tcp_total, not_captured, protocol_errors;
+	uint64_t keepalive_timeouts; /* of clients of HTTP/2 that did not answer a PING */
 	uint64_t pool_overflow; /* requests refused by max_connection_pools */
 	uint64_t over_share; /* closed or not opened: the pod had its share of descriptors */
 	uint64_t mirrored, mirrors_lost; /* copies of requests; those that got no answer */

@@ -12,6 +12,7 @@
 #include <nghttp2/nghttp2.h>
 
 #include "agent/proxy/h2_common.h"
+#include "agent/proxy/h2_keepalive.h"
 #include "agent/proxy/internal.h"
 
 /* The header block at hand; a connection has one at a time. */
@@ -48,6 +49,7 @@ struct up_session {
 	struct weft_img_h2 opt;
 	struct up_block block;
 	struct h2_flood flood;
+	struct h2_keepalive keep;
 };
 
 /* ---- heads (up_head.c) ---- */
@@ -82,6 +84,8 @@ void up_stream_release(struct upstream *u);
 
 /* ---- sessions (up_session.c) ---- */
 
+/* The connection is made. */
+void up_session_connected(struct up_session *s);
 /* The connection, when it is made, speaks HTTP/2; guess as in the session. -ENOMEM. */
 int up_session_new(struct upstream *conn, const struct weft_img_h2 *opt, uint32_t guess);
 /* It takes requests, now or when there is room. */

@@ -33,6 +33,7 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
 	struct up_session *s = arg;
 
 	(void)session;
+	h2_keepalive_frame(&s->keep, hd);
 	return h2_flood_frame(&s->flood, &s->opt, hd) ? 0 : give_up(s);
 }
 
@@ -99,6 +100,10 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 		return 0;
 	case NGHTTP2_SETTINGS:
 		s->known = true;
+		return 0;
+	case NGHTTP2_PING:
+		if (frame->hd.flags & NGHTTP2_FLAG_ACK)
+			h2_keepalive_answered(&s->keep);
 		return 0;
 	case NGHTTP2_GOAWAY:
 		s->conn->worn = true; /* what it does not answer, nghttp2 closes */
@@ -234,7 +239,8 @@ static void run(struct up_session *s)
 		up_session_end(u, FAIL_PROTOCOL);
 		return;
 	}
-	if (ended(s)) { /* by nghttp2, for what came */
+	if (ended(s)) { /* by nghttp2, for what came: its GOAWAY goes out as far as it does */
+		buf_write(u->worker, &u->out, u->watch.fd, &u->sent);
 		up_session_end(u, FAIL_PROTOCOL);
 		return;
 	}
@@ -267,14 +273,8 @@ void up_session_due(struct up_session *s)
 /* ---- the session ---- */
 
 static const struct h2_callbacks callbacks = {
-	.begin_frame = on_begin_frame,
+	H2_CALLBACKS,
 	.begin_headers = on_begin_headers,
-	.header = on_header,
-	.frame = on_frame,
-	.data = on_data,
-	.invalid_frame = on_invalid_frame,
-	.close = on_close,
-	.sent = on_sent,
 	.not_sent = on_not_sent,
 };
 
@@ -301,6 +301,32 @@ int up_session_new(struct upstream *conn, const struct weft_img_h2 *opt, uint32_
 						  (int32_t)opt->session_window))
 		return -ENOMEM;
 	return 0;
+}
+
+static struct up_session *of_keep(struct h2_keepalive *k)
+{
+	return (struct up_session *)((char *)k - offsetof(struct up_session, keep));
+}
+
+static void keep_due(struct h2_keepalive *k)
+{
+	up_session_due(of_keep(k));
+}
+
+static void keep_over(struct h2_keepalive *k)
+{
+	struct upstream *u = of_keep(k)->conn;
+
+	COUNT(weft_cell_cluster(u->cell_cluster)->keepalive_timeout, 1);
+	up_session_end(u, FAIL_TERMINATION);
+}
+
+void up_session_connected(struct up_session *s)
+{
+	s->keep.due = keep_due;
+	s->keep.over = keep_over;
+	h2_keepalive_start(&s->keep, s->conn->worker, s->session, &s->opt);
+	up_session_due(s);
 }
 
 bool up_session_open(const struct upstream *conn)
@@ -340,6 +366,7 @@ void up_session_receive(struct upstream *conn, bool eof)
 	struct up_session *s = conn->session;
 	ssize_t n = 0;
 
+	h2_keepalive_heard(&s->keep);
 	if (!s->over && buf_len(&conn->in))
 		n = nghttp2_session_mem_recv(s->session, buf_at(&conn->in), buf_len(&conn->in));
 	if (conn->orphan)
@@ -378,6 +405,7 @@ void up_session_close(struct up_session *s)
 		TAILQ_REMOVE(&s->conn->worker->up, s, due_link);
 	s->due = false;
 	s->over = true;
+	h2_keepalive_end(&s->keep);
 	up_block_clear(s);
 	while ((st = TAILQ_FIRST(&s->streams)))
 		up_stream_closed(st, FAIL_TERMINATION);

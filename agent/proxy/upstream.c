@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "agent/proxy/pace.h"
+#include "agent/proxy/sockaddr.h"
 #include "agent/proxy/up.h"
 
 static struct upstream *of_timer(struct timer *t)
@@ -63,24 +64,6 @@ static void connect_over(struct worker *w, struct timer *t)
 	connect_failed(of_timer(t), FAIL_CONNECT_TIMEOUT);
 }
 
-static socklen_t addr_fill(const struct weft_sockaddr *to, struct sockaddr_storage *ret)
-{
-	struct sockaddr_in6 *s6 = (void *)ret;
-	struct sockaddr_in *s4 = (void *)ret;
-
-	memset(ret, 0, sizeof(*ret));
-	if (to->family == AF_INET) {
-		s4->sin_family = AF_INET;
-		s4->sin_port = htons(to->port);
-		s4->sin_addr.s_addr = to->addr.w[3];
-		return sizeof(*s4);
-	}
-	s6->sin6_family = AF_INET6;
-	s6->sin6_port = htons(to->port);
-	memcpy(&s6->sin6_addr, to->addr.w, sizeof(to->addr.w));
-	return sizeof(*s6);
-}
-
 void upstream_connect_say(struct worker *w, const char *when, int err)
 {
 	snprintf(w->connect_text, sizeof(w->connect_text), "%s connect error: %s", when,
@@ -90,7 +73,7 @@ void upstream_connect_say(struct worker *w, const char *when, int err)
 int upstream_connect(struct worker *w, struct pod *pod, const struct weft_sockaddr *to, int *ret_fd)
 {
 	struct sockaddr_storage addr;
-	socklen_t len = addr_fill(to, &addr);
+	socklen_t len = sockaddr_fill(to, &addr);
 	int fd, one = 1, r;
 
 	if (!pod_file_take(w, pod->id)) {
@@ -212,21 +195,11 @@ int upstream_fd(const struct upstream *u)
 bool upstream_local(const struct upstream *u, struct weft_sockaddr *ret)
 {
 	struct sockaddr_storage s = {0};
-	const struct sockaddr_in *s4 = (const void *)&s;
-	const struct sockaddr_in6 *s6 = (const void *)&s;
 	socklen_t len = sizeof(s);
 
 	if (getsockname(upstream_fd(u), (struct sockaddr *)&s, &len))
 		return false;
-	*ret = (struct weft_sockaddr){.family = s.ss_family};
-	if (s.ss_family == AF_INET) {
-		ret->port = ntohs(s4->sin_port);
-		ret->addr.w[2] = htonl(0xffff);
-		ret->addr.w[3] = s4->sin_addr.s_addr;
-		return true;
-	}
-	ret->port = ntohs(s6->sin6_port);
-	memcpy(ret->addr.w, &s6->sin6_addr, sizeof(ret->addr.w));
+	sockaddr_take(&s, ret);
 	return true;
 }
 
@@ -304,7 +277,7 @@ void upstream_connected(struct upstream *u)
 	u->connecting = false;
 	u->pool->n_connecting--;
 	if (u->session) {
-		up_session_due(u->session);
+		up_session_connected(u->session);
 		pool_settle(u);
 	} else {
 		pool_return(u, true);

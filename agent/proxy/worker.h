@@ -50,8 +50,8 @@ struct pod {
 struct worker_stats {
 	uint64_t connections, connections_total, exchanges, upstream_active, upstream_idle,
 		upstream_total, upstream_fail, retries, timeouts, tcp_total, not_captured,
-		protocol_errors, honoured, dropped, mirrored, mirrors_lost, over_share,
-		pool_overflow, spliced_bytes;
+		protocol_errors, keepalive_timeouts, honoured, dropped, mirrored, mirrors_lost,
+		over_share, pool_overflow, spliced_bytes;
 };
 
 struct command {

@@ -92,6 +92,10 @@ struct weft_img_h2 {
 	__u32 updates;	      /* max_inbound_window_update_frames_per_data_frame_sent */
 	__u32 codec;	      /* enum weft_codec */
 	__u32 stream_error;   /* override_stream_error_on_invalid_http_message */
+	__u32 ping_ms;	      /* connection_keepalive.interval, 0: none goes out by itself */
+	__u32 ping_timeout_ms; /* .timeout, 0: no keepalive */
+	__u32 ping_jitter_ms;  /* .interval_jitter of it, 0: none */
+	__u32 ping_idle_ms;    /* .connection_idle_interval, 0: none */
 	__u32 pad;
 };
 

@@ -129,7 +129,8 @@ struct weft_cell_cluster {
 	__u64 cx_overflow;
 	__u64 pending_overflow;
 	__u64 rq_overflow;
-	__u64 cx_connect_fail;
+	__u32 cx_connect_fail;	 /* a packet or a timeout each: 32 bits last */
+	__u32 keepalive_timeout; /* connections of HTTP/2 that did not answer a PING */
 	__u64 rq_timeout;
 	__u64 rq_retry;
 	__u64 rq_2xx;

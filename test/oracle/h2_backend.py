@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """An echo backend's side of an HTTP/2 connection. A request asks for what happens by the headers of backends.py, and by
 `x-backend-frames`: a JSON list of what is sent in place of the echo, each `{headers: [...], end: true}` (as in a case),
-`{data: text, end: true}`, `{rst: code}`, `{goaway: last stream}` or `{close: true}`; `early: true` in its first: before the
-request's body is there."""
+`{data: text, end: true}`, `{rst: code}`, `{goaway: last stream}`, `{deaf: true}` (no PING on this connection is answered any
+more) or `{close: true}`; `early: true` in its first: before the request's body is there."""
 import asyncio
 import json
 
@@ -20,7 +20,7 @@ class Session:
         self.key, self.reader, self.writer, self.seen = key, reader, writer, seen
         self.streams, self.inflater, self.block, self.tasks = {}, h2.Inflater(), b"", set()
         self.room, self.window, self.first = 65535, {}, 65535
-        self.more = asyncio.Condition()
+        self.more, self.deaf = asyncio.Condition(), False
 
     async def run(self):
         self.writer.write(h2.frame(h2.SETTINGS, 0, 0))
@@ -40,7 +40,7 @@ class Session:
                 if int.from_bytes(p[i:i + 2], "big") == 4:
                     self.first = int.from_bytes(p[i + 2:i + 6], "big")
             self.writer.write(h2.frame(h2.SETTINGS, h2.ACK, 0))
-        elif kind == h2.PING and not flags & h2.ACK:
+        elif kind == h2.PING and not flags & h2.ACK and not self.deaf:
             self.writer.write(h2.frame(h2.PING, h2.ACK, 0, p))
         elif kind == h2.WINDOW:
             async with self.more:
@@ -110,6 +110,8 @@ class Session:
                 self.writer.write(h2.frame(h2.RST, 0, stream, f["rst"].to_bytes(4, "big")))
             elif "goaway" in f:
                 self.writer.write(h2.frame(h2.GOAWAY, 0, 0, f["goaway"].to_bytes(4, "big") + bytes(4)))
+            elif "deaf" in f:
+                self.deaf = True
             elif "wait_ms" in f:
                 await self.writer.drain()
                 await asyncio.sleep(f["wait_ms"] / 1000)

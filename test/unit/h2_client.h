@@ -29,6 +29,7 @@ struct h2c {
 	struct h2c_stream stream[H2C_STREAMS];
 	size_t n, open;
 	bool ended, goaway;
+	unsigned int pings; /* that came, and were answered */
 	bool says; /* bodies of requests end with trailers */
 	uint32_t goaway_error;
 	int32_t goaway_last;
@@ -104,6 +105,8 @@ static inline int h2c_frame(nghttp2_session *session, const nghttp2_frame *frame
 	(void)session;
 	if (s && frame->hd.type == NGHTTP2_HEADERS && s->status >= 200)
 		s->past = true;
+	if (frame->hd.type == NGHTTP2_PING && !(frame->hd.flags & NGHTTP2_FLAG_ACK))
+		c->pings++;
 	if (frame->hd.type == NGHTTP2_GOAWAY) {
 		c->goaway = true;
 		c->goaway_error = frame->goaway.error_code;

@@ -29,7 +29,7 @@ struct h2s_conn {
 	nghttp2_session *session;
 	struct h2s_stream stream[H2S_STREAMS];
 	size_t n, open;
-	bool stop, huge;
+	bool stop, huge, stray, deaf;
 };
 
 static struct {
@@ -40,9 +40,13 @@ static struct {
 	bool stalls;	       /* bodies of requests are not given back */
 	unsigned int requests; /* that came */
 	unsigned int most;     /* that were open on one connection at a time */
+	bool deaf; /* what comes is thrown away, and nothing is said; /deaf: behind its answer */
+	unsigned int pings;    /* that came, and were answered */
 	unsigned int refuse;   /* so many are refused first */
 	unsigned int resets;   /* that came */
 	uint32_t reset;	       /* code of the last */
+	unsigned int goaways;  /* that came */
+	uint32_t goaway;       /* code of the last */
 	char text[H2S_TEXT];   /* of the last request that was complete */
 	size_t len, received;  /* of its body; of all bodies */
 } h2s = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -179,6 +183,8 @@ static inline void h2s_head(struct h2s_conn *c, struct h2s_stream *s)
 		c->stop = true;
 	} else if (h2s_is(s, "/huge")) {
 		c->huge = true; /* behind the answer */
+	} else if (h2s_is(s, "/stray")) {
+		c->stray = true; /* the same */
 	} else if (h2s_is(s, "/update")) {
 		nghttp2_submit_window_update(c->session, 0, s->id, 1);
 	} else if (h2s_is(s, "/tunnel/held")) {
@@ -215,6 +221,9 @@ static inline void h2s_whole(struct h2s_conn *c, struct h2s_stream *s)
 		h2s_answer(c, s, strchr(s->path, '?') + 1, 2, NULL, NULL);
 	} else if (h2s_is(s, "/grpc")) {
 		h2s_answer(c, s, "200", 0, "grpc-status", strchr(s->path, '?') + 1);
+	} else if (h2s_is(s, "/deaf")) {
+		h2s_answer(c, s, "200", 0, NULL, NULL);
+		c->deaf = true;
 	} else {
 		size_t n = h2s_number(s);
 
@@ -264,6 +273,17 @@ static inline int h2s_frame(nghttp2_session *session, const nghttp2_frame *frame
 		pthread_mutex_lock(&h2s.lock);
 		h2s.resets++;
 		h2s.reset = frame->rst_stream.error_code;
+		pthread_mutex_unlock(&h2s.lock);
+	}
+	if (frame->hd.type == NGHTTP2_GOAWAY) {
+		pthread_mutex_lock(&h2s.lock);
+		h2s.goaways++;
+		h2s.goaway = frame->goaway.error_code;
+		pthread_mutex_unlock(&h2s.lock);
+	}
+	if (frame->hd.type == NGHTTP2_PING && !(frame->hd.flags & NGHTTP2_FLAG_ACK)) {
+		pthread_mutex_lock(&h2s.lock);
+		h2s.pings++;
 		pthread_mutex_unlock(&h2s.lock);
 	}
 	if (!s || (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA))
@@ -377,6 +397,7 @@ static inline void h2s_serve(int fd)
 	static _Thread_local uint8_t block[65536];
 	struct pollfd p = {.fd = fd, .events = POLLIN};
 	int one = 1;
+	bool deaf;
 
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (!c)
@@ -389,14 +410,20 @@ static inline void h2s_serve(int fd)
 		h2s_gated(c);
 		if (!h2s_write(c))
 			break;
+		pthread_mutex_lock(&h2s.lock);
+		deaf = h2s.deaf || c->deaf;
+		pthread_mutex_unlock(&h2s.lock);
 		/* a frame that is longer than any may be */
 		if (c->huge)
 			send(fd, "\xff\xff\xff\0\0\0\0\0\1", 9, MSG_NOSIGNAL);
-		c->huge = false;
+		/* DATA of no stream */
+		if (c->stray)
+			send(fd, "\0\0\1\0\0\0\0\0\0x", 10, MSG_NOSIGNAL);
+		c->huge = c->stray = false;
 		if (poll(&p, 1, 10) != 1)
 			continue;
 		n = recv(fd, block, sizeof(block), 0);
-		if (n <= 0 || nghttp2_session_mem_recv(c->session, block, (size_t)n) < 0)
+		if (n <= 0 || (!deaf && nghttp2_session_mem_recv(c->session, block, (size_t)n) < 0))
 			break;
 	}
 	nghttp2_session_del(c->session);
@@ -407,7 +434,8 @@ static inline void h2s_serve(int fd)
 static inline void h2s_reset(void)
 {
 	pthread_mutex_lock(&h2s.lock);
-	h2s.gate = h2s.stalls = false;
+	h2s.gate = h2s.stalls = h2s.deaf = false;
+	h2s.pings = h2s.goaways = 0;
 	h2s.streams = h2s.window = h2s.reset = 0;
 	h2s.requests = h2s.most = h2s.refuse = h2s.resets = 0;
 	h2s.len = h2s.received = 0;

@@ -46,54 +46,86 @@ static bool has_line(const char *text, const char *line)
 			fail_msg("not there: %s\n%s", line, text);                                 \
 	} while (0)
 
-static const char stats[] =
-	"{\"what\": \"stats\", \"server\": {\"ready\": true, \"uptime\": 7}, "
-	"\"decisions\": {\"outcomes\": "
-	"{\"kernel\": {\"ok\": 5}}, \"slots_used\": 2}, \"store\": {\"publishes\": 3, "
-	"\"objects\": 9}, "
-	"\"sources\": {\"xds\": {\"address\": \"a:1\", \"connected\": true, \"stale\": "
-	"false, "
-	"\"staleness_ms\": 12, \"joined\": 4, \"last_error\": \"\", \"types\": {\"cds\": "
-	"{\"update_success\": 2, \"update_rejected\": 1}, \"lds\": {\"update_success\": 3, "
-	"\"update_rejected\": 0}, \"eds\": {\"update_success\": 8, \"update_rejected\": "
-	"0}, \"rds\": "
-	"{\"update_success\": 1, \"update_rejected\": 0}}, \"pending\": 2, \"control_plane\": "
-	"\"cp\"}}, \"subscriptions\": {\"totals\": {\"cluster_manager.active_clusters\": 6}, "
-	"\"list\": [{\"type\": \"cds\", \"update_success\": 2, \"update_rejected\": 1, "
-	"\"version\": -1, \"version_text\": \"v1\"}, {\"type\": \"cds\", "
-	"\"update_success\": 5, \"version\": 9}, {\"type\": \"lds\", \"update_success\": 3}, "
-	"{\"type\": \"eds\", \"name\": \"c\", \"update_success\": 1}, {\"type\": \"rds\", "
-	"\"name\": \"r\", \"stat_prefix\": \"in\", \"config_reload\": 4, \"update_time\": "
-	"77}]}, \"cells\": [" CELL(
-		1, "cluster", "\"a\\\"b\"",
-		"\"cx_active\": 1, \"rq_total\": 10, \"rq_2xx\": 9, "
-		"\"pending_overflow\": 1, \"rq_overflow\": 2, \"circuit_breakers\": {\"default\": "
-		"{\"cx_open\": 1, \"remaining_rq\": 7}, \"high\": {\"rq_open\": 0}}") ", " CELL(2, "cluster", "\"a\\\"b\"",
-									 "\"cx_active\": "
-									 "2, \"rq_total\": "
-									 "20, \"rq_2xx\": "
-									 "18") ", " CELL(1,
-											 "e"
-											 "n"
-											 "d"
-											 "p"
-											 "o"
-											 "i"
-											 "n"
-											 "t",
-											 "\"a "
-											 "10.0.0.1:"
-											 "80\"",
-											 "\"rq_"
-											 "total\": "
-											 "10") ","
-											       " " CELL(1,
-													"bucket",
-													"\"limit\"",
-													"\"ok\": 6, \"rate_limited\": 1") "], "
-																	  "\"http\": [{\"name\": \"in\", \"downstream_rq_total\": 9, "
-																	  "\"downstream_rq_2xx\": 4, \"downstream_rq_rx_reset\": 2}], "
-																	  "\"access_log\": {\"lost\": 1, \"files\": 2, \"paths\": []}}";
+static const char
+	stats
+		[] =
+			"{\"what\": \"stats\", \"server\": {\"ready\": true, \"uptime\": 7}, "
+			"\"proxy\": {\"keepalive_timeouts\": 4}, \"decisions\": {\"outcomes\": "
+			"{\"kernel\": {\"ok\": 5}}, \"slots_used\": 2}, \"store\": {\"publishes\": "
+			"3, "
+			"\"objects\": 9}, "
+			"\"sources\": {\"xds\": {\"address\": \"a:1\", \"connected\": true, "
+			"\"stale\": "
+			"false, "
+			"\"staleness_ms\": 12, \"joined\": 4, \"last_error\": \"\", \"types\": "
+			"{\"cds\": "
+			"{\"update_success\": 2, \"update_rejected\": 1}, \"lds\": "
+			"{\"update_success\": 3, "
+			"\"update_rejected\": 0}, \"eds\": {\"update_success\": 8, "
+			"\"update_rejected\": "
+			"0}, \"rds\": "
+			"{\"update_success\": 1, \"update_rejected\": 0}}, \"pending\": 2, "
+			"\"control_plane\": "
+			"\"cp\"}}, \"subscriptions\": {\"totals\": "
+			"{\"cluster_manager.active_clusters\": 6}, "
+			"\"list\": [{\"type\": \"cds\", \"update_success\": 2, "
+			"\"update_rejected\": 1, "
+			"\"version\": -1, \"version_text\": \"v1\"}, {\"type\": \"cds\", "
+			"\"update_success\": 5, \"version\": 9}, {\"type\": \"lds\", "
+			"\"update_success\": 3}, "
+			"{\"type\": \"eds\", \"name\": \"c\", \"update_success\": 1}, {\"type\": "
+			"\"rds\", "
+			"\"name\": \"r\", \"stat_prefix\": \"in\", \"config_reload\": 4, "
+			"\"update_time\": "
+			"77}]}, \"cells\": [" CELL(
+				1, "cluster", "\"a\\\"b\"",
+				"\"cx_active\": 1, \"rq_total\": 10, \"rq_2xx\": 9, "
+				"\"keepalive_timeout\": 3, "
+				"\"pending_overflow\": 1, \"rq_overflow\": 2, "
+				"\"circuit_breakers\": {\"default\": "
+				"{\"cx_open\": 1, \"remaining_rq\": 7}, \"high\": {\"rq_open\": "
+				"0}}") ", " CELL(2, "cluster", "\"a\\\"b\"",
+						 "\"cx_active\": "
+						 "2, \"rq_total\": "
+						 "20, \"rq_2xx\": "
+						 "18") ", " CELL(1,
+								 "e"
+								 "n"
+								 "d"
+								 "p"
+								 "o"
+								 "i"
+								 "n"
+								 "t",
+								 "\"a "
+								 "10.0.0.1:"
+								 "80\"",
+								 "\"rq_"
+								 "total\": "
+								 "10") ","
+								       " " CELL(
+									       1, "bucket",
+									       "\"limit\"",
+									       "\"ok\": 6, "
+									       "\"rate_limited\": "
+									       "1") "], "
+										    "\"http\": "
+										    "[{\"name\": "
+										    "\"in\", "
+										    "\"downstream_"
+										    "rq_total\": "
+										    "9, "
+										    "\"downstream_"
+										    "rq_2xx\": 4, "
+										    "\"downstream_"
+										    "rq_rx_reset\":"
+										    " 2}], "
+										    "\"access_"
+										    "log\": "
+										    "{\"lost\": 1, "
+										    "\"files\": 2, "
+										    "\"paths\": "
+										    "[]}}";
 
 static void test_text(void **state)
 {
@@ -126,6 +158,8 @@ static void test_text(void **state)
 	HAS(text, "cluster.a\"b.circuit_breakers.default.remaining_rq: 7");
 	HAS(text, "cluster.a\"b.circuit_breakers.high.rq_open: 0");
 	HAS(text, "cluster.a\"b.upstream_rq_2xx: 27");
+	HAS(text, "cluster.a\"b.http2.keepalive_timeout: 3");
+	HAS(text, "http2.keepalive_timeout: 4");
 	HAS(text, "cluster.a\"b.upstream_rq_pending_overflow: 3");
 	HAS(text, "weft.bucket.limit.ok: 6");
 	HAS(text, "weft.decisions.outcomes.kernel.ok: 5");

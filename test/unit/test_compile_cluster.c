@@ -429,8 +429,43 @@ static void test_http2(void **state)
 		     "Cluster/c",
 		     UPSTREAM_FIELD ".explicit_http_config.http2_protocol_options.allow_metadata",
 		     "unsupported");
-	conf_refused(C("http2_protocol_options: {connection_keepalive: {timeout: 1s}}, "),
-		     "Cluster/c", "http2_protocol_options.connection_keepalive", "unsupported");
+	conf_refused(C("http2_protocol_options: {disallow_obs_text: true}, "), "Cluster/c",
+		     "http2_protocol_options.disallow_obs_text", "unsupported");
+}
+
+/* connection_keepalive: times in ms, and Envoy's default of the jitter, 15 %. */
+static void test_keepalive(void **state)
+{
+	static const struct {
+		const char *yaml;
+		uint32_t every, timeout, jitter, idle;
+	} cases[] = {
+		{"", 0, 0, 0, 0},
+		{"connection_keepalive: {timeout: 1s}", 0, 1000, 0, 0},
+		{"connection_keepalive: {interval: 30s, timeout: 5s}", 30000, 5000, 4500, 0},
+		{"connection_keepalive: {interval: 0.001s, timeout: 0.001s}", 1, 1, 0, 0},
+		{"connection_keepalive: {interval: 2s, timeout: 5s, interval_jitter: {value: 0}}",
+		 2000, 5000, 0, 0},
+		{"connection_keepalive: {interval: 2s, timeout: 5s, interval_jitter: {value: "
+		 "12.5}, connection_idle_interval: 7s}",
+		 2000, 5000, 250, 7000},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		char yaml[1024];
+		const struct weft_img_h2 *h2;
+		struct conf c;
+
+		snprintf(yaml, sizeof(yaml), C("http2_protocol_options: {%s}, "), cases[i].yaml);
+		conf_open(&c);
+		h2 = weft_img_at(cluster(&c, yaml)->h2);
+		assert_int_equal(h2->ping_ms, cases[i].every);
+		assert_int_equal(h2->ping_timeout_ms, cases[i].timeout);
+		assert_int_equal(h2->ping_jitter_ms, cases[i].jitter);
+		assert_int_equal(h2->ping_idle_ms, cases[i].idle);
+		conf_close(&c);
+	}
 }
 
 static void test_without_effect(void **state)
@@ -473,13 +508,13 @@ static void test_bound_source(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults),      cmocka_unit_test(test_types),
-		cmocka_unit_test(test_policies),      cmocka_unit_test(test_client_side),
-		cmocka_unit_test(test_bounded_load),  cmocka_unit_test(test_least_request),
-		cmocka_unit_test(test_slow_start),    cmocka_unit_test(test_breakers),
-		cmocka_unit_test(test_more_breakers), cmocka_unit_test(test_protocols),
-		cmocka_unit_test(test_http2),	      cmocka_unit_test(test_without_effect),
-		cmocka_unit_test(test_bound_source),
+		cmocka_unit_test(test_defaults),       cmocka_unit_test(test_types),
+		cmocka_unit_test(test_policies),       cmocka_unit_test(test_client_side),
+		cmocka_unit_test(test_bounded_load),   cmocka_unit_test(test_least_request),
+		cmocka_unit_test(test_slow_start),     cmocka_unit_test(test_breakers),
+		cmocka_unit_test(test_more_breakers),  cmocka_unit_test(test_protocols),
+		cmocka_unit_test(test_http2),	       cmocka_unit_test(test_keepalive),
+		cmocka_unit_test(test_without_effect), cmocka_unit_test(test_bound_source),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -77,7 +77,8 @@ static void test_http2(void **state)
 			  "max_outbound_control_frames: 6, "
 			  "max_consecutive_inbound_frames_with_empty_payload: 0, "
 			  "max_inbound_priority_frames_per_stream: 8, "
-			  "max_inbound_window_update_frames_per_data_frame_sent: 9}"))
+			  "max_inbound_window_update_frames_per_data_frame_sent: 9, "
+			  "connection_keepalive: {interval: 10s, timeout: 3s}}"))
 		     ->h2;
 	assert_int_equal(o->codec, WEFT_CODEC_HTTP2);
 	assert_int_equal(o->stream_error, 1);
@@ -90,6 +91,10 @@ static void test_http2(void **state)
 	assert_int_equal(o->empty, 0);
 	assert_int_equal(o->priority, 8);
 	assert_int_equal(o->updates, 9);
+	assert_int_equal(o->ping_ms, 10000);
+	assert_int_equal(o->ping_timeout_ms, 3000);
+	assert_int_equal(o->ping_jitter_ms, 1500);
+	assert_int_equal(o->ping_idle_ms, 0);
 	conf_close(&c);
 }
 
@@ -342,8 +347,8 @@ static void test_refused_fields(void **state)
 		"http2_protocol_options.allow_connect");
 	REFUSED("http2_protocol_options: {allow_metadata: true}",
 		"http2_protocol_options.allow_metadata");
-	REFUSED("http2_protocol_options: {connection_keepalive: {timeout: 1s}}",
-		"http2_protocol_options.connection_keepalive");
+	REFUSED("http2_protocol_options: {disallow_obs_text: true}",
+		"http2_protocol_options.disallow_obs_text");
 	REFUSED("internal_address_config: {cidr_ranges: [{address_prefix: ten}]}",
 		"internal_address_config.cidr_ranges[0].address_prefix");
 	REFUSED("represent_ipv4_remote_address_as_ipv4_mapped_ipv6: true",

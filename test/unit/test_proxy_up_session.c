@@ -42,6 +42,35 @@ static void test_broken_idle(void **state)
 	fix_close();
 }
 
+/* An endpoint that breaks the rules is told so before its connection is closed; one whose response
+ * makes no sense is not (as Envoy 1.40 does it). */
+static void test_goaway(void **state)
+{
+	static const struct {
+		const char *path;
+		uint32_t code;
+	} cases[] = {{"/huge", NGHTTP2_FRAME_SIZE_ERROR}, {"/stray", NGHTTP2_PROTOCOL_ERROR}};
+	struct fix_answer a;
+	char text[128];
+
+	(void)state;
+	h2s_start("", FIX_ROUTE, H2S_CLUSTER(""));
+	if (fix.skip)
+		skip();
+	for (unsigned int i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nhost: a\r\n\r\n", cases[i].path);
+		h2s_ask(text, &a);
+		h2s_until(&h2s.goaways, i + 1);
+		assert_int_equal(h2s_get(&h2s.goaway), cases[i].code);
+	}
+	h2s_ask("GET /bad HTTP/1.1\r\nhost: a\r\n\r\n", &a);
+	assert_int_equal(a.status, 502);
+	h2s_ask("GET / HTTP/1.1\r\nhost: a\r\n\r\n", &a);
+	assert_int_equal(a.status, 200);
+	assert_int_equal(h2s_get(&h2s.goaways), 2);
+	fix_close();
+}
+
 static uint32_t draw(uint32_t *seed, uint32_t n)
 {
 	*seed = *seed * 1103515245 + 12345;
@@ -133,6 +162,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		FIX_TEST(test_updates),
 		FIX_TEST(test_broken_idle),
+		FIX_TEST(test_goaway),
 		FIX_TEST(test_storm),
 	};
 
