@@ -27,7 +27,7 @@ static const char *xds_misuse(const struct weft_args *args)
 	static const char *const of_ca[] = {"xds-sni", "xds-cert", "xds-key"};
 	bool ca = weft_args_string(args, "xds-ca"), xds = weft_args_list(args, "xds", 0);
 	bool token = weft_args_string(args, "xds-token-file");
-	bool sotw = weft_args_flag(args, "xds-sotw");
+	bool sotw = weft_args_flag(args, "xds-sotw") || weft_args_flag(args, "xds-separate");
 	bool plaintext = weft_args_flag(args, "xds-token-plaintext");
 
 	for (size_t i = 0; !xds && i < sizeof(of_xds) / sizeof(of_xds[0]); i++) {
@@ -36,7 +36,7 @@ static const char *xds_misuse(const struct weft_args *args)
 			       "--xds";
 	}
 	if (!xds && sotw)
-		return "--xds-sotw needs --xds";
+		return "--xds-sotw and --xds-separate need --xds";
 	if (strcmp(views, "auto") != 0 && strcmp(views, "node") != 0 && strcmp(views, "pod") != 0)
 		return "--xds-views is auto, node or pod";
 	for (size_t i = 0; !ca && i < sizeof(of_ca) / sizeof(of_ca[0]); i++) {
@@ -116,6 +116,7 @@ int weft_cmd_run(const struct weft_args *args)
 		.xds_more = servers + 1,
 		.n_xds_more = n_servers ? n_servers - 1 : 0,
 		.xds_sotw = weft_args_flag(args, "xds-sotw"),
+		.xds_separate = weft_args_flag(args, "xds-separate"),
 		.xds_per_pod = per_pod(args),
 		.xds_tls = xds_tls(args, sans, &tls),
 		.xds_token_file = weft_args_string(args, "xds-token-file"),

@@ -35,7 +35,8 @@ static const struct weft_option run_options[] = {
 	STRING("config", "PATH", "file or folder of resources, reloaded when it changes", NULL),
 	LIST("xds", "ADDRESS",
 	     "xDS server (ADS), host:port or unix:///PATH; further ones take its place in order"),
-	FLAG("xds-sotw", "ask it for state-of-the-world ADS instead of delta"),
+	FLAG("xds-sotw", "ask it for state of the world instead of delta"),
+	FLAG("xds-separate", "ask it with a stream for each type instead of one for all (ADS)"),
 	STRING("xds-views", "auto|node|pod",
 	       "one stream for the node, or one for each kind of pod (namespace, service account, "
 	       "labels) with the node of its sidecar; auto: by pod for Istio's ports 15010 and "

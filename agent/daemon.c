@@ -295,6 +295,7 @@ static int streams_start(struct weft_daemon *d, struct weft_diag *diag)
 				 .cluster = cfg->node_cluster ? cfg->node_cluster : "",
 				 .metadata_json = cfg->node_metadata},
 			.sotw = cfg->xds_sotw,
+			.separate = cfg->xds_separate,
 			.tls = cfg->xds_tls,
 			.token_file = cfg->xds_token_file,
 			.token_plaintext = cfg->xds_token_plaintext,

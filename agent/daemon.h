@@ -29,7 +29,7 @@ struct weft_daemon_config {
 	size_t n_xds_more;
 	const struct weft_xds_tls *xds_tls;	     /* NULL: plaintext */
 	const char *xds_token_file, *xds_cluster_id, *xds_cache; /* or NULL */
-	bool xds_token_plaintext, xds_sotw;
+	bool xds_token_plaintext, xds_sotw, xds_separate;
 	bool xds_per_pod; /* a stream for each kind of pod */
 	uint32_t xds_interval_ms;
 	const char *cgroup;	  /* NULL: the whole hierarchy */

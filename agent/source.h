@@ -52,6 +52,7 @@ struct weft_source_xds_config {
 	struct weft_delta_node node;
 	const struct weft_xds_tls *tls; /* NULL: plaintext */
 	bool sotw;			/* state of the world instead of delta */
+	bool separate;			/* a stream for each type instead of ADS */
 	const char *token_file;		/* or NULL */
 	bool token_plaintext;
 	const char *cluster_id; /* header ClusterID, or NULL */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The ADS client from outside: its life, its stream, its timers, what it shows. */
+/* The xDS client from outside: its life, its streams, its timers, what it shows. */
 
 #include "xds/delta.h"
 
@@ -19,9 +19,10 @@ int weft_delta_new(const struct weft_delta_node *node, const struct weft_delta_o
 		return -ENOMEM;
 	d->ops = *ops;
 	d->ctx = ctx;
-	TAILQ_INIT(&d->queue);
-	for (int i = 0; i < WEFT_XDS__MAX; i++)
+	for (int i = 0; i < WEFT_XDS__MAX; i++) {
+		TAILQ_INIT(&d->streams[i].queue);
 		TAILQ_INIT(&d->types[i].items);
+	}
 	d->types[WEFT_XDS_CLUSTER].wildcard = true;
 	d->types[WEFT_XDS_LISTENER].wildcard = true;
 	err = delta_node_new(node, &d->node);
@@ -56,7 +57,8 @@ void weft_delta_free(struct weft_delta *d)
 {
 	if (!d)
 		return;
-	delta_queue_clear(d);
+	for (int i = 0; i < WEFT_XDS__MAX; i++)
+		delta_queue_clear(d, &d->streams[i]);
 	delta_pace_clear(d);
 	delta_types_clear(d);
 	weft_snapshot_free(d->published);
@@ -80,58 +82,123 @@ static void clock_start(struct weft_delta *d, int64_t now_ms)
 	cds->deadline = now_ms + DELTA_FETCH_TIMEOUT_MS;
 }
 
-/* What this stream was told is void; names only kept to be unsubscribed are not needed any more. */
-static void stream_forget(struct weft_delta *d)
-{
-	delta_queue_clear(d);
-	d->node_sent = false;
-	d->broken = false;
-	for (int i = 0; i < WEFT_XDS__MAX; i++) {
-		struct delta_type *t = &d->types[i];
-		struct delta_item *item, *next;
+/* ---- streams ---- */
 
-		t->first_sent = false;
-		delta_sotw_forget(t);
-		for (item = TAILQ_FIRST(&t->items); item; item = next) {
-			next = TAILQ_NEXT(item, link);
-			item->sent = false;
-			if (item->unsubscribe && !item->watchers)
-				delta_item_free(d, item);
-			else
-				item->unsubscribe = false;
-		}
+void weft_delta_separate(struct weft_delta *d)
+{
+	d->separate = true;
+}
+
+bool weft_delta_is_separate(const struct weft_delta *d)
+{
+	return d->separate;
+}
+
+unsigned int weft_delta_streams(const struct weft_delta *d)
+{
+	return d->separate ? WEFT_XDS__MAX : 1;
+}
+
+struct delta_stream *delta_stream_of(struct weft_delta *d, enum weft_xds_type type)
+{
+	return &d->streams[d->separate ? type : 0];
+}
+
+bool weft_delta_wants(const struct weft_delta *d, unsigned int stream)
+{
+	const struct delta_type *t = &d->types[stream];
+	const struct delta_item *item;
+
+	if (!d->separate)
+		return true;
+	if (t->wildcard)
+		return t->started;
+	TAILQ_FOREACH(item, &t->items, link)
+	{
+		if (item->watchers)
+			return true;
+	}
+	return false;
+}
+
+bool delta_is_asked(struct weft_delta *d, const struct delta_stream *s, enum weft_xds_type type)
+{
+	return type != WEFT_XDS__MAX && delta_stream_of(d, type) == s && d->types[type].first_sent;
+}
+
+void delta_break(struct weft_delta *d)
+{
+	for (int i = 0; i < WEFT_XDS__MAX; i++)
+		d->streams[i].broken |= d->streams[i].connected;
+}
+
+/* What a stream was told of a type is void; names only kept to be unsubscribed are not needed any
+ * more. */
+static void type_forget(struct weft_delta *d, struct delta_type *t)
+{
+	struct delta_item *item, *next;
+
+	t->first_sent = false;
+	delta_sotw_forget(t);
+	for (item = TAILQ_FIRST(&t->items); item; item = next) {
+		next = TAILQ_NEXT(item, link);
+		item->sent = false;
+		if (item->unsubscribe && !item->watchers)
+			delta_item_free(d, item);
+		else
+			item->unsubscribe = false;
 	}
 }
 
-int weft_delta_connected(struct weft_delta *d, int64_t now_ms)
+static void stream_forget(struct weft_delta *d, struct delta_stream *s)
 {
+	delta_queue_clear(d, s);
+	s->node_sent = false;
+	s->broken = false;
+	for (int i = 0; i < WEFT_XDS__MAX; i++) {
+		if (delta_stream_of(d, (enum weft_xds_type)i) == s)
+			type_forget(d, &d->types[i]);
+	}
+}
+
+int weft_delta_connected_on(struct weft_delta *d, unsigned int stream, int64_t now_ms)
+{
+	struct delta_stream *s = &d->streams[stream];
 	int err = 0;
 
 	d->now_ms = now_ms;
 	clock_start(d, now_ms);
 	d->timers_changed = true;
-	stream_forget(d);
+	stream_forget(d, s);
 	d->stats.connects++;
-	d->stats.connected = true;
+	s->connected = true;
 	for (int i = 0; !err && i < WEFT_XDS__MAX; i++) {
-		if (d->types[i].started || !d->types[i].wildcard)
-			err = delta_queue_subscription(d, (enum weft_xds_type)i);
+		enum weft_xds_type type = (enum weft_xds_type)i;
+
+		if (delta_stream_of(d, type) == s && (d->types[i].started || !d->types[i].wildcard))
+			err = delta_queue_subscription(d, type);
 	}
 	return err;
 }
 
-void weft_delta_disconnected(struct weft_delta *d, int64_t now_ms)
+void weft_delta_disconnected_on(struct weft_delta *d, unsigned int stream, int64_t now_ms)
 {
+	struct delta_stream *s = &d->streams[stream];
+
 	d->now_ms = now_ms;
 	clock_start(d, now_ms);
 	d->timers_changed = true;
-	delta_count_disconnected(d);
-	if (!d->stats.connected)
+	for (int i = 0; i < WEFT_XDS__MAX; i++) {
+		if (delta_stream_of(d, (enum weft_xds_type)i) == s)
+			delta_count_disconnected(d, (enum weft_xds_type)i);
+	}
+	if (!s->connected)
 		return;
 	/* what came counts; its answers have nowhere to go */
-	delta_pace_end(d, now_ms);
-	stream_forget(d);
-	d->stats.connected = false;
+	if (delta_pace_end(d, now_ms))
+		delta_break(d);
+	stream_forget(d, s);
+	s->connected = false;
 }
 
 int delta_note_control_plane(struct weft_delta *d, const char *identifier)
@@ -148,17 +215,13 @@ int delta_note_control_plane(struct weft_delta *d, const char *identifier)
 	return 0;
 }
 
-int weft_delta_receive(struct weft_delta *d, const uint8_t *data, size_t len, int64_t now_ms)
+static int delta_receive(struct weft_delta *d, const struct delta_stream *s, const uint8_t *data,
+			 size_t len, int64_t now_ms)
 {
 	Envoy__Service__Discovery__V3__DeltaDiscoveryResponse *resp;
 	enum weft_xds_type type;
 	int err = 0;
 
-	d->now_ms = now_ms;
-	if (!d->stats.connected)
-		return -ENOTCONN;
-	if (d->sotw)
-		return delta_sotw_receive(d, data, len, now_ms);
 	resp = envoy__service__discovery__v3__delta_discovery_response__unpack(NULL, len, data);
 	if (!resp)
 		return -EBADMSG;
@@ -166,12 +229,30 @@ int weft_delta_receive(struct weft_delta *d, const uint8_t *data, size_t len, in
 	if (resp->control_plane)
 		err = delta_note_control_plane(d, resp->control_plane->identifier);
 	type = weft_xds_type_from_url(resp->type_url);
-	/* A type that was not asked for on this stream is neither used nor answered. */
-	if (!err && type != WEFT_XDS__MAX && d->types[type].first_sent)
+	if (!err && delta_is_asked(d, s, type))
 		return delta_pace(d, type, &resp->base, len, now_ms);
 	envoy__service__discovery__v3__delta_discovery_response__free_unpacked(resp, NULL);
 	return err;
 }
+
+int weft_delta_receive_on(struct weft_delta *d, unsigned int stream, const uint8_t *data,
+			  size_t len, int64_t now_ms)
+{
+	const struct delta_stream *s = &d->streams[stream];
+	int err;
+
+	d->now_ms = now_ms;
+	if (!s->connected)
+		return -ENOTCONN;
+	err = d->sotw ? delta_sotw_receive(d, s, data, len, now_ms)
+		      : delta_receive(d, s, data, len, now_ms);
+	/* Those that waited with it may have come on other streams. */
+	if (err == -ENOMEM)
+		delta_break(d);
+	return err;
+}
+
+/* ---- order and timers ---- */
 
 static bool all_warm(const struct delta_type *t)
 {
@@ -194,7 +275,7 @@ int delta_advance(struct weft_delta *d, int64_t now_ms)
 		lds->started = true;
 		delta_count_start(&lds->counts);
 		lds->deadline = now_ms + DELTA_FETCH_TIMEOUT_MS;
-		if (d->stats.connected)
+		if (delta_stream_of(d, WEFT_XDS_LISTENER)->connected)
 			err = delta_queue_subscription(d, WEFT_XDS_LISTENER);
 	}
 	if (!d->complete && lds->fetched && all_warm(cds) && all_warm(lds))
@@ -316,8 +397,9 @@ int64_t weft_delta_tick(struct weft_delta *d, int64_t now_ms)
 
 	d->now_ms = now_ms;
 	clock_start(d, now_ms);
-	if (delta_pace_deadline(d) != DELTA_NEVER && delta_pace_deadline(d) <= now_ms)
-		d->broken |= delta_pace_end(d, now_ms) != 0;
+	if (delta_pace_deadline(d) != DELTA_NEVER && delta_pace_deadline(d) <= now_ms &&
+	    delta_pace_end(d, now_ms))
+		delta_break(d);
 	next = timers_run(d, now_ms);
 	delta_pace_begin(d, now_ms);
 	return earlier(next, delta_pace_deadline(d));
@@ -405,11 +487,19 @@ const Envoy__Config__Core__V3__Node *weft_delta_node(const struct weft_delta *d)
 void weft_delta_stats(const struct weft_delta *d, struct weft_delta_stats *ret)
 {
 	const struct delta_request *r;
+	bool missing = false;
 
 	*ret = d->stats;
 	ret->control_plane = d->control_plane;
 	for (int i = 0; i < WEFT_XDS__MAX; i++)
 		ret->types[i] = d->types[i].counts;
-	TAILQ_FOREACH(r, &d->queue, link)
-	ret->pending++;
+	for (unsigned int i = 0; i < weft_delta_streams(d); i++) {
+		const struct delta_stream *s = &d->streams[i];
+
+		ret->connected |= s->connected;
+		missing |= !s->connected && weft_delta_wants(d, i);
+		TAILQ_FOREACH(r, &s->queue, link)
+		ret->pending++;
+	}
+	ret->connected &= !missing;
 }

@@ -2,9 +2,10 @@
 #pragma once
 
 /*
- * ADS client as a state machine without I/O: messages in, messages out, time as an argument.
- * It speaks delta, or state of the world when told so. The rules are those of Envoy's muxes. One
- * instance per view. Not thread safe.
+ * xDS client as a state machine without I/O: messages in, messages out, time as an argument.
+ * It speaks delta, or state of the world when told so, over one stream for all types (ADS), or over
+ * one stream for each of them when told so. The rules are those of Envoy's muxes. One instance per
+ * view. Not thread safe.
  *
  * Time (now_ms): milliseconds since the epoch that never jump, that is a monotonic clock plus a
  * constant; deadlines and weft_resource.updated_ms are in it.
@@ -72,21 +73,60 @@ int weft_delta_set_node(struct weft_delta *d, const struct weft_delta_node *node
 int weft_delta_speak_sotw(struct weft_delta *d);
 bool weft_delta_is_sotw(const struct weft_delta *d);
 
+/*
+ * From the first stream on: a stream for each type, of the service of that type, instead of one for
+ * all. Order, warming and answers are the same; each stream has its own node, nonces and end.
+ */
+void weft_delta_separate(struct weft_delta *d);
+bool weft_delta_is_separate(const struct weft_delta *d);
+/* Streams are numbered from 0: the one of ADS, or each by its enum weft_xds_type. */
+unsigned int weft_delta_streams(const struct weft_delta *d);
+/*
+ * There is something to ask for on it: always on the one of ADS; of a type alone, once it is its
+ * turn, for endpoints and routes while a name is wanted. A stream that is up stays up.
+ */
+bool weft_delta_wants(const struct weft_delta *d, unsigned int stream);
+
 /* A stream is up: forget nonces, queue first requests (with initial_resource_versions). */
 /* -ENOMEM: reset the stream. */
-int weft_delta_connected(struct weft_delta *d, int64_t now_ms);
+int weft_delta_connected_on(struct weft_delta *d, unsigned int stream, int64_t now_ms);
 /* The stream is gone: everything accepted stays. */
-void weft_delta_disconnected(struct weft_delta *d, int64_t now_ms);
+void weft_delta_disconnected_on(struct weft_delta *d, unsigned int stream, int64_t now_ms);
 /*
  * One response as bytes; refused ones are answered and 0. -EBADMSG when it cannot be
  * decoded, -ENOMEM: the stream is to be reset. -ENOTCONN outside of a stream.
  */
-int weft_delta_receive(struct weft_delta *d, const uint8_t *data, size_t len, int64_t now_ms);
+int weft_delta_receive_on(struct weft_delta *d, unsigned int stream, const uint8_t *data,
+			  size_t len, int64_t now_ms);
 /*
  * Next request to send, serialised; caller frees *ret. 0, or -EAGAIN when nothing
- * waits.
+ * waits. -ENOMEM: as above.
  */
-int weft_delta_next_request(struct weft_delta *d, uint8_t **ret, size_t *ret_len);
+int weft_delta_next_request_on(struct weft_delta *d, unsigned int stream, uint8_t **ret,
+			       size_t *ret_len);
+
+/* The same of the first stream, which is the only one of ADS. */
+static inline int weft_delta_connected(struct weft_delta *d, int64_t now_ms)
+{
+	return weft_delta_connected_on(d, 0, now_ms);
+}
+
+static inline void weft_delta_disconnected(struct weft_delta *d, int64_t now_ms)
+{
+	weft_delta_disconnected_on(d, 0, now_ms);
+}
+
+static inline int weft_delta_receive(struct weft_delta *d, const uint8_t *data, size_t len,
+				     int64_t now_ms)
+{
+	return weft_delta_receive_on(d, 0, data, len, now_ms);
+}
+
+static inline int weft_delta_next_request(struct weft_delta *d, uint8_t **ret, size_t *ret_len)
+{
+	return weft_delta_next_request_on(d, 0, ret, ret_len);
+}
+
 /* Timers (initial_fetch_timeout, TTL, pauses). Returns the next deadline in ms, or -1. */
 int64_t weft_delta_tick(struct weft_delta *d, int64_t now_ms);
 
@@ -149,7 +189,7 @@ struct weft_delta_stats {
 	uint64_t joined; /* responses that were published with the one before */
 	struct weft_delta_counts types[WEFT_XDS__MAX]; /* of clusters and listeners */
 	uint64_t pending;			       /* requests that wait for being sent */
-	bool connected;
+	bool connected;		   /* every stream that is wanted, and one at least */
 	const char *control_plane; /* identifier the server gave, or NULL */
 };
 void weft_delta_stats(const struct weft_delta *d, struct weft_delta_stats *ret);

@@ -92,10 +92,9 @@ static void count_each(struct weft_delta *d, enum weft_xds_type type,
 	}
 }
 
-void delta_count_disconnected(struct weft_delta *d)
+void delta_count_disconnected(struct weft_delta *d, enum weft_xds_type type)
 {
-	for (int i = 0; i < WEFT_XDS__MAX; i++)
-		count_each(d, (enum weft_xds_type)i, count_failure);
+	count_each(d, type, count_failure);
 }
 
 static void whole_success(struct weft_delta *d, struct delta_type *t, const delta_resp *resp)

@@ -199,7 +199,8 @@ int delta_collect(struct weft_delta *d, enum weft_xds_type type)
 			 (!item->error || ++refused > DELTA_REFUSED_MAX))
 			delta_item_free(d, item);
 	}
-	return changed && d->stats.connected ? delta_queue_subscription(d, type) : 0;
+	return changed && delta_stream_of(d, type)->connected ? delta_queue_subscription(d, type)
+							      : 0;
 }
 
 void delta_types_clear(struct weft_delta *d)

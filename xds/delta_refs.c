@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * What a resource refers to by name: the CLA of an EDS cluster, the route configurations of a
- * listener's HTTP connection managers. Only the source the resource itself came from (ads, self)
- * can be followed; any other is refused.
+ * listener's HTTP connection managers. Only the source the resource itself came from can be
+ * followed (ads, self; with separate streams also a server that the resource says to ask in just
+ * this way); any other is refused.
  */
 
 #include "xds/delta_state.h"
@@ -29,6 +30,7 @@ struct ref {
 struct refs {
 	struct ref *v;
 	size_t n;
+	const struct weft_delta *d;
 	const struct weft_resource *res;
 	char *resource; /* "Listener/x" */
 	struct weft_diag *diag;
@@ -71,19 +73,70 @@ static int refs_add(struct refs *r, const char *name, int64_t timeout_ms)
 	return v[r->n++].name ? 0 : -ENOMEM;
 }
 
+/*
+ * A server that a resource names is taken for those of the command line: a bootstrap's clusters are
+ * not there to look its name up. It must be asked as they are.
+ */
+static int server_check(struct refs *r, const Envoy__Config__Core__V3__ApiConfigSource *api,
+			const char *field)
+{
+	const Envoy__Config__Core__V3__GrpcService *service;
+	const char *want = r->d->sotw ? "GRPC" : "DELTA_GRPC";
+	bool same = api->api_type ==
+		    (r->d->sotw ? ENVOY__CONFIG__CORE__V3__API_CONFIG_SOURCE__API_TYPE__GRPC
+				: ENVOY__CONFIG__CORE__V3__API_CONFIG_SOURCE__API_TYPE__DELTA_GRPC);
+
+	if (!same)
+		return weft_diag_add(r->diag, -EINVAL, r->resource, field,
+				     "api_config_source.api_type is not %s, which is spoken", want);
+	if (api->n_grpc_services != 1 ||
+	    api->grpc_services[0]->target_specifier_case !=
+		    ENVOY__CONFIG__CORE__V3__GRPC_SERVICE__TARGET_SPECIFIER_ENVOY_GRPC)
+		return weft_diag_add(r->diag, -EINVAL, r->resource, field,
+				     "api_config_source.grpc_services is not one envoy_grpc");
+	service = api->grpc_services[0];
+	if (service->n_initial_metadata || *service->envoy_grpc->authority ||
+	    service->envoy_grpc->max_receive_message_length)
+		return weft_diag_add(r->diag, -EINVAL, r->resource, field,
+				     "api_config_source.grpc_services: initial_metadata, authority "
+				     "and max_receive_message_length are not supported");
+	return 0;
+}
+
+static int other_source(struct refs *r, const char *field)
+{
+	return weft_diag_add(r->diag, -EINVAL, r->resource, field,
+			     "only %s is supported in a resource received over %s",
+			     weft_delta_is_separate(r->d) ? "ads, self or api_config_source"
+							  : "ads or self",
+			     weft_delta_is_separate(r->d) ? "a stream of its type" : "ADS");
+}
+
+static int source_check(struct refs *r, const Envoy__Config__Core__V3__ConfigSource *source,
+			const char *field)
+{
+	switch (source ? source->config_source_specifier_case
+		       : ENVOY__CONFIG__CORE__V3__CONFIG_SOURCE__CONFIG_SOURCE_SPECIFIER__NOT_SET) {
+	case ENVOY__CONFIG__CORE__V3__CONFIG_SOURCE__CONFIG_SOURCE_SPECIFIER_ADS:
+	case ENVOY__CONFIG__CORE__V3__CONFIG_SOURCE__CONFIG_SOURCE_SPECIFIER_SELF:
+		return 0;
+	case ENVOY__CONFIG__CORE__V3__CONFIG_SOURCE__CONFIG_SOURCE_SPECIFIER_API_CONFIG_SOURCE:
+		if (weft_delta_is_separate(r->d))
+			return server_check(r, source->api_config_source, field);
+		return other_source(r, field);
+	default:
+		return other_source(r, field);
+	}
+}
+
 static int refs_add_source(struct refs *r, const Envoy__Config__Core__V3__ConfigSource *source,
 			   const char *field, const char *name)
 {
 	int64_t timeout;
+	int err = source_check(r, source, field);
 
-	if (!source ||
-	    (source->config_source_specifier_case !=
-		     ENVOY__CONFIG__CORE__V3__CONFIG_SOURCE__CONFIG_SOURCE_SPECIFIER_ADS &&
-	     source->config_source_specifier_case !=
-		     ENVOY__CONFIG__CORE__V3__CONFIG_SOURCE__CONFIG_SOURCE_SPECIFIER_SELF))
-		return weft_diag_add(
-			r->diag, -EINVAL, r->resource, field,
-			"only ads or self is supported in a resource received over ADS");
+	if (err)
+		return err;
 	if (delta_duration_ms(source->initial_fetch_timeout, DELTA_FETCH_TIMEOUT_MS, &timeout))
 		return weft_diag_add(r->diag, -EINVAL, r->resource, field,
 				     "initial_fetch_timeout is out of range");
@@ -216,7 +269,7 @@ static int slot_from_refs(struct weft_delta *d, const struct refs *r, struct wef
 int delta_slot_new(struct weft_delta *d, struct weft_resource *res, int64_t now_ms,
 		   struct weft_diag *diag, struct delta_slot **ret)
 {
-	struct refs r = {.res = res, .diag = diag};
+	struct refs r = {.d = d, .res = res, .diag = diag};
 	int err;
 
 	if (asprintf(&r.resource, "%s/%s", weft_xds_type_name(res->type), res->name) < 0)

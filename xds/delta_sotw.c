@@ -259,7 +259,8 @@ static int keep(char **at, const char *text)
 	return 0;
 }
 
-int delta_sotw_receive(struct weft_delta *d, const uint8_t *data, size_t len, int64_t now_ms)
+int delta_sotw_receive(struct weft_delta *d, const struct delta_stream *s, const uint8_t *data,
+		       size_t len, int64_t now_ms)
 {
 	Envoy__Service__Discovery__V3__DiscoveryResponse *resp =
 		envoy__service__discovery__v3__discovery_response__unpack(NULL, len, data);
@@ -272,8 +273,7 @@ int delta_sotw_receive(struct weft_delta *d, const uint8_t *data, size_t len, in
 	if (resp->control_plane)
 		err = delta_note_control_plane(d, resp->control_plane->identifier);
 	type = weft_xds_type_from_url(resp->type_url);
-	/* A type that was not asked for on this stream is neither used nor answered. */
-	if (!err && type != WEFT_XDS__MAX && d->types[type].first_sent)
+	if (!err && delta_is_asked(d, s, type))
 		return delta_pace(d, type, &resp->base, len, now_ms);
 	envoy__service__discovery__v3__discovery_response__free_unpacked(resp, NULL);
 	return err;
@@ -391,8 +391,8 @@ int delta_sotw_pack(struct weft_delta *d, const struct delta_request *r, uint8_t
 		msg.error_detail = &status;
 	}
 	msg.type_url = (char *)(uintptr_t)weft_xds_type_url(r->type);
-	msg.node = d->node_sent ? NULL : d->node;
-	err = delta_pack(d, &msg.base, ret, ret_len);
+	msg.node = delta_node_due(d, r->type);
+	err = delta_pack(d, r->type, &msg.base, ret, ret_len);
 	free(names);
 	/* An answer has all names too, so that no change of them is left to say. */
 	if (!err)

@@ -115,12 +115,19 @@ struct delta_pending {
 	size_t bytes; /* as they came */
 };
 
+/* The one of ADS, or of one type. */
+struct delta_stream {
+	TAILQ_HEAD(, delta_request) queue;
+	bool connected, node_sent;
+	bool broken; /* memory ran out outside of a receive: it is to be reset */
+};
+
 struct weft_delta {
 	struct weft_delta_ops ops;
 	void *ctx;
 	Envoy__Config__Core__V3__Node *node;
 	struct delta_type types[WEFT_XDS__MAX];
-	TAILQ_HEAD(, delta_request) queue;
+	struct delta_stream streams[WEFT_XDS__MAX];
 	struct weft_snapshot *published;
 	uint64_t generation; /* of compositions */
 	struct weft_delta_stats stats;
@@ -129,10 +136,9 @@ struct weft_delta {
 	int64_t pause_until; /* ms; 0: none */
 	int64_t now_ms;	     /* of the call that is under way */
 	bool pause_due;	     /* since the last look: something was published or refused */
-	bool broken;	     /* memory ran out outside of a receive: the stream is to be reset */
 	int64_t next_tick; /* as weft_delta_tick() gave it; void while timers_changed */
 	bool timers_changed;
-	bool clock_started, node_sent, complete, served, sotw;
+	bool clock_started, complete, served, sotw, separate;
 };
 
 /* What a response changed in one item, to take it back. */
@@ -189,11 +195,14 @@ int delta_duration_ms(const Google__Protobuf__Duration *duration, int64_t unset,
 int delta_queue_subscription(struct weft_delta *d, enum weft_xds_type type);
 /* Takes over nonce and error, also on failure. */
 int delta_queue_answer(struct weft_delta *d, enum weft_xds_type type, char *nonce, char *error);
-void delta_queue_clear(struct weft_delta *d);
+void delta_queue_clear(struct weft_delta *d, struct delta_stream *s);
 
 void delta_subscription_sent(struct weft_delta *d, struct delta_type *t);
+/* The node, unless the type's stream has sent it. */
+Envoy__Config__Core__V3__Node *delta_node_due(struct weft_delta *d, enum weft_xds_type type);
 /* Any request; the node was sent with it. */
-int delta_pack(struct weft_delta *d, const ProtobufCMessage *msg, uint8_t **ret, size_t *ret_len);
+int delta_pack(struct weft_delta *d, enum weft_xds_type type, const ProtobufCMessage *msg,
+	       uint8_t **ret, size_t *ret_len);
 
 /* delta_pace.c */
 /*
@@ -211,7 +220,8 @@ void delta_pace_begin(struct weft_delta *d, int64_t now_ms);
 void delta_pace_clear(struct weft_delta *d);
 
 /* delta_sotw.c */
-int delta_sotw_receive(struct weft_delta *d, const uint8_t *data, size_t len, int64_t now_ms);
+int delta_sotw_receive(struct weft_delta *d, const struct delta_stream *s, const uint8_t *data,
+		       size_t len, int64_t now_ms);
 int delta_sotw_apply(struct weft_delta *d, enum weft_xds_type type,
 		     const Envoy__Service__Discovery__V3__DiscoveryResponse *resp, int64_t now_ms);
 /* Notes the version that the answer confirms. -ENOMEM. */
@@ -224,6 +234,12 @@ void delta_sotw_forget(struct delta_type *t);
 void delta_sotw_clear(struct delta_type *t);
 
 /* delta.c */
+/* The stream that a type is asked for on. */
+struct delta_stream *delta_stream_of(struct weft_delta *d, enum weft_xds_type type);
+/* A response of it is due on this stream: any other is neither used nor answered. */
+bool delta_is_asked(struct weft_delta *d, const struct delta_stream *s, enum weft_xds_type type);
+/* Answers may be lost: every stream is to be reset. */
+void delta_break(struct weft_delta *d);
 int delta_note_control_plane(struct weft_delta *d, const char *identifier);
 
 /* delta_apply.c: the whole treatment of a response of a known type, its answer included. */
@@ -250,8 +266,8 @@ void delta_count_timeout(struct weft_delta_counts *c);
 void delta_count_answer(struct weft_delta *d, enum weft_xds_type type,
 			const Envoy__Service__Discovery__V3__DeltaDiscoveryResponse *resp,
 			bool refused);
-/* A stream ended, or there was none to be had. */
-void delta_count_disconnected(struct weft_delta *d);
+/* The type's stream ended, or there was none to be had. */
+void delta_count_disconnected(struct weft_delta *d, enum weft_xds_type type);
 void delta_counts_clear(struct weft_delta_counts *c);
 
 /* delta_warm.c */

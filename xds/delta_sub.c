@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Requests: one queue for all types. An answer (ACK, NACK) and a subscription change are always two
- * requests: istiod ignores names that come with a nonce it no longer expects.
+ * Requests: one queue for each stream. An answer (ACK, NACK) and a subscription change are always
+ * two requests: istiod ignores names that come with a nonce it no longer expects.
  */
 
 #include "xds/delta_state.h"
@@ -18,7 +18,7 @@ static struct delta_request *queue_add(struct weft_delta *d, enum weft_xds_type 
 
 	if (r) {
 		r->type = type;
-		TAILQ_INSERT_TAIL(&d->queue, r, link);
+		TAILQ_INSERT_TAIL(&delta_stream_of(d, type)->queue, r, link);
 	}
 	return r;
 }
@@ -56,16 +56,16 @@ static void request_free(struct delta_request *r)
 	free(r);
 }
 
-void delta_queue_clear(struct weft_delta *d)
+void delta_queue_clear(struct weft_delta *d, struct delta_stream *s)
 {
 	struct delta_request *r;
 
-	while ((r = TAILQ_FIRST(&d->queue))) {
-		TAILQ_REMOVE(&d->queue, r, link);
+	while ((r = TAILQ_FIRST(&s->queue))) {
+		if (!r->answer)
+			d->types[r->type].queued = false;
+		TAILQ_REMOVE(&s->queue, r, link);
 		request_free(r);
 	}
-	for (int i = 0; i < WEFT_XDS__MAX; i++)
-		d->types[i].queued = false;
 }
 
 /* Arrays of one message; the strings stay those of the items. */
@@ -145,7 +145,13 @@ void delta_subscription_sent(struct weft_delta *d, struct delta_type *t)
 	}
 }
 
-int delta_pack(struct weft_delta *d, const ProtobufCMessage *msg, uint8_t **ret, size_t *ret_len)
+Envoy__Config__Core__V3__Node *delta_node_due(struct weft_delta *d, enum weft_xds_type type)
+{
+	return delta_stream_of(d, type)->node_sent ? NULL : d->node;
+}
+
+int delta_pack(struct weft_delta *d, enum weft_xds_type type, const ProtobufCMessage *msg,
+	       uint8_t **ret, size_t *ret_len)
 {
 	size_t len = protobuf_c_message_get_packed_size(msg);
 	uint8_t *buf = malloc(len + !len);
@@ -153,7 +159,7 @@ int delta_pack(struct weft_delta *d, const ProtobufCMessage *msg, uint8_t **ret,
 	if (!buf)
 		return -ENOMEM;
 	protobuf_c_message_pack(msg, buf);
-	d->node_sent = true;
+	delta_stream_of(d, type)->node_sent = true;
 	d->stats.requests++;
 	*ret = buf;
 	*ret_len = len;
@@ -164,9 +170,8 @@ static int pack(struct weft_delta *d, Envoy__Service__Discovery__V3__DeltaDiscov
 		enum weft_xds_type type, uint8_t **ret, size_t *ret_len)
 {
 	msg->type_url = (char *)(uintptr_t)weft_xds_type_url(type);
-	if (!d->node_sent)
-		msg->node = d->node;
-	return delta_pack(d, &msg->base, ret, ret_len);
+	msg->node = delta_node_due(d, type);
+	return delta_pack(d, type, &msg->base, ret, ret_len);
 }
 
 /* -EAGAIN: nothing to say after all. */
@@ -217,13 +222,15 @@ static int pack_answer(struct weft_delta *d, const struct delta_request *r, uint
 	return pack(d, &msg, r->type, ret, ret_len);
 }
 
-int weft_delta_next_request(struct weft_delta *d, uint8_t **ret, size_t *ret_len)
+int weft_delta_next_request_on(struct weft_delta *d, unsigned int stream, uint8_t **ret,
+			       size_t *ret_len)
 {
+	struct delta_stream *s = &d->streams[stream];
 	struct delta_request *r;
 
-	if (d->broken)
+	if (s->broken)
 		return -ENOMEM;
-	while ((r = TAILQ_FIRST(&d->queue))) {
+	while ((r = TAILQ_FIRST(&s->queue))) {
 		int err = d->sotw     ? delta_sotw_pack(d, r, ret, ret_len)
 			  : r->answer ? pack_answer(d, r, ret, ret_len)
 				      : pack_subscription(d, r->type, ret, ret_len);
@@ -232,7 +239,7 @@ int weft_delta_next_request(struct weft_delta *d, uint8_t **ret, size_t *ret_len
 			return err; /* stays in the queue */
 		if (!r->answer)
 			d->types[r->type].queued = false;
-		TAILQ_REMOVE(&d->queue, r, link);
+		TAILQ_REMOVE(&s->queue, r, link);
 		request_free(r);
 		if (!err)
 			return 0;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * One ADS stream: a thread, a completion queue, at most one call. The queue is also the thread's
- * clock and its door bell: an empty batch on a call that never goes anywhere comes back at once.
+ * The streams of one client: a thread, a completion queue, at most one call for each. The queue is
+ * also the thread's clock and its door bell: an empty batch on a call that never goes anywhere
+ * comes back at once.
  */
 
 #include "xds/grpc.h"
@@ -84,50 +85,96 @@ static void run_calls(struct weft_xds_stream *s, int result)
 
 static bool stream_stopping(struct weft_xds_stream *s)
 {
-	bool stop;
+	bool stop, renew;
 
 	pthread_mutex_lock(&s->lock);
 	stop = s->stop;
-	s->renewing = s->renewing || s->renew;
+	renew = s->renew;
 	s->renew = false;
 	pthread_mutex_unlock(&s->lock);
+	for (unsigned int i = 0; i < s->n_lanes; i++)
+		s->lanes[i].renewing |= renew;
 	return stop;
+}
+
+static bool lane_has_rpc(const struct lane *l)
+{
+	return l->rpc.call || l->rpc.ended;
+}
+
+/* What ended is put away; what is to end, is ended. True: there is a call. */
+static bool lane_end(struct weft_xds_stream *s, struct lane *l, bool stop)
+{
+	if (l->rpc.ended && !l->rpc.pending)
+		rpc_end(s, l);
+	if (!lane_has_rpc(l)) {
+		l->renewing = false; /* the next one is to come anyway */
+		return false;
+	}
+	if (stop && !l->rpc.reset_reason)
+		rpc_reset(l, "stopped");
+	else if (l->renewing && l->rpc.call && !l->rpc.reset_reason)
+		rpc_reset(l, "made anew");
+	return true;
+}
+
+static void lane_go_on(struct weft_xds_stream *s, struct lane *l)
+{
+	if (lane_has_rpc(l)) {
+		rpc_send_next(s, l);
+		return;
+	}
+	if (!weft_delta_wants(s->conf.delta, l->index)) {
+		if (l->down) {
+			l->down = false;
+			rpc_note_connected(s);
+		}
+		return;
+	}
+	if (stream_now(s) >= l->attempt_at)
+		rpc_begin(s, l);
 }
 
 /* One round before the thread sleeps again. False: all is over. */
 static bool stream_step(struct weft_xds_stream *s)
 {
-	bool stop = stream_stopping(s), has_rpc = s->rpc.call || s->rpc.ended;
+	bool stop = stream_stopping(s), any = false;
 
 	run_calls(s, 0);
-	if (has_rpc && s->rpc.ended && !s->rpc.pending) {
-		rpc_end(s);
-		has_rpc = false;
-	}
-	if (stop && !has_rpc)
+	for (unsigned int i = 0; i < s->n_lanes; i++)
+		any |= lane_end(s, &s->lanes[i], stop);
+	if (stop && !any)
 		return false;
-	if (stop && !s->rpc.reset_reason)
-		rpc_reset(s, "stopped");
-	if (!has_rpc)
-		s->renewing = false; /* the next one is to come anyway */
-	else if (s->renewing && s->rpc.call && !s->rpc.reset_reason)
-		rpc_reset(s, "made anew");
 	if (s->tick_at >= 0 && stream_now(s) >= s->tick_at)
 		s->tick_at = weft_delta_tick(s->conf.delta, stream_now(s));
-	if (!has_rpc && stream_now(s) >= s->attempt_at)
-		rpc_begin(s);
-	rpc_send_next(s);
+	for (unsigned int i = 0; i < s->n_lanes; i++) {
+		/* While it stops, no lane begins anew. */
+		if (!stop || lane_has_rpc(&s->lanes[i]))
+			lane_go_on(s, &s->lanes[i]);
+	}
 	return true;
+}
+
+/* When there is something to do for it; -1: an event will say so. */
+static int64_t lane_deadline(const struct weft_xds_stream *s, const struct lane *l, int64_t now)
+{
+	if (l->rpc.ended && !l->rpc.pending)
+		return now; /* an attempt that failed before it was a call */
+	if (lane_has_rpc(l) || !weft_delta_wants(s->conf.delta, l->index))
+		return -1;
+	return l->attempt_at;
 }
 
 static gpr_timespec stream_deadline(const struct weft_xds_stream *s)
 {
 	int64_t at = s->tick_at, now = stream_now(s);
 
-	if (s->rpc.ended && !s->rpc.pending)
-		at = now; /* an attempt that failed before it was a call */
-	else if (!s->rpc.call && (at < 0 || s->attempt_at < at))
-		at = s->attempt_at;
+	for (unsigned int i = 0; i < s->n_lanes; i++) {
+		int64_t lane = lane_deadline(s, &s->lanes[i], now);
+
+		if (lane >= 0 && (at < 0 || lane < at))
+			at = lane;
+	}
 	if (at < 0)
 		return gpr_inf_future(GPR_CLOCK_MONOTONIC);
 	return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
@@ -138,8 +185,11 @@ static void *stream_thread(void *arg)
 {
 	struct weft_xds_stream *s = arg;
 
-	s->backoff_ms = s->conf.backoff_base_ms;
-	s->attempt_at = s->tick_at = stream_now(s);
+	s->tick_at = stream_now(s);
+	for (unsigned int i = 0; i < s->n_lanes; i++) {
+		s->lanes[i].backoff_ms = s->conf.backoff_base_ms;
+		s->lanes[i].attempt_at = s->tick_at;
+	}
 	while (stream_step(s)) {
 		grpc_event ev = grpc_completion_queue_next(s->cq, stream_deadline(s), NULL);
 
@@ -284,10 +334,9 @@ static grpc_arg string_arg(const char *key, const char *value)
 	return arg;
 }
 
-int stream_open_channel(struct weft_xds_stream *s, grpc_channel_credentials *credentials,
-			const char *sni)
+grpc_channel *stream_open_channel(const char *address, grpc_channel_credentials *credentials,
+				  const char *sni)
 {
-	const char *address = s->addresses[s->which];
 	grpc_arg list[] = {
 		int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, (int)WEFT_XDS_MESSAGE_MAX),
 		int_arg(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, (int)WEFT_XDS_MESSAGE_MAX),
@@ -303,17 +352,16 @@ int stream_open_channel(struct weft_xds_stream *s, grpc_channel_credentials *cre
 	};
 	grpc_channel_args args = {.num_args = sizeof(list) / sizeof(list[0]), .args = list};
 
+	grpc_channel *channel;
 	char *target;
 
 	if (asprintf(&target, "%s%s", strncmp(address, "unix:", 5) ? "dns:///" : "", address) < 0)
-		return -ENOMEM;
+		return NULL;
 	if (!sni)
 		args.num_args--;
-	if (s->channel)
-		grpc_channel_destroy(s->channel);
-	s->channel = grpc_channel_create(target, credentials, &args);
+	channel = grpc_channel_create(target, credentials, &args);
 	free(target);
-	return 0;
+	return channel;
 }
 
 static void stream_open_queue(struct weft_xds_stream *s)
@@ -372,6 +420,9 @@ int weft_xds_stream_new(const struct weft_xds_stream_conf *conf, struct weft_dia
 		s->conf.backoff_base_ms = WEFT_XDS_BACKOFF_BASE_MS;
 	if (!s->conf.backoff_max_ms)
 		s->conf.backoff_max_ms = WEFT_XDS_BACKOFF_MAX_MS;
+	s->n_lanes = weft_delta_streams(conf->delta);
+	for (unsigned int i = 0; i < s->n_lanes; i++)
+		s->lanes[i].index = i;
 	s->clock_offset_ms = weft_clock_ms(CLOCK_REALTIME) - weft_clock_ms(CLOCK_MONOTONIC);
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->done, NULL);
@@ -382,7 +433,7 @@ int weft_xds_stream_new(const struct weft_xds_stream_conf *conf, struct weft_dia
 	if (!err)
 		err = stream_auth_new(conf, diag, &s->auth);
 	if (!err)
-		err = stream_auth_channel(s, diag);
+		err = stream_auth_channel(s, &s->lanes[0], diag);
 	if (err) {
 		weft_xds_stream_free(s);
 		return err;
@@ -397,8 +448,8 @@ void weft_xds_stream_free(struct weft_xds_stream *s)
 		return;
 	grpc_call_unref(s->bell);
 	grpc_channel_destroy(s->bell_channel);
-	if (s->channel)
-		grpc_channel_destroy(s->channel);
+	for (unsigned int i = 0; i < s->n_lanes; i++)
+		stream_channel_unref(s->lanes[i].channel);
 	stream_auth_free(s->auth);
 	grpc_completion_queue_shutdown(s->cq);
 	while (grpc_completion_queue_next(s->cq, gpr_inf_future(GPR_CLOCK_REALTIME), NULL).type !=

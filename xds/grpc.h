@@ -2,7 +2,12 @@
 #pragma once
 
 /*
- * One ADS stream over gRPC (C core) for one weft_delta. The only user of gRPC in weft.
+ * The streams of one weft_delta over gRPC (C core): ADS, or the services of each type. The only
+ * user of gRPC in weft.
+ *
+ * "Stream" below is all that belongs to one weft_delta. With separate streams
+ * (weft_delta_separate()) each has its own calls, order of servers and backoff; they share the
+ * thread and the connection.
  *
  * Threads: each stream runs one thread. Between weft_xds_stream_start() and a successful
  * weft_xds_stream_stop() the delta belongs to that thread: every weft_delta_* call, and so
@@ -61,15 +66,19 @@ struct weft_xds_stream_conf {
 	 */
 	const char *token_file;
 	bool token_plaintext;	  /* also without TLS, for all on the way to read */
-	struct weft_delta *delta; /* borrowed; outlives the stream */
+	/* Borrowed; outlives the stream, and knows already whether it is for separate streams. */
+	struct weft_delta *delta;
 	/*
 	 * Called for each new RPC; adds headers with weft_xds_metadata_add(). Not 0: this attempt
 	 * fails (and is repeated after the backoff). May be NULL.
 	 */
 	int (*metadata)(void *ctx, struct weft_xds_metadata *md);
-	/* The RPC is up. May be NULL. */
-	void (*connected)(void *ctx);
-	/* It ended or could not be made; tried again in retry_ms. One line of text. May be NULL. */
+	/* An RPC of this service ("AggregatedDiscoveryService") is up. May be NULL. */
+	void (*connected)(void *ctx, const char *service);
+	/*
+	 * It ended or could not be made; tried again in retry_ms. One line of text, which begins
+	 * with the service's name when there are several. May be NULL.
+	 */
 	void (*disconnected)(void *ctx, const char *why, int64_t retry_ms);
 	void *ctx; /* of the three, all on the stream's thread */
 	/* 0: the constants above. For tests. */
@@ -85,7 +94,7 @@ struct weft_xds_stream_stats {
 	uint64_t received, received_bytes, sent, sent_bytes; /* messages */
 	uint64_t resets; /* RPCs ended by us: undecodable response, out of memory */
 	const char *address; /* of the newest attempt; lives as long as the stream */
-	bool connected;
+	bool connected;	     /* of several: one at least, and none is to be made anew */
 	int64_t since_ms;     /* of the last change of `connected`, ms since the epoch */
 	char last_error[WEFT_XDS_ERROR_MAX]; /* "" when never */
 };

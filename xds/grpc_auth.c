@@ -28,8 +28,13 @@ struct stream_auth {
 	char *sni;    /* NULL: the host of the address */
 	char **names; /* sans; none: the sni */
 	size_t n_names;
-	/* Of the stream's channel. */
-	struct files now;
+};
+
+/* Made with these files; lives while a lane uses it. */
+struct stream_channel {
+	unsigned int refs;
+	grpc_channel *channel;
+	struct files files;
 	size_t which;
 };
 
@@ -220,56 +225,105 @@ static char *host_of(const char *address)
 	return strndup(address, (size_t)(end - address));
 }
 
-static int plain_open(struct weft_xds_stream *s)
+static int plain_open(const char *address, grpc_channel **ret)
 {
 	grpc_channel_credentials *credentials = grpc_insecure_credentials_create();
-	int err = stream_open_channel(s, credentials, NULL);
 
+	*ret = stream_open_channel(address, credentials, NULL);
 	grpc_channel_credentials_release(credentials);
-	return err;
+	return *ret ? 0 : -ENOMEM;
 }
 
-static int tls_open(struct weft_xds_stream *s, const struct files *f, struct weft_diag *diag)
+static int tls_open(const struct stream_auth *a, const char *address, const struct files *f,
+		    struct weft_diag *diag, grpc_channel **ret)
 {
-	const struct stream_auth *a = s->auth;
-	char *sni = a->sni ? strdup(a->sni) : host_of(s->addresses[s->which]);
+	char *sni = a->sni ? strdup(a->sni) : host_of(address);
 	grpc_channel_credentials *credentials;
 	struct verifier *v;
 	int err = sni ? verifier_new(a, f->ca, sni, diag, &v) : -ENOMEM;
 
 	if (!err) {
 		credentials = credentials_new(f, v);
-		err = stream_open_channel(s, credentials, sni);
+		*ret = stream_open_channel(address, credentials, sni);
 		grpc_channel_credentials_release(credentials);
+		err = *ret ? 0 : -ENOMEM;
 	}
 	free(sni);
 	return err;
 }
 
-int stream_auth_channel(struct weft_xds_stream *s, struct weft_diag *diag)
+grpc_channel *stream_channel_get(const struct stream_channel *c)
 {
-	struct stream_auth *a = s->auth;
-	bool same = s->channel && a->which == s->which;
-	struct files f = {0};
-	int err;
+	return c->channel;
+}
 
-	if (!a->tls && same)
-		return 0;
-	err = a->tls ? files_read(a, diag, &f) : 0;
-	if (!err && a->tls && same && same_text(f.ca, a->now.ca) &&
-	    same_text(f.cert, a->now.cert) && same_text(f.key, a->now.key)) {
-		files_free(&f);
-		return 0;
+void stream_channel_unref(struct stream_channel *c)
+{
+	if (!c || --c->refs)
+		return;
+	if (c->channel)
+		grpc_channel_destroy(c->channel);
+	files_free(&c->files);
+	free(c);
+}
+
+/* One that a lane has; a reference more. NULL: none. */
+static struct stream_channel *channel_find(const struct weft_xds_stream *s, size_t which,
+					   const struct files *f)
+{
+	for (unsigned int i = 0; i < s->n_lanes; i++) {
+		struct stream_channel *c = s->lanes[i].channel;
+
+		if (!c || c->which != which || !same_text(f->ca, c->files.ca) ||
+		    !same_text(f->cert, c->files.cert) || !same_text(f->key, c->files.key))
+			continue;
+		c->refs++;
+		return c;
 	}
-	if (!err)
-		err = a->tls ? tls_open(s, &f, diag) : plain_open(s);
+	return NULL;
+}
+
+/* Takes over the files. */
+static int channel_open(const struct weft_xds_stream *s, size_t which, struct files *f,
+			struct weft_diag *diag, struct stream_channel **ret)
+{
+	struct stream_channel *c = calloc(1, sizeof(*c));
+	int err = -ENOMEM;
+
+	if (c) {
+		c->refs = 1;
+		c->which = which;
+		c->files = *f;
+		err = s->auth->tls ? tls_open(s->auth, s->addresses[which], f, diag, &c->channel)
+				   : plain_open(s->addresses[which], &c->channel);
+	} else {
+		files_free(f);
+	}
 	if (err) {
-		files_free(&f);
+		stream_channel_unref(c);
 		return err;
 	}
-	files_free(&a->now);
-	a->now = f;
-	a->which = s->which;
+	*ret = c;
+	return 0;
+}
+
+int stream_auth_channel(struct weft_xds_stream *s, struct lane *l, struct weft_diag *diag)
+{
+	struct stream_channel *c;
+	struct files f = {0};
+	int err = s->auth->tls ? files_read(s->auth, diag, &f) : 0;
+
+	if (err)
+		return err;
+	c = channel_find(s, l->which, &f);
+	if (c)
+		files_free(&f);
+	else
+		err = channel_open(s, l->which, &f, diag, &c);
+	if (err)
+		return err;
+	stream_channel_unref(l->channel);
+	l->channel = c;
 	return 0;
 }
 
@@ -373,7 +427,6 @@ void stream_auth_free(struct stream_auth *a)
 {
 	if (!a)
 		return;
-	files_free(&a->now);
 	free(a->ca_file);
 	free(a->cert_file);
 	free(a->key_file);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* One call of the ADS method: its batches, its messages, its end, and when to try again. */
+/* One call, of ADS or of one type's service: its batches, its messages, its end, and when to try
+ * again. */
 
 #include <errno.h>
 #include <grpc/byte_buffer_reader.h>
@@ -11,7 +12,36 @@
 
 #include "xds/grpc_state.h"
 
-#define SERVICE "/envoy.service.discovery.v3.AggregatedDiscoveryService/"
+#define SERVICE "/envoy.service."
+
+/* What a lane calls: the service, and its methods for state of the world and for delta. */
+struct service {
+	const char *name, *sotw, *delta;
+};
+
+static const struct service ads = {
+	"AggregatedDiscoveryService",
+	SERVICE "discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources",
+	SERVICE "discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"};
+static const struct service services[WEFT_XDS__MAX] = {
+	[WEFT_XDS_CLUSTER] = {"ClusterDiscoveryService",
+			      SERVICE "cluster.v3.ClusterDiscoveryService/StreamClusters",
+			      SERVICE "cluster.v3.ClusterDiscoveryService/DeltaClusters"},
+	[WEFT_XDS_ENDPOINT] = {"EndpointDiscoveryService",
+			       SERVICE "endpoint.v3.EndpointDiscoveryService/StreamEndpoints",
+			       SERVICE "endpoint.v3.EndpointDiscoveryService/DeltaEndpoints"},
+	[WEFT_XDS_LISTENER] = {"ListenerDiscoveryService",
+			       SERVICE "listener.v3.ListenerDiscoveryService/StreamListeners",
+			       SERVICE "listener.v3.ListenerDiscoveryService/DeltaListeners"},
+	[WEFT_XDS_ROUTE] = {"RouteDiscoveryService",
+			    SERVICE "route.v3.RouteDiscoveryService/StreamRoutes",
+			    SERVICE "route.v3.RouteDiscoveryService/DeltaRoutes"},
+};
+
+static const struct service *lane_service(const struct weft_xds_stream *s, const struct lane *l)
+{
+	return weft_delta_is_separate(s->conf.delta) ? &services[l->index] : &ads;
+}
 
 int weft_xds_metadata_add(struct weft_xds_metadata *md, const char *key, const char *value)
 {
@@ -29,34 +59,35 @@ int weft_xds_metadata_add(struct weft_xds_metadata *md, const char *key, const c
 	return 0;
 }
 
-/* Starts a batch of one or two operations; a failure here is a programming error, told by gRPC. */
-static bool rpc_batch(struct rpc *r, const grpc_op *ops, size_t n, uintptr_t tag)
+/* Starts a batch of one operation; a failure here is a programming error, told by gRPC. */
+static bool rpc_batch(struct lane *l, const grpc_op *op, uintptr_t tag)
 {
-	if (grpc_call_start_batch(r->call, ops, n, (void *)tag, NULL) != GRPC_CALL_OK)
+	tag |= (uintptr_t)l->index << TAG_BITS;
+	if (grpc_call_start_batch(l->rpc.call, op, 1, (void *)tag, NULL) != GRPC_CALL_OK)
 		return false;
-	r->pending++;
+	l->rpc.pending++;
 	return true;
 }
 
-void rpc_reset(struct weft_xds_stream *s, const char *reason)
+void rpc_reset(struct lane *l, const char *reason)
 {
-	if (!s->rpc.reset_reason)
-		s->rpc.reset_reason = reason;
-	grpc_call_cancel(s->rpc.call, NULL);
+	if (!l->rpc.reset_reason)
+		l->rpc.reset_reason = reason;
+	grpc_call_cancel(l->rpc.call, NULL);
 }
 
-static void rpc_receive(struct weft_xds_stream *s)
+static void rpc_receive(struct lane *l)
 {
 	grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
 
-	op.data.recv_message.recv_message = &s->rpc.incoming;
-	if (!rpc_batch(&s->rpc, &op, 1, TAG_RECEIVE))
-		rpc_reset(s, "cannot receive");
+	op.data.recv_message.recv_message = &l->rpc.incoming;
+	if (!rpc_batch(l, &op, TAG_RECEIVE))
+		rpc_reset(l, "cannot receive");
 }
 
-static bool rpc_start_batches(struct weft_xds_stream *s)
+static bool rpc_start_batches(struct lane *l)
 {
-	struct rpc *r = &s->rpc;
+	struct rpc *r = &l->rpc;
 	grpc_op start = {.op = GRPC_OP_SEND_INITIAL_METADATA};
 	grpc_op headers = {.op = GRPC_OP_RECV_INITIAL_METADATA};
 	grpc_op status = {.op = GRPC_OP_RECV_STATUS_ON_CLIENT};
@@ -67,24 +98,24 @@ static bool rpc_start_batches(struct weft_xds_stream *s)
 	status.data.recv_status_on_client.trailing_metadata = &r->trailers;
 	status.data.recv_status_on_client.status = &r->status;
 	status.data.recv_status_on_client.status_details = &r->details;
-	return rpc_batch(r, &status, 1, TAG_STATUS) && rpc_batch(r, &start, 1, TAG_START) &&
-	       rpc_batch(r, &headers, 1, TAG_HEADERS);
+	return rpc_batch(l, &status, TAG_STATUS) && rpc_batch(l, &start, TAG_START) &&
+	       rpc_batch(l, &headers, TAG_HEADERS);
 }
 
 /* Which server is next; false: it is to be tried without delay. */
-static bool address_next(struct weft_xds_stream *s, bool answered)
+static bool address_next(const struct weft_xds_stream *s, struct lane *l, bool answered)
 {
-	s->which = answered || s->which + 1 == s->n_addresses ? 0 : s->which + 1;
-	return s->which == 0;
+	l->which = answered || l->which + 1 == s->n_addresses ? 0 : l->which + 1;
+	return l->which == 0;
 }
 
-static void backoff_next(struct weft_xds_stream *s, const char *why, bool answered)
+static void backoff_next(struct weft_xds_stream *s, struct lane *l, const char *why, bool answered)
 {
 	uint32_t random = 0;
 	int64_t delay;
 
-	if (!address_next(s, answered)) {
-		s->attempt_at = stream_now(s);
+	if (!address_next(s, l, answered)) {
+		l->attempt_at = stream_now(s);
 		if (s->conf.disconnected)
 			s->conf.disconnected(s->conf.ctx, why, 0);
 		return;
@@ -92,21 +123,21 @@ static void backoff_next(struct weft_xds_stream *s, const char *why, bool answer
 
 	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
 		random = (uint32_t)stream_now(s);
-	delay = random % (s->backoff_ms + 1);
-	s->attempt_at = stream_now(s) + delay;
-	s->backoff_ms = s->backoff_ms > s->conf.backoff_max_ms / 2 ? s->conf.backoff_max_ms
-								   : 2 * s->backoff_ms;
+	delay = random % (l->backoff_ms + 1);
+	l->attempt_at = stream_now(s) + delay;
+	l->backoff_ms = l->backoff_ms > s->conf.backoff_max_ms / 2 ? s->conf.backoff_max_ms
+								   : 2 * l->backoff_ms;
 	if (s->conf.disconnected)
 		s->conf.disconnected(s->conf.ctx, why, delay);
 }
 
 /* The channel and the headers of the attempt. Else the attempt ends here, with the reason. */
-static int rpc_prepare(struct weft_xds_stream *s)
+static int rpc_prepare(struct weft_xds_stream *s, struct lane *l)
 {
 	_cleanup_diag_ struct weft_diag diag = WEFT_DIAG_INIT;
-	struct rpc *r = &s->rpc;
+	struct rpc *r = &l->rpc;
 	char *text;
-	int err = stream_auth_channel(s, &diag);
+	int err = stream_auth_channel(s, l, &diag);
 
 	if (!err)
 		err = stream_auth_headers(s->auth, &r->metadata, &diag);
@@ -122,43 +153,50 @@ static int rpc_prepare(struct weft_xds_stream *s)
 	return err;
 }
 
-void rpc_begin(struct weft_xds_stream *s)
+void rpc_begin(struct weft_xds_stream *s, struct lane *l)
 {
-	const char *method = weft_delta_is_sotw(s->conf.delta) ? SERVICE "StreamAggregatedResources"
-							       : SERVICE "DeltaAggregatedResources";
-	struct rpc *r = &s->rpc;
+	const struct service *service = lane_service(s, l);
+	const char *method = weft_delta_is_sotw(s->conf.delta) ? service->sotw : service->delta;
+	struct rpc *r = &l->rpc;
+	grpc_channel *channel;
 
 	memset(r, 0, sizeof(*r));
 	r->details = grpc_empty_slice();
 	pthread_mutex_lock(&s->lock);
 	s->stats.attempts++;
-	s->stats.address = s->addresses[s->which];
+	s->stats.address = s->addresses[l->which];
 	pthread_mutex_unlock(&s->lock);
-	if (rpc_prepare(s)) {
+	if (rpc_prepare(s, l)) {
 		r->ended = true;
 		return;
 	}
 	grpc_metadata_array_init(&r->headers);
 	grpc_metadata_array_init(&r->trailers);
 	/* The delay between attempts is ours alone; the channel must not add its own. */
-	grpc_channel_reset_connect_backoff(s->channel);
-	r->call = grpc_channel_create_call(s->channel, NULL, GRPC_PROPAGATE_DEFAULTS, s->cq,
+	channel = stream_channel_get(l->channel);
+	grpc_channel_reset_connect_backoff(channel);
+	r->call = grpc_channel_create_call(channel, NULL, GRPC_PROPAGATE_DEFAULTS, s->cq,
 					   grpc_slice_from_static_string(method), NULL,
 					   gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
-	if (!rpc_start_batches(s))
-		rpc_reset(s, "cannot start the call");
+	if (!rpc_start_batches(l))
+		rpc_reset(l, "cannot start the call");
 }
 
-static void rpc_describe(const struct rpc *r, char *text, size_t size)
+static void rpc_describe(const struct weft_xds_stream *s, const struct lane *l, char *text,
+			 size_t size)
 {
+	const struct rpc *r = &l->rpc;
+	/* Of the one of ADS there is nothing to tell apart. */
+	bool named = weft_delta_is_separate(s->conf.delta);
+	const char *name = named ? lane_service(s, l)->name : "", *colon = named ? ": " : "";
 	char *details;
 
 	if (r->reset_reason) {
-		snprintf(text, size, "%s", r->reset_reason);
+		snprintf(text, size, "%s%s%s", name, colon, r->reset_reason);
 	} else {
 		details = grpc_slice_to_c_string(r->details);
-		snprintf(text, size, "status %d%s%.700s", (int)r->status, *details ? ": " : "",
-			 details);
+		snprintf(text, size, "%s%sstatus %d%s%.700s", name, colon, (int)r->status,
+			 *details ? ": " : "", details);
 		gpr_free(details);
 	}
 	for (char *c = text; *c; c++) {
@@ -186,39 +224,55 @@ static void rpc_free(struct rpc *r)
 	memset(r, 0, sizeof(*r));
 }
 
+void rpc_note_connected(struct weft_xds_stream *s)
+{
+	bool connected = false, down = false;
+
+	for (unsigned int i = 0; i < s->n_lanes; i++) {
+		connected |= s->lanes[i].rpc.up;
+		down |= s->lanes[i].down;
+	}
+	connected = connected && !down;
+	pthread_mutex_lock(&s->lock);
+	if (connected || s->stats.connected)
+		s->stats.since_ms =
+			connected && s->stats.connected ? s->stats.since_ms : stream_now(s);
+	s->stats.connected = connected;
+	pthread_mutex_unlock(&s->lock);
+}
+
 /* Every batch is back: forget the call. */
-void rpc_end(struct weft_xds_stream *s)
+void rpc_end(struct weft_xds_stream *s, struct lane *l)
 {
 	char why[sizeof(s->stats.last_error)];
-	struct rpc *r = &s->rpc;
+	struct rpc *r = &l->rpc;
 	bool answered;
 
-	rpc_describe(r, why, sizeof(why));
-	weft_delta_disconnected(s->conf.delta,
-				stream_now(s)); /* also when it never was up: counted */
+	rpc_describe(s, l, why, sizeof(why));
+	/* also when it never was up: counted */
+	weft_delta_disconnected_on(s->conf.delta, l->index, stream_now(s));
 	pthread_mutex_lock(&s->lock);
 	s->stats.failures += !r->answered;
 	s->stats.resets += r->call && r->reset_reason;
-	if (s->stats.connected)
-		s->stats.since_ms = stream_now(s);
-	s->stats.connected = false;
 	memcpy(s->stats.last_error, why, sizeof(why));
 	pthread_mutex_unlock(&s->lock);
 	answered = r->answered;
 	rpc_free(r);
-	if (s->renewing && answered) {
-		s->renewing = false;
-		s->which = 0;
-		s->attempt_at = stream_now(s);
+	l->down = true;
+	rpc_note_connected(s);
+	if (l->renewing && answered) {
+		l->renewing = false;
+		l->which = 0;
+		l->attempt_at = stream_now(s);
 		return;
 	}
-	s->renewing = false;
-	backoff_next(s, why, answered);
+	l->renewing = false;
+	backoff_next(s, l, why, answered);
 }
 
-void rpc_send_next(struct weft_xds_stream *s)
+void rpc_send_next(struct weft_xds_stream *s, struct lane *l)
 {
-	struct rpc *r = &s->rpc;
+	struct rpc *r = &l->rpc;
 	grpc_op op = {.op = GRPC_OP_SEND_MESSAGE};
 	uint8_t *data;
 	size_t len;
@@ -227,20 +281,20 @@ void rpc_send_next(struct weft_xds_stream *s)
 
 	if (!r->call || !r->up || r->sending || r->ended || r->reset_reason)
 		return;
-	err = weft_delta_next_request(s->conf.delta, &data, &len);
+	err = weft_delta_next_request_on(s->conf.delta, l->index, &data, &len);
 	if (err == -EAGAIN)
 		return;
 	if (err) {
-		rpc_reset(s, "out of memory");
+		rpc_reset(l, "out of memory");
 		return;
 	}
 	slice = grpc_slice_new(data, len, free);
 	r->outgoing = grpc_raw_byte_buffer_create(&slice, 1);
 	grpc_slice_unref(slice);
 	op.data.send_message.send_message = r->outgoing;
-	r->sending = rpc_batch(r, &op, 1, TAG_SEND);
+	r->sending = rpc_batch(l, &op, TAG_SEND);
 	if (!r->sending) {
-		rpc_reset(s, "cannot send");
+		rpc_reset(l, "cannot send");
 		return;
 	}
 	pthread_mutex_lock(&s->lock);
@@ -249,25 +303,23 @@ void rpc_send_next(struct weft_xds_stream *s)
 	pthread_mutex_unlock(&s->lock);
 }
 
-static void on_started(struct weft_xds_stream *s, bool ok)
+static void on_started(struct weft_xds_stream *s, struct lane *l, bool ok)
 {
-	if (!ok || s->rpc.reset_reason)
+	if (!ok || l->rpc.reset_reason)
 		return; /* the status says why */
-	s->rpc.up = true;
-	pthread_mutex_lock(&s->lock);
-	s->stats.connected = true;
-	s->stats.since_ms = stream_now(s);
-	pthread_mutex_unlock(&s->lock);
+	l->rpc.up = true;
+	l->down = false;
+	rpc_note_connected(s);
 	if (s->conf.connected)
-		s->conf.connected(s->conf.ctx);
-	if (weft_delta_connected(s->conf.delta, stream_now(s))) {
-		rpc_reset(s, "out of memory");
+		s->conf.connected(s->conf.ctx, lane_service(s, l)->name);
+	if (weft_delta_connected_on(s->conf.delta, l->index, stream_now(s))) {
+		rpc_reset(l, "out of memory");
 		return;
 	}
-	rpc_receive(s);
+	rpc_receive(l);
 }
 
-static void on_message(struct weft_xds_stream *s, grpc_byte_buffer *buffer)
+static void on_message(struct weft_xds_stream *s, struct lane *l, grpc_byte_buffer *buffer)
 {
 	grpc_byte_buffer_reader reader;
 	grpc_slice slice;
@@ -275,56 +327,59 @@ static void on_message(struct weft_xds_stream *s, grpc_byte_buffer *buffer)
 	int err;
 
 	if (!grpc_byte_buffer_reader_init(&reader, buffer)) {
-		rpc_reset(s, "undecodable message");
+		rpc_reset(l, "undecodable message");
 		return;
 	}
 	slice = grpc_byte_buffer_reader_readall(&reader);
 	grpc_byte_buffer_reader_destroy(&reader);
 	len = GRPC_SLICE_LENGTH(slice);
-	s->rpc.answered = true;
-	s->backoff_ms = s->conf.backoff_base_ms;
+	l->rpc.answered = true;
+	l->backoff_ms = s->conf.backoff_base_ms;
 	pthread_mutex_lock(&s->lock);
 	s->stats.received++;
 	s->stats.received_bytes += len;
 	pthread_mutex_unlock(&s->lock);
-	err = weft_delta_receive(s->conf.delta, GRPC_SLICE_START_PTR(slice), len, stream_now(s));
+	err = weft_delta_receive_on(s->conf.delta, l->index, GRPC_SLICE_START_PTR(slice), len,
+				    stream_now(s));
 	grpc_slice_unref(slice);
 	s->tick_at = stream_now(s); /* it may have set timers */
 	if (err)
-		rpc_reset(s, err == -EBADMSG ? "undecodable response" : "out of memory");
+		rpc_reset(l, err == -EBADMSG ? "undecodable response" : "out of memory");
 }
 
-static void on_received(struct weft_xds_stream *s, bool ok)
+static void on_received(struct weft_xds_stream *s, struct lane *l, bool ok)
 {
-	grpc_byte_buffer *buffer = s->rpc.incoming;
+	grpc_byte_buffer *buffer = l->rpc.incoming;
 
-	s->rpc.incoming = NULL;
+	l->rpc.incoming = NULL;
 	if (!buffer)
 		return; /* end of the stream: the status follows */
-	if (ok && !s->rpc.reset_reason)
-		on_message(s, buffer);
+	if (ok && !l->rpc.reset_reason)
+		on_message(s, l, buffer);
 	grpc_byte_buffer_destroy(buffer);
-	if (ok && !s->rpc.reset_reason)
-		rpc_receive(s);
+	if (ok && !l->rpc.reset_reason)
+		rpc_receive(l);
 }
 
 void rpc_event(struct weft_xds_stream *s, uintptr_t tag, bool ok)
 {
-	s->rpc.pending--;
-	switch (tag) {
+	struct lane *l = &s->lanes[tag >> TAG_BITS];
+
+	l->rpc.pending--;
+	switch (tag & ((1 << TAG_BITS) - 1)) {
 	case TAG_START:
-		on_started(s, ok);
+		on_started(s, l, ok);
 		break;
 	case TAG_SEND:
-		grpc_byte_buffer_destroy(s->rpc.outgoing);
-		s->rpc.outgoing = NULL;
-		s->rpc.sending = false;
+		grpc_byte_buffer_destroy(l->rpc.outgoing);
+		l->rpc.outgoing = NULL;
+		l->rpc.sending = false;
 		break;
 	case TAG_RECEIVE:
-		on_received(s, ok);
+		on_received(s, l, ok);
 		break;
 	case TAG_STATUS:
-		s->rpc.ended = true;
+		l->rpc.ended = true;
 		break;
 	default:
 		break;

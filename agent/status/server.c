@@ -74,7 +74,8 @@ json_t *weft_status_node(const struct weft_status *s)
 
 /* ---- bootstrap ---- */
 
-static json_t *ads_json(const struct weft_daemon *d)
+/* An ApiConfigSource of the servers. */
+static json_t *servers_json(const struct weft_daemon *d)
 {
 	json_t *services = json_array();
 
@@ -102,17 +103,25 @@ static json_t *admin_json(const char *address)
 			 host ? host : "", "port_value", atoi(colon + 1));
 }
 
+static json_t *dynamic_json(const struct weft_daemon *d)
+{
+	if (d->cfg->xds_separate)
+		return json_pack("{s:{s:o, s:s}, s:{s:o, s:s}}", "lds_config", "api_config_source",
+				 servers_json(d), "resource_api_version", "V3", "cds_config",
+				 "api_config_source", servers_json(d), "resource_api_version",
+				 "V3");
+	return json_pack("{s:{s:{}, s:s}, s:{s:{}, s:s}, s:o}", "lds_config", "ads",
+			 "resource_api_version", "V3", "cds_config", "ads", "resource_api_version",
+			 "V3", "ads_config", servers_json(d));
+}
+
 json_t *weft_status_bootstrap(const struct weft_daemon *d, const struct weft_status *s)
 {
 	json_t *b = json_pack("{s:o}", "node", weft_status_node(s));
 	char when[WEFT_STATUS_TIME];
 
 	if (d->cfg->xds)
-		json_object_set_new(b, "dynamic_resources",
-				    json_pack("{s:{s:{}, s:s}, s:{s:{}, s:s}, s:o}", "lds_config",
-					      "ads", "resource_api_version", "V3", "cds_config",
-					      "ads", "resource_api_version", "V3", "ads_config",
-					      ads_json(d)));
+		json_object_set_new(b, "dynamic_resources", dynamic_json(d));
 	if (d->cfg->admin_http)
 		json_object_set_new(b, "admin", admin_json(d->cfg->admin_http));
 	return json_pack("{s:s, s:o, s:s}", "@type",

@@ -203,12 +203,12 @@ static void on_served(void *ctx)
 	tell(x, &x->offer.served);
 }
 
-static void on_connected(void *ctx)
+static void on_connected(void *ctx, const char *service)
 {
 	const struct weft_source_xds *x = ctx;
 
 	WEFT_LOG(WEFT_LOG_INFO, "xds stream is up",
-		 WEFT_KV_S("address", weft_source_xds_address(x)));
+		 WEFT_KV_S("address", weft_source_xds_address(x)), WEFT_KV_S("service", service));
 }
 
 static void on_disconnected(void *ctx, const char *why, int64_t retry_ms)
@@ -305,6 +305,8 @@ int weft_source_xds_new(struct weft_loop *loop, const struct weft_source_xds_con
 		r = weft_delta_new(&cfg->node, &delta_ops, x, &x->delta);
 	if (r == 0 && cfg->sotw)
 		r = weft_delta_speak_sotw(x->delta);
+	if (r == 0 && cfg->separate)
+		weft_delta_separate(x->delta);
 	conf.delta = x->delta;
 	conf.ctx = x;
 	if (r == 0)

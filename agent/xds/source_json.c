@@ -74,6 +74,7 @@ json_t *weft_source_xds_json(struct weft_source_xds *x)
 	json_object_set_new(j, "joined", json_integer((json_int_t)delta.joined));
 	json_object_set_new(j, "variant",
 			    json_string(weft_delta_is_sotw(x->delta) ? "sotw" : "delta"));
+	json_object_set_new(j, "separate", json_boolean(weft_delta_is_separate(x->delta)));
 	json_object_set_new(j, "stale", json_boolean(x->saved.stale));
 	json_object_set_new(j, "staleness_ms", staleness_json(x, &stream));
 	if (x->saved.keeper)

@@ -28,6 +28,14 @@ class Xds(Scripted):
         self.agent.start()
         self.addCleanup(self.agent.stop)
 
+    def agent_with(self, *options):
+        """Another agent in the place of the one that runs."""
+        self.ads.session()  # of the first
+        self.agent.stop()
+        self.agent = lab.Agent(self.world, options=["--xds", f"127.0.0.1:{self.ads.port}", "--node-id", "test-node", *options], pods=[self.client])
+        self.agent.start()
+        self.addCleanup(self.agent.stop)
+
     def serve(self, session, version="1"):
         """Cluster, listener and routes, each acknowledged."""
         session.next(ads.CDS)
@@ -97,6 +105,19 @@ class Xds(Scripted):
         request = again.next(ads.CDS)
         self.assertEqual(request.versions, {"web": "1"})
         self.assertEqual(self.ask()["status"], 200)
+
+    def test_a_stream_for_each_type(self):
+        self.agent_with("--xds-separate")
+        streams = ads.Streams(self.ads)
+        self.serve(streams)
+        self.wait_status(200)
+        # The one of routes ends: what was accepted serves on, and the next one brings what is new.
+        streams.close(ads.RDS)
+        self.assertEqual(streams.next(ads.RDS).versions, {"routes": "1"})
+        self.assertEqual(self.ask()["status"], 200)
+        streams.send(ads.RDS, "r2", [("routes", "2", ads.route("routes", "nowhere"))])
+        streams.ack(ads.RDS, "r2")
+        self.wait_status(503)
 
     def test_make_before_break_under_load_checks_30_31_33_34(self):
         session = self.ads.session()

@@ -6,7 +6,7 @@
  *   ads_client ADDRESS [--node ID] [--metadata JSON] [--refuse TYPE/NAME]
  *              [--header KEY=VALUE] [--backoff BASE,MAX] [--ca FILE] [--sni NAME] [--san NAME]
  *              [--cert FILE] [--key FILE] [--token FILE] [--token-plaintext FILE]
- *              [--variant sotw] [--more ADDRESS]
+ *              [--variant sotw] [--streams separate] [--more ADDRESS]
  *
  * Reads commands from standard input: "dump", "quit" (as end of file).
  */
@@ -30,7 +30,7 @@ struct client {
 	const char *header; /* "key=value" */
 	struct weft_xds_tls tls; /* used when it names authorities */
 	const char *san;
-	bool sotw;
+	bool sotw, separate;
 	const char *more;
 	unsigned int publishes;
 };
@@ -52,10 +52,10 @@ static void print_event(const char *event, json_t *fields)
 	free(text);
 }
 
-static void on_connected(void *ctx)
+static void on_connected(void *ctx, const char *service)
 {
 	(void)ctx;
-	print_event("connected", json_object());
+	print_event("connected", json_pack("{s:s}", "service", service));
 }
 
 static void on_disconnected(void *ctx, const char *why, int64_t retry_ms)
@@ -214,6 +214,10 @@ static int parse_arguments(int argc, char **argv, struct client *c, struct weft_
 			c->sotw = true;
 			continue;
 		}
+		if (!strcmp(argv[i], "--streams") && !strcmp(argv[i + 1], "separate")) {
+			c->separate = true;
+			continue;
+		}
 		if (!strcmp(argv[i], "--node"))
 			node->id = argv[i + 1];
 		else if (!strcmp(argv[i], "--metadata"))
@@ -265,7 +269,8 @@ int main(int argc, char **argv)
 			"[--refuse TYPE/NAME] [--header KEY=VALUE] [--backoff BASE,MAX] [--ca "
 			"FILE] "
 			"[--sni NAME] [--san NAME] [--cert FILE] [--key FILE] [--token FILE] "
-			"[--token-plaintext FILE] [--variant sotw] [--more ADDRESS]\n",
+			"[--token-plaintext FILE] [--variant sotw] [--streams separate] [--more "
+			"ADDRESS]\n",
 			argv[0]);
 		return 2;
 	}
@@ -273,6 +278,8 @@ int main(int argc, char **argv)
 	err = weft_delta_new(&node, &ops, &c, &conf.delta);
 	if (!err && c.sotw)
 		err = weft_delta_speak_sotw(conf.delta);
+	if (!err && c.separate)
+		weft_delta_separate(conf.delta);
 	if (!err)
 		err = weft_xds_stream_new(&conf, &diag, &stream);
 	if (!err)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An ADS server (delta, state of the world) that does what a test tells it, message by message.
+"""An xDS server (delta, state of the world; ADS, or a service for each type) that does what a test tells it, message by message.
 
 Messages are read and written as raw protobuf with the few lines below, so that broken ones can be sent
 and nothing of the client's own schema is shared. Needs only grpcio.
@@ -24,6 +24,13 @@ HCM = (PREFIX + "envoy.extensions.filters.network.http_connection_manager.v3."
        "HttpConnectionManager")
 ROUTER = PREFIX + "envoy.extensions.filters.http.router.v3.Router"
 TIMEOUT = 15
+# The services of one type: (name, method of delta, of state of the world).
+SERVICES = {
+    CDS: ("envoy.service.cluster.v3.ClusterDiscoveryService", "DeltaClusters", "StreamClusters"),
+    EDS: ("envoy.service.endpoint.v3.EndpointDiscoveryService", "DeltaEndpoints", "StreamEndpoints"),
+    LDS: ("envoy.service.listener.v3.ListenerDiscoveryService", "DeltaListeners", "StreamListeners"),
+    RDS: ("envoy.service.route.v3.RouteDiscoveryService", "DeltaRoutes", "StreamRoutes"),
+}
 
 
 # ---- protobuf ----
@@ -155,8 +162,9 @@ class Session:
     """One stream, from the server's side."""
     REQUEST = Request
 
-    def __init__(self, context):
+    def __init__(self, context, service=None):
         self.context = context
+        self.service = service  # the type of a service of one type
         self.metadata = dict(context.invocation_metadata())
         self.peer = context.auth_context()
         self.requests = queue.Queue()
@@ -221,25 +229,68 @@ class SotwSession(Session):
         assert (r.nonce, r.version) == (nonce, version) and r.error and text in r.error, repr(r)
 
 
+class Streams:
+    """The streams of one client, one for each type, as if they were one session; each is taken when it is first needed."""
+
+    def __init__(self, server):
+        self.server = server
+        self.by_type = {}
+
+    def of(self, type_url):
+        while type_url not in self.by_type:
+            s = self.server.session()
+            assert s.service and s.service not in self.by_type, "a second stream of " + str(s.service)
+            self.by_type[s.service] = s
+        return self.by_type[type_url]
+
+    def close(self, type_url):
+        """The server ends one."""
+        self.by_type.pop(type_url).close()
+
+    def next(self, type_url):
+        return self.of(type_url).next(type_url)
+
+    def send(self, type_url, *args, **kwargs):
+        self.of(type_url).send(type_url, *args, **kwargs)
+
+    def ack(self, type_url, *args):
+        return self.of(type_url).ack(type_url, *args)
+
+    def nack(self, type_url, *args):
+        return self.of(type_url).nack(type_url, *args)
+
+    def expect_nothing(self, seconds=0.3):
+        for s in self.by_type.values():
+            s.expect_nothing(seconds / len(self.by_type))
+        assert self.server.sessions.empty(), "a stream more"
+
+
 class Server:
-    def __init__(self, target="127.0.0.1:0", credentials=None, streams=8):
+    """types: of which there are services, of one type each; ADS is always there."""
+
+    def __init__(self, target="127.0.0.1:0", credentials=None, streams=8, types=tuple(SERVICES)):
         self.sessions = queue.Queue()
         self.server = grpc.server(futures.ThreadPoolExecutor(max_workers=streams), options=[
             ("grpc.so_reuseport", 0),
             ("grpc.max_send_message_length", -1),
         ])
-        self.server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(METHOD, {
-            "DeltaAggregatedResources": grpc.stream_stream_rpc_method_handler(
-                lambda requests, context: self._serve(requests, Session(context))),
-            "StreamAggregatedResources": grpc.stream_stream_rpc_method_handler(
-                lambda requests, context: self._serve(requests, SotwSession(context))),
-        }),))
+        self._add(METHOD, "DeltaAggregatedResources", "StreamAggregatedResources")
+        for type_url in types:
+            self._add(*SERVICES[type_url], type_url)
         if credentials:
             self.port = self.server.add_secure_port(target, credentials)
         else:
             self.port = self.server.add_insecure_port(target)
         assert self.port, "cannot listen on " + target  # of a unix socket: 1
         self.server.start()
+
+    def _add(self, service, delta, sotw, type_url=None):
+        self.server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {
+            delta: grpc.stream_stream_rpc_method_handler(
+                lambda requests, context: self._serve(requests, Session(context, type_url))),
+            sotw: grpc.stream_stream_rpc_method_handler(
+                lambda requests, context: self._serve(requests, SotwSession(context, type_url))),
+        }),))
 
     def _serve(self, requests, session):
         def read():

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent as a whole, without its kernel part, against the scripted server. WEFT_AGENT names the executable."""
+import json
 import os
 import shutil
 import socket
@@ -11,7 +12,7 @@ import unittest
 import grpc
 
 from certs import Authority, read
-from scripted_ads import CDS, EDS, LDS, RDS, Server, cla, eds_cluster, listener, route, static_cluster
+from scripted_ads import CDS, EDS, LDS, RDS, Server, Streams, cla, eds_cluster, listener, route, static_cluster
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "cli"))
 from agent import AGENT, Daemon  # noqa: E402
@@ -99,6 +100,26 @@ class Admin(WithServer):
 
     def stats(self):
         return dict(line.split(": ") for line in self.ask("/stats")[1].splitlines())
+
+    def test_a_stream_for_each_type(self):
+        self.server = Server()
+        with self.daemon("--xds-separate", "--admin-http", os.path.join(self.folder, "http")) as daemon:
+            s = Streams(self.server)
+            serve(s)
+            daemon.wait(lambda: self.ask("/ready")[0] == 200)
+            for type_url in (CDS, LDS, RDS):
+                self.assertEqual(s.of(type_url).service, type_url)
+            xds = daemon.call("dump")[1]["sources"]["xds"]
+            self.assertEqual((xds["separate"], xds["variant"], xds["connected"], xds["acks"]), (True, "delta", True, 3))
+            self.assertEqual(self.stats()["control_plane.connected_state"], "1")
+            self.assertEqual(self.names(daemon, "routes"), ["routes"])
+            bootstrap = json.loads(self.ask("/config_dump?mask=bootstrap.dynamic_resources")[1])["configs"][0]["bootstrap"]
+            for source in ("lds_config", "cds_config"):
+                self.assertEqual(bootstrap["dynamic_resources"][source]["api_config_source"]["api_type"], "DELTA_GRPC")
+            self.assertNotIn("ads_config", bootstrap["dynamic_resources"])
+            s.close(RDS)
+            daemon.wait(lambda: "RouteDiscoveryService: status" in daemon.log())
+            self.assertEqual(s.next(RDS).versions, {"routes": "1"})
 
     def test_ready_when_the_first_configuration_is_whole(self):
         self.server = Server()

@@ -200,6 +200,7 @@ static inline struct pb route(const char *name, const char *cluster)
 /* ---- the owner and the stream ---- */
 
 struct script {
+	bool up[WEFT_XDS__MAX]; /* of separate streams */
 	struct weft_delta *d;
 	int64_t now;
 	struct weft_snapshot *current; /* last accepted by the owner */
@@ -286,12 +287,31 @@ static inline void script_free(struct script *s)
 	free(s);
 }
 
-static inline Envoy__Service__Discovery__V3__DeltaDiscoveryRequest *next_request(struct script *s)
+/* The stream of a type; with separate streams it is made when it is wanted. */
+static inline unsigned int stream_of(struct script *s, enum weft_xds_type type)
+{
+	if (!weft_delta_is_separate(s->d))
+		return 0;
+	if (!s->up[type] && weft_delta_wants(s->d, type)) {
+		assert_int_equal(weft_delta_connected_on(s->d, type, s->now), 0);
+		s->up[type] = true;
+	}
+	return type;
+}
+
+static inline void stream_cut(struct script *s, enum weft_xds_type type)
+{
+	weft_delta_disconnected_on(s->d, type, s->now);
+	s->up[type] = false;
+}
+
+static inline Envoy__Service__Discovery__V3__DeltaDiscoveryRequest *
+next_request_of(struct script *s, enum weft_xds_type type)
 {
 	Envoy__Service__Discovery__V3__DeltaDiscoveryRequest *r;
 	uint8_t *data;
 	size_t len;
-	int err = weft_delta_next_request(s->d, &data, &len);
+	int err = weft_delta_next_request_on(s->d, stream_of(s, type), &data, &len);
 
 	if (err == -EAGAIN)
 		return NULL;
@@ -300,6 +320,11 @@ static inline Envoy__Service__Discovery__V3__DeltaDiscoveryRequest *next_request
 	assert_non_null(r);
 	free(data);
 	return r;
+}
+
+static inline Envoy__Service__Discovery__V3__DeltaDiscoveryRequest *next_request(struct script *s)
+{
+	return next_request_of(s, WEFT_XDS_CLUSTER);
 }
 
 static inline void request_free(Envoy__Service__Discovery__V3__DeltaDiscoveryRequest *r)
@@ -328,7 +353,7 @@ static inline void names_text(char **names, size_t n, char *text, size_t size)
 static inline void expect_change(struct script *s, enum weft_xds_type type, const char *subscribe,
 				 const char *unsubscribe)
 {
-	Envoy__Service__Discovery__V3__DeltaDiscoveryRequest *r = next_request(s);
+	Envoy__Service__Discovery__V3__DeltaDiscoveryRequest *r = next_request_of(s, type);
 	char text[512];
 
 	assert_non_null(r);
@@ -347,7 +372,7 @@ static inline void expect_change(struct script *s, enum weft_xds_type type, cons
 static inline void expect_answer(struct script *s, enum weft_xds_type type, const char *nonce,
 				 const char *error)
 {
-	Envoy__Service__Discovery__V3__DeltaDiscoveryRequest *r = next_request(s);
+	Envoy__Service__Discovery__V3__DeltaDiscoveryRequest *r = next_request_of(s, type);
 
 	assert_non_null(r);
 	assert_string_equal(r->type_url, weft_xds_type_url(type));
@@ -373,10 +398,13 @@ static inline void expect_ack(struct script *s, enum weft_xds_type type, const c
 
 static inline void expect_nothing(struct script *s)
 {
-	Envoy__Service__Discovery__V3__DeltaDiscoveryRequest *r = next_request(s);
+	for (int i = 0; i < WEFT_XDS__MAX; i++) {
+		Envoy__Service__Discovery__V3__DeltaDiscoveryRequest *r =
+			next_request_of(s, (enum weft_xds_type)i);
 
-	if (r)
-		fail_msg("unexpected request: %s nonce %s", r->type_url, r->response_nonce);
+		if (r)
+			fail_msg("unexpected request: %s nonce %s", r->type_url, r->response_nonce);
+	}
 }
 
 /* ---- responses ---- */
@@ -431,7 +459,8 @@ static inline void remove_name(struct script *s, const char *name)
 static inline int send_response(struct script *s, const char *nonce)
 {
 	pb_string(&s->response, 5, nonce);
-	return weft_delta_receive(s->d, s->response.data, s->response.n, s->now);
+	return weft_delta_receive_on(s->d, stream_of(s, s->type), s->response.data, s->response.n,
+				     s->now);
 }
 
 static inline void respond(struct script *s, const char *nonce)
@@ -504,10 +533,8 @@ static inline struct script *connected_script(void)
 }
 
 /* Cluster a (EDS, version 1) with its CLA, listener l with routes r: all ACKed. */
-static inline struct script *serving_script(void)
+static inline void serve_all(struct script *s)
 {
-	struct script *s = connected_script();
-
 	begin(s, CDS);
 	add(s, "a", "c1", eds_cluster("a", NULL, 1, DEFAULT_TIMEOUT));
 	respond(s, "n1");
@@ -528,5 +555,12 @@ static inline struct script *serving_script(void)
 	respond(s, "n4");
 	expect_ack(s, RDS, "n4");
 	expect_nothing(s);
+}
+
+static inline struct script *serving_script(void)
+{
+	struct script *s = connected_script();
+
+	serve_all(s);
 	return s;
 }
