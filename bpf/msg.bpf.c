@@ -149,6 +149,9 @@ WEFT_INLINE __u32 weft_judge(struct weft_req *req, struct weft_ctx *ctx, const s
 								       : WEFT_PROTO_RAW);
 	if (!chain || weft_req_begin(req, ctx, chain))
 		return WEFT_HANDED_NO_LISTENER;
+	/* once these have passed, the connection is the agent's until it may go on */
+	if (!run->position && WEFT_IMG(struct weft_img_chain, chain)->flags & WEFT_CHAIN_ASKS)
+		return WEFT_HANDED_GLOBAL_LIMIT;
 	if (weft_conn_rbac_run(ctx, chain, 0, &req->scratch[1]))
 		return WEFT_HANDED_RBAC;
 	parse = weft_http1_parse(req);

@@ -163,6 +163,8 @@ const struct weft_field_row weft_fields_listener[] = {
 	AGENT("filter status_code body body_format_override headers_to_add"),
 	MESSAGE("envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit"),
 	KERNEL("stat_prefix token_bucket runtime_enabled share_key"),
+	MESSAGE("envoy.extensions.filters.network.ratelimit.v3.RateLimit"),
+	AGENT("stat_prefix domain descriptors timeout failure_mode_deny rate_limit_service"),
 	MESSAGE("envoy.extensions.filters.network.rbac.v3.RBAC"),
 	KERNEL("rules shadow_rules stat_prefix enforcement_type"),
 	QUIET("shadow_rules_stat_prefix", "a name or data that nothing here reads"),

@@ -13,6 +13,8 @@
 
 typedef Envoy__Extensions__Filters__Http__Ratelimit__V3__RateLimit http_limit;
 typedef Envoy__Extensions__Filters__Http__Ratelimit__V3__RateLimitPerRoute per_route;
+typedef Envoy__Extensions__Filters__Network__Ratelimit__V3__RateLimit network_limit;
+typedef Envoy__Extensions__Common__Ratelimit__V3__RateLimitDescriptor descriptor;
 typedef Envoy__Config__Core__V3__GrpcService grpc_service;
 
 #define TARGET(x) ENVOY__CONFIG__CORE__V3__GRPC_SERVICE__TARGET_SPECIFIER_##x
@@ -147,5 +149,70 @@ uint32_t weft_build_global_route(struct weft_build *b, const per_route *r, const
 	if (r->n_rate_limits)
 		out.own = weft_build_rate_rules(b, r->n_rate_limits, r->rate_limits, true, b->names,
 						field);
+	return weft_build_put(b, &out, sizeof(out));
+}
+
+/* ---- the network filter ---- */
+
+/* A value's own text is what Envoy takes for the reply's body in it. */
+static void
+entry_fill(struct weft_build *b,
+	   const Envoy__Extensions__Common__Ratelimit__V3__RateLimitDescriptor__Entry *e,
+	   const char *field, struct weft_img_conn_entry *ret)
+{
+	const struct weft_format_local self = {.text = e->value, .len = strlen(e->value)};
+	char at[WEFT_FIELD_MAX];
+
+	weft_build_fields(b, &e->base, field);
+	ret->key = weft_build_str(b, e->key);
+	weft_build_format_body(b, e->value, true, &self, weft_field(at, field, "value"),
+			       &ret->value);
+}
+
+static void conn_descriptor_fill(struct weft_build *b, const descriptor *d, const char *field,
+				 struct weft_img_conn_descriptor *ret)
+{
+	struct weft_img_conn_entry *list = calloc(d->n_entries + 1, sizeof(*list));
+	char at[WEFT_FIELD_MAX];
+
+	if (!list) {
+		b->err = b->err ? b->err : -ENOMEM;
+		return;
+	}
+	weft_build_fields(b, &d->base, field);
+	if (d->n_entries > WEFT_CONN_ENTRIES_MAX)
+		weft_build_fail(b, weft_field(at, field, "entries"), "more than %u",
+				WEFT_CONN_ENTRIES_MAX);
+	for (size_t i = 0; i < d->n_entries && i < WEFT_CONN_ENTRIES_MAX; i++)
+		entry_fill(b, d->entries[i], weft_field(at, field, "entries[%zu]", i), &list[i]);
+	ret->n = (uint32_t)d->n_entries;
+	ret->entry = weft_build_put(b, list, ret->n * sizeof(*list));
+	free(list);
+}
+
+uint32_t weft_build_conn_ask(struct weft_build *b, const network_limit *l, uint32_t after,
+			     const char *field)
+{
+	struct weft_img_conn_ask out = {.deny = l->failure_mode_deny ? 1 : 0, .after = after};
+	struct weft_img_conn_descriptor *list = calloc(l->n_descriptors + 1, sizeof(*list));
+	char at[WEFT_FIELD_MAX];
+
+	if (!list) {
+		b->err = b->err ? b->err : -ENOMEM;
+		return 0;
+	}
+	weft_build_fields(b, &l->base, field);
+	weft_build_service(b, l->rate_limit_service, l->timeout, field, &out.service);
+	out.domain = weft_build_str(b, l->domain);
+	out.stat_prefix = weft_build_str(b, l->stat_prefix);
+	if (l->n_descriptors > WEFT_RATE_MATCHES_MAX)
+		weft_build_fail(b, weft_field(at, field, "descriptors"), "more than %u",
+				WEFT_RATE_MATCHES_MAX);
+	for (size_t i = 0; i < l->n_descriptors && i < WEFT_RATE_MATCHES_MAX; i++)
+		conn_descriptor_fill(b, l->descriptors[i],
+				     weft_field(at, field, "descriptors[%zu]", i), &list[i]);
+	out.n = (uint32_t)l->n_descriptors;
+	out.descriptor = weft_build_put(b, list, out.n * sizeof(*list));
+	free(list);
 	return weft_build_put(b, &out, sizeof(out));
 }

@@ -18,6 +18,10 @@ uint32_t
 weft_build_global_limit(struct weft_build *b,
 			const Envoy__Extensions__Filters__Http__Ratelimit__V3__RateLimit *l,
 			const char *field);
+/* weft_img_conn_ask; after: local limits in front of it. */
+uint32_t weft_build_conn_ask(struct weft_build *b,
+			     const Envoy__Extensions__Filters__Network__Ratelimit__V3__RateLimit *l,
+			     uint32_t after, const char *field);
 /* weft_img_global_route. */
 uint32_t
 weft_build_global_route(struct weft_build *b,

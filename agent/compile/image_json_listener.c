@@ -31,6 +31,17 @@ static json_t *hcm_json(const struct weft_img_hcm *h, const struct weft_img_view
 			      : NULL);
 }
 
+static json_t *ask_json(uint32_t off)
+{
+	const struct weft_img_conn_ask *a = weft_img_at(off);
+
+	return json_pack("{s:o, s:o, s:o, s:I, s:b, s:i}", "stat_prefix",
+			 weft_image_text(a->stat_prefix), "domain", weft_image_text(a->domain),
+			 "service", weft_image_text(a->service.name), "timeout_ms",
+			 (json_int_t)a->service.timeout_ms, "failure_mode_deny", a->deny,
+			 "descriptors", (int)a->n);
+}
+
 static json_t *chain_json(uint32_t off, const struct weft_img_view *view)
 {
 	const struct weft_img_chain *c = weft_img_at(off);
@@ -48,6 +59,12 @@ static json_t *chain_json(uint32_t off, const struct weft_img_view *view)
 		json_array_append_new(rbac, weft_image_rbac(c->rbac[i]));
 	if (rbac)
 		json_object_set_new(out, "rbac", rbac);
+	for (uint32_t i = 0; i < c->n_ask; i++) {
+		if (!i)
+			json_object_set_new(out, "global_rate_limits", json_array());
+		json_array_append_new(json_object_get(out, "global_rate_limits"),
+				      ask_json(c->ask[i]));
+	}
 	if (c->kind == WEFT_CHAIN_TCP) {
 		json_object_set_new(out, "stat_prefix", weft_image_text(c->stat_prefix));
 		json_object_set_new(out, "tcp_proxy", weft_image_targets(c->target));

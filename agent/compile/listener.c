@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/compile/filter.h"
+#include "agent/compile/global.h"
 #include "agent/compile/limit.h"
 #include "agent/compile/parts.h"
 #include "agent/compile/subset.h"
@@ -120,6 +121,19 @@ static void conn_limit_add(struct weft_build *b, const ProtobufCMessage *msg, co
 		ret->conn_limit[ret->n_conn_limit++] = off;
 }
 
+static void conn_ask_add(struct weft_build *b, const ProtobufCMessage *msg, const char *field,
+			 struct weft_img_chain *ret)
+{
+	if (ret->n_ask == WEFT_CONN_LIMITS_MAX) {
+		weft_build_fail(b, field, "more than %u global rate limits in a chain",
+				WEFT_CONN_LIMITS_MAX);
+		return;
+	}
+	ret->flags |= WEFT_CHAIN_ASKS;
+	ret->ask[ret->n_ask++] =
+		weft_build_conn_ask(b, (const void *)msg, ret->n_conn_limit, field);
+}
+
 static void rbac_add(struct weft_build *b, const ProtobufCMessage *msg, const char *field,
 		     struct weft_img_chain *ret)
 {
@@ -155,6 +169,8 @@ static void network_filter(struct weft_build *b, const Envoy__Config__Listener__
 		tcp_proxy_fill(b, (const void *)c.msg, at, ret);
 	else if (!strcmp(type, NETWORK "local_ratelimit.v3.LocalRateLimit"))
 		conn_limit_add(b, c.msg, at, ret);
+	else if (!strcmp(type, NETWORK "ratelimit.v3.RateLimit"))
+		conn_ask_add(b, c.msg, at, ret);
 	else if (!strcmp(type, NETWORK "rbac.v3.RBAC"))
 		rbac_add(b, c.msg, at, ret);
 	else if (!strcmp(type, NETWORK "http_connection_manager.v3.HttpConnectionManager")) {

@@ -3,7 +3,7 @@
  * of HTTP. */
 #include <errno.h>
 
-#include "agent/proxy/internal.h"
+#include "agent/proxy/limiter.h"
 
 static struct down *of_timer(struct timer *t)
 {
@@ -41,23 +41,6 @@ static void sniff_over(struct worker *w, struct timer *t)
 		classify(d, WEFT_PROTO_RAW);
 	else
 		down_close(d);
-}
-
-static bool limits_pass(struct down *d, const struct weft_img_chain *chain)
-{
-	for (uint32_t i = 0; i < chain->n_conn_limit; i++) {
-		const struct weft_img_bucket *b = weft_img_at(chain->conn_limit[i]);
-		uint32_t cell = worker_cell(d->worker, d->pod->id, b->cell);
-
-		if (!cell || !weft_bucket_take(cell, b, d->worker->now_ns)) {
-			if (cell)
-				COUNT(weft_cell_bucket(cell)->rate_limited, 1);
-			local_count(WEFT_OUTCOME_REFUSED_RATE);
-			return false;
-		}
-		COUNT(weft_cell_bucket(cell)->ok, 1);
-	}
-	return true;
 }
 
 static bool rbac_pass(struct down *d, const struct weft_img_chain *chain)
@@ -119,7 +102,7 @@ static void http_start(struct down *d, const struct weft_img_chain *chain)
 {
 	const struct weft_img_hcm *h = weft_img_at(chain->target);
 
-	if (!limits_pass(d, chain) || !rbac_pass(d, chain)) {
+	if (!rbac_pass(d, chain)) {
 		down_close(d);
 		return;
 	}
@@ -137,25 +120,32 @@ static void http_start(struct down *d, const struct weft_img_chain *chain)
 		down_watch(d);
 }
 
-/* What the connection is, is known: its chain takes it. */
-static void classify(struct down *d, enum weft_proto proto)
+void down_classified(struct down *d)
 {
 	const struct weft_img_chain *chain;
 
-	timer_clear(&d->timer);
-	d->proto = proto;
-	d->chain_epoch = 0; /* epochs count from 1 */
 	image_enter(d);
 	chain = down_chain(d);
 	if (!chain) {
 		local_count(WEFT_OUTCOME_REFUSED_NO_CHAIN);
 		down_close(d);
-	} else if (chain->kind == WEFT_CHAIN_TCP) {
-		tcp_start(d, chain);
-	} else {
-		http_start(d, chain);
+	} else if (chain->kind == WEFT_CHAIN_TCP && !chain->n_ask && !d->asks) {
+		tcp_start(d, chain); /* takes its limits with the endpoint */
+	} else if (conn_limits_pass(d, chain)) {
+		if (chain->kind == WEFT_CHAIN_TCP)
+			tcp_start(d, chain);
+		else
+			http_start(d, chain);
 	}
 	image_leave(d);
+}
+
+static void classify(struct down *d, enum weft_proto proto)
+{
+	timer_clear(&d->timer);
+	d->proto = proto;
+	d->chain_epoch = 0; /* epochs count from 1 */
+	down_classified(d);
 }
 
 void down_open(struct down *d)

@@ -5,7 +5,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-#include "agent/proxy/internal.h"
+#include "agent/proxy/limiter.h"
 
 static struct down *of_timer(struct timer *t)
 {
@@ -53,6 +53,7 @@ void down_close(struct down *d)
 		 (d->session || d->hold.waits || buf_len(&d->in)))
 		head_lost(d);
 	hold_end(d);
+	conn_limits_end(d);
 	if (d->h2)
 		h2_close(d);
 	timer_remove(&d->timer);
@@ -162,6 +163,8 @@ bool down_is_full(const struct down *d)
 	if (d->state == DOWN_TUNNEL)
 		return d->relay &&
 		       (d->relay->connecting || buf_len(&d->relay->out) >= PROXY_HIGH_WATER);
+	if (d->state == DOWN_ASKED)
+		return buf_len(&d->in) >= PROXY_HIGH_WATER;
 	if (d->state == DOWN_HEAD) {
 		/* a client that takes no answers is not asked for more requests, nor one whose request waits */
 		return buf_len(&d->out) >= PROXY_HIGH_WATER ||
@@ -375,6 +378,8 @@ void down_advance(struct down *d)
 	case DOWN_SNIFF:
 		down_sniff(d);
 		break;
+	case DOWN_ASKED:
+		break;
 	case DOWN_HEAD:
 		if (d->may_h2 && down_sniff_streams(d))
 			break;
@@ -413,6 +418,21 @@ void down_advance(struct down *d)
 	}
 }
 
+/* The end goes to the endpoint of a TCP chain, once the connection may go on. */
+static bool end_waits(struct down *d)
+{
+	const struct weft_img_chain *chain;
+	bool waits;
+
+	if (d->state != DOWN_ASKED)
+		return false;
+	image_enter(d);
+	chain = down_chain(d);
+	waits = chain && chain->kind == WEFT_CHAIN_TCP;
+	image_leave(d);
+	return waits;
+}
+
 /* The client sends no more. Envoy answers no request of a client that is half gone (details DC). */
 static void end_seen(struct down *d)
 {
@@ -425,6 +445,10 @@ static void end_seen(struct down *d)
 		down_sniff(d);
 		if (d->dead || d->state == DOWN_TUNNEL || d->state == DOWN_CLOSING)
 			return;
+	}
+	if (end_waits(d)) {
+		down_watch(d);
+		return;
 	}
 	if (d->state == DOWN_CLOSING && buf_len(&d->out))
 		down_watch(d); /* the last reply still goes out */

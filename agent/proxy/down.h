@@ -20,7 +20,16 @@ struct pod;
 struct upstream;
 struct worker;
 
-enum down_state { DOWN_SNIFF, DOWN_HEAD, DOWN_EXCHANGE, DOWN_TUNNEL, DOWN_STREAMS, DOWN_CLOSING };
+/* DOWN_ASKED: waits for a rate limit service's answer on the connection itself (limiter_conn.c). */
+enum down_state {
+	DOWN_SNIFF,
+	DOWN_ASKED,
+	DOWN_HEAD,
+	DOWN_EXCHANGE,
+	DOWN_TUNNEL,
+	DOWN_STREAMS,
+	DOWN_CLOSING
+};
 
 /*
  * How a client without a socket of its own takes what an exchange has for it: a stream of an HTTP/2
@@ -119,6 +128,7 @@ struct down {
 	const char *why_ended; /* details of the end of the connection itself, NULL: none */
 	uint64_t id;	       /* of the connection, from 0 on */
 	struct weft_conn_limits *limits; /* of this connection; made on first use */
+	struct conn_limiter *asks;	 /* what is asked of the connection itself; NULL: nothing */
 };
 
 /* The connection that it is, or is a stream of. */
@@ -155,6 +165,8 @@ void hold_end(struct down *d);
 const struct weft_img_chain *down_chain(struct down *d);
 /* Its first bytes tell which chain is its own (classify.c). */
 void down_sniff(struct down *d);
+/* What it is, is known: its chain takes it, as far as its limits let it. May close. */
+void down_classified(struct down *d);
 /* codec_type AUTO: the first bytes tell. true: it is HTTP/2, or may become it. */
 bool down_sniff_streams(struct down *d);
 /* Waits for the next head: idle, or (bytes are there) for the rest of it. Under image_enter(). */

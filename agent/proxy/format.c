@@ -299,9 +299,9 @@ static struct run piece(const struct format *f, const struct weft_img_piece *p, 
 		return img_run(p->a);
 	case WEFT_PIECE_REQ:
 	case WEFT_PIECE_RESP:
-		return header(f, p, s->status);
+		return f->conn ? (struct run){0} : header(f, p, s->status);
 	case WEFT_PIECE_PROTOCOL:
-		return f->d->session ? h2 : f->d->old ? old : version;
+		return f->conn ? (struct run){0} : f->d->session ? h2 : f->d->old ? old : version;
 	case WEFT_PIECE_START_TIME:
 		return time_of(format_duration(f), img_run(p->a), s->time);
 	case WEFT_PIECE_EMIT_TIME:

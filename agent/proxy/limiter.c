@@ -1,20 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Requests that rate limit services are asked about: what is asked, and that they wait. */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/proxy/limiter.h"
-#include "agent/proxy/mutate.h"
-
-void question_free(struct worker *w, struct question *q)
-{
-	buf_free(w, &q->message);
-	buf_free(w, &q->head);
-	free(q->cluster);
-	*q = (struct question){0};
-}
 
 static struct worker *worker_of(struct weft_limiter *l)
 {
@@ -24,6 +14,29 @@ static struct worker *worker_of(struct weft_limiter *l)
 static struct limiter *limiter_of(struct weft_limiter *l)
 {
 	return worker_of(l)->judged->hold.limiter;
+}
+
+/* ---- its answer has come ---- */
+
+static void answered(struct asker *asker, rate_response *msg)
+{
+	struct limiter *l = (struct limiter *)asker;
+	struct answer *a = &l->answer[l->n++];
+
+	l->call = NULL;
+	if (msg && !answer_is_good(msg)) {
+		protobuf_c_message_free_unpacked(&msg->base, NULL);
+		msg = NULL;
+	}
+	*a = l->next;
+	a->msg = msg;
+	a->verdict = answer_verdict(msg);
+	timer_clear(&l->down->timer);
+}
+
+static void go_on(struct asker *asker)
+{
+	hold_over(((struct limiter *)asker)->down);
 }
 
 /* ---- the question ---- */
@@ -39,6 +52,7 @@ static void begin(struct weft_limiter *base, struct weft_req *req, const struct 
 		l = d->hold.limiter = calloc(1, sizeof(*l));
 	if (!l)
 		return;
+	l->asker = (struct asker){.answered = answered, .go_on = go_on};
 	l->down = d;
 	question_free(w, &l->asks);
 	l->n_descriptor = 0;
@@ -105,83 +119,6 @@ static void descriptor(struct weft_limiter *base, const struct weft_rate_found *
 				    says ? &hits : NULL);
 }
 
-/* Units that keep it within eight digits (gRPC over HTTP/2). */
-static int timeout_line(struct worker *w, struct buf *b, uint32_t ms)
-{
-	if (!ms)
-		return 0;
-	return ms < 100000000 ? buf_printf(w, b, "grpc-timeout: %um\r\n", ms)
-			      : buf_printf(w, b, "grpc-timeout: %uS\r\n", ms / 1000);
-}
-
-static int metadata_lines(struct worker *w, const struct weft_req *req,
-			  const struct weft_img_service *s, struct buf *out)
-{
-	const struct weft_img_header *h = s->n_metadata ? weft_img_at(s->metadata) : NULL;
-	struct down *d = w->judged;
-	struct format f = {.d = d, .x = d->x};
-	struct buf head = {0}, value = {0};
-	int r = s->n_metadata ? request_sent(w, req, &head) : 0;
-
-	f.req = buf_at(&head);
-	f.req_len = buf_len(&head);
-	for (uint32_t i = 0; !r && i < s->n_metadata; i++) {
-		r = format_value(w, &f, &h[i], &value);
-		if (!r)
-			r = line_add(w, out, weft_img_at(h[i].name.off), h[i].name.len,
-				     buf_at(&value), buf_len(&value));
-		buf_consume(w, &value, buf_len(&value));
-	}
-	buf_free(w, &head);
-	buf_free(w, &value);
-	return r;
-}
-
-/* What Envoy's own client says of itself: that it is an internal one, and its address. */
-static int own_lines(struct worker *w, const struct weft_img_service *s, struct buf *b)
-{
-	const struct weft_addr *a = &down_conn(w->judged)->client.addr;
-	bool v4 = !a->w[0] && !a->w[1] && a->w[2] == htonl(0xffff);
-	char ip[INET6_ADDRSTRLEN];
-	int r;
-
-	if (s->flags & WEFT_GLOBAL_PLAIN)
-		return 0;
-	if (!inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? (const void *)&a->w[3] : (const void *)a->w,
-		       ip, sizeof(ip)))
-		return -EINVAL;
-	r = buf_printf(w, b, "x-envoy-internal: true\r\nx-forwarded-for: %s\r\n", ip);
-	return r || !s->timeout_ms
-		       ? r
-		       : buf_printf(w, b, "x-envoy-expected-rq-timeout-ms: %u\r\n", s->timeout_ms);
-}
-
-/* The question is whole: its head, and whom it goes to. -ENOMEM. */
-static int complete(struct worker *w, const struct weft_req *req, const struct weft_img_service *s,
-		    struct question *q)
-{
-	struct buf *b = &q->head;
-	int r = buf_printf(
-		w, b,
-		"POST /envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit HTTP/1.1\r\n"
-		"host: %.*s\r\nte: trailers\r\n",
-		(int)s->authority.len, (const char *)weft_img_at(s->authority.off));
-
-	wire_end(&q->message);
-	if (!r)
-		r = timeout_line(w, b, s->timeout_ms);
-	if (!r)
-		r = buf_printf(w, b, "content-type: application/grpc\r\n");
-	if (!r)
-		r = metadata_lines(w, req, s, b);
-	if (!r)
-		r = own_lines(w, s, b);
-	q->timeout_ms = s->timeout_ms;
-	q->max_bytes = s->max_bytes;
-	q->cluster = strndup(weft_img_at(s->name.off), s->name.len);
-	return r || !q->cluster ? -ENOMEM : 0;
-}
-
 /* ---- the answer ---- */
 
 static struct answer *answer_find(struct limiter *l, const struct weft_question *q)
@@ -232,7 +169,8 @@ static enum weft_verdict ask(struct weft_limiter *base, struct weft_req *req,
 		a->counted = true;
 		return a->verdict;
 	}
-	if (l->n == WEFT_FILTERS_MAX || complete(w, req, &q->config->service, &l->asks))
+	if (l->n == WEFT_FILTERS_MAX ||
+	    question_complete(w->judged, req, &q->config->service, &l->asks))
 		return WEFT_VERDICT_ERROR;
 	return WEFT_VERDICT_WAIT;
 }
@@ -251,7 +189,7 @@ static void done(struct weft_limiter *base, struct weft_req *req, const struct w
 			return;
 	}
 	if (l->n_done == WEFT_FILTERS_MAX || !l->n_descriptor ||
-	    complete(w, req, &q->config->service, &l->asks))
+	    question_complete(w->judged, req, &q->config->service, &l->asks))
 		return;
 	l->done_place[l->n_done] = q->place;
 	l->done[l->n_done++] = l->asks;
@@ -306,10 +244,8 @@ static void idle_over(struct worker *w, struct timer *t)
 	struct down *d = (struct down *)((char *)t - offsetof(struct down, timer));
 	struct limiter *l = d->hold.limiter;
 
-	(void)w;
 	call_cancel(l->call);
-	l->call = NULL;
-	limiter_answered(l, NULL);
+	asker_answered(w, &l->asker, NULL);
 }
 
 void limiter_wait(struct exchange *x, struct weft_req *req)
@@ -326,8 +262,8 @@ void limiter_wait(struct exchange *x, struct weft_req *req)
 		d->timer.fire = idle_over;
 		timer_set(d->worker, &d->timer, d->worker->now_ms + x->hcm->stream_idle_ms);
 	}
-	if (call_begin(d, &l->asks, l, &l->call))
-		limiter_answered(l, NULL);
+	if (call_begin(d, &l->asks, &l->asker, &l->call))
+		asker_answered(d->worker, &l->asker, NULL);
 }
 
 void limiter_resume(struct down *d, struct weft_req *req)
@@ -344,36 +280,27 @@ void limiter_resume(struct down *d, struct weft_req *req)
 	}
 }
 
-void limiter_answered(struct limiter *l, rate_response *msg)
+void asker_answered(struct worker *w, struct asker *a, rate_response *msg)
 {
-	struct answer *a = &l->answer[l->n++];
-
-	l->call = NULL;
-	if (msg && !answer_is_good(msg)) {
-		protobuf_c_message_free_unpacked(&msg->base, NULL);
-		msg = NULL;
-	}
-	*a = l->next;
-	a->msg = msg;
-	a->verdict =
-		!msg ? WEFT_VERDICT_ERROR
-		: msg->overall_code ==
-				ENVOY__SERVICE__RATELIMIT__V3__RATE_LIMIT_RESPONSE__CODE__OVER_LIMIT
-			? WEFT_VERDICT_OVER
-			: WEFT_VERDICT_OK;
-	timer_clear(&l->down->timer);
-	l->ready = true;
-	TAILQ_INSERT_TAIL(&l->down->worker->limiters, l, link);
+	a->answered(a, msg);
+	a->ready = true;
+	TAILQ_INSERT_TAIL(&w->askers, a, link);
 }
 
-void limiters_run(struct worker *w)
+void asker_forget(struct worker *w, struct asker *a)
 {
-	struct limiter *l;
+	if (a->ready)
+		TAILQ_REMOVE(&w->askers, a, link);
+	a->ready = false;
+}
 
-	while ((l = TAILQ_FIRST(&w->limiters))) {
-		TAILQ_REMOVE(&w->limiters, l, link);
-		l->ready = false;
-		hold_over(l->down);
+void askers_run(struct worker *w)
+{
+	struct asker *a;
+
+	while ((a = TAILQ_FIRST(&w->askers))) {
+		asker_forget(w, a);
+		a->go_on(a);
 	}
 }
 
@@ -386,8 +313,7 @@ void limiter_free(struct limiter *l, bool last)
 
 	if (l->call)
 		call_cancel(l->call);
-	if (l->ready)
-		TAILQ_REMOVE(&w->limiters, l, link);
+	asker_forget(w, &l->asker);
 	for (uint32_t i = 0; i < l->n_done; i++) {
 		if (ends && !d->pod->closing)
 			call_begin(d, &l->done[i], NULL, NULL);

@@ -21,6 +21,20 @@ typedef Envoy__Service__Ratelimit__V3__RateLimitResponse rate_response;
 struct call;
 struct lines;
 
+/* Who has asked: `answered` takes the answer (NULL: none has come), `go_on` is called at the turn's
+ * end. First in what it is part of. */
+struct asker {
+	void (*answered)(struct asker *a, rate_response *msg);
+	void (*go_on)(struct asker *a);
+	bool ready; /* in worker.askers */
+	TAILQ_ENTRY(asker) link;
+};
+void asker_answered(struct worker *w, struct asker *a, rate_response *msg);
+/* It goes on no more. */
+void asker_forget(struct worker *w, struct asker *a);
+/* At a turn's end: those that have their answers go on. */
+void askers_run(struct worker *w);
+
 /* Descriptors of one question. */
 #define LIMITER_DESCRIPTORS_MAX WEFT_RATE_MATCHES_MAX
 
@@ -32,6 +46,10 @@ struct question {
 	uint32_t timeout_ms, max_bytes;
 };
 void question_free(struct worker *w, struct question *q);
+/* Its descriptors are all there: its head, and whom it goes to. req: NULL, it is of the connection.
+ * -ENOMEM. */
+int question_complete(struct down *d, const struct weft_req *req, const struct weft_img_service *s,
+		      struct question *q);
 
 /* ---- messages (limiter_wire.c) ---- */
 
@@ -56,7 +74,7 @@ uint32_t wire_seconds(int unit);
 
 /* Asks; the question is taken over. of: who gets the answer, NULL: nobody. -ENOMEM: and the
  * question is freed. */
-int call_begin(struct down *d, struct question *q, struct limiter *of, struct call **ret);
+int call_begin(struct down *d, struct question *q, struct asker *of, struct call **ret);
 /* Nobody waits for it any more: its stream is reset. */
 void call_cancel(struct call *c);
 /* At a turn's end: begins and ends those that are to. */
@@ -77,11 +95,10 @@ struct answer {
 };
 
 struct limiter {
+	struct asker asker; /* first */
 	struct down *down;
 	struct call *call; /* under way */
 	bool failed;	   /* no memory for the question at hand */
-	bool ready;	   /* in worker.limiters: the request goes on */
-	TAILQ_ENTRY(limiter) link;
 	struct question asks;  /* at hand */
 	uint32_t n_descriptor; /* of it */
 	struct answer next;    /* its answer will be this one */
@@ -97,7 +114,7 @@ struct limiter {
 /* Its request waits for an answer, or for its turn after one. l: NULL, nobody is asked. */
 static inline bool limiter_asks(const struct limiter *l)
 {
-	return l && (l->call || l->ready);
+	return l && (l->call || l->asker.ready);
 }
 /* ctx asks for this connection's requests from here on, until the next call. */
 void limiter_attach(struct down *d, struct weft_ctx *ctx);
@@ -107,17 +124,25 @@ void limiter_attach(struct down *d, struct weft_ctx *ctx);
 void limiter_wait(struct exchange *x, struct weft_req *req);
 /* A decision that does not wait: what filters before an answer have added to the request. */
 void limiter_resume(struct down *d, struct weft_req *req);
-/* The answer is here, NULL: none has come. The limiter goes on at the turn's end. */
-void limiter_answered(struct limiter *l, rate_response *msg);
 /* The request is over; last: its client is gone too. */
 void limiter_free(struct limiter *l, bool last);
-/* At a turn's end: requests that have their answers go on. */
-void limiters_run(struct worker *w);
+
+/* ---- a connection's own question (limiter_conn.c) ---- */
+
+/*
+ * The connection's limits, local and global, in the order of its chain's filters, from where the
+ * last answer left them. false: it waits for an answer, or is closed. Under image_enter().
+ */
+bool conn_limits_pass(struct down *d, const struct weft_img_chain *chain);
+/* The connection closes while it waits. */
+void conn_limits_end(struct down *d);
 
 /* ---- what answers say (limiter_answer.c) ---- */
 
 /* An answer's request headers, into the request at hand. false: no room, or none that may be. */
 bool answer_request(struct worker *w, struct weft_req *req, const struct answer *a);
+/* msg: NULL, none has come. */
+enum weft_verdict answer_verdict(const rate_response *msg);
 /* May its lines stand in heads? */
 bool answer_is_good(const rate_response *msg);
 /* Lines for responses, each behind a '+' (told.c), of all answers but that of the filter at `but`.
@@ -131,10 +156,25 @@ const Google__Protobuf__Value *answers_value(const struct limiter *l,
 
 /* ---- counters (limiter_stats.c) ---- */
 
-enum limiter_count { LIMITER_OK, LIMITER_ERROR, LIMITER_OVER, LIMITER_ALLOWED, LIMITER__MAX };
+enum limiter_count {
+	LIMITER_OK,
+	LIMITER_ERROR,
+	LIMITER_OVER,
+	LIMITER_ALLOWED,
+	LIMITER_HTTP__MAX,
+	LIMITER_TOTAL = LIMITER_HTTP__MAX,
+	LIMITER_CLOSED,
+	LIMITER_ACTIVE, /* now */
+	LIMITER__MAX
+};
 /* cluster.NAME.ratelimit.[PREFIX.]... of a pod. */
 void limiter_count(struct worker *w, uint32_t pod, struct weft_rate_text cluster,
 		   struct weft_img_str prefix, enum limiter_count what);
+struct limiter_cell;
+/* ratelimit.PREFIX.... of a pod, NULL: it cannot be had. Stays as long as the pod. */
+struct limiter_cell *limiter_conn_cell(struct worker *w, uint32_t pod, struct weft_img_str prefix);
+/* c: may be NULL. */
+void limiter_conn_count(struct limiter_cell *c, enum limiter_count what, int n);
 /* Of a pod that is gone. */
 void limiter_stats_drop(struct worker *w, uint32_t pod);
 void limiter_stats_free(struct worker *w);

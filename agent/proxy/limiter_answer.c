@@ -40,6 +40,16 @@ static bool line_is_good(const header *h, bool request)
 	return n && n < NAME_MAX_LEN && text_is_good(h->value);
 }
 
+enum weft_verdict answer_verdict(const rate_response *msg)
+{
+	if (!msg)
+		return WEFT_VERDICT_ERROR;
+	return msg->overall_code ==
+			       ENVOY__SERVICE__RATELIMIT__V3__RATE_LIMIT_RESPONSE__CODE__OVER_LIMIT
+		       ? WEFT_VERDICT_OVER
+		       : WEFT_VERDICT_OK;
+}
+
 bool answer_is_good(const rate_response *msg)
 {
 	size_t all = 0;

@@ -17,7 +17,7 @@ struct call {
 	struct down down; /* first: is freed as such */
 	struct weft_img_forward forward;
 	struct question asks;
-	struct limiter *of; /* who waits, NULL: nobody (any more) */
+	struct asker *of; /* who waits, NULL: nobody (any more) */
 	bool queued, started, over;
 	bool refused;	       /* what comes makes no sense, or is too much */
 	uint32_t status, grpc; /* grpc: its status + 1 in the head, 0: none is there */
@@ -87,7 +87,7 @@ static void closed(struct down *d)
 	if (c->of && x && x->resp_body.done && went_well(c))
 		msg = wire_response(buf_at(&c->body), buf_len(&c->body));
 	if (c->of)
-		limiter_answered(c->of, msg);
+		asker_answered(d->worker, c->of, msg);
 	c->of = NULL;
 	buf_free(d->worker, &c->body);
 	question_free(d->worker, &c->asks);
@@ -107,7 +107,7 @@ static const struct down_codec codec = {.flush = nothing,
 
 /* ---- the question ---- */
 
-int call_begin(struct down *d, struct question *q, struct limiter *of, struct call **ret)
+int call_begin(struct down *d, struct question *q, struct asker *of, struct call **ret)
 {
 	struct down *conn = down_conn(d);
 	struct call *c = calloc(1, sizeof(*c));

@@ -55,6 +55,7 @@ struct format {
 	const struct outcome *o; /* of a line of a log; else that of x is looked at */
 	uint32_t flags;		 /* of such a line: bits of enum weft_reply_flag */
 	uint32_t log_type;	 /* the same: enum weft_log_type, 0 (not set): of none */
+	bool conn;		 /* of a connection, before any request */
 };
 /* The value of the request's first line of that name, NULL: none. */
 const uint8_t *format_request_line(const struct format *f, const char *name, size_t *ret_n);

@@ -134,9 +134,9 @@ static void graves_clear(struct worker *w)
 	struct down *d;
 
 	/* each may leave something for the other */
-	while (!TAILQ_EMPTY(&w->calls) || !TAILQ_EMPTY(&w->limiters) || !TAILQ_EMPTY(&w->mirrors) ||
+	while (!TAILQ_EMPTY(&w->calls) || !TAILQ_EMPTY(&w->askers) || !TAILQ_EMPTY(&w->mirrors) ||
 	       !TAILQ_EMPTY(&w->pool_checks) || !TAILQ_EMPTY(&w->h2) || !TAILQ_EMPTY(&w->up)) {
-		limiters_run(w);
+		askers_run(w);
 		calls_run(w);
 		mirrors_run(w);
 		pool_checks_run(w);
@@ -270,7 +270,7 @@ static int worker_init(struct weft_proxy *p, struct worker *w)
 	TAILQ_INIT(&w->spare);
 	TAILQ_INIT(&w->mirrors);
 	TAILQ_INIT(&w->calls);
-	TAILQ_INIT(&w->limiters);
+	TAILQ_INIT(&w->askers);
 	TAILQ_INIT(&w->h2);
 	TAILQ_INIT(&w->up);
 	TAILQ_INIT(&w->graves);

@@ -84,7 +84,7 @@ struct worker {
 	TAILQ_HEAD(, mirror) mirrors; /* with something to send */
 	TAILQ_HEAD(, h2) h2;	      /* the same */
 	TAILQ_HEAD(, call) calls;     /* to begin, or to end */
-	TAILQ_HEAD(, limiter) limiters; /* that have their answer */
+	TAILQ_HEAD(, asker) askers;   /* that have their answer */
 	struct down *judged;		/* whose request is at hand, for the limiter */
 	struct weft_limiter limiter;
 	uint32_t added; /* bytes of `head` that answers of services have added to the request */

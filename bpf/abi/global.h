@@ -51,16 +51,22 @@ struct weft_img_global_route {
 	struct weft_img_rate_rules own; /* in place of all others */
 };
 
-/* A descriptor that every connection has. */
-struct weft_img_net_entry {
+/* The network filter: what is asked of each connection. */
+#define WEFT_CONN_ENTRIES_MAX 32u /* of a descriptor */
+struct weft_img_conn_entry {
 	struct weft_img_str key;
-	__u32 value; /* weft_img_header without name */
-	__u32 pad;
+	struct weft_img_header value; /* without name */
 };
-struct weft_img_net_descriptor {
+struct weft_img_conn_descriptor {
 	__u32 n;
-	__u32 entry; /* struct weft_img_net_entry[n] */
-	__u32 has_limit, requests, unit;
-	__u32 has_hits;
-	__u64 hits;
+	__u32 entry; /* struct weft_img_conn_entry[n] */
+};
+struct weft_img_conn_ask {
+	struct weft_img_service service;
+	struct weft_img_str domain;
+	struct weft_img_str stat_prefix;
+	__u32 deny;  /* failure_mode_deny: closed also without an answer */
+	__u32 after; /* so many of the chain's conn_limit stand in front */
+	__u32 n;
+	__u32 descriptor; /* struct weft_img_conn_descriptor[n] */
 };

@@ -57,10 +57,15 @@ struct weft_img_chain {
 	__u32 rbac[WEFT_CONN_LIMITS_MAX]; /* weft_img_rbac, without conditions on requests */
 	__u32 flags;			  /* WEFT_CHAIN_* */
 	__u32 logs;			  /* weft_img_logs of a TCP proxy, 0: none */
+	__u32 n_ask;			  /* network ratelimit, in filter order */
+	__u32 ask[WEFT_CONN_LIMITS_MAX];  /* weft_img_conn_ask */
 };
 
 #define WEFT_CHAIN_RBAC_AGENT (1u << 0) /* RBAC of the source, or too long: not for connect() */
 #define WEFT_CHAIN_CRITERIA (1u << 1)	/* some target has criteria: not for connect() */
+/* A rate limit service is asked of each connection: not for connect(), first bytes are the agent's
+ */
+#define WEFT_CHAIN_ASKS (1u << 3)
 #define WEFT_CHAIN_LOGGED (1u << 2) /* connections are logged, by the agent: not for connect() */
 
 /* Chosen by the request's hash (WEFT_FORWARD_BY_HASH): programs leave that to the agent. */

@@ -22,7 +22,7 @@
 	X(GLOBAL_LIMITED, "request_rate_limited",                                                  \
 	  "429: a rate limit service says that it is over limit")                                  \
 	X(LIMITER_ERROR, "rate_limiter_error",                                                     \
-	  "500: no answer of a rate limit service, failure_mode_deny")                             \
+	  "500, or the connection closed: no answer of a rate limit service, failure_mode_deny")   \
 	X(BAD_REQUEST, "bad_request", "400: malformed")                                            \
 	X(HEADERS_TOO_LARGE, "headers_too_large", "431: head or header count over the limit")      \
 	X(UPGRADE_REQUIRED, "low_version", "426: HTTP/1.0 or another version that is not served")  \
@@ -37,7 +37,8 @@
 	  "connect() refused: cluster without endpoints by design")                                \
 	X(REFUSED_OVERFLOW, "refused_overflow", "connect() refused: max_connections is reached")   \
 	X(REFUSED_NO_ENDPOINT, "refused_no_endpoint", "connect() refused: no usable endpoint")     \
-	X(REFUSED_RATE, "refused_rate_limited", "connect() refused: network local rate limit")     \
+	X(REFUSED_RATE, "refused_rate_limited",                                                    \
+	  "connect() refused, or the connection closed: network rate limit")                       \
 	X(REFUSED_NO_CLUSTER, "refused_no_cluster",                                                \
 	  "connect() refused: the chain's cluster is unknown")                                     \
 	X(REFUSED_NO_CHAIN, "refused_no_filter_chain",                                             \
@@ -70,7 +71,8 @@
 	X(DESCRIPTORS, "rate_limit_descriptors",                                                   \
 	  "a limit that responses tell of, or a descriptor that only the agent finds")             \
 	X(GLOBAL_LIMIT, "global_rate_limit",                                                       \
-	  "a rate limit service may be asked: only the agent can")                                 \
+	  "a rate limit service may be asked, of the request or the connection: only the agent "   \
+	  "can")                                                                                   \
 	X(REPLY_TOO_LONG, "reply_too_long", "the local reply is longer than the kernel builds")    \
 	X(NO_CELL, "no_cell", "state of this pod and resource is not allocated yet")               \
 	X(NO_SLOT, "no_slot", "no slot was free at connect")                                       \

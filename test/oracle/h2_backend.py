@@ -124,6 +124,8 @@ class Session:
         """A rate limit service's answer, as the question's own script says."""
         question = rls.decode(rls.message(s.body), rls.REQUEST)
         script = rls.Script.of(question) or rls.Script()
+        if "note" in script:
+            self.seen.setdefault(("asked", script["note"]), set()).add(rls.shown(question))
         answer = script.answer(question, [h for h in s.headers if h[0] != "x-request-id"])
         data = bytes.fromhex(script["data"]) if "data" in script else answer
         data = bytes.fromhex(script["raw"]) if "raw" in script else rls.framed(data)
@@ -163,6 +165,8 @@ class Session:
         reply = [[":status", s.first.get("x-backend-status", "200")], ["x-backend-cluster", self.key[0]],
                  ["x-backend-endpoint", self.key[1]], ["content-type", "application/json"], ["content-length", str(len(echo))]]
         reply += [[p.strip() for p in v.split(":", 1)] for k, v in plain if k == "x-backend-header"]
+        if path.startswith("/asked/"):
+            reply += [["x-rls-asked", q] for q in sorted(self.seen.get(("asked", path[7:]), []))]
         alone = method == "HEAD"
         self.writer.write(h2.frame(h2.HEADERS, h2.END_HEADERS | (h2.END_STREAM if alone else 0), stream, h2.literal(reply)))
         if not alone:

@@ -123,6 +123,7 @@ class Script(dict):
     """What one request asks for: fields of a RateLimitResponse (`dynamic_metadata` a plain object), and
 
     ask: true            response header x-rls-asked repeats the question (but for this script)
+    note: NAME           keeps the question: a request for /asked/NAME of the service gets all different ones so
     heads: true          ... x-rls-heads the question's own headers, sorted
     delay_ms, grpc_status, grpc_message, http_status, rst: CODE, close: true, goaway: true, content_type
     raw: "hex"           in place of the message with its five bytes before it

@@ -260,12 +260,102 @@ static void test_refused(void **state)
 	       "rate_limits[0].actions[0].source_cluster", "unsupported");
 }
 
+/* ---- the network filter ---- */
+
+#define CONN(more)                                                                                 \
+	"{name: g, typed_config: {" T(                                                             \
+		"extensions.filters.network.ratelimit.v3.RateLimit") ", stat_prefix: p, domain: "  \
+								     "d, " more "}}, "
+#define ENTRY "descriptors: [{entries: [{key: k, value: v}]}], "
+#define LOCAL_LIMIT                                                                                \
+	"{name: l, typed_config: {" T("extensions.filters.network.local_ratelimit.v3."             \
+				      "LocalRateLimit") ", stat_prefix: s, token_bucket: "         \
+							"{max_tokens: 1, fill_interval: 1s}}}, "
+#define TCP(cluster)                                                                               \
+	"{name: t, typed_config: {" T(                                                             \
+		"extensions.filters.network.tcp_proxy.v3.TcpProxy") ", stat_prefix: t, "           \
+								    "cluster: " cluster "}}"
+#define CONNECTIONS(filters) LISTENER("l", AT_80, filters TCP("c")) CLUSTER("c", STATIC)
+
+static void test_connections(void **state)
+{
+	struct conf_req *q = calloc(1, sizeof(*q));
+	const struct weft_img_conn_descriptor *d;
+	const struct weft_img_conn_entry *e;
+	const struct weft_img_chain *chain;
+	const struct weft_img_conn_ask *a;
+	uint32_t off = 0;
+	struct conf c;
+
+	(void)state;
+	assert_non_null(q);
+	conf_open(&c);
+	conf_ok(&c,
+		CONNECTIONS(CONN(ENTRY SERVICE("")) LOCAL_LIMIT CONN(
+			"timeout: 3s, failure_mode_deny: true, descriptors: [{entries: [{key: "
+			"a, value: b}]}, {limit: {requests_per_unit: 1, unit: DAY}, entries: "
+			"[{key: k, value: '%DOWNSTREAM_LOCAL_PORT%'}, {key: l}]}], " SERVICE(""))));
+	conf_connect(q, "10.0.0.1", 80);
+	/* not for connect(), though it is a TCP chain */
+	assert_int_equal(weft_class_find(&q->ctx, &off), WEFT_CLASS_CAPTURED);
+	chain = weft_img_at(weft_chain_find(&q->ctx, WEFT_PROTO_RAW));
+	assert_int_equal(chain->n_ask, 2);
+	a = weft_img_at(chain->ask[0]);
+	assert_int_equal(a->service.timeout_ms, 20);
+	assert_int_equal(a->deny, 0);
+	assert_int_equal(a->after, 0);
+	a = weft_img_at(chain->ask[1]);
+	assert_int_equal(a->service.timeout_ms, 3000);
+	assert_int_equal(a->deny, 1);
+	assert_int_equal(a->after, 1);
+	assert_int_equal(a->n, 2);
+	d = weft_img_at(a->descriptor);
+	assert_int_equal(d[1].n, 2);
+	e = weft_img_at(d[1].entry);
+	assert_int_equal(e[0].value.n_piece, 1);
+	assert_int_equal(e[1].value.n_piece, 0);
+	assert_int_equal(e[1].value.value.len, 0);
+	free(q);
+	conf_close(&c);
+}
+
+#define C0 "filter_chains[0].filters[0].typed_config"
+#define FOUR4(x) x x x x
+#define FOUR(x) x ", " x ", " x ", " x
+#define ONE "{key: k, value: v}"
+static void test_connections_refused(void **state)
+{
+	(void)state;
+	conf_refused(
+		CONNECTIONS(CONN(
+			"descriptors: [{entries: [{key: k, value: '%NOPE%'}]}], " SERVICE(""))),
+		"Listener/l", C0 ".descriptors[0].entries[0].value", "NOPE");
+	conf_refused(CONNECTIONS(CONN("descriptors: [{entries: [" FOUR(
+			     FOUR(ONE ", " ONE)) ", " ONE "]}], " SERVICE(""))),
+		     "Listener/l", C0 ".descriptors[0].entries", "more than 32");
+	conf_refused(CONNECTIONS(CONN("descriptors: [" FOUR(FOUR(FOUR(
+			     "{entries: [" ONE "]}"))) ", {entries: [" ONE "]}], " SERVICE(""))),
+		     "Listener/l", C0 ".descriptors", "more than 64");
+	conf_refused(CONNECTIONS(FOUR4(CONN(ENTRY SERVICE(""))) CONN(ENTRY SERVICE(""))),
+		     "Listener/l", "filter_chains[0].filters[4].typed_config",
+		     "more than 4 global rate limits");
+	conf_refused(CONNECTIONS(CONN(ENTRY "rate_limit_service: {transport_api_version: V3, "
+					    "grpc_service: {google_grpc: {target_uri: a, "
+					    "stat_prefix: s}}}")),
+		     "Listener/l", C0 ".rate_limit_service.grpc_service.google_grpc",
+		     "unsupported");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_whose_rules), cmocka_unit_test(test_per_route),
-		cmocka_unit_test(test_verdicts),    cmocka_unit_test(test_order),
+		cmocka_unit_test(test_whose_rules),
+		cmocka_unit_test(test_per_route),
+		cmocka_unit_test(test_verdicts),
+		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_connections),
+		cmocka_unit_test(test_connections_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -245,15 +245,6 @@ static void test_filters(void **state)
 	(void)state;
 	conf_refused(
 		LISTENER("l", AT_80,
-			 "{name: r, typed_config: {" T("extensions.filters.network.ratelimit.v3."
-						       "RateLimit") ", stat_prefix: s, domain: d, "
-				 "descriptors: [{entries: [{key: k}]}], rate_limit_service: "
-				 "{transport_api_version: V3, grpc_service: {envoy_grpc: "
-				 "{cluster_name: a}}}}}, " TCP("a")),
-		"Listener/l", "filter_chains[0].filters[0].typed_config",
-		"unsupported: envoy.extensions.filters.network.ratelimit.v3.RateLimit");
-	conf_refused(
-		LISTENER("l", AT_80,
 			 "{name: r, typed_config: {'@type': type.googleapis.com/foo.Bar}}, " TCP(
 				 "a")),
 		"Listener/l", "filter_chains[0].filters[0].typed_config", "foo.Bar");
