@@ -198,10 +198,13 @@ static enum weft_health_change failure(struct weft_health *h, struct session *s,
 	return change;
 }
 
-void session_told(struct weft_health *h, struct session *s)
+void session_told(struct weft_health *h, struct session *s, uint64_t times)
 {
 	s->host.excluded = true;
 	failure(h, s, WEFT_HEALTH_PASSIVE);
+	/* the others changed nothing any more */
+	s->check->stats.failure += times - 1;
+	s->check->stats.passive_failure += times - 1;
 }
 
 /* ---- the probe ---- */

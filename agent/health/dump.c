@@ -57,13 +57,19 @@ json_t *weft_health_stats_json(const struct weft_health *h)
 	return list;
 }
 
-json_t *weft_health_limits_json(const struct weft_health *h)
+json_t *weft_health_limits_json(struct weft_health *h)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "hosts", (json_int_t)h->n_host,
+	uint64_t dropped;
+
+	pthread_mutex_lock(&h->lock);
+	dropped = h->told_dropped;
+	pthread_mutex_unlock(&h->lock);
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "hosts", (json_int_t)h->n_host,
 			 "running", (json_int_t)h->n_running, "idle", (json_int_t)h->n_idle,
 			 "unchecked", (json_int_t)h->unchecked, "postponed",
 			 (json_int_t)h->postponed, "publish_failures",
-			 (json_int_t)h->publish_failures, "withheld", (json_int_t)h->withheld);
+			 (json_int_t)h->publish_failures, "withheld", (json_int_t)h->withheld,
+			 "told_dropped", (json_int_t)dropped);
 }
 
 /* As Envoy's /clusters writes them, in its order. */

@@ -114,12 +114,21 @@ void health_arm(struct weft_health *h)
 
 /* ---- what responses to requests said ---- */
 
-void weft_health_tell(struct weft_health *h, uint32_t pod, uint32_t cluster, uint32_t endpoint)
-{
-	uint64_t one = 1;
+/* Responses come by the thousand: those of a host that waits already are only counted. */
+#define TOLD_LOOK 8u
 
-	pthread_mutex_lock(&h->lock);
-	if (h->n_told == h->cap_told) {
+/* true: the loop has to know. Under the lock. */
+static bool told_add(struct weft_health *h, const struct hc_told *t)
+{
+	for (size_t i = h->n_told; i > 0 && h->n_told - i < TOLD_LOOK; i--) {
+		struct hc_told *o = &h->told[i - 1];
+
+		if (o->pod == t->pod && o->cluster == t->cluster && o->endpoint == t->endpoint) {
+			o->times++;
+			return false;
+		}
+	}
+	if (h->n_told == h->cap_told && h->n_told < HC_TOLD_MAX) {
 		size_t cap = h->cap_told ? h->cap_told * 2 : 16;
 		struct hc_told *more = reallocarray(h->told, cap, sizeof(*more));
 
@@ -128,11 +137,26 @@ void weft_health_tell(struct weft_health *h, uint32_t pod, uint32_t cluster, uin
 			h->cap_told = cap;
 		}
 	}
-	/* without memory the next response says it again */
-	if (h->n_told < h->cap_told)
-		h->told[h->n_told++] = (struct hc_told){pod, cluster, endpoint};
+	if (h->n_told == h->cap_told) {
+		h->told_dropped++;
+		return false;
+	}
+	h->told[h->n_told++] = *t;
+	return h->n_told == 1;
+}
+
+void weft_health_tell(struct weft_health *h, uint32_t pod, uint32_t cluster, uint32_t endpoint)
+{
+	const struct hc_told t = {pod, cluster, endpoint, 1};
+	uint64_t one = 1;
+	bool ring;
+
+	if (!__atomic_load_n(&h->n_spec, __ATOMIC_RELAXED))
+		return; /* nothing is checked, nobody is marked */
+	pthread_mutex_lock(&h->lock);
+	ring = told_add(h, &t);
 	pthread_mutex_unlock(&h->lock);
-	if (write(h->tell_fd, &one, sizeof(one)) < 0)
+	if (ring && write(h->tell_fd, &one, sizeof(one)) < 0)
 		return; /* it is readable already */
 }
 
@@ -151,7 +175,7 @@ static void told_apply(struct weft_health *h, const struct hc_told *t)
 			for (size_t k = 0; c->pod->id == t->pod && k < c->n; k++) {
 				if (c->session[k]->id == t->endpoint &&
 				    !c->session[k]->target.disabled)
-					session_told(h, c->session[k]);
+					session_told(h, c->session[k], t->times);
 			}
 		}
 	}
@@ -278,7 +302,8 @@ static int spec_add(struct weft_health *h, uint32_t view, struct weft_resource *
 	struct hc_pod *p;
 	int r = s ? 0 : -ENOMEM;
 
-	h->n_spec += !!s;
+	if (s)
+		__atomic_fetch_add(&h->n_spec, 1, __ATOMIC_RELAXED);
 	LIST_FOREACH(p, &h->pods, link)
 	{
 		if (r == 0 && p->view == view)
@@ -346,7 +371,7 @@ static void unwanted_drop(struct weft_health *h, uint32_t view)
 		while ((c = LIST_FIRST(&s->checks)))
 			check_free(h, c);
 		spec_free(s);
-		h->n_spec--;
+		__atomic_fetch_sub(&h->n_spec, 1, __ATOMIC_RELAXED);
 	}
 }
 

@@ -78,7 +78,8 @@ void weft_health_tell(struct weft_health *h, uint32_t pod, uint32_t cluster, uin
 
 /* Envoy's counters of each pod's clusters: [{pod, cluster, attempt, ...}]. */
 json_t *weft_health_stats_json(const struct weft_health *h);
-/* {hosts, running, idle, unchecked: beyond WEFT_HEALTH_HOSTS_MAX, postponed, publish_failures, withheld}. */
-json_t *weft_health_limits_json(const struct weft_health *h);
+/* {hosts, running, idle, unchecked: beyond WEFT_HEALTH_HOSTS_MAX, postponed, publish_failures,
+ * withheld, told_dropped: responses that more hosts failed by than may wait to be looked at}. */
+json_t *weft_health_limits_json(struct weft_health *h);
 /* [{pod, cluster, host, health_flags, checked}]. */
 json_t *weft_health_hosts_json(const struct weft_health *h);

@@ -82,9 +82,13 @@ struct hc_pod {
 	int netns_fd;
 };
 
+/* What responses said of a host since it was last looked at. */
 struct hc_told {
 	uint32_t pod, cluster, endpoint;
+	uint64_t times;
 };
+/* Hosts that wait for that; the next response of further ones says it again. */
+#define HC_TOLD_MAX 4096u
 
 struct weft_health {
 	struct weft_health_config cfg;
@@ -95,8 +99,10 @@ struct weft_health {
 	LIST_HEAD(, hc_pod) pods;
 	struct session **heap;
 	size_t n_heap, cap_heap;
-	size_t n_spec, n_host, n_running, n_idle;
+	size_t n_spec; /* workers look whether there is any */
+	size_t n_host, n_running, n_idle;
 	uint64_t unchecked, postponed, publish_failures, withheld;
+	uint64_t told_dropped; /* under the lock */
 	bool stale;	/* other hosts are published than are */
 	bool warmed;	/* a cluster became warm since the last publish */
 	uint64_t look_ms;  /* when a check has something to publish, 0: none has */
@@ -131,8 +137,8 @@ int check_follow(struct weft_health *h, struct hc_check *c);
 void health_ops_init(struct weft_health *h);
 /* Begins and ends what is due. */
 void sessions_run(struct weft_health *h);
-/* A response said that the host fails. */
-void session_told(struct weft_health *h, struct session *s);
+/* So many responses said that the host fails. */
+void session_told(struct weft_health *h, struct session *s, uint64_t times);
 /* When the earliest is due, 0: none is. */
 uint64_t sessions_next(const struct weft_health *h);
 

@@ -118,7 +118,10 @@ static void interest(const struct weft_probe *p)
 static void flush(struct weft_probe *p)
 {
 	if (p->h2 && probe_h2_take(p)) {
-		probe_end(p, WEFT_PROBE_NETWORK, true);
+		if (p->running)
+			probe_end(p, WEFT_PROBE_NETWORK, true);
+		else
+			disconnect(p); /* of no check */
 		return;
 	}
 	while (p->sent < p->out.n) {
