@@ -153,6 +153,8 @@ static int targets_take(const assignment *a, const char *name, struct target **r
 	return 0;
 }
 
+static const assignment no_hosts = ENVOY__CONFIG__ENDPOINT__V3__CLUSTER_LOAD_ASSIGNMENT__INIT;
+
 /* The assignment a cluster has its hosts from, NULL: none yet; *ret_hash tells it from others. */
 static const assignment *assignment_of(const struct spec *s, const struct weft_snapshot *from,
 				       const struct weft_snapshot *resolved, uint64_t *ret_hash)
@@ -171,8 +173,9 @@ static const assignment *assignment_of(const struct spec *s, const struct weft_s
 		found = name && resolved ? weft_snapshot_get(resolved, WEFT_XDS_ENDPOINT, name)
 					 : NULL;
 	} else {
+		/* without one it has no hosts, and waits for none (Envoy) */
 		*ret_hash = s->res->hash;
-		return c->load_assignment;
+		return c->load_assignment ? c->load_assignment : &no_hosts;
 	}
 	*ret_hash = found ? found->hash : 0;
 	return found ? (const void *)found->msg : NULL;
