@@ -224,6 +224,22 @@ static inline void conf_request(struct conf *c, struct conf_req *q, const char *
 	assert_int_equal(r, 0);
 }
 
+/* The connection manager at 10.0.0.1:80 of this configuration. */
+static inline const struct weft_img_hcm *conf_hcm(struct conf *c, const char *yaml)
+{
+	struct conf_req *q = calloc(1, sizeof(*q));
+	const struct weft_img_chain *chain;
+
+	assert_non_null(q);
+	conf_ok(c, yaml);
+	conf_connect(q, "10.0.0.1", 80);
+	assert_int_equal(weft_listener_find(&q->ctx), 0);
+	chain = weft_img_at(weft_chain_find(&q->ctx, WEFT_PROTO_RAW));
+	free(q);
+	assert_int_equal(chain->kind, WEFT_CHAIN_HTTP);
+	return weft_img_at(chain->target);
+}
+
 /* Opens c with the configuration, and decides GET / of host h at 10.0.0.1:80. Caller frees. */
 static inline struct conf_req *conf_open_asked(struct conf *c, const char *yaml)
 {

@@ -335,6 +335,10 @@ static void test_more_breakers(void **state)
 	assert_int_equal(breaker_retries_max(&t[1], &cell, 1, 19), 3);
 	assert_int_equal(breaker_retries_max(&t[1], &cell, 1, 20), 4);
 	conf_close(&c);
+	conf_refused(CLUSTER("c",
+			     "type: ORIGINAL_DST, lb_policy: CLUSTER_PROVIDED, circuit_breakers: "
+			     "{per_host_thresholds: [{max_connections: 5}]}"),
+		     "Cluster/c", "circuit_breakers.per_host_thresholds", "without endpoints");
 	conf_refused(C("circuit_breakers: {thresholds: [{retry_budget: {budget_interval: 1s}}]}, "),
 		     "Cluster/c", "circuit_breakers.thresholds[0].retry_budget.budget_interval",
 		     "unsupported");

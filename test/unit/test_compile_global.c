@@ -250,6 +250,8 @@ static void test_refused(void **state)
 	       "rate_limit_service.grpc_service.envoy_grpc.retry_policy", "unsupported");
 	REFUSE(SERVICE("initial_metadata: [{key: a, value: '%NOPE%'}], "),
 	       "rate_limit_service.grpc_service.initial_metadata[0]", "NOPE");
+	REFUSE(SERVICE("initial_metadata: [{key: a, raw_value: eQ==}], "),
+	       "rate_limit_service.grpc_service.initial_metadata[0]", "raw_value");
 	REFUSE("rate_limit_service: {transport_api_version: V2, grpc_service: {envoy_grpc: "
 	       "{cluster_name: a}}}",
 	       "rate_limit_service.transport_api_version", "V2");

@@ -6,21 +6,6 @@
 #define WITH(filters) LISTENER("l", AT_80, HCM("", filters, RDS))
 #define F "filter_chains[0].filters[0].typed_config."
 
-static const struct weft_img_hcm *hcm(struct conf *c, const char *yaml)
-{
-	struct conf_req *q = calloc(1, sizeof(*q));
-	const struct weft_img_chain *chain;
-
-	assert_non_null(q);
-	conf_ok(c, yaml);
-	conf_connect(q, "10.0.0.1", 80);
-	assert_int_equal(weft_listener_find(&q->ctx), 0);
-	chain = weft_img_at(weft_chain_find(&q->ctx, WEFT_PROTO_RAW));
-	free(q);
-	assert_int_equal(chain->kind, WEFT_CHAIN_HTTP);
-	return weft_img_at(chain->target);
-}
-
 static void test_defaults(void **state)
 {
 	const struct weft_img_hcm *h;
@@ -28,7 +13,7 @@ static void test_defaults(void **state)
 
 	(void)state;
 	conf_open(&c);
-	h = hcm(&c, LISTENER_80);
+	h = conf_hcm(&c, LISTENER_80);
 	assert_int_equal(h->flags, WEFT_HCM_GENERATE_REQUEST_ID);
 	assert_int_equal(h->max_head, 60 * 1024);
 	assert_int_equal(h->max_headers, 100);
@@ -50,7 +35,7 @@ static void test_http2(void **state)
 
 	(void)state;
 	conf_open(&c);
-	o = &hcm(&c, LISTENER_80)->h2;
+	o = &conf_hcm(&c, LISTENER_80)->h2;
 	assert_int_equal(o->codec, WEFT_CODEC_AUTO);
 	assert_int_equal(o->stream_error, 0);
 	assert_int_equal(o->streams, 1024);
@@ -62,23 +47,23 @@ static void test_http2(void **state)
 	assert_int_equal(o->updates, 10);
 	conf_close(&c);
 	conf_open(&c);
-	o = &hcm(&c, CONF("codec_type: HTTP1, http2_protocol_options: "
-			  "{stream_error_on_invalid_http_messaging: true, "
-			  "override_stream_error_on_invalid_http_message: false}"))
+	o = &conf_hcm(&c, CONF("codec_type: HTTP1, http2_protocol_options: "
+			       "{stream_error_on_invalid_http_messaging: true, "
+			       "override_stream_error_on_invalid_http_message: false}"))
 		     ->h2;
 	assert_int_equal(o->codec, WEFT_CODEC_HTTP1);
 	assert_int_equal(o->stream_error, 0);
 	conf_close(&c);
 	conf_open(&c);
-	o = &hcm(&c, CONF("codec_type: HTTP2, http2_protocol_options: {hpack_table_size: 1, "
-			  "override_stream_error_on_invalid_http_message: true, "
-			  "max_concurrent_streams: 2, initial_stream_window_size: 65536, "
-			  "initial_connection_window_size: 65537, max_outbound_frames: 5, "
-			  "max_outbound_control_frames: 6, "
-			  "max_consecutive_inbound_frames_with_empty_payload: 0, "
-			  "max_inbound_priority_frames_per_stream: 8, "
-			  "max_inbound_window_update_frames_per_data_frame_sent: 9, "
-			  "connection_keepalive: {interval: 10s, timeout: 3s}}"))
+	o = &conf_hcm(&c, CONF("codec_type: HTTP2, http2_protocol_options: {hpack_table_size: 1, "
+			       "override_stream_error_on_invalid_http_message: true, "
+			       "max_concurrent_streams: 2, initial_stream_window_size: 65536, "
+			       "initial_connection_window_size: 65537, max_outbound_frames: 5, "
+			       "max_outbound_control_frames: 6, "
+			       "max_consecutive_inbound_frames_with_empty_payload: 0, "
+			       "max_inbound_priority_frames_per_stream: 8, "
+			       "max_inbound_window_update_frames_per_data_frame_sent: 9, "
+			       "connection_keepalive: {interval: 10s, timeout: 3s}}"))
 		     ->h2;
 	assert_int_equal(o->codec, WEFT_CODEC_HTTP2);
 	assert_int_equal(o->stream_error, 1);
@@ -105,8 +90,8 @@ static void flags_are(const char *more, __u32 want)
 
 	snprintf(yaml, sizeof(yaml), LISTENER("l", AT_80, HCM("%s,", "", RDS)), more);
 	conf_open(&c);
-	if (hcm(&c, yaml)->flags != want)
-		fail_msg("%s: flags %x, not %x", more, hcm(&c, yaml)->flags, want);
+	if (conf_hcm(&c, yaml)->flags != want)
+		fail_msg("%s: flags %x, not %x", more, conf_hcm(&c, yaml)->flags, want);
 	conf_close(&c);
 }
 
@@ -165,8 +150,10 @@ static void test_times_and_limits(void **state)
 
 	(void)state;
 	conf_open(&c);
-	h = hcm(&c, CONF("stream_idle_timeout: 0s, request_timeout: 2s, request_headers_timeout: "
-			 "3s, delayed_close_timeout: 0s, drain_timeout: 9s, via: v, max_request_headers_kb: 1, "
+	h = conf_hcm(
+		&c, CONF("stream_idle_timeout: 0s, request_timeout: 2s, request_headers_timeout: "
+			 "3s, delayed_close_timeout: 0s, drain_timeout: 9s, via: v, "
+			 "max_request_headers_kb: 1, "
 			 "common_http_protocol_options: {idle_timeout: 4s, "
 			 "max_connection_duration: 5s, max_stream_duration: 6s, max_headers_count: "
 			 "7, max_requests_per_connection: 8, headers_with_underscores_action: "
@@ -194,8 +181,9 @@ static void test_upgrades(void **state)
 
 	(void)state;
 	conf_open(&c);
-	h = hcm(&c, CONF("upgrade_configs: [{upgrade_type: WebSocket}, {upgrade_type: x, enabled: "
-			 "false}]"));
+	h = conf_hcm(&c,
+		     CONF("upgrade_configs: [{upgrade_type: WebSocket}, {upgrade_type: x, enabled: "
+			  "false}]"));
 	assert_int_equal(h->n_upgrade, 1);
 	assert_memory_equal(
 		weft_img_at(((const struct weft_img_str *)weft_img_at(h->upgrade))->off),
@@ -218,12 +206,14 @@ static void test_http10(void **state)
 
 	(void)state;
 	conf_open(&c);
-	h = hcm(&c, CONF("http_protocol_options: {accept_http_10: true, default_host_for_http_10: "
-			 "'old.test:81'}"));
+	h = conf_hcm(&c,
+		     CONF("http_protocol_options: {accept_http_10: true, default_host_for_http_10: "
+			  "'old.test:81'}"));
 	assert_true(h->flags & WEFT_HCM_ACCEPT_HTTP10);
 	assert_int_equal(h->default_host.len, 11);
 	assert_memory_equal(weft_img_at(h->default_host.off), "old.test:81", 11);
-	h = hcm(&c, CONF("http_protocol_options: {default_host_for_http_10: " HOST_25 HOST_25 "}"));
+	h = conf_hcm(
+		&c, CONF("http_protocol_options: {default_host_for_http_10: " HOST_25 HOST_25 "}"));
 	assert_false(h->flags & WEFT_HCM_ACCEPT_HTTP10);
 	assert_int_equal(h->default_host.len, 50);
 	conf_close(&c);

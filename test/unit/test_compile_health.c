@@ -129,6 +129,18 @@ static void test_refused(void **state)
 	(void)state;
 	conf_refused(C("custom_health_check: {name: redis}"), "Cluster/c", H ".custom_health_check",
 		     "unsupported");
+	conf_refused(C(HTTP(", service_name_matcher: {custom: {name: a, typed_config: {" T(
+			     "type.v3.Int64Range") "}}}")),
+		     "Cluster/c", H ".http_health_check.service_name_matcher",
+		     "a matcher of another kind");
+	conf_refused(
+		CLUSTER("c", "type: STATIC, " HOSTS "{endpoint: {address: " ADDRESS(
+				     "10.0.0.1", 80) ", health_check_config: {address: {pipe: "
+						     "{path: /x}}}}}]}]}, health_checks: "
+						     "[{" TIMES ", tcp_health_check: {}}]"),
+		"Cluster/c",
+		"load_assignment.endpoints[0].lb_endpoints[0].endpoint.health_check_config.address",
+		"unsupported");
 	conf_refused(C("grpc_health_check: {}"), "Cluster/c", H ".grpc_health_check",
 		     "must support HTTP/2");
 	conf_refused(C("tcp_health_check: {send: {text: 'abc'}}"), "Cluster/c",

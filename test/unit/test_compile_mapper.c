@@ -11,23 +11,9 @@
 	"status_code_filter: {comparison: {op: " op ", value: {default_value: " value              \
 	", runtime_key: k}}}"
 
-static const struct weft_img_hcm *hcm(struct conf *c, const char *yaml)
-{
-	struct conf_req *q = calloc(1, sizeof(*q));
-	const struct weft_img_chain *chain;
-
-	assert_non_null(q);
-	conf_ok(c, yaml);
-	conf_connect(q, "10.0.0.1", 80);
-	assert_int_equal(weft_listener_find(&q->ctx), 0);
-	chain = weft_img_at(weft_chain_find(&q->ctx, WEFT_PROTO_RAW));
-	free(q);
-	return weft_img_at(chain->target);
-}
-
 static const struct weft_img_mapper *mapper(struct conf *c, const char *yaml)
 {
-	const struct weft_img_hcm *h = hcm(c, yaml);
+	const struct weft_img_hcm *h = conf_hcm(c, yaml);
 	const struct weft_img_mapping *m = weft_img_at(h->mapping);
 
 	/* no reply is the kernel's */
@@ -47,7 +33,7 @@ static void test_nothing(void **state)
 		struct conf c;
 
 		conf_open(&c);
-		h = hcm(&c, idle[i]);
+		h = conf_hcm(&c, idle[i]);
 		assert_int_equal(h->mapping, 0);
 		assert_false(h->flags & WEFT_HCM_PREPARED);
 		conf_close(&c);
