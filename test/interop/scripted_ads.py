@@ -144,11 +144,21 @@ def cla(name, port):
     return field(1, name) + field(2, field(2, field(1, field(1, address(port)))))
 
 
-def listener(name, port, route_name, ip="10.0.0.1"):
+def manager(route_name):
+    """A connection manager, packed."""
     router = field(1, "envoy.filters.http.router") + field(4, field(1, ROUTER))
     hcm = field(2, "in") + field(3, field(1, ads_source()) + field(2, route_name)) + field(5, router)
-    network_filter = field(1, "hcm") + field(4, field(1, HCM) + field(2, hcm))
+    return field(1, HCM) + field(2, hcm)
+
+
+def listener(name, port, route_name, ip="10.0.0.1"):
+    network_filter = field(1, "hcm") + field(4, manager(route_name))
     return field(1, name) + field(2, address(port, ip)) + field(3, field(3, network_filter))
+
+
+def api_listener(name, route_name):
+    """What gRPC takes its routes from."""
+    return field(1, name) + field(19, field(1, manager(route_name)))
 
 
 def route(name, cluster):
