@@ -107,13 +107,13 @@ static void set_reply_text(struct explain *x, const char *text, size_t len)
 }
 
 /* The answer to a head that is refused; parse 0: to one that is sent elsewhere. */
-static void set_early(struct explain *x, int parse, int status)
+static void set_early(struct explain *x, int parse)
 {
 	_auto_free_ char *text = NULL;
 	size_t len = 0;
 
 	if (weft_proxy_preview_refused(x->req, &x->ctx, parse, &text, &len) < 0) {
-		explain_set(x, "status", json_integer(status));
+		explain_set(x, "status", json_integer(refused_head(x->req, parse).status));
 		return;
 	}
 	explain_set(x, "status", json_integer(strtol(text + strlen("HTTP/1.1 "), NULL, 10)));
@@ -125,7 +125,7 @@ static void explain_refusal(struct explain *x, int parse)
 	struct refused a = refused_head(x->req, parse);
 
 	explain_set(x, "action", json_string("local_reply"));
-	set_early(x, parse, (int)a.status);
+	set_early(x, parse);
 	explain_set(x, "details", json_string(a.details));
 	explain_step(x, "parse", "the head is refused: %u", a.status);
 }
@@ -363,7 +363,7 @@ static void explain_elsewhere(struct explain *x)
 	explain_set(x, "details", json_string("path_normalization_failed"));
 	explain_set(x, "location",
 		    weft_json_bytes((const char *)x->req->head + path->off, path->len));
-	set_early(x, 0, 307);
+	set_early(x, WEFT_PARSE_OK);
 	explain_step(x, "path", "escaped slashes: the client is sent to the path without");
 }
 

@@ -188,10 +188,7 @@ static void codec_error(struct down *d, struct weft_req *req, int why)
 static void path_redirect(struct down *d, const struct weft_req *req)
 {
 	const struct weft_span *p = &req->value[WEFT_VALUE_PATH];
-	struct refused a = {.status = 307,
-			    .body = "",
-			    .details = "path_normalization_failed",
-			    .close = has_body(req) || req->flags & WEFT_REQ_CLOSE};
+	struct refused a = refused_head(req, WEFT_PARSE_OK);
 	_auto_free_ char *line = NULL;
 	bool close;
 
@@ -200,7 +197,7 @@ static void path_redirect(struct down *d, const struct weft_req *req)
 		down_close(d);
 		return;
 	}
-	local_count(WEFT_OUTCOME_REDIRECT);
+	local_count(a.outcome);
 	close = local_early(d, req, &a, line);
 	if (d->dead)
 		return;

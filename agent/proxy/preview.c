@@ -132,16 +132,14 @@ int weft_proxy_preview_refused(struct weft_req *req, const struct weft_ctx *ctx,
 			       char **ret, size_t *ret_len)
 {
 	const struct weft_span *p = &req->value[WEFT_VALUE_PATH];
-	struct refused a = {.status = 307, .body = "", .details = "path_normalization_failed"};
+	struct refused a = refused_head(req, why);
 	struct stage *s = stage_new(req, ctx);
 	_auto_free_ char *line = NULL;
 	int r = -ENOMEM;
 
 	if (!s)
 		return -ENOMEM;
-	if (why)
-		a = refused_head(req, why);
-	else if (asprintf(&line, "location: %.*s\r\n", (int)p->len, req->head + p->off) < 0)
+	if (!why && asprintf(&line, "location: %.*s\r\n", (int)p->len, req->head + p->off) < 0)
 		line = NULL;
 	if (why || line) {
 		local_early(&s->down, req, &a, line);

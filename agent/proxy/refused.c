@@ -5,6 +5,8 @@ static const struct {
 	int why;
 	struct refused answer; /* details NULL: the parser's */
 } table[] = {
+	{WEFT_PARSE_OK,
+	 {307, "", "path_normalization_failed", WEFT_OUTCOME_REDIRECT, false, false}},
 	{WEFT_PARSE_TOO_LONG,
 	 {431, "Request Header Fields Too Large", "http1.headers_too_large",
 	  WEFT_OUTCOME_HEADERS_TOO_LARGE, true, true}},

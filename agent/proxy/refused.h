@@ -17,5 +17,5 @@ struct refused {
 	bool protocol; /* it is the codec that refuses: flag DPE */
 };
 
-/* why: enum weft_parse, not 0. */
+/* why: enum weft_parse; OK: its path has escapes, and the client is sent to the one without. */
 struct refused refused_head(const struct weft_req *req, int why);

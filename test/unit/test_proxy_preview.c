@@ -132,11 +132,47 @@ static void test_hash(void **state)
 	conf_close(&c);
 }
 
+/* A client that is sent to the path without escapes: with a body the connection ends, as when it is
+ * carried out. */
+static void test_elsewhere(void **state)
+{
+	static const struct {
+		const char *headers;
+		bool closes;
+	} cases[] = {{"", false},
+		     {"content-length: 3\r\n", true},
+		     {"transfer-encoding: chunked\r\n", true},
+		     {"connection: close\r\n", true}};
+	struct conf c;
+
+	(void)state;
+	conf_open(&c);
+	conf_ok(&c, LISTENER_80 ROUTES("{match: {prefix: /}, " OK_200 "}"));
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct conf_req *q = calloc(1, sizeof(*q));
+		char *text = NULL;
+		size_t len = 0;
+
+		assert_non_null(q);
+		conf_connect(q, "10.0.0.1", 80);
+		conf_request(&c, q, "POST", "h", "/a/b", cases[i].headers);
+		assert_int_equal(
+			weft_proxy_preview_refused(&q->req, &q->ctx, WEFT_PARSE_OK, &text, &len),
+			0);
+		assert_memory_equal(text, "HTTP/1.1 307 Temporary Redirect\r\n", 33);
+		assert_non_null(strstr(text, "\r\nlocation: /a/b\r\n"));
+		assert_int_equal(!!strstr(text, "\r\nconnection: close\r\n"), cases[i].closes);
+		free(text);
+		free(q);
+	}
+	conf_close(&c);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_preview),
-					   cmocka_unit_test(test_format),
-					   cmocka_unit_test(test_hash)};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_preview), cmocka_unit_test(test_elsewhere),
+		cmocka_unit_test(test_format), cmocka_unit_test(test_hash)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
