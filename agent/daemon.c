@@ -62,11 +62,14 @@ static void log_gone(void *ctx, const struct weft_pod_info *pod)
 static void on_second(void *ctx, uint32_t events)
 {
 	struct weft_daemon *d = ctx;
+	struct weft_store_stats stats;
 
 	(void)events;
 	weft_timer_ack(d->second_fd);
 	beat();
 	weft_compiler_reclaim(d->compiler);
+	weft_store_stats(d->store, &stats);
+	weft_trim_tick(&d->trim, stats.publishes);
 	weft_pods_check(d->pods, weft_daemon_now_ms(), log_gone, NULL);
 	if (d->streams)
 		weft_streams_tick(d->streams);

@@ -20,6 +20,7 @@
 #include "agent/source.h"
 #include "agent/status/csds.h"
 #include "agent/store/store.h"
+#include "agent/trim.h"
 #include "agent/view.h"
 #include "agent/xds/streams.h"
 
@@ -67,6 +68,7 @@ struct weft_daemon {
 	int signal_fd, second_fd;
 	int64_t started_ms;   /* wall clock */
 	unsigned int seconds; /* ticks since the start */
+	struct weft_trim trim;
 	char host[256];	      /* its name */
 	bool stop, ready;
 };

@@ -6,17 +6,26 @@
 #include <string.h>
 #include <xxhash.h>
 
-#define BUCKETS 4096u
+#define FIRST_BUCKETS 256u
 
 struct weft_cache {
-	struct weft_compiled **bucket[BUCKETS]; /* n[i] entries each */
-	size_t n[BUCKETS];
+	struct weft_compiled **bucket; /* chains by hash */
+	size_t n, n_bucket;	       /* n_bucket: power of two */
 };
 
 int weft_cache_new(struct weft_cache **ret)
 {
-	*ret = calloc(1, sizeof(**ret));
-	return *ret ? 0 : -ENOMEM;
+	struct weft_cache *c = calloc(1, sizeof(*c));
+
+	if (c)
+		c->bucket = calloc(FIRST_BUCKETS, sizeof(struct weft_compiled *));
+	if (!c || !c->bucket) {
+		free(c);
+		return -ENOMEM;
+	}
+	c->n_bucket = FIRST_BUCKETS;
+	*ret = c;
+	return 0;
 }
 
 int weft_compiled_add(struct weft_compiled_list *l, struct weft_compiled *e)
@@ -68,49 +77,92 @@ void weft_build_clear(struct weft_build *b)
 	rds_free(b->rds, b->n_rds);
 }
 
+static struct weft_compiled **chain(const struct weft_cache *c, uint64_t hash)
+{
+	return &c->bucket[hash & (c->n_bucket - 1)];
+}
+
+static uint64_t hash_of(const char *key)
+{
+	return XXH64(key, strlen(key), 0);
+}
+
+static void chain_add(struct weft_cache *c, struct weft_compiled *e)
+{
+	struct weft_compiled **head = chain(c, e->hash);
+
+	e->next = *head;
+	*head = e;
+}
+
+/* Entries for which drop() is true, or all (drop NULL), are freed. */
+static void sweep(struct weft_cache *c,
+		  bool (*drop)(const struct weft_compiled *e, uint64_t serial), uint64_t serial)
+{
+	for (size_t i = 0; i < c->n_bucket; i++) {
+		for (struct weft_compiled **p = &c->bucket[i], *e; (e = *p);) {
+			if (drop && !drop(e, serial)) {
+				p = &e->next;
+				continue;
+			}
+			*p = e->next;
+			entry_free(e);
+			c->n--;
+		}
+	}
+}
+
 void weft_cache_free(struct weft_cache *c)
 {
 	if (!c)
 		return;
-	for (size_t i = 0; i < BUCKETS; i++) {
-		for (size_t j = 0; j < c->n[i]; j++)
-			entry_free(c->bucket[i][j]);
-		free(c->bucket[i]);
-	}
+	sweep(c, NULL, 0);
+	free(c->bucket);
 	free(c);
-}
-
-static size_t slot(const char *key)
-{
-	return XXH64(key, strlen(key), 0) & (BUCKETS - 1);
 }
 
 struct weft_compiled *weft_cache_find(struct weft_cache *c, const char *key)
 {
-	size_t i = slot(key);
+	uint64_t hash = hash_of(key);
+	struct weft_compiled *e = *chain(c, hash);
 
-	for (size_t j = 0; j < c->n[i]; j++) {
-		if (!strcmp(c->bucket[i][j]->key, key))
-			return c->bucket[i][j];
+	while (e && (e->hash != hash || strcmp(e->key, key)))
+		e = e->next;
+	return e;
+}
+
+/* On failure the chains just stay longer. */
+static void grow(struct weft_cache *c)
+{
+	struct weft_compiled **old = c->bucket, *e;
+	size_t n = c->n_bucket;
+	struct weft_compiled **more = calloc(n * 2, sizeof(struct weft_compiled *));
+
+	if (!more)
+		return;
+	c->bucket = more;
+	c->n_bucket = n * 2;
+	for (size_t i = 0; i < n; i++) {
+		while ((e = old[i])) {
+			old[i] = e->next;
+			chain_add(c, e);
+		}
 	}
-	return NULL;
+	free(old);
 }
 
 struct weft_compiled *weft_cache_add(struct weft_cache *c, const char *key, struct weft_build *b,
 				     uint32_t off)
 {
-	size_t i = slot(key);
-	struct weft_compiled **list = reallocarray(c->bucket[i], c->n[i] + 1, sizeof(*list));
 	struct weft_compiled *e = calloc(1, sizeof(*e));
 
-	if (list)
-		c->bucket[i] = list;
 	if (e)
 		e->key = strdup(key);
-	if (!list || !e || !e->key) {
+	if (!e || !e->key) {
 		free(e);
 		return NULL;
 	}
+	e->hash = hash_of(key);
 	e->off = off;
 	e->objects = b->objects;
 	e->cluster_refs = b->cluster_refs;
@@ -122,41 +174,35 @@ struct weft_compiled *weft_cache_add(struct weft_cache *c, const char *key, stru
 	b->objects = b->cluster_refs = b->live = b->named = b->inline_rc = (struct weft_words){0};
 	b->rds = NULL;
 	b->n_rds = 0;
-	c->bucket[i][c->n[i]++] = e;
+	if (c->n >= c->n_bucket)
+		grow(c);
+	chain_add(c, e);
+	c->n++;
 	return e;
 }
 
 void weft_cache_remove(struct weft_cache *c, struct weft_compiled *e)
 {
-	size_t i = slot(e->key), j = 0;
+	struct weft_compiled **p = chain(c, e->hash);
 
-	while (c->bucket[i][j] != e)
-		j++;
+	while (*p != e)
+		p = &(*p)->next;
+	*p = e->next;
 	entry_free(e);
-	c->bucket[i][j] = c->bucket[i][--c->n[i]];
+	c->n--;
 }
 
 void weft_cache_prune(struct weft_cache *c,
 		      bool (*drop)(const struct weft_compiled *e, uint64_t serial), uint64_t serial)
 {
-	for (size_t i = 0; i < BUCKETS; i++) {
-		size_t kept = 0;
-
-		for (size_t j = 0; j < c->n[i]; j++) {
-			if (drop(c->bucket[i][j], serial))
-				entry_free(c->bucket[i][j]);
-			else
-				c->bucket[i][kept++] = c->bucket[i][j];
-		}
-		c->n[i] = kept;
-	}
+	sweep(c, drop, serial);
 }
 
 void weft_cache_each(struct weft_cache *c, void (*fn)(struct weft_compiled *e, void *arg),
 		     void *arg)
 {
-	for (size_t i = 0; i < BUCKETS; i++) {
-		for (size_t j = 0; j < c->n[i]; j++)
-			fn(c->bucket[i][j], arg);
+	for (size_t i = 0; i < c->n_bucket; i++) {
+		for (struct weft_compiled *e = c->bucket[i]; e; e = e->next)
+			fn(e, arg);
 	}
 }

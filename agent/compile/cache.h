@@ -7,6 +7,8 @@
 
 struct weft_compiled {
 	char *key;     /* kind, name, content */
+	uint64_t hash; /* of the key */
+	struct weft_compiled *next; /* of the cache's chain */
 	uint64_t used; /* last publish that needed it */
 	uint64_t seen; /* last view that needed it, by weft_compiler.view_serial */
 	size_t at;     /* its place among what that view needs */
