@@ -267,7 +267,7 @@ static int weft_rate_act(struct weft_rate_room *room, struct weft_req *req,
 		break;
 	case WEFT_RATE_DESTINATION_CLUSTER:
 		t = req->dec.target ? weft_img_at(req->dec.target) : NULL;
-		if (t && t->slot)
+		if (t && t->slot && t->slot != WEFT_SLOT_HASHED)
 			ret->value = weft_rate_header(
 				room, req, &(struct weft_img_rate_action){.slot = t->slot});
 		else

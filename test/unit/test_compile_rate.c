@@ -65,6 +65,37 @@ static void test_whose_rules(void **state)
 		2);
 }
 
+#define BY_CLUSTER(action)                                                                         \
+	LISTENER("l", AT_80,                                                                       \
+		 HCM("",                                                                           \
+		     LIMIT(BUCKET(9) ", descriptors: [" DESCRIPTOR("destination_cluster", "c",     \
+								   3) "]"),                        \
+		     RDS))                                                                         \
+	ROUTES("{match: {prefix: /}, route: {" action                                              \
+	       ", rate_limits: [{actions: [{destination_cluster: {}}]}]}}")                        \
+	CLUSTER("c", "type: STATIC")
+#define HASHED                                                                                     \
+	"weighted_clusters: {clusters: [{name: c, weight: 1}], use_hash_policy: true}, "           \
+	"hash_policy: [{header: {header_name: x}}]"
+/* However the cluster is chosen. */
+static void test_destination(void **state)
+{
+	char lines[4096] = "";
+
+	(void)state;
+	assert_int_equal(told(BY_CLUSTER("cluster: c"), "/", ""), 3);
+	assert_int_equal(told(BY_CLUSTER("cluster_header: x"), "/", "x: c\r\n"), 3);
+	assert_int_equal(
+		told(BY_CLUSTER("weighted_clusters: {clusters: [{name: c, weight: 1}]}"), "/", ""),
+		3);
+	assert_int_equal(told(BY_CLUSTER(HASHED), "/", ""), 3);
+	assert_int_equal(told(BY_CLUSTER(HASHED), "/", "x: c\r\n"), 3);
+	/* whatever other headers there are */
+	for (unsigned int i = 0; i < 60; i++)
+		snprintf(lines + strlen(lines), sizeof(lines) - strlen(lines), "x-%u: c\r\n", i);
+	assert_int_equal(told(BY_CLUSTER(HASHED), "/", lines), 3);
+}
+
 #define QUERY                                                                                      \
 	LIMIT("descriptors: [" DESCRIPTOR("q", "'a b'", 1) ", " DESCRIPTOR(                        \
 		"q", "'%zz'",                                                                      \
@@ -219,8 +250,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_whose_rules), cmocka_unit_test(test_queries_are_decoded),
-		cmocka_unit_test(test_addresses),   cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_destination), cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_refused),	    cmocka_unit_test(test_limits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
