@@ -365,6 +365,19 @@ static bool is_news(const struct delta_type *t)
 	return false;
 }
 
+/* An answer of the type is still to be sent. */
+static bool answer_waits(struct weft_delta *d, enum weft_xds_type type)
+{
+	const struct delta_request *r;
+
+	TAILQ_FOREACH(r, &delta_stream_of(d, type)->queue, link)
+	{
+		if (r->answer && r->type == type)
+			return true;
+	}
+	return false;
+}
+
 int delta_sotw_pack(struct weft_delta *d, const struct delta_request *r, uint8_t **ret,
 		    size_t *ret_len)
 {
@@ -375,7 +388,8 @@ int delta_sotw_pack(struct weft_delta *d, const struct delta_request *r, uint8_t
 	char **names;
 	int err;
 
-	if (!r->answer && !is_news(t))
+	/* Before its answer a nonce must not be used: the server would take that for the answer. */
+	if (!r->answer && (!is_news(t) || answer_waits(d, r->type)))
 		return -EAGAIN;
 	names = calloc(t->n_items + 1, sizeof(*names));
 	if (!names)

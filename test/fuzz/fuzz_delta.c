@@ -4,9 +4,10 @@
  * the length of the response that follows, and the response. The owner refuses what is called
  * "bad". After each step the client must be settled: no time passes, so nothing new may be
  * published. Bit 3 of the first byte: the client speaks state of the world; bit 5: it pauses after
- * a publish.
+ * a publish; bit 7: it has a stream for each type, and a response comes on all of them.
  */
 
+#include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,8 +54,31 @@ static void drain(struct weft_delta *d)
 	uint8_t *request;
 	size_t len;
 
-	while (!weft_delta_next_request(d, &request, &len))
-		free(request);
+	for (unsigned int i = 0; i < weft_delta_streams(d); i++) {
+		while (!weft_delta_next_request_on(d, i, &request, &len))
+			free(request);
+	}
+}
+
+static void renew(struct weft_delta *d, int64_t now)
+{
+	for (unsigned int i = 0; i < weft_delta_streams(d); i++) {
+		weft_delta_disconnected_on(d, i, now);
+		if (weft_delta_wants(d, i))
+			weft_delta_connected_on(d, i, now);
+	}
+}
+
+static void receive(struct weft_delta *d, const uint8_t *data, size_t len, int64_t now)
+{
+	for (unsigned int i = 0; i < weft_delta_streams(d); i++) {
+		int err = weft_delta_receive_on(d, i, data, len, now);
+
+		if (err == -ENOTCONN && weft_delta_is_separate(d) && weft_delta_wants(d, i))
+			weft_delta_connected_on(d, i, now);
+		else if (err < 0)
+			weft_delta_disconnected_on(d, i, now);
+	}
 }
 
 static void look(void *ctx, const struct weft_delta_item *item)
@@ -81,12 +105,10 @@ static size_t step(struct weft_delta *d, const uint8_t *data, size_t len, int64_
 		weft_delta_each(d, look, &seen);
 		break;
 	case 1:
-		weft_delta_disconnected(d, *now);
-		weft_delta_connected(d, *now);
+		renew(d, *now);
 		break;
 	default:
-		if (weft_delta_receive(d, data + 3, n, *now) < 0)
-			weft_delta_disconnected(d, *now);
+		receive(d, data + 3, n, *now);
 	}
 	weft_delta_tick(d, *now);
 	before = o->publishes;
@@ -113,7 +135,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		weft_delta_free(d);
 		return 0;
 	}
-	weft_delta_connected(d, now);
+	if (len && data[0] & 128)
+		weft_delta_separate(d);
+	weft_delta_tick(d, now);
+	renew(d, now);
 	drain(d);
 	for (int i = 0; len && i < STEPS_MAX; i++) {
 		size_t used = step(d, data, len, &now, &owner);

@@ -236,6 +236,27 @@ static void slow_connection_checks_21_22(void **state)
 	script_free(s);
 }
 
+/* A change of names that waits when a response comes goes with its answer, not before it. */
+static void no_nonce_before_its_answer_checks_6_21(void **state)
+{
+	struct script *s = sotw_script();
+
+	(void)state;
+	expect(s, "Cluster [] v n node");
+	RESPOND(s, CDS, "1", "a", eds("x"));
+	expect(s, "ClusterLoadAssignment [x] v n");
+	expect(s, "Cluster [] v1 na");
+	RESPOND(s, EDS, "1", "b", cla("x", 1));
+	expect(s, "ClusterLoadAssignment [x] v1 nb");
+	expect(s, "Listener [] v n");
+	RESPOND(s, CDS, "2", "c", eds("x"), eds("y"));
+	RESPOND(s, EDS, "2", "d", cla("x", 2), cla("x", 3));
+	expect(s, "Cluster [] v2 nc");
+	expect(s, "ClusterLoadAssignment [x y] v1 nd NACK");
+	expect(s, "");
+	script_free(s);
+}
+
 static void other_types_are_not_answered_check_15(void **state)
 {
 	struct script *s = sotw_script();
@@ -274,6 +295,7 @@ int main(void)
 		cmocka_unit_test(unwanted_gives_no_version_check_20),
 		cmocka_unit_test(reconnect_checks_23_42),
 		cmocka_unit_test(slow_connection_checks_21_22),
+		cmocka_unit_test(no_nonce_before_its_answer_checks_6_21),
 		cmocka_unit_test(other_types_are_not_answered_check_15),
 	};
 
