@@ -33,6 +33,10 @@ static bool line_is_good(const header *h, bool request)
 
 	if (*name == ':' && (!request || (strcmp(name, ":path") && strcmp(name, ":authority"))))
 		return false;
+	/* a blank would end the path early for whoever reads it next: refused, where Envoy sends it
+	 */
+	if (!strcmp(name, ":path") && strpbrk(h->value, " \t"))
+		return false;
 	for (size_t i = *name == ':'; i < n; i++) {
 		if (!http_is_token((uint8_t)name[i]))
 			return false;
