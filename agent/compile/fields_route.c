@@ -30,7 +30,8 @@ const struct weft_field_row weft_fields_route[] = {
 	MESSAGE("envoy.config.route.v3.RateLimit.Action"),
 	KERNEL("destination_cluster request_headers query_parameters remote_address generic_key "
 	       "header_value_match dynamic_metadata metadata masked_remote_address "
-	       "query_parameter_value_match remote_address_match"),
+	       "query_parameter_value_match remote_address_match source_cluster"),
+	MESSAGE("envoy.config.route.v3.RateLimit.Action.SourceCluster"),
 	MESSAGE("envoy.config.route.v3.RateLimit.Action.DestinationCluster"),
 	MESSAGE("envoy.config.route.v3.RateLimit.Action.DynamicMetaData"),
 	KERNEL("descriptor_key metadata_key default_value"),
@@ -53,6 +54,7 @@ const struct weft_field_row weft_fields_route[] = {
 	KERNEL("header_name descriptor_key skip_if_absent"),
 	MESSAGE("envoy.config.route.v3.RateLimit.HitsAddend"),
 	KERNEL("number"),
+	AGENT("format"),
 	MESSAGE("envoy.config.route.v3.RateLimit.Override"),
 	AGENT("dynamic_metadata rate_limit"),
 	MESSAGE("envoy.config.route.v3.RateLimit.Override.DynamicMetadata"),
@@ -139,10 +141,10 @@ const struct weft_field_row weft_fields_route[] = {
 	AGENT("cors request_mirror_policies request_headers_to_add request_headers_to_remove "
 	      "include_request_attempt_count include_is_timeout_retry_header "
 	      "include_attempt_count_in_response retry_policy"),
+	QUIET("metadata", "a name or data that nothing here reads"),
 	QUIET("virtual_clusters", "observes, changes no traffic"),
 	QUIET("per_request_buffer_limit_bytes request_body_buffer_limit",
 	      "bodies of retried requests have weft's own limit"),
-	QUIET("metadata", "a name or data that nothing here reads"),
 	MESSAGE("envoy.config.route.v3.WeightedCluster"),
 	KERNEL("clusters"),
 	AGENT("header_name use_hash_policy"),

@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "agent/compile/limit.h"
+#include "agent/compile/format.h"
+#include "agent/compile/metadata.h"
 #include "agent/compile/parts.h"
 #include "agent/compile/rbac.h"
 #include "bpf/abi/rate.h"
@@ -216,6 +218,21 @@ static void metadata_fill(struct place *p, const char *key,
 	ret->list = path_put(p->b, path, weft_field(at, field, "metadata_key"));
 }
 
+/* Of the route: known with the request. */
+static void route_metadata_fill(struct place *p,
+				const Envoy__Config__Route__V3__RateLimit__Action__MetaData *m,
+				const char *field, struct weft_img_rate_action *ret)
+{
+	struct weft_img_metadata_path path;
+	char at[WEFT_FIELD_MAX];
+
+	path = weft_build_metadata_key(p->b, m->metadata_key,
+				       weft_field(at, field, "metadata_key"));
+	text_fill(p, WEFT_RATE_ROUTE_METADATA, m->descriptor_key, "", m->default_value, ret);
+	ret->flags = WEFT_RATE_AGENT | (m->skip_if_absent ? WEFT_RATE_SKIP : 0);
+	ret->list = weft_build_put(p->b, &path, sizeof(path));
+}
+
 static void matched_fill(struct place *p, const action *a, const char *field,
 			 struct weft_img_rate_action *ret)
 {
@@ -292,13 +309,17 @@ static void action_fill(struct place *p, const action *a, const char *field,
 			      false, weft_field(at, field, "dynamic_metadata"), ret);
 		break;
 	case ACTION(METADATA):
-		if (a->metadata->source !=
+		weft_field(at, field, "metadata");
+		if (a->metadata->source ==
 		    ENVOY__CONFIG__ROUTE__V3__RATE_LIMIT__ACTION__META_DATA__SOURCE__DYNAMIC)
-			weft_build_fail(p->b, weft_field(at, field, "metadata.source"),
-					"unsupported: other than DYNAMIC");
-		metadata_fill(p, a->metadata->descriptor_key, a->metadata->metadata_key,
-			      a->metadata->default_value, a->metadata->skip_if_absent,
-			      weft_field(at, field, "metadata"), ret);
+			metadata_fill(p, a->metadata->descriptor_key, a->metadata->metadata_key,
+				      a->metadata->default_value, a->metadata->skip_if_absent, at,
+				      ret);
+		else
+			route_metadata_fill(p, a->metadata, at, ret);
+		break;
+	case ACTION(SOURCE_CLUSTER):
+		text_fill(p, WEFT_RATE_GENERIC_KEY, "source_cluster", "", p->b->node_cluster, ret);
 		break;
 	case ACTION(HEADER_VALUE_MATCH):
 	case ACTION(QUERY_PARAMETER_VALUE_MATCH):
@@ -343,6 +364,45 @@ static void limit_fill(struct place *p, const Envoy__Config__Route__V3__RateLimi
 			      weft_field(at, field, "dynamic_metadata.metadata_key"));
 }
 
+/* weft_img_piece: one command that the request's head answers, or that has no answer yet. */
+static uint32_t hits_build(struct place *p, const char *format, const char *field)
+{
+	struct weft_img_header h = {0};
+	struct weft_img_piece one = {.kind = WEFT_PIECE_TEXT, .max = WEFT_PIECE_WHOLE};
+	enum weft_format_whole whole;
+
+	whole = weft_build_format_body(p->b, format, false, NULL, field, &h);
+	if (p->b->err)
+		return 0;
+	if (whole == WEFT_FORMAT_MIXED) {
+		weft_build_fail(p->b, field, "must contain exactly one substitution");
+		return 0;
+	}
+	if (h.n_piece)
+		one = *(const struct weft_img_piece *)weft_store_at(p->b->store, h.piece);
+	else
+		one.a = h.value;
+	switch (one.kind) {
+	case WEFT_PIECE_TEXT:
+	case WEFT_PIECE_REQ:
+	case WEFT_PIECE_RESP:
+	case WEFT_PIECE_QUERY_PARAM:
+	case WEFT_PIECE_ROUTE_NAME:
+	case WEFT_PIECE_RESPONSE_CODE:
+	case WEFT_PIECE_ATTEMPT_COUNT:
+	case WEFT_PIECE_PROTOCOL:
+	case WEFT_PIECE_PATH:
+		break;
+	case WEFT_PIECE_LOCAL:
+		if (one.flags & WEFT_PIECE_ONLY_PORT)
+			break;
+		/* fall through */
+	default:
+		weft_build_fail(p->b, field, "unsupported: %s", format);
+	}
+	return weft_build_put(p->b, &one, sizeof(one));
+}
+
 /* own: of the filter; those of routes take one token whatever they say (Envoy 1.40). */
 static void rule_fill(struct place *p, const rate_limit *r, const char *field, bool own,
 		      struct weft_img_rate_rule *ret)
@@ -361,6 +421,8 @@ static void rule_fill(struct place *p, const rate_limit *r, const char *field, b
 	ret->stage = weft_u32(r->stage, 0);
 	ret->tell = tell_of(r);
 	ret->n_action = (uint32_t)r->n_actions;
+	if (own && r->hits_addend && *r->hits_addend->format)
+		list[0].flags |= WEFT_RATE_AGENT;
 	ret->action = weft_build_put(p->b, list, r->n_actions * sizeof(*list));
 	ret->hits = 1;
 	ret->stage |= *r->disable_key ? WEFT_STAGE_KEY : 0;
@@ -373,6 +435,9 @@ static void rule_fill(struct place *p, const rate_limit *r, const char *field, b
 		ret->flags |= r->hits_addend->number ? WEFT_RULE_HITS : 0;
 		if (r->hits_addend->number)
 			ret->hits = r->hits_addend->number->value;
+		if (*r->hits_addend->format)
+			ret->format = hits_build(p, r->hits_addend->format,
+						 weft_field(at, field, "hits_addend.format"));
 	}
 }
 

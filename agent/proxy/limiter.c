@@ -95,12 +95,11 @@ static struct wire_limit limit_of(const struct limiter *l, uint32_t path)
 }
 
 static void descriptor(struct weft_limiter *base, const struct weft_rate_found *e, __u32 n,
-		       const struct weft_img_rate_rule *rule, bool own)
+		       const struct weft_img_rate_rule *rule, const __u64 *hits)
 {
 	struct limiter *l = limiter_of(base);
 	struct wire_limit limit;
-	uint64_t hits = rule->hits;
-	bool says = own && rule->flags & WEFT_RULE_HITS;
+	uint64_t says = hits ? *hits : 0;
 
 	if (!l || l->failed)
 		return;
@@ -116,7 +115,7 @@ static void descriptor(struct weft_limiter *base, const struct weft_rate_found *
 					  (rule->tell == WEFT_RATE_TELL_DEFAULT && l->next.told);
 	l->next.n_tell = l->n_descriptor;
 	l->failed = wire_descriptor(worker_of(base), &l->asks.message, e, n, &limit,
-				    says ? &hits : NULL);
+				    hits ? &says : NULL);
 }
 
 /* ---- the answer ---- */

@@ -34,6 +34,8 @@ struct weft_img_rate_rule {
 	__u32 flags; /* WEFT_RULE_* */
 	__u32 limit; /* weft_img_rate_path of a limit for the service to keep, 0: its own */
 	__u32 requests, unit; /* of such a limit, with WEFT_RULE_LIMIT */
+	__u32 format;	      /* weft_img_piece that says how many hits, 0: hits; the agent's */
+	__u32 pad;
 };
 #define WEFT_RULE_LIMIT (1u << 3)
 #define WEFT_RULE_DONE (1u << 1) /* apply_on_stream_done */
@@ -53,7 +55,9 @@ enum weft_rate_action {
 	WEFT_RATE_MASKED_ADDRESS, /* v4_bits, v6_bits */
 	WEFT_RATE_HEADERS_MATCH,  /* conditions; value */
 	WEFT_RATE_QUERY_MATCH,
-	WEFT_RATE_ADDRESS_MATCH, /* ranges; value */
+	WEFT_RATE_ADDRESS_MATCH,  /* ranges; value */
+	WEFT_RATE_ROUTE_METADATA, /* a text in the route's metadata, else value; list:
+				     weft_img_metadata_path */
 	WEFT_RATE_METADATA, /* list: weft_img_rate_path; value: where there is none, empty: no entry
 			     */
 };

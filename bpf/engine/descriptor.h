@@ -252,6 +252,24 @@ static struct weft_rate_text weft_rate_metadata(const struct weft_ctx *ctx,
 	return t.len ? t : (struct weft_rate_text){NULL, 0};
 }
 
+#endif
+#include "bpf/engine/hits.h"
+#include "bpf/engine/metadata.h"
+#ifndef __bpf__
+
+/* The text there, or the default; an empty one is none (Envoy). */
+static struct weft_rate_text weft_rate_route_metadata(const struct weft_req *req,
+						      const struct weft_img_rate_action *a)
+{
+	const struct weft_img_route *r = req->dec.route ? weft_img_at(req->dec.route) : NULL;
+	const struct weft_img_value *v =
+		weft_metadata_find(r ? r->metadata : 0, weft_img_at(a->list));
+
+	if (v && v->kind == WEFT_METADATA_TEXT && v->text.len)
+		return weft_rate_image(v->text);
+	return a->value.len ? weft_rate_image(a->value) : (struct weft_rate_text){NULL, 0};
+}
+
 /* 1: an entry, 0: none, and the descriptor goes on, -1: there is no descriptor. */
 static int weft_rate_act(struct weft_rate_room *room, struct weft_req *req,
 			 const struct weft_ctx *ctx, const struct weft_img_rate_action *a,
@@ -282,6 +300,9 @@ static int weft_rate_act(struct weft_rate_room *room, struct weft_req *req,
 	case WEFT_RATE_REMOTE_ADDRESS:
 	case WEFT_RATE_MASKED_ADDRESS:
 		ret->value = weft_rate_address(room, req, ctx, a);
+		break;
+	case WEFT_RATE_ROUTE_METADATA:
+		ret->value = weft_rate_route_metadata(req, a);
 		break;
 	case WEFT_RATE_HEADERS_MATCH:
 	case WEFT_RATE_QUERY_MATCH:
@@ -372,6 +393,7 @@ static __u32 weft_rate_rules(struct weft_rate_room *room, struct weft_req *req,
 		const struct weft_img_rate_action *a = weft_img_at(r[i].action);
 		struct weft_rate_found e[WEFT_RATE_ACTIONS_MAX];
 		__u32 k = 0;
+		__s64 hits;
 		int have = r[i].stage == l->stage ? 0 : -1;
 
 		for (__u32 j = 0; have >= 0 && j < r[i].n_action; j++) {
@@ -380,10 +402,15 @@ static __u32 weft_rate_rules(struct weft_rate_room *room, struct weft_req *req,
 		}
 		if (have < 0 || !weft_rate_find(room, l, e, k, &list[n]))
 			continue;
+		hits = (__s64)(l->flags & WEFT_RATE_OWN_RULES ? r[i].hits : 1);
+		if (l->flags & WEFT_RATE_OWN_RULES && r[i].format)
+			hits = weft_rate_hits(room, req, ctx, r[i].format);
+		if (hits < 0)
+			continue;
 		list[n].tell =
 			r[i].tell == WEFT_RATE_TELL_ON ||
 			(r[i].tell == WEFT_RATE_TELL_DEFAULT && l->flags & WEFT_RATE_HEADERS);
-		list[n++].hits = l->flags & WEFT_RATE_OWN_RULES ? r[i].hits : 1;
+		list[n++].hits = (__u64)hits;
 	}
 	return n;
 }

@@ -66,12 +66,13 @@ struct weft_question {
  * Who asks rate limit services, for one request at a time. begin(), then descriptor() for each one,
  * then ask(): NONE without descriptors; done() after descriptors of what is asked when the request
  * is over. pass(): the request goes on with this verdict; fields may be added to it. metadata(): a
- * value that an answer has set, p NULL: none. What they are given stays as long as the call.
+ * value that an answer has set, p NULL: none. hits: NULL, none are said. What they are given stays
+ * as long as the call.
  */
 struct weft_limiter {
 	void (*begin)(struct weft_limiter *l, struct weft_req *req, const struct weft_question *q);
 	void (*descriptor)(struct weft_limiter *l, const struct weft_rate_found *e, __u32 n,
-			   const struct weft_img_rate_rule *rule, bool own);
+			   const struct weft_img_rate_rule *rule, const __u64 *hits);
 	enum weft_verdict (*ask)(struct weft_limiter *l, struct weft_req *req,
 				 const struct weft_question *q);
 	void (*done)(struct weft_limiter *l, struct weft_req *req, const struct weft_question *q);

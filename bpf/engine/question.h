@@ -46,6 +46,8 @@ static void weft_global_rule(struct weft_rate_room *room, struct weft_req *req,
 {
 	const struct weft_img_rate_action *a = weft_img_at(r->action);
 	struct weft_rate_found e[WEFT_RATE_ACTIONS_MAX];
+	bool says = own && (r->format || r->flags & WEFT_RULE_HITS);
+	__s64 hits = (__s64)r->hits;
 	int have = 0;
 	__u32 k = 0;
 
@@ -53,14 +55,17 @@ static void weft_global_rule(struct weft_rate_room *room, struct weft_req *req,
 		have = weft_rate_act(room, req, ctx, &a[j], &e[k]);
 		k += have > 0;
 	}
-	if (have < 0)
+	if (own && r->format)
+		hits = weft_rate_hits(room, req, ctx, r->format);
+	if (have < 0 || hits < 0)
 		return;
 	for (__u32 j = 0; j < k; j++)
 		WEFT_TRACE(req, "rate_limit_service", "%.*s=%.*s", (int)e[j].key.len,
 			   (const char *)e[j].key.p, (int)e[j].value.len,
 			   (const char *)e[j].value.p);
 	if (ctx->limiter)
-		ctx->limiter->descriptor(ctx->limiter, e, k, r, own);
+		ctx->limiter->descriptor(ctx->limiter, e, k, r,
+					 says ? &(const __u64){(__u64)hits} : NULL);
 }
 
 /* All descriptors for the request, or (done) for its end. -ENOMEM. */

@@ -35,7 +35,7 @@ static void begin(struct weft_limiter *l, struct weft_req *req, const struct wef
 }
 
 static void descriptor(struct weft_limiter *l, const struct weft_rate_found *e, __u32 n,
-		       const struct weft_img_rate_rule *rule, bool own)
+		       const struct weft_img_rate_rule *rule, const __u64 *hits)
 {
 	size_t at = strlen(limiter.text);
 
@@ -45,9 +45,10 @@ static void descriptor(struct weft_limiter *l, const struct weft_rate_found *e, 
 		at += (size_t)snprintf(limiter.text + at, sizeof(limiter.text) - at, "%.*s=%.*s,",
 				       (int)e[i].key.len, (const char *)e[i].key.p,
 				       (int)e[i].value.len, (const char *)e[i].value.p);
-	if (own && rule->flags & WEFT_RULE_HITS)
+	(void)rule;
+	if (hits)
 		at += (size_t)snprintf(limiter.text + at, sizeof(limiter.text) - at, "hits %llu",
-				       (unsigned long long)rule->hits);
+				       (unsigned long long)*hits);
 	snprintf(limiter.text + at, sizeof(limiter.text) - at, ")");
 }
 
@@ -258,8 +259,9 @@ static void test_refused(void **state)
 	REFUSE(SERVICE("") ", metadata_namespace: a", "metadata_namespace", "unsupported");
 	REFUSE(SERVICE("") ", rate_limits: [{stage: 0, actions: [{remote_address: {}}]}]",
 	       "rate_limits[0]", "'stage' field");
-	REFUSE(SERVICE("") ", rate_limits: [{actions: [{source_cluster: {}}]}]",
-	       "rate_limits[0].actions[0].source_cluster", "unsupported");
+	REFUSE(SERVICE("") ", rate_limits: [{actions: [{extension: {name: a, typed_config: {" T(
+		       "type.v3.Int64Range") "}}}]}]",
+	       "rate_limits[0].actions[0].extension", "unsupported");
 }
 
 /* ---- the network filter ---- */

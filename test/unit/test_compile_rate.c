@@ -96,6 +96,47 @@ static void test_destination(void **state)
 	assert_int_equal(told(BY_CLUSTER(HASHED), "/", lines), 3);
 }
 
+/* hits_addend.format: what is no number of tokens makes no descriptor (Envoy 1.40). */
+static void test_format(void **state)
+{
+#define HITS(format)                                                                               \
+	BASE(LIMIT(BUCKET(9) ", descriptors: [" DESCRIPTOR(                                        \
+		     "k", "a",                                                                     \
+		     5) "], rate_limits: "                                                         \
+			"[{actions: [{generic_key: {descriptor_key: k, descriptor_value: "         \
+			"a}}], hits_addend: {format: '" format "'}}]"),                            \
+	     "", "")
+	static const struct {
+		const char *headers;
+		uint64_t want;
+	} list[] = {
+		{"", 9},
+		{"x: 5\r\n", 5},
+		{"x: 5.9\r\n", 5},
+		{"x: 0x2\r\n", 5},
+		{"x: 0\r\n", 5},
+		{"x: -1\r\n", 9},
+		{"x: five\r\n", 9},
+		{"x: 5 5\r\n", 9},
+		{"x: 1000000001\r\n", 9},
+		{"x: nan\r\n", 5},
+		{"x: inf\r\n", 9},
+		{"x: five\r\nx: 5\r\n", 9},
+		{"y: 5\r\n", 5},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(list) / sizeof(*list); i++)
+		if (told(HITS("%REQ(X?y)%"), "/", list[i].headers) != list[i].want)
+			fail_msg("%s", list[i].headers);
+	assert_int_equal(told(HITS("%REQ(x):1%"), "/", "x: 1a\r\n"), 5);
+	assert_int_equal(told(HITS("%QUERY_PARAM(n)%"), "/?n=%32", ""), 5);
+	assert_int_equal(told(HITS("%QUERY_PARAM(n)%"), "/?m=2", ""), 9);
+	assert_int_equal(told(HITS("%DOWNSTREAM_LOCAL_PORT%"), "/", ""), 5);
+	assert_int_equal(told(HITS("%RESPONSE_CODE%"), "/", ""), 5);
+	assert_int_equal(told(HITS("%PROTOCOL%"), "/", ""), 9);
+}
+
 #define QUERY                                                                                      \
 	LIMIT("descriptors: [" DESCRIPTOR("q", "'a b'", 1) ", " DESCRIPTOR(                        \
 		"q", "'%zz'",                                                                      \
@@ -168,27 +209,32 @@ static void test_addresses(void **state)
 #define FIELD "filter_chains[0].filters[0].typed_config.http_filters[0].typed_config."
 #define REFUSE(more, field, reason)                                                                \
 	conf_refused(BASE(LIMIT(more), "", ""), "Listener/l", FIELD field, reason)
+#define FORMAT(format, reason)                                                                     \
+	REFUSE("rate_limits: [{hits_addend: {format: '" format                                     \
+	       "'}, actions: [{remote_address: {}}]}]",                                            \
+	       "rate_limits[0].hits_addend.format", reason)
 #define OWN(action) "rate_limits: [{actions: [{" action "}]}]"
 static void test_refused(void **state)
 {
 	(void)state;
-	REFUSE(OWN("source_cluster: {}"), "rate_limits[0].actions[0].source_cluster",
-	       "unsupported");
 	REFUSE(OWN("extension: {name: a, typed_config: {" T("type.v3.Int64Range") "}}"),
 	       "rate_limits[0].actions[0].extension", "unsupported");
 	REFUSE(OWN("generic_key: {descriptor_value: a, default_value: b}"),
 	       "rate_limits[0].actions[0].generic_key.default_value", "unsupported");
-	REFUSE(OWN("metadata: {descriptor_key: a, metadata_key: {key: a, path: [{key: b}]}, "
-		   "source: ROUTE_ENTRY}"),
-	       "rate_limits[0].actions[0].metadata.source", "other than DYNAMIC");
 	REFUSE(OWN("remote_address_match: {descriptor_value: a, address_matcher: {ranges: "
 		   "[{address_prefix: x}]}}"),
 	       "rate_limits[0].actions[0].remote_address_match.address_matcher.ranges[0].address_"
 	       "prefix",
 	       "no IP address");
-	REFUSE("rate_limits: [{hits_addend: {format: '%REQ(x)%'}, actions: [{remote_address: "
-	       "{}}]}]",
-	       "rate_limits[0].hits_addend.format", "unsupported");
+	FORMAT("%REQ(x)%%REQ(y)%", "exactly one");
+	FORMAT("%REQ(x)%1%HOSTNAME%", "exactly one");
+	FORMAT("%HOSTNAME%%HOSTNAME%", "exactly one");
+	FORMAT("%NOPE%", "unsupported");
+	FORMAT("%START_TIME(%d)%", "unsupported");
+	FORMAT("%UPSTREAM_CLUSTER%", "unsupported");
+	FORMAT("%DOWNSTREAM_REMOTE_PORT%", "unsupported");
+	FORMAT("%DOWNSTREAM_LOCAL_ADDRESS%", "unsupported");
+	FORMAT("%LOCAL_REPLY_BODY%", "unsupported");
 	REFUSE("rate_limits: [{hits_addend: {number: 1, is_negative_hits: true}, actions: "
 	       "[{remote_address: {}}]}]",
 	       "rate_limits[0].hits_addend.is_negative_hits", "unsupported");
@@ -249,9 +295,13 @@ static void test_limits(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_whose_rules), cmocka_unit_test(test_queries_are_decoded),
-		cmocka_unit_test(test_destination), cmocka_unit_test(test_addresses),
-		cmocka_unit_test(test_refused),	    cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_format),
+		cmocka_unit_test(test_whose_rules),
+		cmocka_unit_test(test_queries_are_decoded),
+		cmocka_unit_test(test_destination),
+		cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_limits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
