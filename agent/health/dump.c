@@ -39,7 +39,14 @@ static json_t *check_json(const struct hc_check *c)
 	return j;
 }
 
-json_t *weft_health_stats_json(const struct weft_health *h)
+static void check_append(json_t *list, const struct hc_check *c)
+{
+	json_array_append_new(list, check_json(c));
+}
+
+/* Of every pod's cluster that is in force. */
+static json_t *list_make(const struct weft_health *h,
+			 void (*append)(json_t *list, const struct hc_check *c))
 {
 	json_t *list = json_array();
 	struct spec *s, *next;
@@ -51,10 +58,15 @@ json_t *weft_health_stats_json(const struct weft_health *h)
 		LIST_FOREACH(c, &s->checks, link)
 		{
 			if (s->cluster_id)
-				json_array_append_new(list, check_json(c));
+				append(list, c);
 		}
 	}
 	return list;
+}
+
+json_t *weft_health_stats_json(const struct weft_health *h)
+{
+	return list_make(h, check_append);
 }
 
 json_t *weft_health_limits_json(struct weft_health *h)
@@ -99,18 +111,5 @@ static void hosts_append(json_t *list, const struct hc_check *c)
 
 json_t *weft_health_hosts_json(const struct weft_health *h)
 {
-	json_t *list = json_array();
-	struct spec *s, *next;
-	struct hc_check *c;
-	size_t i;
-
-	SPECS_EACH(h, i, s, next)
-	{
-		LIST_FOREACH(c, &s->checks, link)
-		{
-			if (s->cluster_id)
-				hosts_append(list, c);
-		}
-	}
-	return list;
+	return list_make(h, hosts_append);
 }

@@ -7,16 +7,13 @@
 #include "agent/cleanup.h"
 #include "agent/json_out.h"
 #include "agent/status/config_dump.h"
+#include "agent/status/managers.h"
 #include "envoy/config/endpoint/v3/endpoint.pb-c.h"
 #include "envoy/config/listener/v3/listener.pb-c.h"
 #include "envoy/config/route/v3/route.pb-c.h"
-#include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb-c.h"
-#include "xds/any.h"
 #include "xds/cleanup.h"
 #include "xds/json.h"
 #include "xds/redact.h"
-
-#define HCM_TYPE "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 
 /* ---- parts of entries ---- */
 
@@ -188,39 +185,29 @@ void dump_dynamic_listeners(struct dump_job *j)
 	}
 }
 
-static void inline_write(struct dump_job *j,
-			 const Envoy__Config__Route__V3__RouteConfiguration *table,
-			 int64_t updated_ms)
+/* Tables that stand within a listener. */
+struct inlined {
+	struct dump_job *job;
+	int64_t updated_ms;
+};
+
+static void inline_write(
+	void *ctx,
+	const Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager
+		*manager)
 {
+	const Envoy__Config__Route__V3__RouteConfiguration *table = manager->route_config;
+	const struct inlined *in = ctx;
 	json_t *item;
 
-	if (!dump_is_named(j, table->name))
+	if (manager->route_specifier_case !=
+		    ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__ROUTE_SPECIFIER_ROUTE_CONFIG ||
+	    !dump_is_named(in->job, table->name))
 		return;
 	item = json_object();
-	set_message(j, item, "route_config", &table->base);
-	set_time(item, "last_updated", updated_ms);
-	dump_item(j, item);
-}
-
-static void inline_of(struct dump_job *j, const Envoy__Config__Listener__V3__FilterChain *chain,
-		      int64_t updated_ms)
-{
-	for (size_t i = 0; i < chain->n_filters; i++) {
-		const Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager
-			*hcm;
-		const Envoy__Config__Listener__V3__Filter *f = chain->filters[i];
-		_xds_msg_ ProtobufCMessage *msg = NULL;
-
-		if (f->config_type_case !=
-			    ENVOY__CONFIG__LISTENER__V3__FILTER__CONFIG_TYPE_TYPED_CONFIG ||
-		    weft_any_unpack(f->typed_config, NULL, NULL, NULL, &msg) < 0 ||
-		    strcmp(msg->descriptor->name, HCM_TYPE))
-			continue;
-		hcm = (const void *)msg;
-		if (hcm->route_specifier_case ==
-		    ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__ROUTE_SPECIFIER_ROUTE_CONFIG)
-			inline_write(j, hcm->route_config, updated_ms);
-	}
+	set_message(in->job, item, "route_config", &table->base);
+	set_time(item, "last_updated", in->updated_ms);
+	dump_item(in->job, item);
 }
 
 /* As Envoy: tables of files, and those within listeners of any source. */
@@ -231,15 +218,10 @@ void dump_static_routes(struct dump_job *j)
 
 	static_fill(j, WEFT_XDS_ROUTE, "route_config");
 	for (size_t i = 0; (e = weft_status_at(j->status, WEFT_XDS_LISTENER, i, &part)); i++) {
-		const Envoy__Config__Listener__V3__Listener *l;
+		struct inlined in = {j, e->active ? e->active->updated_ms : 0};
 
-		if (!e->active || j->failed)
-			continue;
-		l = (const void *)e->active->msg;
-		for (size_t c = 0; c < l->n_filter_chains; c++)
-			inline_of(j, l->filter_chains[c], e->active->updated_ms);
-		if (l->default_filter_chain)
-			inline_of(j, l->default_filter_chain, e->active->updated_ms);
+		if (e->active && !j->failed)
+			weft_managers_each((const void *)e->active->msg, inline_write, &in);
 	}
 }
 

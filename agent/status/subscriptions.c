@@ -8,14 +8,9 @@
 
 #include "agent/cleanup.h"
 #include "agent/json_out.h"
+#include "agent/status/managers.h"
 #include "agent/status/status.h"
 #include "envoy/config/cluster/v3/cluster.pb-c.h"
-#include "envoy/config/listener/v3/listener.pb-c.h"
-#include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb-c.h"
-#include "xds/any.h"
-#include "xds/cleanup.h"
-
-#define HCM_TYPE "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 
 typedef Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager
 	hcm_msg;
@@ -89,10 +84,16 @@ struct tables {
 	json_t *seen; /* names: managers share the subscription of the first */
 };
 
-static void table_add(struct tables *t, const hcm_msg *hcm)
+static void table_add(void *ctx, const hcm_msg *hcm)
 {
-	const char *name = hcm->rds->route_config_name;
-	const struct weft_status_entry *e = weft_status_find(t->part, WEFT_XDS_ROUTE, name);
+	const char *name =
+		hcm->route_specifier_case ==
+				ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__ROUTE_SPECIFIER_RDS
+			? hcm->rds->route_config_name
+			: NULL;
+	struct tables *t = ctx;
+	const struct weft_status_entry *e =
+		name ? weft_status_find(t->part, WEFT_XDS_ROUTE, name) : NULL;
 	json_t *j;
 
 	if (!e || json_object_get(t->seen, name))
@@ -106,33 +107,10 @@ static void table_add(struct tables *t, const hcm_msg *hcm)
 	json_array_append_new(t->list, j);
 }
 
-static void chain_walk(struct tables *t, const Envoy__Config__Listener__V3__FilterChain *chain)
-{
-	for (size_t i = 0; i < chain->n_filters; i++) {
-		const Envoy__Config__Listener__V3__Filter *f = chain->filters[i];
-		_xds_msg_ ProtobufCMessage *msg = NULL;
-		const hcm_msg *hcm;
-
-		if (f->config_type_case !=
-			    ENVOY__CONFIG__LISTENER__V3__FILTER__CONFIG_TYPE_TYPED_CONFIG ||
-		    weft_any_unpack(f->typed_config, NULL, NULL, NULL, &msg) < 0 ||
-		    strcmp(msg->descriptor->name, HCM_TYPE))
-			continue;
-		hcm = (const void *)msg;
-		if (hcm->route_specifier_case ==
-		    ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__ROUTE_SPECIFIER_RDS)
-			table_add(t, hcm);
-	}
-}
-
 static void listener_walk(struct tables *t, const struct weft_resource *r)
 {
-	const Envoy__Config__Listener__V3__Listener *l = r ? (const void *)r->msg : NULL;
-
-	for (size_t i = 0; l && i < l->n_filter_chains; i++)
-		chain_walk(t, l->filter_chains[i]);
-	if (l && l->default_filter_chain)
-		chain_walk(t, l->default_filter_chain);
+	if (r)
+		weft_managers_each((const void *)r->msg, table_add, t);
 }
 
 /* ---- all ---- */

@@ -95,3 +95,23 @@ static inline void script_upstream(int fd)
 		}
 	}
 }
+
+/* Before and behind all tests: it, and a proxy in front of it. */
+static inline int script_open(void **state)
+{
+	(void)state;
+	fix_server(script_upstream);
+	fix_open_http(
+		"upgrade_configs: [{upgrade_type: websocket}], request_headers_timeout: 0.3s,",
+		"{match: {prefix: /direct}, direct_response: {status: 200, body: {inline_string: "
+		"hi}}}, " FIX_ROUTE,
+		"", 1, 1);
+	return 0;
+}
+
+static inline int script_close(void **state)
+{
+	(void)state;
+	fix_close();
+	return 0;
+}

@@ -4,23 +4,6 @@
 
 static struct fix_answer a;
 
-static int setup(void **state)
-{
-	(void)state;
-	fix_server(script_upstream);
-	fix_open_http("upgrade_configs: [{upgrade_type: websocket}], request_headers_timeout: 0.3s,",
-		      "{match: {prefix: /direct}, direct_response: {status: 200, body: {inline_string: hi}}}, " FIX_ROUTE,
-		      "", 1, 1);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	fix_close();
-	return 0;
-}
-
 static void get(int fd, const char *path)
 {
 	char text[256];
@@ -383,7 +366,7 @@ int main(void)
 	};
 
 	const struct CMUnitTest others[] = {FIX_TEST(test_proxied_interim), FIX_TEST(test_identity)};
-	int failed = cmocka_run_group_tests(tests, setup, teardown);
+	int failed = cmocka_run_group_tests(tests, script_open, script_close);
 
 	return failed + cmocka_run_group_tests(others, NULL, NULL);
 }

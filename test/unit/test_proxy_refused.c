@@ -5,25 +5,6 @@
 
 static struct fix_answer a;
 
-static int setup(void **state)
-{
-	(void)state;
-	fix_server(script_upstream);
-	fix_open_http(
-		"upgrade_configs: [{upgrade_type: websocket}], request_headers_timeout: 0.3s,",
-		"{match: {prefix: /direct}, direct_response: {status: 200, body: {inline_string: "
-		"hi}}}, " FIX_ROUTE,
-		"", 1, 1);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	fix_close();
-	return 0;
-}
-
 static void refused(const char *text, unsigned int status, const char *body)
 {
 	int fd = fix_dial();
@@ -115,7 +96,7 @@ static void test_head_too_long(void **state)
 	memcpy(big, "GET / HTTP/1.1\r\nhost: a\r\nx: ", 28);
 	refused(big, 431, "Request Header Fields Too Large");
 	fix_close();
-	setup(state);
+	script_open(state);
 }
 
 static void test_trailers_too_long(void **state)
@@ -155,5 +136,5 @@ int main(void)
 		cmocka_unit_test(test_trailers_too_long),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, script_open, script_close);
 }
