@@ -24,7 +24,7 @@ static const char *xds_misuse(const struct weft_args *args)
 	static const char *const of_xds[] = {"xds-ca", "xds-token-file", "xds-cluster-id",
 					     "xds-cache"};
 	const char *views = weft_args_string(args, "xds-views");
-	static const char *const of_ca[] = {"xds-sni", "xds-cert", "xds-key"};
+	static const char *const of_ca[] = {"xds-sni", "xds-crl", "xds-cert", "xds-key"};
 	bool ca = weft_args_string(args, "xds-ca"), xds = weft_args_list(args, "xds", 0);
 	bool token = weft_args_string(args, "xds-token-file");
 	bool sotw = weft_args_flag(args, "xds-sotw") || weft_args_flag(args, "xds-separate");
@@ -41,10 +41,11 @@ static const char *xds_misuse(const struct weft_args *args)
 		return "--xds-views is auto, node or pod";
 	for (size_t i = 0; !ca && i < sizeof(of_ca) / sizeof(of_ca[0]); i++) {
 		if (weft_args_string(args, of_ca[i]))
-			return "--xds-sni, --xds-san, --xds-cert and --xds-key need --xds-ca";
+			return "--xds-sni, --xds-san, --xds-crl, --xds-cert and --xds-key need "
+			       "--xds-ca";
 	}
 	if (!ca && weft_args_list(args, "xds-san", 0))
-		return "--xds-sni, --xds-san, --xds-cert and --xds-key need --xds-ca";
+		return "--xds-sni, --xds-san, --xds-crl, --xds-cert and --xds-key need --xds-ca";
 	if (!weft_args_string(args, "xds-cert") != !weft_args_string(args, "xds-key"))
 		return "--xds-cert and --xds-key need each other";
 	if (plaintext && (!token || ca))
@@ -75,6 +76,7 @@ static const struct weft_xds_tls *xds_tls(const struct weft_args *args, const ch
 		return NULL;
 	*tls = (struct weft_xds_tls){
 		.ca_file = strcmp(ca, "system") == 0 ? NULL : ca,
+		.crl_file = weft_args_string(args, "xds-crl"),
 		.sni = weft_args_string(args, "xds-sni"),
 		.sans = sans,
 		.cert_file = weft_args_string(args, "xds-cert"),

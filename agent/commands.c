@@ -46,6 +46,7 @@ static const struct weft_option run_options[] = {
 	       "TLS to the xDS server: authorities its certificate may come from (PEM), or the "
 	       "system's",
 	       NULL),
+	STRING("xds-crl", "FILE", "what those authorities have revoked (PEM), and their own", NULL),
 	STRING("xds-sni", "NAME", "server name for TLS; else the host of --xds", NULL),
 	LIST("xds-san", "NAME",
 	     "name that the server's certificate may carry, DNS, IP or URI; else --xds-sni; may be "

@@ -40,7 +40,8 @@ struct weft_xds_metadata;
 
 /* How the server proves who it is, and we to it. Files are read anew for each attempt. Copied. */
 struct weft_xds_tls {
-	const char *ca_file; /* PEM; NULL: the system's */
+	const char *ca_file;  /* PEM; NULL: the system's */
+	const char *crl_file; /* PEM, what is revoked; NULL: nothing */
 	/* Server name the client asks for; NULL: the host of the address. */
 	const char *sni;
 	/* Names of which the server's certificate must carry one; none: the sni. */

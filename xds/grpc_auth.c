@@ -19,12 +19,12 @@
 
 /* The texts of the files. */
 struct files {
-	char *ca, *cert, *key;
+	char *ca, *crl, *cert, *key;
 };
 
 struct stream_auth {
 	bool tls;
-	char *ca_file, *cert_file, *key_file, *token_file;
+	char *ca_file, *crl_file, *cert_file, *key_file, *token_file;
 	char *sni;    /* NULL: the host of the address */
 	char **names; /* sans; none: the sni */
 	size_t n_names;
@@ -114,7 +114,7 @@ static void verifier_free(void *ctx)
 	free(v);
 }
 
-static int verifier_new(const struct stream_auth *a, const char *ca, const char *sni,
+static int verifier_new(const struct stream_auth *a, const struct files *f, const char *sni,
 			struct weft_diag *diag, struct verifier **ret)
 {
 	const char *const *names = a->n_names ? (const char *const *)a->names : &sni;
@@ -128,7 +128,9 @@ static int verifier_new(const struct stream_auth *a, const char *ca, const char 
 							  .verify = on_verify,
 							  .cancel = on_cancel,
 							  .destruct = verifier_free};
-	err = weft_xds_trust_new(a->ca_file, ca, diag, &v->trust);
+	err = weft_xds_trust_new(a->ca_file, f->ca, diag, &v->trust);
+	if (!err && f->crl)
+		err = weft_xds_trust_revoke(v->trust, a->crl_file, f->crl, diag);
 	if (!err)
 		err = names_copy(names, n, &v->names);
 	if (err) {
@@ -170,6 +172,7 @@ static grpc_channel_credentials *credentials_new(const struct files *files, stru
 static void files_free(struct files *f)
 {
 	free(f->ca);
+	free(f->crl);
 	free(f->cert);
 	weft_credential_free(f->key);
 	*f = (struct files){0};
@@ -186,6 +189,8 @@ static int files_read(const struct stream_auth *a, struct weft_diag *diag, struc
 	size_t len;
 	int err = weft_credential_read(a->ca_file, WEFT_CREDENTIAL_MAX, diag, &f.ca, &len);
 
+	if (!err && a->crl_file)
+		err = weft_credential_read(a->crl_file, WEFT_CREDENTIAL_MAX, diag, &f.crl, &len);
 	if (!err && a->cert_file)
 		err = weft_credential_read(a->cert_file, WEFT_CREDENTIAL_MAX, diag, &f.cert, &len);
 	if (!err && a->cert_file)
@@ -240,7 +245,7 @@ static int tls_open(const struct stream_auth *a, const char *address, const stru
 	char *sni = a->sni ? strdup(a->sni) : host_of(address);
 	grpc_channel_credentials *credentials;
 	struct verifier *v;
-	int err = sni ? verifier_new(a, f->ca, sni, diag, &v) : -ENOMEM;
+	int err = sni ? verifier_new(a, f, sni, diag, &v) : -ENOMEM;
 
 	if (!err) {
 		credentials = credentials_new(f, v);
@@ -275,7 +280,8 @@ static struct stream_channel *channel_find(const struct weft_xds_stream *s, size
 		struct stream_channel *c = s->lanes[i].channel;
 
 		if (!c || c->which != which || !same_text(f->ca, c->files.ca) ||
-		    !same_text(f->cert, c->files.cert) || !same_text(f->key, c->files.key))
+		    !same_text(f->crl, c->files.crl) || !same_text(f->cert, c->files.cert) ||
+		    !same_text(f->key, c->files.key))
 			continue;
 		c->refs++;
 		return c;
@@ -378,6 +384,8 @@ static int tls_copy(struct stream_auth *a, const struct weft_xds_stream_conf *co
 	int err = copy(tls->ca_file ? tls->ca_file : system_roots(), &a->ca_file);
 
 	if (!err)
+		err = copy(tls->crl_file, &a->crl_file);
+	if (!err)
 		err = copy(tls->cert_file, &a->cert_file);
 	if (!err)
 		err = copy(tls->key_file, &a->key_file);
@@ -428,6 +436,7 @@ void stream_auth_free(struct stream_auth *a)
 	if (!a)
 		return;
 	free(a->ca_file);
+	free(a->crl_file);
 	free(a->cert_file);
 	free(a->key_file);
 	free(a->sni);

@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <limits.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -17,7 +18,7 @@
 
 struct weft_xds_trust {
 	X509_STORE *store;
-	char *file;
+	char *file, *crl_file; /* crl_file NULL: nothing is revoked */
 };
 
 static void bio_freep(BIO **bio)
@@ -40,6 +41,17 @@ static const char *ssl_reason(void)
 	return text ? text : "cannot be read";
 }
 
+/* A text was read up to its end, not up to something that is broken. */
+static bool pem_ended(void)
+{
+	unsigned long code = ERR_peek_last_error();
+
+	if (ERR_GET_LIB(code) != ERR_LIB_PEM || ERR_GET_REASON(code) != PEM_R_NO_START_LINE)
+		return false;
+	ERR_clear_error();
+	return true;
+}
+
 /*
  * All certificates of a text, other blocks are skipped. -EBADMSG: one cannot be read; -E2BIG: more
  * than `max`.
@@ -47,7 +59,6 @@ static const char *ssl_reason(void)
 static int certs_read(const char *pem, size_t max, STACK_OF(X509) * certs)
 {
 	BIO *bio _bio_ = BIO_new_mem_buf(pem, -1);
-	unsigned long code;
 	X509 *cert;
 
 	if (!bio)
@@ -61,11 +72,7 @@ static int certs_read(const char *pem, size_t max, STACK_OF(X509) * certs)
 			return full ? -E2BIG : -ENOMEM;
 		}
 	}
-	code = ERR_peek_last_error();
-	if (ERR_GET_LIB(code) != ERR_LIB_PEM || ERR_GET_REASON(code) != PEM_R_NO_START_LINE)
-		return -EBADMSG;
-	ERR_clear_error();
-	return 0;
+	return pem_ended() ? 0 : -EBADMSG;
 }
 
 static int trust_fill(struct weft_xds_trust *t, const char *pem, struct weft_diag *diag)
@@ -108,12 +115,41 @@ int weft_xds_trust_new(const char *file, const char *pem, struct weft_diag *diag
 	return 0;
 }
 
+int weft_xds_trust_revoke(struct weft_xds_trust *t, const char *file, const char *pem,
+			  struct weft_diag *diag)
+{
+	BIO *bio _bio_ = BIO_new_mem_buf(pem, -1);
+	X509_CRL *crl;
+	int n = 0;
+
+	t->crl_file = strdup(file);
+	if (!bio || !t->crl_file)
+		return -ENOMEM;
+	ERR_clear_error();
+	while ((crl = PEM_read_bio_X509_CRL(bio, NULL, NULL, NULL))) {
+		bool added = X509_STORE_add_crl(t->store, crl) == 1;
+
+		X509_CRL_free(crl);
+		if (!added)
+			return -ENOMEM;
+		n++;
+	}
+	if (!pem_ended())
+		return weft_diag_add(diag, -EINVAL, file, NULL, "revocation list %d: %s", n + 1,
+				     ssl_reason());
+	if (!n)
+		return weft_diag_add(diag, -EINVAL, file, NULL, "has no revocation list (PEM)");
+	X509_STORE_set_flags(t->store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
+	return 0;
+}
+
 void weft_xds_trust_free(struct weft_xds_trust *t)
 {
 	if (!t)
 		return;
 	X509_STORE_free(t->store);
 	free(t->file);
+	free(t->crl_file);
 	free(t);
 }
 
@@ -168,11 +204,27 @@ static int names_check(X509 *cert, const char *subject, const char *const *names
 			     n_names > 1 ? " nor any other allowed" : "");
 }
 
+/* What it is about: the file that the operator has to look at. */
+static void file_write(const struct weft_xds_trust *t, int error, char *text, size_t size)
+{
+	switch (error) {
+	case X509_V_ERR_CERT_REVOKED:
+	case X509_V_ERR_UNABLE_TO_GET_CRL:
+	case X509_V_ERR_CRL_SIGNATURE_FAILURE:
+	case X509_V_ERR_CRL_NOT_YET_VALID:
+	case X509_V_ERR_CRL_HAS_EXPIRED:
+		snprintf(text, size, "revocations of %s", t->crl_file);
+		break;
+	default:
+		snprintf(text, size, "authorities of %s", t->file);
+	}
+}
+
 static int chain_check(const struct weft_xds_trust *t, STACK_OF(X509) * chain, const char *subject,
 		       struct weft_diag *diag)
 {
 	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
-	char issuer[SUBJECT_MAX] = "";
+	char issuer[SUBJECT_MAX] = "", file[PATH_MAX + 32];
 	int err = -ENOMEM;
 
 	if (ctx && X509_STORE_CTX_init(ctx, t->store, sk_X509_value(chain, 0), chain) == 1 &&
@@ -181,12 +233,12 @@ static int chain_check(const struct weft_xds_trust *t, STACK_OF(X509) * chain, c
 		if (err && X509_STORE_CTX_get_error_depth(ctx) > 0 &&
 		    X509_STORE_CTX_get_current_cert(ctx))
 			subject_write(X509_STORE_CTX_get_current_cert(ctx), issuer);
+		file_write(t, X509_STORE_CTX_get_error(ctx), file, sizeof(file));
 		if (err)
-			weft_diag_add(diag, err, "server certificate", NULL,
-				      "%s%s%s: %s (authorities of %s)", subject,
-				      *issuer ? " below " : "", issuer,
+			weft_diag_add(diag, err, "server certificate", NULL, "%s%s%s: %s (%s)",
+				      subject, *issuer ? " below " : "", issuer,
 				      X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx)),
-				      t->file);
+				      file);
 	}
 	X509_STORE_CTX_free(ctx);
 	ERR_clear_error();

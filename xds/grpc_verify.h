@@ -18,6 +18,13 @@ struct weft_xds_trust;
  */
 int weft_xds_trust_new(const char *file, const char *pem, struct weft_diag *diag,
 		       struct weft_xds_trust **ret);
+/*
+ * From now on nothing that the lists in `pem` (from `file`) revoke is accepted, nor a chain of
+ * which a certificate has no list that is in force, as in Envoy. -EINVAL: there is none, or one
+ * that cannot be read; -ENOMEM. Once.
+ */
+int weft_xds_trust_revoke(struct weft_xds_trust *t, const char *file, const char *pem,
+			  struct weft_diag *diag);
 void weft_xds_trust_free(struct weft_xds_trust *t);
 
 /*

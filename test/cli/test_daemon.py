@@ -247,6 +247,7 @@ class Start(unittest.TestCase):
                 ((*xds, "--xds-views", "all"), "is auto, node or pod"),
                 ((*xds, "--xds-sni", "n"), "need --xds-ca"),
                 ((*xds, "--xds-san", "n"), "need --xds-ca"),
+                ((*xds, "--xds-crl", "n"), "need --xds-ca"),
                 ((*xds, "--xds-cert", "c", "--xds-key", "k"), "need --xds-ca"),
                 ((*xds, "--xds-ca", "system", "--xds-key", "k"), "need each other"),
                 ((*xds, "--xds-token-file", "t"), "--xds-token-file needs --xds-ca"),
@@ -264,6 +265,8 @@ class Start(unittest.TestCase):
         self.assertIn("/none.pem: No such file or directory", self.one_line(*xds, "--xds-ca", "/none.pem"))
         self.assertIn(empty + ": is empty", self.one_line(*xds, "--xds-ca", empty))
         self.assertIn(GOOD + ": has no certificate", self.one_line(*xds, "--xds-ca", GOOD))
+        self.assertIn(empty + ": is empty", self.one_line(*xds, "--xds-ca", "system", "--xds-crl", empty))
+        self.assertIn(GOOD + ": has no revocation list", self.one_line(*xds, "--xds-ca", "system", "--xds-crl", GOOD))
         self.assertIn(empty + ": is empty", self.one_line(*xds, "--xds-token-plaintext", "--xds-token-file", empty))
         self.assertIn("is no bearer token", self.one_line(*xds, "--xds-token-plaintext", "--xds-token-file", GOOD))
         self.assertIn("cluster id: has a character", self.one_line(*xds, "--xds-cluster-id", "a\nb"))

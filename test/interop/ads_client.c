@@ -4,7 +4,8 @@
  * JSON object per line: connected, disconnected, publish, and dump on request.
  *
  *   ads_client ADDRESS [--node ID] [--metadata JSON] [--refuse TYPE/NAME]
- *              [--header KEY=VALUE] [--backoff BASE,MAX] [--ca FILE] [--sni NAME] [--san NAME]
+ *              [--header KEY=VALUE] [--backoff BASE,MAX] [--ca FILE] [--crl FILE] [--sni NAME]
+ *              [--san NAME]
  *              [--cert FILE] [--key FILE] [--token FILE] [--token-plaintext FILE]
  *              [--variant sotw] [--streams separate] [--more ADDRESS]
  *
@@ -176,6 +177,8 @@ static bool parse_credential(const char *name, const char *value, struct client 
 	if (!strcmp(name, "--ca")) {
 		c->tls.ca_file = value;
 		conf->tls = &c->tls;
+	} else if (!strcmp(name, "--crl")) {
+		c->tls.crl_file = value;
 	} else if (!strcmp(name, "--sni")) {
 		c->tls.sni = value;
 	} else if (!strcmp(name, "--san")) {
@@ -268,7 +271,8 @@ int main(int argc, char **argv)
 			"usage: %s ADDRESS [--node ID] [--metadata JSON] "
 			"[--refuse TYPE/NAME] [--header KEY=VALUE] [--backoff BASE,MAX] [--ca "
 			"FILE] "
-			"[--sni NAME] [--san NAME] [--cert FILE] [--key FILE] [--token FILE] "
+			"[--crl FILE] [--sni NAME] [--san NAME] [--cert FILE] [--key FILE] "
+			"[--token FILE] "
 			"[--token-plaintext FILE] [--variant sotw] [--streams separate] [--more "
 			"ADDRESS]\n",
 			argv[0]);

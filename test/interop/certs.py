@@ -10,6 +10,7 @@ database = %(folder)s/index.txt
 serial = %(folder)s/serial
 new_certs_dir = %(folder)s
 default_md = sha256
+default_crl_days = 1
 policy = p
 copy_extensions = copy
 unique_subject = no
@@ -53,6 +54,14 @@ class Authority:
         _run("ca", "-batch", "-notext", "-config", self.path("conf"), "-cert", self.pem, "-keyfile", self.path("ca.key"),
              "-in", request, "-out", cert, *dates)
         return cert, key
+
+    def revoke(self, cert):
+        _run("ca", "-config", self.path("conf"), "-cert", self.pem, "-keyfile", self.path("ca.key"), "-revoke", cert)
+
+    def revocations(self, path):
+        """Writes what is revoked now."""
+        _run("ca", "-config", self.path("conf"), "-cert", self.pem, "-keyfile", self.path("ca.key"), "-gencrl", "-out", path)
+        return path
 
 
 def read(path):

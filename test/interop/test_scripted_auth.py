@@ -10,7 +10,7 @@ import grpc
 
 from certs import Authority, read
 from client import Client
-from scripted_ads import CDS, Server
+from scripted_ads import CDS, LDS, Server
 
 NAME = "istiod.istio-system.svc"
 URI = "spiffe://cluster.local/ns/istio-system/sa/istiod"
@@ -116,6 +116,29 @@ class ScriptedAuth(unittest.TestCase):
         self.assertEqual(why, "no credentials: %s: No such file or directory" % ca)
         self.replace(ca, self.ca.pem)
         self.works()
+
+    def test_revoked_server(self):
+        """A list that is replaced counts from the next stream on; a chain without a list is refused, as in Envoy."""
+        ca = Authority(self.folder, "revokes")
+        identity = ca.issue("taken-back", "IP:127.0.0.1")
+        clean, crl = ca.revocations(ca.path("clean.crl")), ca.path("now.crl")
+        self.replace(crl, clean)
+        self.listen(identity)
+        self.connect("--crl", crl, ca=ca.pem)
+        s = self.works()
+        ca.revoke(identity[0])
+        self.replace(crl, ca.revocations(ca.path("revoked.crl")))
+        s.next(LDS)
+        s.send(CDS, "n2")
+        s.ack(CDS, "n2")  # the stream of the moment goes on
+        s.close()
+        self.client.event("disconnected")
+        self.refused("CN=taken-back: certificate revoked (revocations of %s)" % crl)
+        # Those of another authority say nothing of this one.
+        self.replace(crl, self.other.revocations(self.other.path("crl")))
+        self.client.event("disconnected", lambda e: "CN=taken-back: unable to get certificate CRL (revocations of %s)" % crl in e["why"])
+        self.replace(crl, clean)
+        self.server.session().next(CDS)
 
     # ---- the client ----
 

@@ -111,6 +111,39 @@ static int make_all(void **state)
 	return 0;
 }
 
+/* A list of an issuer, valid from and until (days from now), with a certificate that it takes back.
+ */
+static char *revocations(const struct party *issuer, const struct party *taken, long from,
+			 long until)
+{
+	X509_CRL *crl = X509_CRL_new();
+	ASN1_TIME *at = ASN1_TIME_new();
+	BIO *bio = BIO_new(BIO_s_mem());
+
+	assert_true(crl && at && bio);
+	X509_CRL_set_version(crl, 1);
+	X509_CRL_set_issuer_name(crl, X509_get_subject_name(issuer->cert));
+	X509_gmtime_adj(at, from * DAY);
+	X509_CRL_set1_lastUpdate(crl, at);
+	X509_gmtime_adj(at, until * DAY);
+	X509_CRL_set1_nextUpdate(crl, at);
+	if (taken) {
+		X509_REVOKED *r = X509_REVOKED_new();
+
+		assert_non_null(r);
+		X509_REVOKED_set_serialNumber(r, X509_get_serialNumber(taken->cert));
+		X509_gmtime_adj(at, from * DAY);
+		X509_REVOKED_set_revocationDate(r, at);
+		assert_int_equal(X509_CRL_add0_revoked(crl, r), 1);
+	}
+	X509_CRL_sort(crl);
+	assert_true(X509_CRL_sign(crl, issuer->key, EVP_sha256()) > 0);
+	PEM_write_bio_X509_CRL(bio, crl);
+	X509_CRL_free(crl);
+	ASN1_TIME_free(at);
+	return text_of(bio);
+}
+
 static int unmake_all(void **state)
 {
 	struct party *all[] = {&root, &stranger, &between,     &server,
@@ -163,6 +196,82 @@ static void test_names(void **state)
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		snprintf(reason, sizeof(reason), "CN=server does not have the name %s", bad[i]);
 		check(root.pem, server.pem, bad[i], reason);
+	}
+}
+
+/* With one or two lists (taken over); NULL: accepted. */
+static void check_revoked(const char *authorities, const char *chain, char *first, char *second,
+			  const char *reason)
+{
+	const char *name = "10.0.0.1";
+	_cleanup_diag_ struct weft_diag diag = WEFT_DIAG_INIT;
+	struct weft_xds_trust *t;
+	char *lists;
+
+	assert_true(asprintf(&lists, "%s%s", first, second ? second : "") > 0);
+	free(first);
+	free(second);
+	assert_int_equal(weft_xds_trust_new("roots.pem", authorities, &diag, &t), 0);
+	assert_int_equal(weft_xds_trust_revoke(t, "r.crl", lists, &diag), 0);
+	free(lists);
+	assert_int_equal(weft_xds_trust_check(t, chain, &name, 1, &diag),
+			 reason ? -EKEYREJECTED : 0);
+	if (reason)
+		assert_string_equal(diag.entries[0].reason, reason);
+	weft_xds_trust_free(t);
+}
+
+static void test_revocations(void **state)
+{
+	(void)state;
+	check_revoked(root.pem, server.pem, revocations(&root, NULL, -1, 1), NULL, NULL);
+	check_revoked(root.pem, server.pem, revocations(&root, &old, -1, 1), NULL, NULL);
+	check_revoked(root.pem, server.pem, revocations(&root, &server, -1, 1), NULL,
+		      "CN=server: certificate revoked (revocations of r.crl)");
+	check_revoked(root.pem, server.pem, revocations(&root, &server, -2, -1), NULL,
+		      "CN=server: CRL has expired (revocations of r.crl)");
+	check_revoked(root.pem, server.pem, revocations(&root, NULL, 1, 2), NULL,
+		      "CN=server: CRL is not yet valid (revocations of r.crl)");
+	/* Of another authority, also of one that has the same name. */
+	check_revoked(root.pem, server.pem, revocations(&between, NULL, -1, 1), NULL,
+		      "CN=server: unable to get certificate CRL (revocations of r.crl)");
+	check_revoked(root.pem, server.pem, revocations(&stranger, NULL, -1, 1), NULL,
+		      "CN=server: CRL signature failure (revocations of r.crl)");
+	/* What is not about them is said as before. */
+	check_revoked(root.pem, old.pem, revocations(&root, NULL, -1, 1), NULL,
+		      "CN=old: certificate has expired (authorities of roots.pem)");
+}
+
+static void test_revocations_of_a_chain(void **state)
+{
+	(void)state;
+	check_revoked(root.pem, between_chain, revocations(&root, NULL, -1, 1),
+		      revocations(&between, NULL, -1, 1), NULL);
+	check_revoked(root.pem, between_chain, revocations(&root, NULL, -1, 1), NULL,
+		      "CN=below: unable to get certificate CRL (revocations of r.crl)");
+	check_revoked(root.pem, between_chain, revocations(&root, NULL, -1, 1),
+		      revocations(&between, &by_between, -1, 1),
+		      "CN=below: certificate revoked (revocations of r.crl)");
+	check_revoked(root.pem, between_chain, revocations(&root, &between, -1, 1),
+		      revocations(&between, NULL, -1, 1),
+		      "CN=below below CN=between: certificate revoked (revocations of r.crl)");
+}
+
+static void test_revocations_that_are_none(void **state)
+{
+	static const char *const bad[] = {
+		"", "text\n", "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		_cleanup_diag_ struct weft_diag diag = WEFT_DIAG_INIT;
+		struct weft_xds_trust *t;
+
+		assert_int_equal(weft_xds_trust_new("roots.pem", root.pem, &diag, &t), 0);
+		assert_int_equal(weft_xds_trust_revoke(t, "r.crl", bad[i], &diag), -EINVAL);
+		assert_int_equal(diag.n, 1);
+		assert_string_equal(diag.entries[0].resource, "r.crl");
+		weft_xds_trust_free(t);
 	}
 }
 
@@ -278,6 +387,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_revocations),
+		cmocka_unit_test(test_revocations_of_a_chain),
+		cmocka_unit_test(test_revocations_that_are_none),
 		cmocka_unit_test(test_any_of_several_names),
 		cmocka_unit_test(test_chains),
 		cmocka_unit_test(test_chains_that_are_none),
