@@ -126,6 +126,9 @@ class Session:
         script = rls.Script.of(question) or rls.Script()
         if "note" in script:
             self.seen.setdefault(("asked", script["note"]), set()).add(rls.shown(question))
+        if "number" in script:
+            n = self.seen[("number", script["number"])] = self.seen.get(("number", script["number"]), 0) + 1
+            script["response_headers_to_add"] = script.get("response_headers_to_add", []) + [{"key": "x-rls-number", "value": str(n)}]
         answer = script.answer(question, [h for h in s.headers if h[0] != "x-request-id"])
         data = bytes.fromhex(script["data"]) if "data" in script else answer
         data = bytes.fromhex(script["raw"]) if "raw" in script else rls.framed(data)

@@ -124,6 +124,7 @@ class Script(dict):
 
     ask: true            response header x-rls-asked repeats the question (but for this script)
     note: NAME           keeps the question: a request for /asked/NAME of the service gets all different ones so
+    number: NAME         response header x-rls-number: how many questions with that name there have been
     heads: true          ... x-rls-heads the question's own headers, sorted
     delay_ms, grpc_status, grpc_message, http_status, rst: CODE, close: true, goaway: true, content_type
     raw: "hex"           in place of the message with its five bytes before it
