@@ -149,11 +149,13 @@ class Follows:
 
 class Generated(Follows):
     """Also the resources of go-control-plane's own test server."""
+    XDS = "ads"
+
     def test_resources_of_its_own_test_server(self):
         """Each version has everything under other names."""
         with self.agent() as daemon:
             for version in ("v0", "v1", "v2"):
-                self.plane.set(NODE, version, Xds="ads", NumClusters=4, NumHTTPListeners=3, NumTCPListeners=2, NumRuntimes=1, NumExtension=1,
+                self.plane.set(NODE, version, Xds=self.XDS, NumClusters=4, NumHTTPListeners=3, NumTCPListeners=2, NumRuntimes=1, NumExtension=1,
                                BasePort=9000, UpstreamPort=18080)
                 want = {("listeners", "listener-%d" % i): "acked" for i in range(5)}
                 want.update({("routes", "route-%s-%d" % (version, 9000 + i)): "acked" for i in range(3)})
@@ -180,6 +182,24 @@ class SotwUnordered(Follows, unittest.TestCase):
 
 class SotwLinear(Follows, unittest.TestCase):
     SERVER, CLIENT = ("-linear",), ("--xds-sotw",)
+
+
+class Separate(Generated):
+    """A stream for each type, to the services of each; the generated resources name the server by api_config_source then."""
+
+    def tearDown(self):
+        opened = self.plane.seen("open")
+        self.assertEqual({e["variant"] for e in opened}, {self.MODE})
+        self.assertLessEqual({CDS, LDS}, {e["type"] for e in opened})
+        self.assertNotIn("", [e["type"] for e in opened])
+
+
+class DeltaSeparate(Separate, unittest.TestCase):
+    CLIENT, MODE, XDS = ("--xds-separate",), "delta", "delta"
+
+
+class SotwSeparate(Separate, unittest.TestCase):
+    CLIENT, MODE, XDS = ("--xds-sotw", "--xds-separate"), "sotw", "xds"
 
 
 if __name__ == "__main__":
