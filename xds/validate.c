@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "envoy/config/listener/v3/listener.pb-c.h"
 #include "google/protobuf/any.pb-c.h"
 #include "google/protobuf/duration.pb-c.h"
 #include "xds/any.h"
@@ -100,7 +101,7 @@ static void check_unknown(struct validator *v, const ProtobufCMessage *msg)
 {
 	if (!msg->n_unknown_fields)
 		return;
-	if (narrows(msg->descriptor->name))
+	if (narrows(msg->descriptor->name) && !v->lenient)
 		validate_refuse(v, NULL, "field %u of %s is not known", msg->unknown_fields[0].tag,
 				msg->descriptor->name);
 	else
@@ -146,10 +147,12 @@ static void walk_any(struct validator *v, const ProtobufCMessage *parent,
 		return;
 	}
 	if (!weft_any_descriptor(type) || !validate_role_takes(role, type)) {
-		if (!validate_may_skip(v, parent, role, type))
-			validate_refuse(v, NULL, "type %s is not known here", type);
+		if (validate_may_skip(parent, role, type))
+			return;
+		if (v->lenient)
+			v->unknown++;
 		else
-			v->unknown += v->lenient != 0;
+			validate_refuse(v, NULL, "type %s is not known here", type);
 		return;
 	}
 	r = weft_any_unpack(any, v->resource, v->path.text, v->diag, &inner);
@@ -251,10 +254,19 @@ static void walk(struct validator *v, const ProtobufCMessage *msg)
 	v->depth--;
 }
 
+/* Kept for the side that requests arrive at, and used by nothing: its filters need not be known
+ * here. */
+static bool is_inbound(const ProtobufCMessage *msg)
+{
+	return msg->descriptor == &envoy__config__listener__v3__listener__descriptor &&
+	       ((const Envoy__Config__Listener__V3__Listener *)msg)->traffic_direction ==
+		       ENVOY__CONFIG__CORE__V3__TRAFFIC_DIRECTION__INBOUND;
+}
+
 int weft_validate(const ProtobufCMessage *msg, const char *resource, struct weft_diag *diag,
 		  unsigned int *ret_unknown)
 {
-	struct validator v = {.resource = resource, .diag = diag};
+	struct validator v = {.resource = resource, .diag = diag, .lenient = is_inbound(msg)};
 
 	weft_path_init(&v.path, NULL);
 	walk(&v, msg);

@@ -87,11 +87,8 @@ bool validate_role_takes(enum validate_role role, const char *type)
 	}
 }
 
-bool validate_may_skip(const struct validator *v, const ProtobufCMessage *parent,
-		       enum validate_role role, const char *type)
+bool validate_may_skip(const ProtobufCMessage *parent, enum validate_role role, const char *type)
 {
-	if (v->lenient)
-		return true;
 	if (parent->descriptor == &envoy__config__route__v3__filter_config__descriptor)
 		return ((const Envoy__Config__Route__V3__FilterConfig *)parent)->is_optional ||
 		       weft_any_harmless(type);

@@ -62,5 +62,4 @@ enum validate_role validate_role_of(const ProtobufCMessage *parent);
 /* Does a type that weft knows fit the role? */
 bool validate_role_takes(enum validate_role role, const char *type);
 /* May a type that does not fit or is not known be left out there? */
-bool validate_may_skip(const struct validator *v, const ProtobufCMessage *parent,
-		       enum validate_role role, const char *type);
+bool validate_may_skip(const ProtobufCMessage *parent, enum validate_role role, const char *type);

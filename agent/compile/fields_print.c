@@ -91,7 +91,8 @@ int main(void)
 	     "| refused | a resource that sets it is refused, with the field's name; values of "
 	     "other fields may be too |\n\n"
 	     "A message that is not here can only be in a field that is refused or without "
-	     "effect.");
+	     "effect, or in an\ninbound listener: those are kept whole without use, whatever is in "
+	     "them.");
 	for (size_t i = 0; i < n; i++)
 		message_print(&list[i]);
 	free(list);

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Istio's features beyond those with traffic tests of their own: which are taken, and which are refused, by which field. Each is pushed
 by Istio's own control plane; README.md has the table."""
+import os
+import socket
+import tempfile
 import unittest
 
 import yaml
@@ -38,6 +41,7 @@ def envoy_filter(apply_to, match, operation, value):
 
 
 HTTP_8090 = {"listener": {"portNumber": 8090, "filterChain": {"filter": {"name": "envoy.filters.network.http_connection_manager"}}}}
+INBOUND = {"listener": {"filterChain": {"filter": {"name": "envoy.filters.network.http_connection_manager"}}}}
 TYPE = "type.googleapis.com/envoy.extensions.filters."
 LIMIT = {"name": "envoy.filters.network.local_ratelimit", "typed_config": {
     "@type": "type.googleapis.com/udpa.type.v1.TypedStruct", "type_url": TYPE + "network.local_ratelimit.v3.LocalRateLimit",
@@ -65,11 +69,19 @@ ACCEPTED = {
     "Telemetry": doc("Telemetry", {"accessLogging": [{"providers": [{"name": "envoy"}]}],
                                    "metrics": [{"overrides": [{"match": {"metric": "REQUEST_COUNT"}, "disabled": True}]}]}, "telemetry.istio.io/v1"),
     "PeerAuthentication": doc("PeerAuthentication", {"mtls": {"mode": "PERMISSIVE"}}, SECURITY),
+    "RequestAuthentication": doc("RequestAuthentication", {"jwtRules": [{"issuer": "a@b", "jwks": '{"keys": []}', "forwardOriginalToken": True}]}, SECURITY),
+    "AuthorizationPolicy CUSTOM": doc("AuthorizationPolicy", {"action": "CUSTOM", "provider": {"name": "authz"}, "rules": [{}]}, SECURITY),
+    "AuthorizationPolicy of requests with a token": doc("AuthorizationPolicy", {"action": "ALLOW", "rules": [{
+        "from": [{"source": {"requestPrincipals": ["*"]}}], "when": [{"key": "request.auth.claims[groups]", "values": ["a"]}]}]}, SECURITY),
+    "EnvoyFilter: Lua where requests arrive": envoy_filter("HTTP_FILTER", {"context": "SIDECAR_INBOUND", **INBOUND}, "INSERT_BEFORE", LUA),
     "AuthorizationPolicy of a server": doc("AuthorizationPolicy", {"action": "DENY", "rules": [{"from": [{"source": {"notNamespaces": ["a"]}}]}]}, SECURITY),
     "EnvoyFilter: CLUSTER": envoy_filter("CLUSTER", {"cluster": {"service": "plain.shop.svc.cluster.local"}}, "MERGE",
                                          {"common_lb_config": {"healthy_panic_threshold": {"value": 10}}}),
     "EnvoyFilter: network rate limit": envoy_filter("NETWORK_FILTER", {"listener": {"portNumber": 5432}}, "INSERT_FIRST", LIMIT),
 }
+# Filters where requests arrive, which nothing here runs.
+KEPT = {"RequestAuthentication": "envoy.filters.http.jwt_authn", "AuthorizationPolicy CUSTOM": "envoy.filters.http.ext_authz",
+        "EnvoyFilter: Lua where requests arrive": "envoy.lua"}
 CHAIN = "filter_chains[0].filter_chain_match."
 TCP = "filter_chains[0].filters[0].typed_config."
 REFUSED = {  # what, the resource and the field
@@ -93,6 +105,10 @@ REFUSED = {  # what, the resource and the field
 
 
 class Accepts(IstioMesh):
+    mesh = """extensionProviders:
+- name: authz
+  envoyExtAuthzHttp: {service: plain.shop.svc.cluster.local, port: 80}
+"""
     def push(self, n, documents):
         """Documents with a route that tells when the push has arrived: RDS comes last."""
         mark = doc("VirtualService", {"hosts": ["marked"], "http": [{"directResponse": {"status": 200 + n}}]})
@@ -108,12 +124,31 @@ class Accepts(IstioMesh):
     def nacks(self):
         return self.agent.stats()["sources"]["xds"]["nacks"]
 
+    @classmethod
+    def setUpClass(cls):
+        folder = tempfile.TemporaryDirectory(prefix="weft-istio-")
+        cls.addClassCleanup(folder.cleanup)
+        cls.http = os.path.join(folder.name, "http")
+        cls.options = ("--admin-http", cls.http)
+        super().setUpClass()
+
+    def kept(self):
+        """The listener where requests arrive, whole: it is accepted and not used."""
+        listener = next(r for r in self.agent.call("dump", "listeners")["resources"] if r["name"] == "virtualInbound")
+        self.assertEqual((listener["status"], listener["state"]), ("acked", "kept, not used (inbound)"))
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(30)
+            s.connect(self.http)
+            s.sendall(b"GET /config_dump?name_regex=virtualInbound HTTP/1.0\r\nHost: a\r\n\r\n")
+            return b"".join(iter(lambda: s.recv(65536), b"")).decode()
+
     def test_accepted(self):
         for n, (name, document) in enumerate(ACCEPTED.items()):
             with self.subTest(name):
                 before = self.nacks()
                 self.push(n + 1, [document])
                 self.assertEqual((self.nacks() - before, self.refused()), (0, {}))
+                self.assertIn(KEPT.get(name, "virtualInbound"), self.kept())
         self.push(0, [])
 
     def test_refused(self):

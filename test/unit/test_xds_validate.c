@@ -293,6 +293,26 @@ static void listener_rules(void **state)
 }
 
 /* Two characters at least, not bytes. */
+/* What requests that arrive would meet is not run here: it is kept as it is, whatever it is. */
+static void inbound_listeners_are_kept(void **state)
+{
+#define AT(direction, filter, match)                                                               \
+	"{\"name\":\"l\"," ADDRESS ",\"traffic_direction\":\"" direction                           \
+	"\",\"filter_chains\":[{" match "\"filters\":[" filter "," TCP "]}]}"
+#define ALIEN                                                                                      \
+	"{\"name\":\"x\",\"typed_config\":{\"@type\":\"t/"                                         \
+	"envoy.extensions.filters.network.acme.v3.X\"}}"
+	(void)state;
+	accept(WEFT_XDS_LISTENER, AT("INBOUND", ALIEN, ""));
+	refuse(WEFT_XDS_LISTENER, AT("OUTBOUND", ALIEN, ""),
+	       "filter_chains[0].filters[0].typed_config: type "
+	       "envoy.extensions.filters.network.acme.v3.X is not known here");
+	refuse(WEFT_XDS_LISTENER, AT("UNSPECIFIED", ALIEN, ""), "is not known here");
+	/* The API's own rules hold for both. */
+	refuse(WEFT_XDS_LISTENER, AT("INBOUND", "{\"name\":\"x\"}", ""),
+	       "typed_config is required");
+}
+
 static void path_segments(void **state)
 {
 	(void)state;
@@ -409,6 +429,32 @@ static void endpoint_rules(void **state)
 }
 
 /* Field 99 of a matcher, and of a message that does not narrow. */
+/* A listener with field 99 in a filter_chain_match; what follows is its traffic_direction. */
+static void unknown_fields_of_inbound_listeners(void **state)
+{
+	static const uint8_t bytes[] = {0x0a, 1,   'l',	 0x12, 15,   0x0a, 13,	0x12, 9,    '1',
+					'2',  '7', '.',	 '0',  '.',  '0',  '.', '1',  0x18, 1,
+					0x1a, 5,   0x0a, 3,    0x98, 0x06, 1,	0x80, 0x01, 1};
+	size_t outbound = sizeof(bytes) - 1;
+	struct weft_diag diag = WEFT_DIAG_INIT;
+	struct weft_resource *res;
+	uint8_t copy[sizeof(bytes)];
+
+	(void)state;
+	assert_int_equal(weft_resource_from_wire(WEFT_XDS_LISTENER, bytes, sizeof(bytes), "1", 0,
+						 &diag, &res),
+			 0);
+	assert_int_equal(res->unknown, 1);
+	weft_resource_unref(res);
+	memcpy(copy, bytes, sizeof(bytes));
+	copy[outbound] = 2;
+	assert_int_equal(
+		weft_resource_from_wire(WEFT_XDS_LISTENER, copy, sizeof(copy), "1", 0, &diag, &res),
+		-EINVAL);
+	assert_string_equal(diag.entries[0].field, "filter_chains[0].filter_chain_match");
+	weft_diag_clear(&diag);
+}
+
 static void unknown_fields(void **state)
 {
 	static const uint8_t in_match[] = {
@@ -443,11 +489,14 @@ int main(void)
 		cmocka_unit_test(header_changes),
 		cmocka_unit_test(per_route_types),
 		cmocka_unit_test(listener_rules),
+		cmocka_unit_test(inbound_listeners_are_kept),
 		cmocka_unit_test(path_segments),
 		cmocka_unit_test(cluster_rules),
-		cmocka_unit_test(selectors), cmocka_unit_test(durations),
+		cmocka_unit_test(selectors),
+		cmocka_unit_test(durations),
 		cmocka_unit_test(endpoint_rules),
 		cmocka_unit_test(unknown_fields),
+		cmocka_unit_test(unknown_fields_of_inbound_listeners),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
