@@ -451,13 +451,9 @@ static const uint32_t failure_flags[] = {
 };
 
 /* What the endpoint's side said, "": nothing. */
-static const char *failure_text(struct exchange *x, enum fail_why why)
+static const char *failure_text(const struct exchange *x, enum fail_why why)
 {
-	if (why == FAIL_CONNECT)
-		x->outcome.failure = x->down->worker->connect_text;
-	else
-		x->outcome.failure = NULL;
-	return x->outcome.failure ? x->outcome.failure : "";
+	return why == FAIL_CONNECT ? x->down->worker->connect_text : "";
 }
 
 static void failure_reply(struct exchange *x, enum fail_why why)

@@ -308,8 +308,8 @@ static struct run texts(const struct format *f, const struct weft_img_piece *p, 
 					: (struct run){0},
 				p->flags & WEFT_PIECE_BLANKS, s->details);
 	case WEFT_PIECE_FAILURE:
-		return one_word(text_run(o && o->failure && *o->failure ? o->failure : NULL), false,
-				s->details);
+		return o && o->failure ? (struct run){(const uint8_t *)o->failure, o->n_failure}
+				       : (struct run){0};
 	case WEFT_PIECE_TERMINATION:
 		return one_word(text_run(f->d->why_ended), false, s->details);
 	case WEFT_PIECE_TRAILER:

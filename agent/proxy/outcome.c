@@ -36,6 +36,8 @@ void outcome_reset(struct outcome *o, bool started, const char *why, const char 
 	int n = snprintf(o->text, sizeof(o->text), "upstream_reset_%s_response_started{%s%s%s}",
 			 started ? "after" : "before", why, *failure ? "|" : "", failure);
 
+	o->n_failure = n < (int)sizeof(o->text) ? (uint32_t)strlen(failure) : 0;
+	o->failure = o->n_failure ? o->text + n - 1 - o->n_failure : NULL;
 	for (char *c = o->text; *c; c++)
 		if (*c == ' ')
 			*c = '_';

@@ -40,7 +40,8 @@ struct outcome {
 	uint32_t n_details;
 	const char *route; /* its name, where it is no more the decision's; NULL: that */
 	uint32_t n_route;
-	const char *failure;	 /* of the way to the endpoint, NULL: none */
+	const char *failure; /* of the way to the endpoint, in text; NULL: none */
+	uint32_t n_failure;
 	uint64_t received, sent; /* bytes of the bodies, without their framing */
 	/* milliseconds of the worker's clock, 0: not yet */
 	uint64_t request_end_ms, sent_ms, answer_ms;
@@ -56,7 +57,7 @@ struct outcome {
 
 /* What a response, or its end, comes from: text that lives as long as the exchange. */
 void outcome_details(struct outcome *o, const char *details);
-/* "what{why}" with blanks as underscores; failure, where there is one, behind a bar. */
+/* "what{why}" with blanks as underscores; failure, where it is not "", behind a bar. A copy. */
 void outcome_reset(struct outcome *o, bool started, const char *why, const char *failure);
 /* The name of another route. */
 void outcome_route(struct outcome *o, struct weft_img_str name);
