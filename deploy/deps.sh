@@ -11,7 +11,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 build=(gcc libc6-dev clang-16 llvm-16 bpftool cmake ninja-build pkg-config
 	libbpf-dev libelf-dev zlib1g-dev libssl-dev libgrpc-dev protobuf-compiler protobuf-c-compiler libprotobuf-c-dev
 	libjansson-dev libyaml-dev libxxhash-dev libc-ares-dev libnghttp2-dev libcmocka-dev)
-tests=(git g++ libre2-dev libclang-rt-16-dev iproute2 curl nghttp2-client wrk nginx-light haproxy python3 python3-yaml python3-grpcio
+tests=(git g++ libre2-dev libclang-rt-16-dev iproute2 curl nghttp2-client wrk nginx-light haproxy redis-server python3 python3-yaml python3-grpcio
 	python3-venv qemu-system-x86 cpio busybox-static)
 
 fail() {
@@ -26,7 +26,7 @@ missing_packages() {
 	done
 }
 
-# nginx and haproxy bring services that would start at once: not wanted, they are run by hand in namespaces.
+# nginx, haproxy and Redis bring services that would start at once: not wanted, they are run by hand in namespaces.
 # Debian asks /usr/sbin/policy-rc.d first; one that says no stands there during the installation only.
 services_forbid() {
 	policy=/usr/sbin/policy-rc.d

@@ -24,5 +24,13 @@ test_control_plane) CONTROL_PLANE=$(../interop/go_build.sh control-plane control
 *test_control_plane*) CONTROL_PLANE=$(../interop/go_build.sh control-plane control-plane) || CONTROL_PLANE= ;;
 *) CONTROL_PLANE= ;;
 esac
-export ISTIOD_LOCAL CONTROL_PLANE
+case $* in
+test_rate_service)
+	command -v redis-server >/dev/null || skip "no redis-server (deploy/deps.sh --tests)"
+	RATELIMIT=$(../interop/go_build.sh ratelimit-local ratelimit) || exit $?
+	;;
+*test_rate_service*) RATELIMIT=$(../interop/go_build.sh ratelimit-local ratelimit) || RATELIMIT= ;;
+*) RATELIMIT= ;;
+esac
+export ISTIOD_LOCAL CONTROL_PLANE RATELIMIT
 PYTHONDONTWRITEBYTECODE=1 exec "$python" -m unittest -v "$@"
