@@ -9,10 +9,10 @@
 #include <sys/queue.h>
 #include <time.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include "agent/cleanup.h"
 #include "agent/log.h"
+#include "agent/xds/sweep.h"
 #include "xds/clock.h"
 
 struct stream {
@@ -34,6 +34,7 @@ struct weft_streams {
 	struct weft_streams_config cfg;
 	TAILQ_HEAD(, stream) list; /* by view */
 	int bell_fd;
+	int64_t sweep_ms; /* CLOCK_MONOTONIC; 0: done */
 };
 
 static int on_publish(void *ctx, const struct weft_snapshot *next, struct weft_diag *diag)
@@ -222,9 +223,8 @@ static int stream_new(struct weft_streams *s, const struct weft_identity *id, ch
 	t->ns = strdup(id->ns);
 	t->service_account = strdup(id->service_account);
 	t->labels = id->labels ? json_deep_copy(id->labels) : json_object();
-	if (s->cfg.xds.saved && asprintf(&t->saved, "%s.%016llx", s->cfg.xds.saved,
-					 (unsigned long long)XXH64(key, strlen(key), 0)) < 0)
-		t->saved = NULL;
+	if (s->cfg.xds.saved)
+		t->saved = weft_saved_view_path(s->cfg.xds.saved, key);
 	if (t->ns && t->service_account && t->labels && !t->saved == !s->cfg.xds.saved)
 		r = weft_views_open(s->cfg.views, &t->view);
 	if (r < 0) {
@@ -342,6 +342,30 @@ static void stream_end(struct weft_streams *s, struct stream *t)
 	stream_free(t);
 }
 
+static bool is_saved(void *ctx, const char *path)
+{
+	const struct weft_streams *s = ctx;
+	const struct stream *t;
+
+	TAILQ_FOREACH(t, &s->list, link)
+	{
+		if (t->saved && !strcmp(t->saved, path))
+			return true;
+	}
+	return false;
+}
+
+/* An agent that was killed did not take leave of its views. */
+static void sweep(struct weft_streams *s)
+{
+	size_t n = weft_saved_sweep(s->cfg.xds.saved, is_saved, s);
+
+	s->sweep_ms = 0;
+	if (n)
+		WEFT_LOG(WEFT_LOG_INFO, "saved configurations of views without pods are removed",
+			 WEFT_KV_U("number", n));
+}
+
 void weft_streams_tick(struct weft_streams *s)
 {
 	int64_t now = weft_clock_ms(CLOCK_MONOTONIC);
@@ -352,6 +376,8 @@ void weft_streams_tick(struct weft_streams *s)
 		if (t->key && !t->n_pods && now - t->since_ms >= s->cfg.grace_ms)
 			stream_end(s, t);
 	}
+	if (s->sweep_ms && now >= s->sweep_ms)
+		sweep(s);
 }
 
 /* ---- all ---- */
@@ -386,6 +412,9 @@ int weft_streams_new(const struct weft_streams_config *cfg, struct weft_diag *di
 	s->cfg = *cfg;
 	if (!s->cfg.grace_ms)
 		s->cfg.grace_ms = WEFT_STREAM_GRACE_MS;
+	if (cfg->xds.saved)
+		s->sweep_ms = weft_clock_ms(CLOCK_MONOTONIC) +
+			      (cfg->sweep_ms ? cfg->sweep_ms : WEFT_STREAM_SWEEP_MS);
 	TAILQ_INIT(&s->list);
 	s->bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r = s->bell_fd < 0 ? -errno : weft_loop_add(cfg->loop, s->bell_fd, EPOLLIN, on_bell, s);

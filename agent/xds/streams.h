@@ -17,6 +17,11 @@
 
 /* A kind without pods keeps its stream so long: pods are often replaced by their like. */
 #define WEFT_STREAM_GRACE_MS 10000
+/*
+ * So long after the start the saved views that no stream has are removed: the pods that are there
+ * have come by then, however slow their machine starts.
+ */
+#define WEFT_STREAM_SWEEP_MS 600000
 
 struct weft_streams;
 
@@ -27,6 +32,7 @@ struct weft_streams_config {
 	bool per_pod;
 	struct weft_identity_base base; /* per_pod: of every node; borrowed */
 	uint32_t grace_ms;		/* 0: WEFT_STREAM_GRACE_MS */
+	uint32_t sweep_ms;		/* 0: WEFT_STREAM_SWEEP_MS */
 	/* A view may have become complete. */
 	void (*served)(void *ctx);
 	void *ctx;

@@ -16,6 +16,7 @@
 #include "agent/enroll/pod.h"
 #include "agent/log.h"
 #include "agent/xds/streams.h"
+#include "agent/xds/sweep.h"
 
 struct fixture {
 	struct weft_store *store;
@@ -269,9 +270,49 @@ static void test_too_many(void **state)
 	assert_int_equal(diag.n, 1);
 }
 
+/* What a killed agent left of views goes; the one that has pods now stays. */
+static void test_saved_views_that_nobody_has(void **state)
+{
+	struct fixture *f = *state;
+	struct weft_streams_config cfg = config(f);
+	const struct weft_identity id = {.ns = "one", .service_account = "s"};
+	_cleanup_diag_ struct weft_diag diag = WEFT_DIAG_INIT;
+	char folder[] = "/tmp/weft-streams-XXXXXX", file[64], left[128];
+	_auto_free_ char *mine = NULL;
+	char *key;
+
+	assert_non_null(mkdtemp(folder));
+	snprintf(file, sizeof(file), "%s/cache", folder);
+	snprintf(left, sizeof(left), "%s.0123456789abcdef", file);
+	assert_int_equal(weft_identity_key(&id, &diag, &key), 0);
+	mine = weft_saved_view_path(file, key);
+	free(key);
+	assert_non_null(mine);
+	close(open(left, O_WRONLY | O_CREAT, 0600));
+	close(open(mine, O_WRONLY | O_CREAT, 0600));
+	cfg.xds.saved = file;
+	cfg.sweep_ms = 1;
+	start(f, &cfg);
+	join(f, view_of(f, "one"), 1, "a");
+	for (int i = 0; i < 1000 && access(left, F_OK) == 0; i++) {
+		usleep(1000);
+		weft_streams_tick(f->streams);
+	}
+	assert_int_equal(access(left, F_OK), -1);
+	assert_int_equal(access(mine, F_OK), 0);
+	/* Once only: what comes later is somebody's. */
+	close(open(left, O_WRONLY | O_CREAT, 0600));
+	weft_streams_tick(f->streams);
+	assert_int_equal(access(left, F_OK), 0);
+	unlink(left);
+	unlink(mine);
+	assert_int_equal(rmdir(folder), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_saved_views_that_nobody_has, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_come_and_go, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_view_without_pods_ends, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_one_for_all, setup, teardown),
