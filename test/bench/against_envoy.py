@@ -6,7 +6,7 @@ import statistics
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import config
 import world as lab
@@ -124,6 +124,19 @@ def latency(world, weft, envoy, slices):
     return {"envoy_p99_vs_weft": median_ratio(pairs, more_is_better=False)}
 
 
+def question_us(world, place):
+    """What asking the rate limit service, which always says OK, adds to a request: with 16 connections, one request at a time on each."""
+    asked = replace(place, port=place.port + config.ASKED)
+    plain, with_it = (h2load(world, p, 16, config.HOST, config.PATH, "--h1", "-m1") for p in (place, asked))
+    return 1e6 / with_it - 1e6 / plain
+
+
+def global_limit(world, weft, envoy, slices):
+    pairs = turns(weft, envoy, slices, lambda p: question_us(world, p))
+    show("global limit, added", "us/request", pairs)
+    return {"global_limit_added_vs_envoy": median_ratio(pairs)}
+
+
 def idle(world, place, memory_bytes):
     """Bytes for each of IDLE HTTP/2 connections that have had one answer and wait."""
     holder = world.start([sys.executable, os.path.join(HERE, "idle.py"), place.address, str(place.port), str(IDLE), config.HOST, config.PATH, "h2"],
@@ -163,4 +176,5 @@ def compare(world, weft, envoy, slices, memory_bytes):
         print("SKIP HTTP/2: h2load is not installed (deploy/deps.sh --tests)")
         return {}
     return dict(http2(world, weft, envoy, slices), **large_body(world, weft, envoy, min(slices, 3)), **latency(world, weft, envoy, slices),
+                **global_limit(world, weft, envoy, slices),
                 **idle_memory(world, weft, envoy, memory_bytes))

@@ -247,7 +247,7 @@ def _envoy_or_none():
 
 
 def start_server(world, server):
-    for name, content in ((config.GRPC_PATH, config.GRPC_MESSAGE), (config.BIG_PATH, None)):
+    for name, content in ((config.GRPC_PATH, config.GRPC_MESSAGE), (config.RLS_PATH, config.RLS_MESSAGE), (config.BIG_PATH, None)):
         path = world.dir + name
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "wb") as f:

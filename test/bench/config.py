@@ -9,11 +9,15 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "e2e"))
-import resources as r  # noqa: E402  (the path is set above)
+import asking  # noqa: E402  (the path is set above)
+import resources as r  # noqa: E402
 
 HOSTS = 50
 HOST, PATH, LIMITED = "svc-25.test", "/api/v1/items/42", "/limited/x"
 H2_HOST, GRPC_PATH, BIG_PATH = "h2.test", "/bench.Echo/Unary", "/big"
+ASKED = 100  # so far above the first listener's port is that of the one whose requests a rate limit service is asked about
+RLS_PATH = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit"
+RLS_MESSAGE = b"\0\0\0\0\2\x08\1"  # overall_code: OK
 GRPC_MESSAGE = b"\0\0\0\0\x10" + 16 * b"x"  # one message, not compressed
 FEW, MANY, VERY_MANY = 10, 1000, 10000
 _OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -46,10 +50,13 @@ def envoy(address, port, backend, backend_port, h2_port, tcp_address=None, table
     if tables:
         hosts += [_flat_host(n, tables) for n in (FEW, VERY_MANY)]
     listeners = [r.http("main", address, port, hosts, r.rate_limit(1000000000, "1s"))]
+    rules = [{"actions": [{"generic_key": {"descriptor_value": "bench"}}]}]
+    listeners.append(asking.asks(r.http("asked", address, port + ASKED, hosts[:HOSTS]), domain="bench", failure_mode_deny=True, rate_limits=rules))
     if tcp_address:
         listeners.append(r.tcp("tcp", tcp_address, port, "web"))
     boot = r.bootstrap(listeners, [r.cluster("web", (backend, backend_port), **r.breaker(**BREAKER)),
-                                   r.cluster("web-h2", (backend, h2_port), **r.breaker(**BREAKER), **HTTP2)])
+                                   r.cluster("web-h2", (backend, h2_port), **r.breaker(**BREAKER), **HTTP2),
+                                   r.cluster("rls", (backend, h2_port), **r.breaker(**BREAKER), **HTTP2)])
     return dict({"node": {"id": "bench", "cluster": "bench"}}, **boot)
 
 
@@ -78,7 +85,8 @@ backend web
 
 
 def nginx(port, h2_port, folder):
-    """HTTP/1.1 on port, HTTP/2 on h2_port; GRPC_PATH answers any call with the file of that name in the folder, BIG_PATH with the one named `big`."""
+    """HTTP/1.1 on port, HTTP/2 on h2_port; GRPC_PATH and RLS_PATH answer any call with the file of that name in the folder, BIG_PATH with the one named
+    `big`."""
     return f"""daemon off;
 worker_processes 2;
 worker_rlimit_nofile 16384;
@@ -113,7 +121,7 @@ http {{
             default_type text/plain;
             return 200 "{'x' * 99}\\n";
         }}
-        location {GRPC_PATH} {{
+        location ~ ^({GRPC_PATH}|{RLS_PATH})$ {{
             root {folder};
             default_type application/grpc;
             error_page 405 =200 $uri;
