@@ -123,98 +123,6 @@ static int check_response(struct application *a)
 	return 0;
 }
 
-/* Moves the item's present state into the change; the item then has none but its held slot. */
-static struct delta_undo *change_add(struct application *a, struct delta_item *item,
-				     const char *new_version)
-{
-	struct delta_undo *u = item->undo;
-
-	a->change->covered++;
-	if (u) {
-		/* once more in the same change: taken back to what was before the first */
-		free(item->version);
-		delta_item_refuse(item, NULL, NULL);
-		item->version = NULL;
-		item->expires = DELTA_NEVER;
-		item->absent = false;
-		item->timed_out = false;
-		u->new_version = new_version;
-		return u;
-	}
-	u = &a->change->undos[a->change->n++];
-	*u = (struct delta_undo){
-		.item = item,
-		.held = delta_slot_ref(item->held),
-		.version = item->version,
-		.error = item->error,
-		.failed_version = item->failed_version,
-		.failed = item->failed,
-		.updated_ms = item->updated_ms,
-		.failed_ms = item->failed_ms,
-		.expires = item->expires,
-		.absent = item->absent,
-		.timed_out = item->timed_out,
-		.new_version = new_version,
-	};
-	item->version = NULL;
-	item->error = NULL;
-	item->failed_version = NULL;
-	item->failed = NULL;
-	item->failed_ms = 0;
-	item->expires = DELTA_NEVER;
-	item->absent = false;
-	item->timed_out = false;
-	item->undo = u;
-	return u;
-}
-
-void delta_undo_apply(struct delta_undo *u)
-{
-	struct delta_item *item = u->item;
-
-	delta_slot_unref(item->held);
-	free(item->version);
-	delta_item_refuse(item, NULL, NULL);
-	item->held = u->held;
-	item->version = u->version;
-	item->error = u->error;
-	item->failed_version = u->failed_version;
-	item->failed = u->failed;
-	item->updated_ms = u->updated_ms;
-	item->failed_ms = u->failed_ms;
-	item->expires = u->expires;
-	item->absent = u->absent;
-	item->timed_out = u->timed_out;
-	item->undo = NULL;
-	u->held = NULL;
-	u->version = u->error = u->failed_version = NULL;
-	u->failed = NULL;
-}
-
-static void change_undo_all(struct delta_change *c)
-{
-	for (size_t i = 0; i < c->n; i++) {
-		if (c->undos[i].item->undo)
-			delta_undo_apply(&c->undos[i]);
-	}
-}
-
-static void change_free(struct delta_change *c)
-{
-	for (size_t i = 0; i < c->n; i++) {
-		struct delta_undo *u = &c->undos[i];
-
-		if (u->item->undo == u)
-			u->item->undo = NULL;
-		delta_slot_unref(u->held);
-		free(u->version);
-		free(u->error);
-		free(u->failed_version);
-		weft_resource_unref(u->failed);
-	}
-	free(c->undos);
-}
-
 /* Decodes and cross-checks; causes are filed under the name in the envelope. */
 static int resource_decode(struct application *a, const Envoy__Service__Discovery__V3__Resource *r,
 			   struct weft_resource **ret)
@@ -290,7 +198,7 @@ static int item_update(struct application *a, const Envoy__Service__Discovery__V
 		free(version);
 		return -ENOMEM;
 	}
-	change_add(a, item, r->version);
+	delta_change_add(a->change, item, r->version);
 	delta_slot_unref(item->held);
 	item->held = delta_slot_ref(slot);
 	item->version = version;
@@ -330,21 +238,13 @@ static void apply_removal(struct application *a, const char *name)
 
 	if (!item || !delta_item_wanted(a->d, item))
 		return;
-	change_add(a, item, NULL);
+	delta_change_add(a->change, item, NULL);
 	if (a->d->types[a->type].wildcard) {
 		delta_slot_unref(item->held);
 		item->held = NULL;
 	} else {
 		item->absent = true;
 	}
-}
-
-/* Room for the changes of n names. */
-static int change_room(struct delta_change *c, size_t n)
-{
-	c->cap = n;
-	c->undos = calloc(n + 1, sizeof(*c->undos));
-	return c->undos ? 0 : -ENOMEM;
 }
 
 static int apply_all(struct application *a)
@@ -505,11 +405,11 @@ static int apply_and_publish(struct application *a)
 	int err = check_response(a);
 
 	if (!err)
-		err = change_room(a->change, a->n_names);
+		err = delta_change_room(a->change, a->n_names);
 	if (!err)
 		err = apply_all(a);
 	if (err) {
-		change_undo_all(a->change);
+		delta_change_undo(a->change);
 		return err == -ENOMEM ? err : 0;
 	}
 	err = delta_publish(a->d, a->change, &a->diag);
@@ -541,7 +441,7 @@ int delta_apply(struct weft_delta *d, enum weft_xds_type type,
 
 	d->types[type].answered |= !err && took_effect(&a);
 	d->timers_changed |= !change.content;
-	change_free(&change);
+	delta_change_free(&change);
 	d->types[type].fetched = d->types[type].fetched || !err;
 	if (!err && a.refused) {
 		/*
@@ -567,7 +467,7 @@ static int all_change(struct application *a, size_t n, struct delta_change *chan
 
 	for (size_t i = 0; i < n; i++)
 		names += a[i].resp->n_resources + a[i].resp->n_removed_resources;
-	err = change_room(change, names);
+	err = delta_change_room(change, names);
 	for (size_t i = 0; i < n && !err; i++) {
 		err = check_response(&a[i]);
 		if (!err)
@@ -614,8 +514,8 @@ int delta_apply_all(struct weft_delta *d, const struct delta_response *list, siz
 		err = delta_publish_whole(d, &change);
 	d->timers_changed |= !change.content;
 	if (err)
-		change_undo_all(&change);
-	change_free(&change);
+		delta_change_undo(&change);
+	delta_change_free(&change);
 	if (!err)
 		err = all_finish(a, n);
 	for (size_t i = 0; i < n; i++) {

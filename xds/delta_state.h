@@ -4,8 +4,8 @@
 /*
  * What the parts of the delta client share: delta.c (life, timers), delta_item.c (table of
  * resources), delta_refs.c (which names a resource waits for), delta_sub.c (requests),
- * delta_pace.c (when a response is applied), delta_apply.c (how) and delta_warm.c (what is
- * published). Not for use outside of xds/delta*.c.
+ * delta_pace.c (when a response is applied), delta_apply.c (how), delta_change.c (and how it is
+ * taken back) and delta_warm.c (what is published). Not for use outside of xds/delta*.c.
  */
 
 #include <sys/queue.h>
@@ -251,12 +251,23 @@ int delta_apply(struct weft_delta *d, enum weft_xds_type type,
  */
 int delta_apply_all(struct weft_delta *d, const struct delta_response *list, size_t n,
 		    int64_t now_ms);
-void delta_undo_apply(struct delta_undo *undo);
 /* "Listener/NAME" to its item; NULL when it is none of ours. */
 struct delta_item *delta_item_by_resource(struct weft_delta *d, const char *resource);
 /* The cause becomes the item's error; `version` is the one that was refused, or NULL. */
 void delta_item_note(const struct weft_delta *d, struct delta_item *item,
 		     const struct weft_diag_entry *e, const char *version);
+
+/* delta_change.c */
+/* Room for the changes of n names. */
+int delta_change_room(struct delta_change *c, size_t n);
+/* Moves the item's present state into the change; the item then has none but its held slot. */
+struct delta_undo *delta_change_add(struct delta_change *c, struct delta_item *item,
+				    const char *new_version);
+void delta_undo_apply(struct delta_undo *undo);
+/* Takes back what was not taken back yet. */
+void delta_change_undo(struct delta_change *c);
+/* What was not taken back counts. */
+void delta_change_free(struct delta_change *c);
 
 /* delta_count.c: what Envoy counts of its subscriptions */
 /* Somebody waits for a type, or one more for a name. */

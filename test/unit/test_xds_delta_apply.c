@@ -544,28 +544,6 @@ static void flapping_ends_right_check_41(void **state)
 	script_free(s);
 }
 
-static void stats_count(void **state)
-{
-	struct script *s = serving_script();
-	struct weft_delta_stats stats;
-	struct pb control_plane = {0};
-
-	(void)state;
-	begin(s, CDS);
-	pb_string(&control_plane, 1, "istiod-1");
-	pb_sub(&s->response, 7, &control_plane);
-	add(s, "x", "1", static_cluster("y", 1));
-	respond(s, "n5");
-	weft_delta_stats(s->d, &stats);
-	assert_int_equal(stats.responses, 5);
-	assert_int_equal(stats.acks, 4);
-	assert_int_equal(stats.nacks, 1);
-	assert_int_equal(stats.connects, 1);
-	assert_true(stats.connected);
-	assert_string_equal(stats.control_plane, "istiod-1");
-	script_free(s);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -594,7 +572,6 @@ int main(void)
 		cmocka_unit_test(ten_thousand_resources_check_39),
 		cmocka_unit_test(unknown_fields_are_accepted_check_40),
 		cmocka_unit_test(flapping_ends_right_check_41),
-		cmocka_unit_test(stats_count),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -227,9 +227,32 @@ static void timeout_of_a_name(void **state)
 	script_free(s);
 }
 
+static void responses_and_answers(void **state)
+{
+	struct script *s = serving_script();
+	struct weft_delta_stats stats;
+	struct pb control_plane = {0};
+
+	(void)state;
+	begin(s, CDS);
+	pb_string(&control_plane, 1, "istiod-1");
+	pb_sub(&s->response, 7, &control_plane);
+	add(s, "x", "1", static_cluster("y", 1));
+	respond(s, "n5");
+	weft_delta_stats(s->d, &stats);
+	assert_int_equal(stats.responses, 5);
+	assert_int_equal(stats.acks, 4);
+	assert_int_equal(stats.nacks, 1);
+	assert_int_equal(stats.connects, 1);
+	assert_true(stats.connected);
+	assert_string_equal(stats.control_plane, "istiod-1");
+	script_free(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(responses_and_answers),
 		cmocka_unit_test(accepted),
 		cmocka_unit_test(refused),
 		cmocka_unit_test(without_a_server),
