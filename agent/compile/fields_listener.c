@@ -15,7 +15,9 @@ const struct weft_field_row weft_fields_listener[] = {
 	QUIET("metadata", "a name or data that nothing here reads"),
 	QUIET("transport_socket_connect_timeout", "no handshake"),
 	MESSAGE("envoy.config.listener.v3.FilterChainMatch"),
-	KERNEL("destination_port transport_protocol application_protocols"),
+	KERNEL("destination_port prefix_ranges transport_protocol application_protocols"),
+	AGENT("server_names direct_source_prefix_ranges source_type source_prefix_ranges "
+	      "source_ports"),
 	MESSAGE("envoy.config.listener.v3.Listener"),
 	KERNEL("name address additional_addresses filter_chains use_original_dst "
 	       "default_filter_chain listener_filters traffic_direction"),
@@ -168,9 +170,15 @@ const struct weft_field_row weft_fields_listener[] = {
 	MESSAGE("envoy.extensions.filters.network.rbac.v3.RBAC"),
 	KERNEL("rules shadow_rules stat_prefix enforcement_type"),
 	QUIET("shadow_rules_stat_prefix", "a name or data that nothing here reads"),
+	MESSAGE("envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"),
+	AGENT("max_client_hello_size close_connection_on_client_hello_parsing_errors"),
+	QUIET("enable_ja3_fingerprinting enable_ja4_fingerprinting",
+	      "observes, changes no traffic"),
+	QUIET("initial_read_buffer_size", "how much is read at once"),
 	MESSAGE("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"),
 	KERNEL("stat_prefix cluster weighted_clusters metadata_match"),
-	AGENT("idle_timeout max_connect_attempts"),
+	AGENT("idle_timeout max_connect_attempts max_downstream_connection_duration "
+	      "max_downstream_connection_duration_jitter_percentage"),
 	QUIET("access_log access_log_flush_interval flush_access_log_on_connected "
 	      "access_log_options",
 	      "observes, changes no traffic"),

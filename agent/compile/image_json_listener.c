@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Listeners of the image as JSON, with their filter chains. */
+#include <arpa/inet.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,22 +77,106 @@ static json_t *chain_json(uint32_t off, const struct weft_img_view *view)
 	return out;
 }
 
-static json_t *groups_json(const struct weft_img_listener *l, const struct weft_img_view *view)
+static json_t *range_json(const struct weft_addr *addr, const struct weft_addr *mask)
+{
+	bool v4 = !addr->w[0] && !addr->w[1] && addr->w[2] == htonl(0xffff);
+	char text[INET6_ADDRSTRLEN + 8];
+	int bits = v4 ? -96 : 0;
+
+	inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? &addr->w[3] : &addr->w[0], text, sizeof(text));
+	for (int i = 0; i < 4; i++)
+		bits += __builtin_popcount(mask->w[i]);
+	snprintf(text + strlen(text), sizeof(text) - strlen(text), "/%d", bits);
+	return json_string(text);
+}
+
+static void ranges_add(json_t *rule, const char *key, uint32_t n, uint32_t off)
+{
+	const struct weft_img_test *t = n ? weft_img_at(off) : NULL;
+	json_t *list = n ? json_array() : NULL;
+
+	for (uint32_t i = 0; i < n; i++)
+		json_array_append_new(list, range_json(&t[i].addr, &t[i].mask));
+	if (list)
+		json_object_set_new(rule, key, list);
+}
+
+/* What of a rule narrows it; the chain comes last. */
+static json_t *rule_json(const struct weft_img_chain_rule *r, struct weft_img_str name,
+			 const struct weft_img_view *view)
+{
+	static const char *const transports[] = {"", "raw_buffer", "tls"};
+	static const char *const types[] = {"", "SAME_IP_OR_LOOPBACK", "EXTERNAL"};
+	const struct weft_img_str *alpn = r->n_alpn ? weft_img_at(r->alpn) : NULL;
+	const uint32_t *port = r->n_port ? weft_img_at(r->port) : NULL;
+	json_t *rule = json_object(), *list;
+
+	if (name.len)
+		json_object_set_new(rule, "server_name", weft_image_text(name));
+	if (r->transport)
+		json_object_set_new(rule, "transport_protocol",
+				    json_string(transports[r->transport]));
+	list = r->n_alpn ? json_array() : NULL;
+	for (uint32_t i = 0; i < r->n_alpn; i++)
+		json_array_append_new(list, weft_image_text(alpn[i]));
+	if (list)
+		json_object_set_new(rule, "application_protocols", list);
+	ranges_add(rule, "direct_source_prefix_ranges", r->n_direct, r->direct);
+	if (r->source_type)
+		json_object_set_new(rule, "source_type", json_string(types[r->source_type]));
+	ranges_add(rule, "source_prefix_ranges", r->n_source, r->source);
+	list = r->n_port ? json_array() : NULL;
+	for (uint32_t i = 0; i < r->n_port; i++)
+		json_array_append_new(list, json_integer(port[i]));
+	if (list)
+		json_object_set_new(rule, "source_ports", list);
+	json_object_set_new(rule, "chain", chain_json(r->chain, view));
+	return rule;
+}
+
+static json_t *rules_json(uint32_t off, const struct weft_img_view *view)
+{
+	const struct weft_img_chain_rules *r = weft_img_at(off);
+	const struct weft_img_chain_name *n = weft_img_at(r->name);
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < r->n_name; i++) {
+		const uint32_t *rule = weft_img_at(n[i].rule);
+
+		for (uint32_t k = 0; k < n[i].n_rule; k++)
+			json_array_append_new(list,
+					      rule_json(weft_img_at(rule[k]), n[i].name, view));
+	}
+	return json_pack("{s:o, s:o}", "rules", list, "otherwise", chain_json(r->otherwise, view));
+}
+
+static json_t *columns_json(const struct weft_img_chain_group *g, const struct weft_img_view *view)
 {
 	static const char *const columns[] = {"raw", "tls", "http/1.0", "http/1.1", "h2c"};
+	json_t *chains = json_object();
+
+	for (unsigned int c = 0; c < WEFT_PROTO__MAX; c++) {
+		if (!c || g->chain[c] != g->chain[0])
+			json_object_set_new(chains, columns[c], chain_json(g->chain[c], view));
+	}
+	return chains;
+}
+
+static json_t *groups_json(const struct weft_img_listener *l, const struct weft_img_view *view)
+{
 	const struct weft_img_chain_group *g = l->n_group ? weft_img_at(l->group) : NULL;
 	json_t *list = json_array();
 
 	for (uint32_t i = 0; i < l->n_group; i++) {
-		json_t *chains = json_object();
+		const struct weft_addr *m = &g[i].mask;
+		bool any = !m->w[0] && !m->w[1] && !m->w[2] && !m->w[3];
 
-		for (unsigned int c = 0; c < WEFT_PROTO__MAX; c++) {
-			if (!c || g[i].chain[c] != g[i].chain[0])
-				json_object_set_new(chains, columns[c],
-						    chain_json(g[i].chain[c], view));
-		}
-		json_array_append_new(list, json_pack("{s:i, s:o}", "destination_port",
-						      (int)g[i].port, "chains", chains));
+		json_array_append_new(list,
+				      json_pack("{s:i, s:o*, s:o}", "destination_port",
+						(int)g[i].port, "prefix_range",
+						any ? NULL : range_json(&g[i].prefix, m), "chains",
+						g[i].rules ? rules_json(g[i].rules, view)
+							   : columns_json(&g[i], view)));
 	}
 	return list;
 }

@@ -1,38 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Listeners and filter chains. Envoy's chain match is worked out here for all that a connection can
- * look like. */
+/* Listeners and filter chains; which chain a connection takes is chain_match.c's. */
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/compile/chain_match.h"
 #include "agent/compile/filter.h"
 #include "agent/compile/global.h"
 #include "agent/compile/limit.h"
 #include "agent/compile/parts.h"
 #include "agent/compile/subset.h"
 #include "agent/compile/rbac.h"
+#include "envoy/extensions/filters/listener/tls_inspector/v3/tls_inspector.pb-c.h"
 #include "envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy.pb-c.h"
 #include "xds/any.h"
 
 #define NETWORK "envoy.extensions.filters.network."
 #define LISTENER "envoy.extensions.filters.listener."
-/* Chains of one listener that are looked at; Istio's outbound listeners have a few. */
-#define CHAINS_MAX 1024
-
 typedef Envoy__Config__Listener__V3__Listener listener;
 typedef Envoy__Config__Listener__V3__FilterChain filter_chain;
 typedef Envoy__Extensions__Filters__Network__TcpProxy__V3__TcpProxy tcp_proxy;
-
-enum transport { ANY, RAW, TLS };
-
-/* What a chain matches, and its object. */
-struct spec {
-	uint32_t port; /* 0: any */
-	enum transport transport;
-	uint32_t alpn;	 /* bit per column; 0: any */
-	bool other_alpn; /* names protocols that no column stands for */
-	uint32_t off;
-};
+typedef Envoy__Extensions__Filters__Listener__TlsInspector__V3__TlsInspector tls_inspector;
 
 bool weft_listener_inbound(const listener *l)
 {
@@ -104,6 +93,15 @@ static void tcp_proxy_fill(struct weft_build *b, const tcp_proxy *t, const char 
 	ret->idle_timeout_ms =
 		weft_build_ms(b, t->idle_timeout, 3600000, weft_field(at, field, "idle_timeout"));
 	ret->max_connect_attempts = weft_u32(t->max_connect_attempts, 1);
+	ret->max_duration_ms =
+		weft_build_ms(b, t->max_downstream_connection_duration, 0,
+			      weft_field(at, field, "max_downstream_connection_duration"));
+	if (ret->max_duration_ms)
+		ret->flags |= WEFT_CHAIN_TIMED;
+	if (t->max_downstream_connection_duration_jitter_percentage)
+		ret->max_duration_jitter_ms = (uint32_t)ceil(
+			t->max_downstream_connection_duration_jitter_percentage->value *
+			ret->max_duration_ms / 100);
 }
 
 static void conn_limit_add(struct weft_build *b, const ProtobufCMessage *msg, const char *field,
@@ -206,157 +204,73 @@ static uint32_t chain_build(struct weft_build *b, const filter_chain *c, const c
 	return out.kind ? weft_build_put(b, &out, sizeof(out)) : 0;
 }
 
-/* ---- matching ---- */
+/* ---- the listener ---- */
 
-static void alpn_fill(const Envoy__Config__Listener__V3__FilterChainMatch *m, struct spec *ret)
+static void tls_inspector_fill(struct weft_build *b, const tls_inspector *t, const char *field,
+			       struct weft_img_listener *ret)
 {
-	for (size_t i = 0; i < m->n_application_protocols; i++) {
-		const char *p = m->application_protocols[i];
-
-		if (!strcmp(p, "http/1.0"))
-			ret->alpn |= 1u << WEFT_PROTO_HTTP10;
-		else if (!strcmp(p, "http/1.1"))
-			ret->alpn |= 1u << WEFT_PROTO_HTTP11;
-		else if (!strcmp(p, "h2c"))
-			ret->alpn |= 1u << WEFT_PROTO_H2C;
-		else
-			ret->other_alpn = true;
-	}
+	weft_build_fields(b, &t->base, field);
+	ret->flags |= WEFT_LISTENER_INSPECT_TLS;
+	ret->hello_max = weft_u32(t->max_client_hello_size, WEFT_HELLO_MAX);
+	if (t->close_connection_on_client_hello_parsing_errors)
+		ret->flags |= WEFT_LISTENER_HELLO_CLOSES;
 }
 
-static void match_fill(struct weft_build *b, const Envoy__Config__Listener__V3__FilterChainMatch *m,
-		       const char *field, struct spec *ret)
+static void inspector_fill(struct weft_build *b,
+			   const Envoy__Config__Listener__V3__ListenerFilter *f, const char *field,
+			   struct weft_img_listener *ret)
 {
+	bool has = f->config_type_case ==
+		   ENVOY__CONFIG__LISTENER__V3__LISTENER_FILTER__CONFIG_TYPE_TYPED_CONFIG;
+	struct weft_filter_config c;
 	char at[WEFT_FIELD_MAX];
 
-	if (!m)
+	if (f->filter_disabled)
+		weft_build_fail(b, field, "unsupported: filter_disabled");
+	if (!weft_filter_config_open(b, has ? f->typed_config : NULL, field, at, &c))
 		return;
-	weft_build_fields(b, &m->base, field);
-	ret->port = weft_u32(m->destination_port, 0);
-	if (!strcmp(m->transport_protocol, "raw_buffer"))
-		ret->transport = RAW;
-	else if (!strcmp(m->transport_protocol, "tls"))
-		ret->transport = TLS;
-	else if (*m->transport_protocol)
-		weft_build_fail(b, weft_field(at, field, "transport_protocol"), "unsupported: %s",
-				m->transport_protocol);
-	alpn_fill(m, ret);
-	if (m->n_application_protocols && ret->transport != RAW)
-		weft_build_fail(b, weft_field(at, field, "application_protocols"),
-				"unsupported without transport_protocol raw_buffer: ALPN of TLS");
-}
-
-/* At each level the most specific chains stay, and there is no way back (FilterChainMatch). */
-static uint32_t column_resolve(const struct spec *s, size_t n, uint32_t port,
-			       enum weft_proto column, uint32_t fallback)
-{
-	enum transport want = column == WEFT_PROTO_TLS ? TLS : RAW;
-	bool by_transport = false;
-	uint32_t any_alpn = fallback;
-
-	for (size_t i = 0; i < n; i++)
-		by_transport = by_transport || (s[i].port == port && s[i].transport == want);
-	for (size_t i = 0; i < n; i++) {
-		if (s[i].port != port || s[i].transport != (by_transport ? want : ANY))
-			continue;
-		if (s[i].alpn & (1u << column))
-			return s[i].off;
-		if (!s[i].alpn && !s[i].other_alpn)
-			any_alpn = s[i].off;
-	}
-	return any_alpn;
-}
-
-static int compare_ports(const void *a, const void *b)
-{
-	/* descending: 0, any port, comes last */
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return (x < y) - (x > y);
-}
-
-static void groups_fill(struct weft_build *b, const struct spec *s, size_t n, uint32_t fallback,
-			struct weft_img_listener *ret)
-{
-	struct weft_img_chain_group out[WEFT_CHAIN_GROUPS_MAX] = {0};
-	uint32_t *port = calloc(n + 1, sizeof(*port));
-	uint32_t k = 0;
-
-	if (!port) {
-		b->err = b->err ? b->err : -ENOMEM;
-		return;
-	}
-	for (size_t i = 0; i < n; i++)
-		port[i] = s[i].port;
-	qsort(port, n + 1, sizeof(*port), compare_ports);
-	for (size_t i = 0; i <= n; i++) {
-		if (i && port[i] == port[i - 1])
-			continue;
-		if (k == WEFT_CHAIN_GROUPS_MAX) {
-			weft_build_fail(b, "filter_chains", "more than %u destination ports",
-					WEFT_CHAIN_GROUPS_MAX);
-			break;
-		}
-		out[k].port = port[i];
-		for (unsigned int c = 0; c < WEFT_PROTO__MAX; c++)
-			out[k].chain[c] = column_resolve(s, n, port[i], c, fallback);
-		k++;
-	}
-	free(port);
-	ret->n_group = k;
-	ret->group = weft_build_put(b, out, k * sizeof(*out));
+	if (c.err == -ENOENT)
+		weft_build_fail(b, field, "unsupported: %s", c.type ? c.type : f->name);
+	else if (c.err)
+		b->err = b->err ? b->err : c.err;
+	else if (!strcmp(c.type, LISTENER "http_inspector.v3.HttpInspector"))
+		ret->flags |= WEFT_LISTENER_INSPECT_HTTP;
+	else if (!strcmp(c.type, LISTENER "tls_inspector.v3.TlsInspector"))
+		tls_inspector_fill(b, (const void *)c.msg, at, ret);
+	else if (!strcmp(c.type, LISTENER "original_dst.v3.OriginalDst"))
+		weft_build_note(b, field, "the original destination is always known");
+	else
+		weft_build_fail(b, field, "unsupported: %s", c.type);
+	weft_filter_config_clear(&c);
 }
 
 static void inspectors_fill(struct weft_build *b, const listener *l, struct weft_img_listener *ret)
 {
 	char at[WEFT_FIELD_MAX];
 
-	for (size_t i = 0; i < l->n_listener_filters; i++) {
-		const Envoy__Config__Listener__V3__ListenerFilter *f = l->listener_filters[i];
-		char *type = NULL;
-
-		weft_field(at, "", "listener_filters[%zu]", i);
-		if (f->config_type_case ==
-		    ENVOY__CONFIG__LISTENER__V3__LISTENER_FILTER__CONFIG_TYPE_TYPED_CONFIG)
-			type = weft_any_type(f->typed_config);
-		if (f->filter_disabled)
-			weft_build_fail(b, at, "unsupported: filter_disabled");
-		else if (type && !strcmp(type, LISTENER "http_inspector.v3.HttpInspector"))
-			ret->flags |= WEFT_LISTENER_INSPECT_HTTP;
-		else if (type && !strcmp(type, LISTENER "tls_inspector.v3.TlsInspector"))
-			ret->flags |= WEFT_LISTENER_INSPECT_TLS;
-		else if (type && !strcmp(type, LISTENER "original_dst.v3.OriginalDst"))
-			weft_build_note(b, at, "the original destination is always known");
-		else
-			weft_build_fail(b, at, "unsupported: %s", type ? type : f->name);
-		free(type);
-	}
+	ret->hello_max = WEFT_HELLO_MAX;
+	for (size_t i = 0; i < l->n_listener_filters; i++)
+		inspector_fill(b, l->listener_filters[i],
+			       weft_field(at, "", "listener_filters[%zu]", i), ret);
 }
 
 static void chains_fill(struct weft_build *b, const listener *l, struct weft_img_listener *ret)
 {
-	struct spec *s = calloc(l->n_filter_chains + 1, sizeof(*s));
-	uint32_t fallback = 0;
-	char at[WEFT_FIELD_MAX], match[WEFT_FIELD_MAX];
+	uint32_t *chain = calloc(l->n_filter_chains + 1, sizeof(*chain));
+	uint32_t otherwise = 0;
+	char at[WEFT_FIELD_MAX];
 
-	if (!s || l->n_filter_chains > CHAINS_MAX) {
-		if (s)
-			weft_build_fail(b, "filter_chains", "more than %d", CHAINS_MAX);
-		else
-			b->err = b->err ? b->err : -ENOMEM;
-		free(s);
+	if (!chain) {
+		b->err = b->err ? b->err : -ENOMEM;
 		return;
 	}
-	for (size_t i = 0; i < l->n_filter_chains; i++) {
-		weft_field(at, "", "filter_chains[%zu]", i);
-		match_fill(b, l->filter_chains[i]->filter_chain_match,
-			   weft_field(match, at, "filter_chain_match"), &s[i]);
-		s[i].off = chain_build(b, l->filter_chains[i], at);
-	}
+	for (size_t i = 0; i < l->n_filter_chains; i++)
+		chain[i] = chain_build(b, l->filter_chains[i],
+				       weft_field(at, "", "filter_chains[%zu]", i));
 	if (l->default_filter_chain)
-		fallback = chain_build(b, l->default_filter_chain, "default_filter_chain");
-	groups_fill(b, s, l->n_filter_chains, fallback, ret);
-	free(s);
+		otherwise = chain_build(b, l->default_filter_chain, "default_filter_chain");
+	weft_build_chain_groups(b, l, chain, otherwise, ret);
+	free(chain);
 }
 
 static void address_check(struct weft_build *b, const Envoy__Config__Core__V3__Address *a,

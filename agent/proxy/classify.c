@@ -2,6 +2,8 @@
 /* What an accepted connection is: its first bytes, its chain, the filters in front, and the version
  * of HTTP. */
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "agent/proxy/limiter.h"
 
@@ -17,7 +19,8 @@ static bool ctx_init(struct down *d, struct weft_ctx *ctx)
 				 .view = d->pod->view,
 				 .dst = d->dst,
 				 .src = d->client,
-				 .now_ns = d->worker->now_ns};
+				 .now_ns = d->worker->now_ns,
+				 .hello = d->hello};
 	return !weft_ctx_begin(ctx) && !weft_listener_find(ctx);
 }
 
@@ -179,11 +182,35 @@ void down_open(struct down *d)
 	down_watch(d);
 }
 
+/* Kept as long as the connection: its chain is looked for anew with each configuration. */
+static bool hello_keep(struct down *d, const struct weft_hello *h)
+{
+	struct weft_hello *own = malloc(sizeof(*own) + h->alpn_len);
+
+	if (!own)
+		return false;
+	*own = *h;
+	own->alpn = memcpy(own + 1, h->alpn_len ? h->alpn : (const uint8_t *)"", h->alpn_len);
+	d->hello = own;
+	return true;
+}
+
 void down_sniff(struct down *d)
 {
-	int proto = weft_proto_detect(buf_at(&d->in), (uint32_t)buf_len(&d->in));
+	uint8_t room[WEFT_HELLO_ROOM];
+	struct weft_hello hello;
+	struct weft_ctx ctx;
+	int proto = -ECONNABORTED;
 
-	if (proto == -EAGAIN && buf_len(&d->in) < PROXY_SNIFF_MAX && !d->eof)
+	image_enter(d);
+	if (ctx_init(d, &ctx))
+		proto = weft_proto_detect(buf_at(&d->in), (uint32_t)buf_len(&d->in),
+					  weft_img_at(ctx.listener), room, &hello);
+	image_leave(d);
+	if (proto == -EAGAIN && !d->eof)
 		return;
-	classify(d, proto < 0 ? WEFT_PROTO_RAW : (enum weft_proto)proto);
+	if (proto < 0 || (proto == WEFT_PROTO_TLS && !hello_keep(d, &hello)))
+		down_close(d); /* none that Envoy takes, or its end came before it was known */
+	else
+		classify(d, (enum weft_proto)proto);
 }

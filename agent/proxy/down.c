@@ -15,7 +15,11 @@ static struct down *of_timer(struct timer *t)
 /* An offset kept from an earlier look may be something else by now: it counts for its own epoch only. */
 const struct weft_img_chain *down_chain(struct down *d)
 {
-	struct weft_ctx ctx = {.pod = d->pod->id, .view = d->pod->view, .dst = d->dst, .src = d->client};
+	struct weft_ctx ctx = {.pod = d->pod->id,
+			       .view = d->pod->view,
+			       .dst = d->dst,
+			       .src = d->client,
+			       .hello = down_conn(d)->hello};
 
 	if (weft_ctx_begin(&ctx))
 		return NULL;

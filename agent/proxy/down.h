@@ -95,6 +95,7 @@ struct down {
 	uint32_t chain;		    /* for what the connection looks like; of `chain_epoch` */
 	uint32_t chain_epoch;
 	uint32_t proto;	      /* enum weft_proto */
+	struct weft_hello *hello; /* of TLS; owned, NULL none */
 	uint32_t look, looks; /* epoch pinned for short looks, and how many are nested */
 	uint32_t attempts;    /* TCP: connects left */
 	uint64_t idle_ms;     /* TCP, tunnel */

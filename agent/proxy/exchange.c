@@ -527,7 +527,8 @@ void exchange_start(struct down *d)
 			       .dst = d->dst,
 			       .src = d->client,
 			       .now_ns = w->now_ns,
-			       .turns = w->proxy->turns};
+			       .turns = w->proxy->turns,
+			       .hello = conn->hello};
 	size_t n = buf_len(&d->in), most;
 	uint32_t epoch;
 	int r = -ENOENT;

@@ -207,7 +207,8 @@ static const struct weft_img_route *route_find(struct down *d, const struct buf 
 			       .src = d->client,
 			       .now_ns = w->now_ns,
 			       .flags = WEFT_CTX_EXPLAIN,
-			       .random = worker_random(w)};
+			       .random = worker_random(w),
+			       .hello = down_conn(d)->hello};
 	uint32_t chain;
 
 	if (buf_len(head) > WEFT_NATIVE_HEAD_MAX || weft_ctx_begin(&ctx) || weft_listener_find(&ctx))

@@ -71,9 +71,6 @@
 #define PROXY_EVENTS 256
 /* Timers are looked at this often: Envoy's are of millisecond kind, a proxy's deadlines are not. */
 #define PROXY_TICK_MS 16u
-/* Bytes read of a connection before its kind must be known (a TLS record header, an HTTP first
- * line). */
-#define PROXY_SNIFF_MAX 8192u
 /* Backlog of the in-pod listeners (net.core.somaxconn cuts it). */
 #define PROXY_BACKLOG 4096
 

@@ -93,12 +93,32 @@ static bool attempt(struct down *d)
 	return !r;
 }
 
+static void life_over(struct worker *w, struct timer *t)
+{
+	(void)w;
+	down_close((struct down *)((char *)t - offsetof(struct down, life)));
+}
+
+/* max_downstream_connection_duration: from now on, whatever goes on by then. */
+static void life_begin(struct down *d, const struct weft_img_chain *chain)
+{
+	uint64_t ms = chain->max_duration_ms;
+
+	if (!ms)
+		return;
+	if (chain->max_duration_jitter_ms)
+		ms += worker_random(d->worker) % chain->max_duration_jitter_ms;
+	d->life.fire = life_over;
+	timer_set(d->worker, &d->life, d->worker->now_ms + ms);
+}
+
 void tcp_start(struct down *d, const struct weft_img_chain *chain)
 {
 	d->state = DOWN_TUNNEL;
 	d->attempts = chain->max_connect_attempts ? chain->max_connect_attempts : 1;
 	d->idle_ms = chain->idle_timeout_ms;
 	COUNT(d->worker->stats.tcp_total, 1);
+	life_begin(d, chain);
 	if (!attempt(d)) {
 		down_close(d);
 		return;

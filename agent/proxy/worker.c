@@ -147,6 +147,7 @@ static void graves_clear(struct worker *w)
 		TAILQ_REMOVE(&w->graves, d, link);
 		free(d->limits);
 		free(d->again);
+		free(d->hello);
 		h2_free(d->h2);
 		free(d);
 	}

@@ -83,8 +83,16 @@
 #define WEFT_CONN_TESTS_MAX 64u
 /* How deep and, or and not may be nested: what the compiler walks by recursion. */
 #define WEFT_RULES_DEPTH_MAX 32u
-/* Port groups of one listener's filter chains. */
+/* Groups of one listener's filter chains, by port and prefix, that programs look through; of a
+ * listener with more the agent chooses. */
 #define WEFT_CHAIN_GROUPS_MAX 32u
+/* Groups of one listener, and rules of one group (a chain counts for each of its names). */
+#define WEFT_CHAIN_GROUPS_ALL_MAX 16384u
+#define WEFT_CHAIN_RULES_MAX 65536u
+/* A server name (RFC 6066 has no limit; BoringSSL's), and a ClientHello that is looked into. */
+#define WEFT_SERVER_NAME_MAX 255u
+#define WEFT_HELLO_MAX 16384u
+#define WEFT_HELLO_ROOM (WEFT_HELLO_MAX + 4)
 /* Clusters of one weighted_clusters. */
 #define WEFT_TARGETS_MAX 64u
 /* Priorities of one assignment (Envoy accepts 0 to 128). */

@@ -22,23 +22,68 @@ enum weft_proto {
 	(1u << 0) /* http_inspector: columns HTTP10, HTTP11, H2C are used */
 #define WEFT_LISTENER_INSPECT_TLS (1u << 1)	  /* tls_inspector: column TLS is used */
 #define WEFT_LISTENER_TIMEOUT_CONTINUES (1u << 2) /* continue_on_listener_filters_timeout */
+/* close_connection_on_client_hello_parsing_errors: what is no ClientHello is closed */
+#define WEFT_LISTENER_HELLO_CLOSES (1u << 3)
+#define WEFT_LISTENER_MANY (1u << 4) /* more groups than programs look through: the agent chooses  \
+				      */
 
 struct weft_img_listener {
 	struct weft_img_str name;
 	__u32 flags;
 	__u32 n_group;
-	__u32 group;		  /* struct weft_img_chain_group[n], by port, 0 (any port) last */
+	__u32 group;		  /* struct weft_img_chain_group[n]: the first that fits counts */
+	__u32 hello_max;	  /* max_client_hello_size (16384) of the tls_inspector */
 	__u32 inspect_timeout_ms; /* listener_filters_timeout (15000), 0: wait without limit */
 	__u32 buffer_limit;	  /* per_connection_buffer_limit_bytes */
 	__u32 logs;		  /* weft_img_logs of connections, 0: none */
 };
 
-/* Envoy's filter chain match, resolved at compile time for each thing a connection can look like.
+/*
+ * Envoy's filter chain match, resolved at compile time for each thing a connection can look like.
+ * By port, 0 (any port) last, then by length of the prefix, so that there is no way back: where
+ * nothing matches below a port or a prefix, its group has the default chain.
  */
 struct weft_img_chain_group {
-	__u32 port; /* destination_port (original destination), host order; 0: any */
+	__u32 port;  /* destination_port (original destination), host order; 0: any */
+	__u32 rules; /* weft_img_chain_rules, which the agent walks; 0: `chain` says it all */
+	/* prefix_ranges: destinations with these bits; both zero: any of both families */
+	struct weft_addr prefix, mask;
 	__u32 chain[WEFT_PROTO__MAX]; /* weft_img_chain, 0: no chain matches, the connection is
 					 closed */
+};
+
+/*
+ * What remains to be matched of the chains of a group: server name, transport, application
+ * protocols, direct source, source type, source, source port. At each of these levels the most
+ * specific value that some chain left has and that fits is taken, and the others are out.
+ */
+struct weft_img_chain_rules {
+	__u32 otherwise; /* weft_img_chain when none is left, 0: none */
+	__u32 n_name;
+	__u32 name; /* struct weft_img_chain_name[n], ascending by bytes */
+	__u32 pad;
+};
+struct weft_img_chain_name {
+	struct weft_img_str name; /* of server_names; "*.a" is ".a", "": any */
+	__u32 n_rule;
+	__u32 rule; /* __u32[n]: weft_img_chain_rule */
+};
+enum weft_transport { WEFT_TRANSPORT_ANY, WEFT_TRANSPORT_RAW, WEFT_TRANSPORT_TLS };
+enum weft_source_type { WEFT_SOURCE_ANY, WEFT_SOURCE_LOCAL, WEFT_SOURCE_EXTERNAL };
+/* Of one chain; lists that are empty fit everything, as the least specific value. */
+struct weft_img_chain_rule {
+	__u32 chain;	   /* weft_img_chain, 0: connections are closed */
+	__u32 transport;   /* enum weft_transport */
+	__u32 source_type; /* enum weft_source_type */
+	__u32 n_alpn;
+	__u32 alpn; /* struct weft_img_str[n] */
+	__u32 n_direct;
+	__u32 direct; /* direct_source_prefix_ranges: struct weft_img_test[n] */
+	__u32 n_source;
+	__u32 source; /* source_prefix_ranges: struct weft_img_test[n] */
+	__u32 n_port;
+	__u32 port; /* source_ports: __u32[n] */
+	__u32 pad;
 };
 
 enum weft_chain_kind { WEFT_CHAIN_TCP = 1, WEFT_CHAIN_HTTP };
@@ -59,6 +104,8 @@ struct weft_img_chain {
 	__u32 logs;			  /* weft_img_logs of a TCP proxy, 0: none */
 	__u32 n_ask;			  /* network ratelimit, in filter order */
 	__u32 ask[WEFT_CONN_LIMITS_MAX];  /* weft_img_conn_ask */
+	__u32 max_duration_ms;		  /* max_downstream_connection_duration, 0: none */
+	__u32 max_duration_jitter_ms;	  /* up to so much later */
 };
 
 #define WEFT_CHAIN_RBAC_AGENT (1u << 0) /* RBAC of the source, or too long: not for connect() */
@@ -67,6 +114,7 @@ struct weft_img_chain {
  */
 #define WEFT_CHAIN_ASKS (1u << 3)
 #define WEFT_CHAIN_LOGGED (1u << 2) /* connections are logged, by the agent: not for connect() */
+#define WEFT_CHAIN_TIMED (1u << 4)  /* they end after a time: not for connect() */
 
 /* Chosen by the request's hash (WEFT_FORWARD_BY_HASH): programs leave that to the agent. */
 #define WEFT_SLOT_HASHED 0xffffffffu

@@ -12,14 +12,6 @@
 
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/* A TLS record with a ClientHello: type 22, version 3.x, length, handshake type 1. */
-static int detect_tls(const __u8 *p, __u32 len)
-{
-	if (p[0] != 22 || (len > 1 && p[1] != 3) || (len > 5 && p[5] != 1))
-		return 0;
-	return len > 5 ? WEFT_PROTO_TLS : -EAGAIN;
-}
-
 /* "METHOD target HTTP/x.y" up to its line end, or as much of it as there is. */
 static int detect_http1(const __u8 *p, __u32 len)
 {
@@ -40,22 +32,37 @@ static int detect_http1(const __u8 *p, __u32 len)
 	return end[-1] == '1' ? WEFT_PROTO_HTTP11 : is_10 ? WEFT_PROTO_HTTP10 : WEFT_PROTO_RAW;
 }
 
-int weft_proto_detect(const void *data, __u32 len)
+static int detect_http(const __u8 *p, __u32 len)
 {
-	const __u8 *p = data;
-	__u32 n = len < sizeof(preface) - 1 ? len : (__u32)sizeof(preface) - 1;
-	int r;
+	__u32 n = len < sizeof(preface) - 1 ? len : (__u32)sizeof(preface) - 1, all = len;
 
-	if (!len)
-		return -EAGAIN;
-	r = detect_tls(p, len);
-	if (r)
-		return r;
 	if (!memcmp(p, preface, n))
 		return n == sizeof(preface) - 1 ? WEFT_PROTO_H2C : -EAGAIN;
 	while (len && (*p == '\r' || *p == '\n')) {
 		p++;
 		len--;
 	}
-	return len ? detect_http1(p, len) : -EAGAIN;
+	if (len)
+		return detect_http1(p, len);
+	return all < WEFT_DETECT_LINE_MAX ? -EAGAIN : WEFT_PROTO_RAW;
+}
+
+int weft_proto_detect(const void *data, __u32 len, const struct weft_img_listener *l, __u8 *room,
+		      struct weft_hello *ret)
+{
+	__u32 seen = len < l->hello_max ? len : l->hello_max;
+	int r = -EPROTO;
+
+	if (!len)
+		return -EAGAIN;
+	if (l->flags & WEFT_LISTENER_INSPECT_TLS) {
+		r = weft_hello_read(data, seen, room, ret);
+		if (!r)
+			return WEFT_PROTO_TLS;
+		if (r == -EPROTO && l->flags & WEFT_LISTENER_HELLO_CLOSES)
+			return -ECONNABORTED;
+		if (r != -EPROTO)
+			return r == -EAGAIN && seen == l->hello_max ? -ECONNABORTED : r;
+	}
+	return l->flags & WEFT_LISTENER_INSPECT_HTTP ? detect_http(data, len) : WEFT_PROTO_RAW;
 }

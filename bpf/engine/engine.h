@@ -119,6 +119,7 @@ struct weft_ctx {
 	struct weft_rates *rates; /* NULL: full buckets */
 	struct weft_limiter *limiter; /* NULL: nobody is asked */
 	__u32 passed;		      /* filters that have counted this request already */
+	const struct weft_hello *hello; /* of a TLS connection; NULL: none was read */
 #endif
 };
 
@@ -313,11 +314,33 @@ int weft_listener_find(struct weft_ctx *ctx);
 /* The chain for what the connection looks like. 0: none matches (Envoy closes). */
 __u32 weft_chain_find(const struct weft_ctx *ctx, enum weft_proto proto);
 
+#ifndef __bpf__
+/* What a TLS ClientHello says that chains are matched by. */
+struct weft_hello {
+	__u32 name_len, alpn_len;
+	const __u8 *alpn; /* as RFC 7301 has its ProtocolNameList: each with its length before it */
+	char name[WEFT_SERVER_NAME_MAX]; /* server name in lower case */
+};
+
+/* The chain of a group with rules (bpf/abi/listener.h), for ctx's source and hello. 0: none. */
+__u32 weft_rules_find(const struct weft_ctx *ctx, __u32 rules, enum weft_proto proto);
+
 /*
- * What the first bytes of a connection are. WEFT_PROTO_*; -EAGAIN: more bytes needed to tell (never beyond 64
- * bytes for a protocol, or the first line up to max for HTTP). Envoy's http_inspector and tls_inspector.
+ * A ClientHello (RFC 8446 4.1.2, RFC 5246 7.4.1.2 and E.2) as it comes, judged as Envoy's
+ * tls_inspector does by BoringSSL's server. 0: *ret is what it says, alpn in `room` of
+ * WEFT_HELLO_ROOM bytes; -EAGAIN: so far it may be one; -EPROTO: it is none; -ECONNABORTED: Envoy
+ * closes the connection.
  */
-int weft_proto_detect(const void *data, __u32 len);
+int weft_hello_read(const void *data, __u32 len, __u8 *room, struct weft_hello *ret);
+
+/*
+ * What the first bytes of a connection are, for the inspectors of the listener. WEFT_PROTO_*, for
+ * TLS with *ret as weft_hello_read() has it; -EAGAIN: more bytes needed to tell; -ECONNABORTED: the
+ * connection is closed.
+ */
+int weft_proto_detect(const void *data, __u32 len, const struct weft_img_listener *l, __u8 *room,
+		      struct weft_hello *ret);
+#endif
 
 /*
  * The class of a connection (connect()): BYPASS, REFUSED, L4, CAPTURED. For L4 *ret_chain is its chain (the

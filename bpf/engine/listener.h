@@ -84,7 +84,20 @@ WEFT_API int weft_listener_find(struct weft_ctx *ctx)
 	return l ? 0 : -WEFT_ENOENT;
 }
 
-/* The port group of the connection's original destination, 0 none. */
+/* Bits of the group's prefix that the destination does not have; no branches, which programs pay
+ * for. */
+WEFT_INLINE __u32 weft_group_differs(const struct weft_ctx *ctx,
+				     const struct weft_img_chain_group *g)
+{
+	const struct weft_addr *a = &ctx->dst.addr;
+
+	return ((a->w[0] & g->mask.w[0]) ^ g->prefix.w[0]) |
+	       ((a->w[1] & g->mask.w[1]) ^ g->prefix.w[1]) |
+	       ((a->w[2] & g->mask.w[2]) ^ g->prefix.w[2]) |
+	       ((a->w[3] & g->mask.w[3]) ^ g->prefix.w[3]);
+}
+
+/* The group of the connection's original destination, 0 none. */
 WEFT_GLOBAL __u32 weft_group_find(const struct weft_ctx *ctx)
 {
 	if (!ctx || !ctx->listener)
@@ -93,13 +106,19 @@ WEFT_GLOBAL __u32 weft_group_find(const struct weft_ctx *ctx)
 	__u32 n = WEFT_IMG(struct weft_img_listener, ctx->listener)->n_group;
 	__u32 off = WEFT_IMG(struct weft_img_listener, ctx->listener)->group;
 
+#ifdef __bpf__
 	for (__u32 i = 0; i < WEFT_CHAIN_GROUPS_MAX; i++) {
+#else
+	for (__u32 i = 0; i < WEFT_CHAIN_GROUPS_ALL_MAX; i++) {
+#endif
 		if (i >= n)
 			return 0;
 		__u32 g = off + i * (__u32)sizeof(struct weft_img_chain_group);
-		__u32 port = WEFT_IMG(struct weft_img_chain_group, g)->port;
+		struct weft_img_chain_group *group = WEFT_IMG(struct weft_img_chain_group, g);
 
-		if (!port || port == ctx->dst.port)
+		if (group->port && group->port != ctx->dst.port)
+			continue;
+		if (!weft_group_differs(ctx, group))
 			return g;
 	}
 	return 0;
@@ -116,22 +135,34 @@ WEFT_API __u32 weft_chain_find(const struct weft_ctx *ctx, enum weft_proto proto
 	if (!g || proto >= WEFT_PROTO__MAX)
 		return 0;
 	WEFT_IMG_BASE(0);
+#ifndef __bpf__
+	if (WEFT_IMG(struct weft_img_chain_group, g)->rules)
+		return weft_rules_find(ctx, WEFT_IMG(struct weft_img_chain_group, g)->rules, proto);
+#endif
 	return *WEFT_IMG(__u32, g + offsetof(struct weft_img_chain_group, chain) + (__u32)proto * 4);
 }
 
 /*
- * Whatever the bytes will be, the chain is the same: no inspector, or equal columns. Else only the agent, which
- * reads the bytes, can tell.
+ * Whatever the bytes and the source will be, the chain is the same: no inspector, or equal columns.
+ * Else only the agent, which knows both, can tell. In a group with rules the columns are zero:
+ * programs that ask for its chain get none.
  */
 WEFT_GLOBAL int weft_chain_certain(const struct weft_ctx *ctx, __u32 group)
 {
-	if (!ctx || !group)
+	if (!ctx)
 		return 1;
 	WEFT_IMG_BASE(0);
 	__u32 flags = WEFT_IMG(struct weft_img_listener, ctx->listener)->flags;
+
+	if (flags & WEFT_LISTENER_MANY)
+		return 0;
+	if (!group)
+		return 1;
 	struct weft_img_chain_group *g = WEFT_IMG(struct weft_img_chain_group, group);
 	__u32 raw = g->chain[WEFT_PROTO_RAW];
 
+	if (g->rules)
+		return 0;
 	if (flags & WEFT_LISTENER_INSPECT_TLS && g->chain[WEFT_PROTO_TLS] != raw)
 		return 0;
 	if (flags & WEFT_LISTENER_INSPECT_HTTP &&
@@ -161,7 +192,7 @@ WEFT_API enum weft_class weft_class_find(struct weft_ctx *ctx, __u32 *ret_chain)
 	if (WEFT_IMG(struct weft_img_chain, chain)->kind != WEFT_CHAIN_TCP ||
 	    WEFT_IMG(struct weft_img_chain, chain)->flags &
 		    (WEFT_CHAIN_RBAC_AGENT | WEFT_CHAIN_CRITERIA | WEFT_CHAIN_LOGGED |
-		     WEFT_CHAIN_ASKS))
+		     WEFT_CHAIN_ASKS | WEFT_CHAIN_TIMED))
 		return WEFT_CLASS_CAPTURED;
 	*ret_chain = chain;
 	return WEFT_CLASS_L4;

@@ -54,6 +54,10 @@ ACCEPTED = {
     "TCP without an address": entry("a.ext", 9100, "TCP"),
     "MySQL": entry("a.ext", 3306, "MYSQL", address="240.0.5.1"),
     "Redis": entry("a.ext", 6380, "REDIS", address="240.0.5.1"),
+    "TLS without an address, by SNI": entry("a.ext", 443, "TLS", "DNS"),
+    "TLS of a wildcard": entry("*.a.ext", 443, "TLS", "NONE"),
+    "a range of addresses": entry("a.ext", 9101, "TCP", address="10.80.0.0/16"),
+    "maxConnectionDuration of TCP": rule("db", {"connectionPool": {"tcp": {"maxConnectionDuration": "10s"}}}),
     "tls DISABLE": rule("plain", {"tls": {"mode": "DISABLE"}}),
     "failover": rule("plain", dict(OUTLIERS, loadBalancer={"localityLbSetting": {"enabled": True, "failover": [{"from": "a", "to": "b"}]}})),
     "failoverPriority": rule("plain", dict(OUTLIERS, loadBalancer={"localityLbSetting": {
@@ -82,21 +86,12 @@ ACCEPTED = {
 # Filters where requests arrive, which nothing here runs.
 KEPT = {"RequestAuthentication": "envoy.filters.http.jwt_authn", "AuthorizationPolicy CUSTOM": "envoy.filters.http.ext_authz",
         "EnvoyFilter: Lua where requests arrive": "envoy.lua"}
-CHAIN = "filter_chains[0].filter_chain_match."
 TCP = "filter_chains[0].filters[0].typed_config."
 REFUSED = {  # what, the resource and the field
-    "TLS without an address, by SNI": (entry("a.ext", 443, "TLS", "DNS"), "0.0.0.0_443", CHAIN + "server_names"),
-    "TLS of a wildcard": (entry("*.a.ext", 443, "TLS", "NONE"), "0.0.0.0_443", CHAIN + "server_names"),
-    "tls of a VirtualService": ([entry("sni.ext", 8443, "TLS", address="240.0.5.2"), doc("VirtualService", {
-        "hosts": ["sni.ext"], "tls": [{"match": [{"port": 8443, "sniHosts": ["sni.ext"]}], "route": [{"destination": {"host": "sni.ext"}}]}]})],
-        "240.0.5.2_8443", CHAIN + "server_names"),
-    "a range of addresses": (entry("a.ext", 9101, "TCP", address="10.80.0.0/16"), "0.0.0.0_9101", CHAIN + "prefix_ranges"),
     "Mongo": (entry("a.ext", 27017, "MONGO", address="240.0.5.1"), "240.0.5.1_27017", "filter_chains[0].filters[0]"),
     "tls SIMPLE": (rule("plain", {"tls": {"mode": "SIMPLE"}}), "outbound|80||plain.shop.svc.cluster.local", "transport_socket"),
     "tls ISTIO_MUTUAL": (rule("plain", {"tls": {"mode": "ISTIO_MUTUAL"}}), "outbound|80||plain.shop.svc.cluster.local", "transport_socket"),
     "PROXY protocol": (rule("plain", {"proxyProtocol": {"version": "V2"}}), "outbound|80||plain.shop.svc.cluster.local", "transport_socket"),
-    "maxConnectionDuration of TCP": (rule("db", {"connectionPool": {"tcp": {"maxConnectionDuration": "10s"}}}), "10.96.2.1_5432",
-                                     TCP + "max_downstream_connection_duration"),
     "tunnel": (rule("db", {"tunnel": {"protocol": "CONNECT", "targetHost": "a.b", "targetPort": 80}}), "10.96.2.1_5432", TCP + "tunneling_config"),
     "EnvoyFilter: Lua": (envoy_filter("HTTP_FILTER", HTTP_8090, "INSERT_BEFORE", LUA), "0.0.0.0_8090", TCP + "http_filters"),
     "WasmPlugin": (doc("WasmPlugin", {"selector": {"matchLabels": {"app": "client"}}, "url": "oci://a/b"}, "extensions.istio.io/v1alpha1"),

@@ -214,32 +214,6 @@ static void test_no_way_back(void **state)
 	conf_close(&c);
 }
 
-static void match_refused(const char *match, const char *field, const char *reason)
-{
-	char yaml[4096], path[256];
-
-	snprintf(yaml, sizeof(yaml),
-		 CHAINS("", "{filter_chain_match: {%s}, filters: [" TCP("a") "]}"), match);
-	snprintf(path, sizeof(path), "filter_chains[0].filter_chain_match.%s", field);
-	conf_refused(yaml, "Listener/l", path, reason);
-}
-
-static void test_narrowing_is_refused(void **state)
-{
-	(void)state;
-	match_refused("prefix_ranges: [{address_prefix: 10.0.0.0, prefix_len: 8}]", "prefix_ranges",
-		      "unsupported");
-	match_refused("source_prefix_ranges: [{address_prefix: 10.0.0.0, prefix_len: 8}]",
-		      "source_prefix_ranges", "unsupported");
-	match_refused("direct_source_prefix_ranges: [{address_prefix: 10.0.0.0, prefix_len: 8}]",
-		      "direct_source_prefix_ranges", "unsupported");
-	match_refused("source_ports: [80]", "source_ports", "unsupported");
-	match_refused("source_type: EXTERNAL", "source_type", "unsupported");
-	match_refused("server_names: [a]", "server_names", "unsupported");
-	match_refused("transport_protocol: quic", "transport_protocol", "unsupported: quic");
-	match_refused("application_protocols: [h2]", "application_protocols", "ALPN of TLS");
-}
-
 static void test_filters(void **state)
 {
 	(void)state;
@@ -253,13 +227,11 @@ static void test_filters(void **state)
 			      ", stat_prefix: s, cluster: a, hash_policy: [{source_ip: {}}]}}"),
 		     "Listener/l", "filter_chains[0].filters[0].typed_config.hash_policy",
 		     "unsupported");
-	conf_refused(
-		LISTENER("l", AT_80,
-			 "{name: t, typed_config: {" TCP_TYPE
-			 ", stat_prefix: s, cluster: a, max_downstream_connection_duration: 1s}}"),
-		"Listener/l",
-		"filter_chains[0].filters[0].typed_config.max_downstream_connection_duration",
-		"unsupported");
+	conf_refused(LISTENER("l", AT_80,
+			      "{name: t, typed_config: {" TCP_TYPE
+			      ", stat_prefix: s, cluster: a, tunneling_config: {hostname: a}}}"),
+		     "Listener/l", "filter_chains[0].filters[0].typed_config.tunneling_config",
+		     "unsupported");
 	conf_refused(
 		CHAINS("listener_filters: [{name: p, typed_config: {" T(
 			       "extensions.filters.listener.proxy_protocol.v3.ProxyProtocol") "}}]"
@@ -316,34 +288,16 @@ static void test_connection_limits(void **state)
 		     "more than 4 local rate limits");
 }
 
-static void test_many_ports(void **state)
-{
-	char *out = NULL;
-	size_t len;
-	FILE *f = open_memstream(&out, &len);
-
-	(void)state;
-	fputs("- {" T("config.listener.v3.Listener") ", name: l, address: " ADDRESS(
-		      "0.0.0.0", 80) ", filter_chains: [",
-	      f);
-	for (unsigned int i = 1; i <= WEFT_CHAIN_GROUPS_MAX; i++)
-		fprintf(f,
-			"{filter_chain_match: {destination_port: %u}, filters: [" TCP("a") "]}, ",
-			i);
-	fputs("]}\n", f);
-	fclose(f);
-	conf_refused(out, "Listener/l", "filter_chains", "more than 32 destination ports");
-	free(out);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_places),	       cmocka_unit_test(test_inbound_is_kept_aside),
-		cmocka_unit_test(test_refused_places), cmocka_unit_test(test_chain_match),
-		cmocka_unit_test(test_no_way_back),    cmocka_unit_test(test_narrowing_is_refused),
-		cmocka_unit_test(test_filters),	       cmocka_unit_test(test_connection_limits),
-		cmocka_unit_test(test_many_ports),
+		cmocka_unit_test(test_places),
+		cmocka_unit_test(test_inbound_is_kept_aside),
+		cmocka_unit_test(test_refused_places),
+		cmocka_unit_test(test_chain_match),
+		cmocka_unit_test(test_no_way_back),
+		cmocka_unit_test(test_filters),
+		cmocka_unit_test(test_connection_limits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,7 +2,10 @@
 
 /* Destination to listener, chain and class; what first bytes are. */
 
+#include "test/unit/hello_fixture.h"
 #include "test/unit/image_fixture.h"
+
+#define BOTH (WEFT_LISTENER_INSPECT_HTTP | WEFT_LISTENER_INSPECT_TLS)
 
 static struct fix_world w;
 
@@ -94,33 +97,78 @@ static void views(void **state)
 	assert_int_equal(weft_listener_find(&c), -ENOENT);
 }
 
+static int detect(const char *bytes, size_t len, __u32 flags)
+{
+	static __u8 room[WEFT_HELLO_ROOM];
+	struct weft_img_listener l = {.flags = flags, .hello_max = 300};
+	struct weft_hello h;
+
+	return weft_proto_detect(bytes, (__u32)len, &l, room, &h);
+}
+
 static void detection(void **state)
 {
-	static const struct { const char *bytes; size_t len; int want; } t[] = {
-		{ "\x16\x03\x01\x02\0\x01", 6, WEFT_PROTO_TLS }, { "\x16\x03\x01\x02\0\x02", 6, WEFT_PROTO_RAW },
-		{ "GET / HTTP/1.1\r\n", 16, WEFT_PROTO_HTTP11 }, { "GET / HTTP/1.0\r\n", 16, WEFT_PROTO_HTTP10 },
-		{ "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 24, WEFT_PROTO_H2C }, { "hello\n", 6, WEFT_PROTO_RAW },
-		{ "SSH-2.0-x\r\n", 11, WEFT_PROTO_RAW }, { "GET /\r\n", 7, WEFT_PROTO_RAW },
-		{ "\r\nPOST /x HTTP/1.1\n", 19, WEFT_PROTO_HTTP11 }, { "\0\0\0\0", 4, WEFT_PROTO_RAW },
+	static const struct {
+		const char *bytes;
+		size_t len;
+		int want;
+	} t[] = {
+		{"GET / HTTP/1.1\r\n", 16, WEFT_PROTO_HTTP11},
+		{"GET / HTTP/1.0\r\n", 16, WEFT_PROTO_HTTP10},
+		{"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 24, WEFT_PROTO_H2C},
+		{"hello\n", 6, WEFT_PROTO_RAW},
+		{"SSH-2.0-x\r\n", 11, WEFT_PROTO_RAW},
+		{"GET /\r\n", 7, WEFT_PROTO_RAW},
+		{"\r\nPOST /x HTTP/1.1\n", 19, WEFT_PROTO_HTTP11},
+		{"\0\0\0\0\0", 5, WEFT_PROTO_RAW},
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
-		assert_int_equal(weft_proto_detect(t[i].bytes, (__u32)t[i].len), t[i].want);
+		assert_int_equal(detect(t[i].bytes, t[i].len, WEFT_LISTENER_INSPECT_HTTP),
+				 t[i].want);
+		assert_int_equal(detect(t[i].bytes, t[i].len, BOTH), t[i].want);
+		assert_int_equal(detect(t[i].bytes, t[i].len, WEFT_LISTENER_INSPECT_TLS),
+				 WEFT_PROTO_RAW);
 		/* a cut says the same, or that it needs more */
 		for (__u32 n = 0; n < t[i].len; n++) {
-			int r = weft_proto_detect(t[i].bytes, n);
+			int r = detect(t[i].bytes, n, WEFT_LISTENER_INSPECT_HTTP);
 
 			assert_true(r == -EAGAIN || r == t[i].want);
+			/* whoever looks for TLS waits for a record's head */
+			assert_int_equal(detect(t[i].bytes, n, BOTH), n < 5 ? -EAGAIN : r);
 		}
 	}
+}
+
+static void detection_of_tls(void **state)
+{
+	static struct bytes in;
+	__u32 flags = BOTH | WEFT_LISTENER_HELLO_CLOSES;
+
+	(void)state;
+	hello_make(&in, "a.test", NULL);
+	assert_int_equal(detect((const char *)in.b, in.n, BOTH), WEFT_PROTO_TLS);
+	assert_int_equal(detect((const char *)in.b, in.n, WEFT_LISTENER_INSPECT_HTTP),
+			 WEFT_PROTO_RAW);
+	assert_int_equal(detect((const char *)in.b, in.n - 1, BOTH), -EAGAIN);
+	assert_int_equal(detect((const char *)in.b, in.n, flags), WEFT_PROTO_TLS);
+	assert_int_equal(detect("GET / HTTP/1.1\r\n", 16, flags), -ECONNABORTED);
+	/* more than max_client_hello_size, or just that and not whole */
+	put(&in, in.b, 250);
+	in.b[3] = 1;
+	assert_int_equal(detect((const char *)in.b, 299, BOTH), -EAGAIN);
+	assert_int_equal(detect((const char *)in.b, 300, BOTH), -ECONNABORTED);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(by_destination), cmocka_unit_test(by_first_bytes),
-		cmocka_unit_test(views), cmocka_unit_test(detection),
+		cmocka_unit_test(by_destination),
+		cmocka_unit_test(by_first_bytes),
+		cmocka_unit_test(views),
+		cmocka_unit_test(detection),
+		cmocka_unit_test(detection_of_tls),
 	};
 
 	fix_open();

@@ -177,22 +177,19 @@ static void test_ends(void **state)
 
 /* ---- sniffing ---- */
 
-/* The end comes while the kind of the connection is not known: what was said counts. */
+/* The end comes while the kind of the connection is not known: Envoy closes. */
 static void test_end_while_sniffed(void **state)
 {
-	char text[16] = "";
 	int fd;
 
 	(void)state;
 	fix_server(serve);
 	fix_server(serve);
 	fix_open_sniffed(0, 1);
-	/* a beginning that may be HTTP and is none: relayed with its end */
+	/* a beginning that may be HTTP */
 	fd = fix_dial();
 	fix_say(fd, "PO");
 	shutdown(fd, SHUT_WR);
-	assert_int_equal(recv(fd, text, 5, MSG_WAITALL), 5);
-	assert_string_equal(text, "got 2");
 	assert_true(fix_ended(fd));
 	close(fd);
 	/* the same after a while */
@@ -200,8 +197,6 @@ static void test_end_while_sniffed(void **state)
 	fix_say(fd, "P");
 	fix_sleep(50);
 	shutdown(fd, SHUT_WR);
-	assert_int_equal(recv(fd, text, 5, MSG_WAITALL), 5);
-	assert_string_equal(text, "got 1");
 	assert_true(fix_ended(fd));
 	close(fd);
 	/* nothing at all: nobody is told */
@@ -209,7 +204,7 @@ static void test_end_while_sniffed(void **state)
 	shutdown(fd, SHUT_WR);
 	assert_true(fix_ended(fd));
 	close(fd);
-	assert_int_equal(fix_calls(0), 2);
+	assert_int_equal(fix_calls(0), 0);
 	/* a request and the end, in one segment: a client that is half gone gets no answer */
 	fd = fix_dial();
 	assert_int_equal(send(fd, ASK("/x"), strlen(ASK("/x")), MSG_MORE | MSG_NOSIGNAL), strlen(ASK("/x")));
