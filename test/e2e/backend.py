@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An HTTP/1.1 server with manners on request: backend.py NAME PORT. Listens on every address of its namespace.
+"""An HTTP/1.1 server with manners on request: backend.py NAME PORT [CERTIFICATE KEY]. Listens on every address of its namespace, with a
+certificate by TLS.
 
 Answers with `x-backend: NAME`. ?ms=N waits, on any path; paths: /close and /reset end the connection without an answer; /status?code=N; /bytes?n=N
 sends N bytes of a known pattern (chunked with &chunked=1); a POST is answered with the length and SHA-256 of its body; /flaky?n=N&key=K
@@ -13,6 +14,7 @@ import hashlib
 import json
 import resource
 import socket
+import ssl
 import struct
 import sys
 import urllib.parse
@@ -120,7 +122,11 @@ async def session(reader, writer):
 async def main():
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-    server = await asyncio.start_server(session, None, int(sys.argv[2]), backlog=4096, limit=1 << 20)
+    tls = None
+    if len(sys.argv) > 3:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(sys.argv[3], sys.argv[4])
+    server = await asyncio.start_server(session, None, int(sys.argv[2]), backlog=4096, limit=1 << 20, ssl=tls)
     await server.serve_forever()
 
 
