@@ -14,6 +14,7 @@ import threading
 import time
 
 import h2
+import hello
 import wire
 
 LIMIT_S = 6.0       # longest wait for an answer that must come
@@ -146,6 +147,8 @@ def request_bytes(req, text):
 
 
 def _part(p, text):
+    if isinstance(p, dict) and "hello" in p:
+        return hello.make(p["hello"] or {})
     if isinstance(p, dict):
         return b"".join(p["repeat"].replace("%d", str(i)).encode("latin-1") for i in range(p["times"]))
     return text(p).encode("latin-1")
