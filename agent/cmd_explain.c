@@ -92,10 +92,11 @@ static int from_config(const struct weft_args *args, struct weft_explain_query *
 static int from_daemon(const struct weft_args *args, const struct weft_explain_query *q,
 		       json_t **ret)
 {
-	_auto_json_ json_t *request = json_pack(
-		"{s:s, s:s, s:s?, s:s, s:s, s:s?, s:s?}", "command", "explain", "pod",
-		weft_args_string(args, "pod"), "listener", q->listener, "method", q->method, "path",
-		q->path, "host", q->host, "source", weft_args_string(args, "source"));
+	_auto_json_ json_t *request =
+		json_pack("{s:s, s:s, s:s?, s:s, s:s, s:s?, s:s?, s:s?}", "command", "explain",
+			  "pod", weft_args_string(args, "pod"), "listener", q->listener, "method",
+			  q->method, "path", q->path, "host", q->host, "source",
+			  weft_args_string(args, "source"), "server_name", q->server_name);
 	json_t *headers = json_array();
 
 	if (!request)
@@ -114,6 +115,7 @@ int weft_cmd_explain(const struct weft_args *args)
 		.method = weft_args_string(args, "method"),
 		.path = weft_args_string(args, "path"),
 		.host = weft_args_string(args, "host"),
+		.server_name = weft_args_string(args, "server-name"),
 		.headers = headers,
 	};
 	_auto_json_ json_t *answer = NULL;

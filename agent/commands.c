@@ -139,6 +139,8 @@ static const struct weft_option explain_options[] = {
 	STRING("path", "PATH", "request target", "/"),
 	LIST("header", "NAME: VALUE", "header of the request; may be repeated"),
 	STRING("source", "IP", "address of the client (the pod's; with --config 127.0.0.1)", NULL),
+	STRING("server-name", "NAME", "the connection is TLS, whose ClientHello asks for this name",
+	       NULL),
 	ADMIN,
 	IMAGE_SIZE,
 };

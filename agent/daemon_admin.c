@@ -166,6 +166,7 @@ static int explain(struct weft_daemon *d, const json_t *request, struct weft_dia
 		.method = text_of(request, "method"),
 		.path = text_of(request, "path"),
 		.host = text_of(request, "host"),
+		.server_name = text_of(request, "server_name"),
 		.headers = headers,
 	};
 	struct weft_pod_info info;

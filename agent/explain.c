@@ -128,6 +128,15 @@ static void other_protocols(struct explain *x, uint32_t chosen)
 	}
 }
 
+/* What its first bytes would be, where they are looked at. */
+static enum weft_proto proto_of(const struct explain *x, uint32_t inspectors)
+{
+	if (x->q->server_name && inspectors & WEFT_LISTENER_INSPECT_TLS)
+		return WEFT_PROTO_TLS;
+	return inspectors & WEFT_LISTENER_INSPECT_HTTP && !x->q->server_name ? WEFT_PROTO_HTTP11
+									     : WEFT_PROTO_RAW;
+}
+
 /* The class as connect() fixes it, then what the connection's first bytes choose. */
 static int explain_connection(struct explain *x)
 {
@@ -146,9 +155,7 @@ static int explain_connection(struct explain *x)
 		return 0;
 	}
 	if (class_id != WEFT_CLASS_L4 && class_id != WEFT_CLASS_REFUSED)
-		chain_off = weft_chain_find(&x->ctx, l->flags & WEFT_LISTENER_INSPECT_HTTP
-							     ? WEFT_PROTO_HTTP11
-							     : WEFT_PROTO_RAW);
+		chain_off = weft_chain_find(&x->ctx, proto_of(x, l->flags));
 	if (!chain_off) {
 		set_refused(x, WEFT_OUTCOME_REFUSED_NO_CHAIN);
 		return 0;
@@ -164,10 +171,29 @@ static int explain_connection(struct explain *x)
 	return explain_http(x, chain_off, x->ctx.listener);
 }
 
+static int hello_fill(const struct explain *x, struct weft_hello *ret)
+{
+	const char *name = x->q->server_name ? x->q->server_name : "";
+	size_t n = strlen(name);
+
+	if (n > WEFT_SERVER_NAME_MAX)
+		return weft_diag_add(x->diag, -EINVAL, "explain", "server_name",
+				     "longer than %u bytes", WEFT_SERVER_NAME_MAX);
+	*ret = (struct weft_hello){.name_len = (uint32_t)n};
+	for (size_t i = 0; i < n; i++)
+		ret->name[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] | 0x20 : name[i]);
+	return 0;
+}
+
 static int explain_find(struct explain *x)
 {
 	struct weft_listener_ref ref = {0};
-	int r;
+	struct weft_hello hello;
+	int r = hello_fill(x, &hello);
+
+	if (r < 0)
+		return r;
+	x->ctx.hello = &hello;
 
 	x->ctx.pod = x->q->pod;
 	x->ctx.view = x->q->view;

@@ -17,6 +17,7 @@ struct weft_explain_query {
 	const char *host;	    /* NULL: the listener's name */
 	const char *const *headers; /* "name: value", NULL-terminated; NULL: none */
 	struct weft_addr source;    /* of the app; zero: 127.0.0.1 */
+	const char *server_name;    /* of a TLS connection; NULL: it is none */
 };
 
 /*

@@ -147,12 +147,46 @@ static void test_nothing_published(void **state)
 	assert_int_equal(weft_explain(&q, &diag, &j), -ENOENT);
 }
 
+/* The chain of a listener that goes by server names. */
+static void test_server_name(void **state)
+{
+	static char too_long[WEFT_SERVER_NAME_MAX + 2];
+	static const struct {
+		const char *name, *chain, *action;
+	} cases[] = {{"one.test", "one", "tcp"},
+		     {"ONE.test", "one", "tcp"},
+		     {"two.test", "rest", "passthrough"},
+		     {NULL, "rest", "passthrough"}};
+	struct weft_explain_query q = {.listener = "names", .method = "GET", .path = "/"};
+	_cleanup_diag_ struct weft_diag diag = WEFT_DIAG_INIT;
+	json_t *j;
+
+	teardown(state); /* one at a time */
+	assert_int_equal(weft_offline_open(WEFT_TEST_DATA "/cli/data/names.yaml", 4u << 20, true,
+					   &diag, &offline),
+			 0);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		q.server_name = cases[i].name;
+		assert_int_equal(weft_explain(&q, &diag, &j), 0);
+		assert_string_equal(text(j, "class"), "captured");
+		assert_string_equal(text(j, "chain"), cases[i].chain);
+		assert_string_equal(text(j, "action"), cases[i].action);
+		json_decref(j);
+	}
+	memset(too_long, 'a', WEFT_SERVER_NAME_MAX + 1);
+	q.server_name = too_long;
+	assert_int_equal(weft_explain(&q, &diag, &j), -EINVAL);
+	assert_string_equal(diag.entries[0].field, "server_name");
+	teardown(state);
+	assert_int_equal(setup(state), 0); /* what the others ask */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_actions),		  cmocka_unit_test(test_takes_nothing),
 		cmocka_unit_test(test_wrong_questions),	  cmocka_unit_test(test_long_head),
-		cmocka_unit_test(test_nothing_published),
+		cmocka_unit_test(test_nothing_published), cmocka_unit_test(test_server_name),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
