@@ -82,6 +82,7 @@ class Follows:
     def test_refused_under_load(self):
         self.serve("c", {"c": "v1"})
         load = self.begin("load", port=PORT, connections=4, seconds=600, until_eof=True, pause=0.002, count=["x-backend"])
+        self.serve("c", {"c": "v1", "d": "v2"})
         # A listener that cannot be done, with routes that can: these hold, and of the listener what was.
         before = self.snapshot("d", {"c": "v1", "d": "v2"}, LUA)
         nack = self.plane.event(lambda e: e["event"] == "request" and e["error"], before)
