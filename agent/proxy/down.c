@@ -188,12 +188,12 @@ void down_watch(struct down *d)
 		d->codec->watch(d);
 		return;
 	}
-	if (!down_is_full(d) && !d->eof)
+	if (!down_is_full(d) && !d->eof && !d->deaf)
 		events |= EPOLLIN;
 	if (buf_len(&d->out))
 		events |= EPOLLOUT;
 	/* an exchange ends with its client; elsewhere the end is read in its turn, and would only wake in vain */
-	if (!d->eof && (d->state == DOWN_EXCHANGE || d->hold.waits))
+	if (!d->eof && (d->state == DOWN_EXCHANGE || d->hold.waits || d->deaf))
 		events |= EPOLLRDHUP;
 	/* without interest it is off the list: EPOLLHUP would wake the loop again and again */
 	if (watch_set(d->worker, &d->watch, events))
@@ -494,6 +494,11 @@ void down_event(struct down *d, uint32_t events)
 	}
 	if (d->dead || !(events & (EPOLLIN | EPOLLHUP | EPOLLERR | EPOLLRDHUP)))
 		return;
+	if (d->deaf) {
+		if (events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP))
+			down_close(d);
+		return;
+	}
 	if (events & (EPOLLIN | EPOLLRDHUP)) {
 		if (d->state == DOWN_TUNNEL) {
 			tcp_move(d);

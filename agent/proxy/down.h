@@ -110,6 +110,7 @@ struct down {
 	bool spent;	/* ... because it has had its number of requests */
 	bool at_once;	/* the client has sent all it may: nothing is waited for */
 	bool lingering; /* all is said; what still comes is dropped */
+	bool deaf;	/* ... and not read: its HTTP/2 broke the rules */
 	bool advancing; /* down_advance() is on the stack: it goes on with what waits */
 	bool mirror;	/* nobody is there: what would be sent is thrown away (mirror.c) */
 	bool may_h2;	/* its first bytes may be an HTTP/2 preface */

@@ -44,6 +44,7 @@ static int options_new(const struct weft_img_h2 *opt, nghttp2_option **ret)
 	/* blanks around values are no part of them, as in Envoy 1.40 */
 	nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(o, 1);
 	nghttp2_option_set_max_outbound_ack(o, opt->control);
+	nghttp2_option_set_max_continuations(o, PROXY_H2_CONTINUATIONS);
 	nghttp2_option_set_max_deflate_dynamic_table_size(o, opt->table);
 	/* what may be said is bounded where it is read or made: a head that nghttp2 alone finds too
 	 * long would leave its stream without an answer */

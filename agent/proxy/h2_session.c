@@ -354,6 +354,9 @@ void h2_receive(struct down *d)
 	if (d->dead)
 		return;
 	buf_free(d->worker, &d->in);
+	if (n == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS)
+		end_say(d, "codec_error:Too_many_CONTINUATION_frames_following_a_HEADER_frame",
+			WEFT_FLAG_BIT(DPE));
 	if (n < 0 && !h2->over)
 		give_up(h2);
 	h2_due(d);
@@ -447,6 +450,7 @@ static void run(struct h2 *h2)
 	if (finished(h2)) {
 		struct h2_stream *s;
 
+		d->deaf = h2->over; /* as Envoy: a flood goes no further than the socket */
 		h2->over = true;
 		end_say(d, "codec_error:The_user_callback_function_failed", WEFT_FLAG_BIT(DPE));
 		while ((s = TAILQ_FIRST(&h2->streams)))

@@ -82,6 +82,8 @@
 /* What a stream's head takes more as text than its headers' names and values: ": " and line ends,
  * the request line. */
 #define PROXY_STREAM_HEAD_ROOM 2048u
+/* CONTINUATION frames of one head, as Envoy 1.40 takes them; one more ends the connection. */
+#define PROXY_H2_CONTINUATIONS 512u
 /* Of this many requests, half may be reset by the client within a second
  * (overload.premature_reset_total_stream_count). */
 #define PROXY_H2_RESETS 500u

@@ -80,10 +80,11 @@ def _headers_frames(f, text, stream):
             value = h[1]["fill"] * h[1]["times"] if isinstance(h[1], dict) else str(h[1])
             list_.append([h[0], text(value)])
     block = literal(list_)
-    parts = [block[i:i + FRAME_MAX] for i in range(0, len(block), FRAME_MAX)] or [b""]
+    most = f.get("part", FRAME_MAX)
+    parts = [block[i:i + most] for i in range(0, len(block), most)] or [b""]
     out = b""
     for i, p in enumerate(parts):
-        flags = (END_STREAM if f.get("end") and not i else 0) | (END_HEADERS if i == len(parts) - 1 else 0)
+        flags = (END_STREAM if f.get("end") and not i else 0) | (END_HEADERS if i == len(parts) - 1 and not f.get("open") else 0)
         out += frame(CONTINUATION if i else HEADERS, flags, stream, p)
     return out
 
