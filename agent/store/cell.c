@@ -78,7 +78,7 @@ static uint32_t cell_make(struct weft_store *s, struct weft_dir_ent *e, uint32_t
 	uint32_t cell, since;
 
 	if (!e || !s->n_cell_free || s->per_pod[pod] >= WEFT_CELLS_PER_POD_DEFAULT) {
-		s->full++;
+		__atomic_fetch_add(&s->full, 1, __ATOMIC_RELAXED);
 		return 0;
 	}
 	cell = s->cell_free[--s->n_cell_free];
@@ -90,7 +90,7 @@ static uint32_t cell_make(struct weft_store *s, struct weft_dir_ent *e, uint32_t
 	__atomic_store_n(&e->key, (uint64_t)pod << 32 | id, __ATOMIC_RELEASE);
 	s->per_pod[pod]++;
 	s->leaving[pod] = false; /* a new pod of this id */
-	s->cells_used++;
+	__atomic_fetch_add(&s->cells_used, 1, __ATOMIC_RELAXED);
 	return cell;
 }
 
@@ -180,7 +180,7 @@ static bool dir_remove(struct weft_store *s, struct weft_dir_ent *e)
 	};
 	__atomic_store_n(&e->key, DELETED, __ATOMIC_RELEASE);
 	s->per_pod[pod]--;
-	s->cells_used--;
+	__atomic_fetch_sub(&s->cells_used, 1, __ATOMIC_RELAXED);
 	return true;
 }
 

@@ -206,7 +206,7 @@ static int room_get(struct weft_store *s, uint32_t len, struct weft_run **ret)
 		r = weft_arena_get(s->arena, len, ret);
 	}
 	if (r == -ENOSPC)
-		s->full++;
+		__atomic_fetch_add(&s->full, 1, __ATOMIC_RELAXED);
 	return r;
 }
 
@@ -218,7 +218,7 @@ static int object_new(struct weft_store *s, uint64_t hash, const void *bytes, si
 	int r;
 
 	if (len >= s->mem.img_size) {
-		s->full++;
+		__atomic_fetch_add(&s->full, 1, __ATOMIC_RELAXED);
 		return -ENOSPC;
 	}
 	o = calloc(1, sizeof(*o));
@@ -415,7 +415,7 @@ void weft_store_stats(const struct weft_store *s, struct weft_store_stats *ret)
 		.cells_used = __atomic_load_n(&s->cells_used, __ATOMIC_RELAXED),
 		.cells = h->n_cell,
 		.publishes = s->publishes,
-		.full = s->full,
+		.full = __atomic_load_n(&s->full, __ATOMIC_RELAXED),
 	};
 }
 
