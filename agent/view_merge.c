@@ -111,7 +111,7 @@ int view_warm_only(const struct weft_views *v, uint32_t id, const struct weft_sn
 		   struct weft_snapshot **ret, bool *ret_waits)
 {
 	const struct view *view = v->view[id];
-	struct weft_snapshot *s;
+	struct weft_snapshot *s = NULL;
 	int r = weft_snapshot_clone(merged, &s);
 	size_t n = r == 0 ? weft_snapshot_count(merged, WEFT_XDS_CLUSTER) : 0;
 

@@ -15,6 +15,27 @@
 /* Both TypedStructs have the same fields; the older one stands for both. */
 static const char *const typed_structs[] = {"xds.type.v3.TypedStruct", "udpa.type.v1.TypedStruct"};
 
+static _Thread_local unsigned long failures;
+
+unsigned long weft_any_failures(void)
+{
+	return failures;
+}
+
+static int noted(int r)
+{
+	failures += r == -ENOMEM;
+	return r;
+}
+
+static char *type_copy(const char *type)
+{
+	char *copy = type ? strdup(type) : NULL;
+
+	noted(type && !copy ? -ENOMEM : 0);
+	return copy;
+}
+
 const ProtobufCMessageDescriptor *weft_any_descriptor(const char *full_name)
 {
 	size_t lo = 0, hi;
@@ -68,11 +89,11 @@ char *weft_any_type(const Google__Protobuf__Any *any)
 	char *name;
 
 	if (!type || !is_typed_struct(type))
-		return type ? strdup(type) : NULL;
-	if (unpack_typed_struct(any, NULL, NULL, NULL, &ts))
+		return type_copy(type);
+	if (noted(unpack_typed_struct(any, NULL, NULL, NULL, &ts)))
 		return NULL;
 	type = type_of(ts->type_url);
-	name = type && !is_typed_struct(type) ? strdup(type) : NULL;
+	name = type_copy(type && !is_typed_struct(type) ? type : NULL);
 	protobuf_c_message_free_unpacked(&ts->base, NULL);
 	return name;
 }
@@ -146,7 +167,7 @@ int weft_any_unpack(const Google__Protobuf__Any *any, const char *resource, cons
 		r = weft_msg_canonicalise(msg);
 	if (!r)
 		*ret = WEFT_XDS_TAKE(msg);
-	return r;
+	return noted(r);
 }
 
 /*

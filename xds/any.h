@@ -10,8 +10,10 @@
 #include "xds/diag.h"
 
 /*
- * The message type inside: for TypedStruct the inner type_url. Both without the part before the last
- * '/'. Owned by the caller; NULL when the Any is malformed.
+ * The message type inside: for TypedStruct the inner type_url. Both without the part before the
+ * last
+ * '/'. Owned by the caller; NULL when the Any is malformed, or without memory
+ * (weft_any_failures()).
  */
 char *weft_any_type(const Google__Protobuf__Any *any);
 
@@ -23,6 +25,13 @@ char *weft_any_type(const Google__Protobuf__Any *any);
  */
 int weft_any_unpack(const Google__Protobuf__Any *any, const char *resource, const char *field,
 		    struct weft_diag *diag, ProtobufCMessage **ret);
+
+/*
+ * How often one of the two had no memory on this thread. Their callers take that for an Any without
+ * type, or for one that is refused: when the number has changed, what was made of a message
+ * meanwhile is worth nothing.
+ */
+unsigned long weft_any_failures(void);
 
 /* Descriptor of a full message name ("envoy.config.route.v3.Route"), NULL when not in the subset. */
 const ProtobufCMessageDescriptor *weft_any_descriptor(const char *full_name);

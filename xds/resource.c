@@ -10,6 +10,7 @@
 #include "envoy/config/endpoint/v3/endpoint.pb-c.h"
 #include "envoy/config/listener/v3/listener.pb-c.h"
 #include "envoy/config/route/v3/route.pb-c.h"
+#include "xds/any.h"
 #include "xds/body.h"
 #include "xds/cleanup.h"
 #include "xds/descriptor.h"
@@ -101,12 +102,15 @@ static int no_memory(struct weft_diag *diag, enum weft_xds_type type)
 static int examine(enum weft_xds_type type, ProtobufCMessage *msg, struct weft_diag *diag,
 		   struct weft_body *ret)
 {
+	unsigned long failures = weft_any_failures();
 	const char *name = name_of(type, msg);
 	_xds_free_ char *title = title_of(type, name);
 	int err = title ? weft_msg_canonicalise(msg) : -ENOMEM;
 
 	if (!err)
 		err = weft_validate(msg, title, diag, &ret->unknown);
+	if (weft_any_failures() != failures)
+		err = -ENOMEM;
 	if (!err)
 		err = hash_message(msg, &ret->hash);
 	if (!err) {

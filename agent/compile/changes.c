@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "agent/compile/format.h"
+#include "agent/compile/text.h"
 #include "bpf/engine/engine.h"
 
 /* Lines that replies made in the kernel may get from rules; with more the agent forms the reply. */
@@ -334,7 +335,7 @@ static struct weft_img_str lines_put(struct lines *l)
 			(const char *)weft_store_at(l->b->store, h->name.off), (int)h->value.len,
 			(const char *)weft_store_at(l->b->store, h->value.off));
 	}
-	if (fclose(f))
+	if (!weft_text_end(f, &text))
 		l->b->err = l->b->err ? l->b->err : -ENOMEM;
 	else
 		out = weft_build_bytes(l->b, text, len);

@@ -63,7 +63,7 @@ char *weft_resolved_name(const struct weft_resource *res);
 
 /*
  * Compiles views 0..n-1 and publishes them at once. 0; or -EINVAL (causes in diag), -ENOSPC: image
- * full (cause in diag); then what was in force stays. Only changed resources are compiled.
+ * full, -ENOMEM (cause in diag); then what was in force stays. Only changed resources are compiled.
  */
 int weft_compiler_publish(struct weft_compiler *c, const struct weft_view_input *views, size_t n,
 			  struct weft_diag *diag);

@@ -28,6 +28,8 @@ bool weft_filter_config_open(struct weft_build *b, const Google__Protobuf__Any *
 			     const char *field, char field_config[WEFT_FIELD_MAX],
 			     struct weft_filter_config *ret)
 {
+	unsigned long failures = weft_any_failures();
+
 	*ret = (struct weft_filter_config){0};
 	if (!any) {
 		weft_build_fail(b, field, "unsupported: filter without typed_config");
@@ -35,6 +37,10 @@ bool weft_filter_config_open(struct weft_build *b, const Google__Protobuf__Any *
 	}
 	weft_field(field_config, field, "typed_config");
 	ret->type = weft_any_type(any);
+	if (!ret->type && weft_any_failures() != failures) {
+		b->err = b->err ? b->err : -ENOMEM;
+		return false;
+	}
 	if (ret->type && weft_any_harmless(ret->type)) {
 		weft_build_note(b, field_config, "filter without effect");
 		weft_filter_config_clear(ret);
@@ -148,6 +154,8 @@ static bool override_fill(struct weft_build *b, enum weft_level level,
 		weft_build_fail(b, field, "unsupported: %s", type);
 	} else if (weft_any_unpack(any, b->resource, field, b->diag, &msg)) {
 		b->err = b->err ? b->err : -EINVAL;
+	} else if (!type) {
+		b->err = b->err ? b->err : -ENOMEM;
 	} else if (!kind) {
 		effect = wrapped_fill(b, level, (void *)msg, field, ret);
 	} else {

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "agent/compile/parts.h"
+#include "agent/compile/text.h"
 #include "agent/regex/regex.h"
 #include "bpf/engine/engine.h"
 
@@ -84,7 +85,7 @@ static void cookie_make(struct weft_build *b,
 			c->attributes[i]->value);
 	}
 	fputs("; HttpOnly", f);
-	if (fclose(f))
+	if (!weft_text_end(f, &text))
 		b->err = b->err ? b->err : -ENOMEM;
 	else
 		ret->attributes = weft_build_str(b, text);

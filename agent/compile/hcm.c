@@ -12,6 +12,7 @@
 #include "agent/compile/parts.h"
 #include "agent/compile/rbac.h"
 #include "agent/compile/reply.h"
+#include "agent/compile/text.h"
 #include "envoy/extensions/filters/http/router/v3/router.pb-c.h"
 #include "xds/any.h"
 
@@ -309,10 +310,7 @@ static char *names_text(const struct weft_names_local *names)
 
 	for (uint32_t i = 0; f && i < names->n; i++)
 		fprintf(f, "%s\n", names->name[i]);
-	if (f && !fclose(f))
-		return text;
-	free(text);
-	return NULL;
+	return f && weft_text_end(f, &text) ? text : NULL;
 }
 
 /* The same table gets another id where its replies carry other lines of the connection manager's,
@@ -407,10 +405,9 @@ static char *own_lines(struct weft_build *b, const manager *m, const char *serve
 		fprintf(f, "via: %s\r\n", m->via);
 	if (f && (uint32_t)m->server_header_transformation != WEFT_SERVER_PASS)
 		fprintf(f, "server: %s\r\n", server_name);
-	if (f && !fclose(f))
+	if (f && weft_text_end(f, &lines))
 		return lines;
 	b->err = b->err ? b->err : -ENOMEM;
-	free(lines);
 	return NULL;
 }
 

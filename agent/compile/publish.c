@@ -7,6 +7,7 @@
 #include "agent/compile/build.h"
 #include "agent/compile/cache.h"
 #include "agent/compile/view.h"
+#include "xds/any.h"
 
 int weft_compiler_new(struct weft_store *store, struct weft_compiler **ret)
 {
@@ -408,6 +409,7 @@ static void next_fails(struct weft_compiler *c, struct next *next)
 static int run(struct weft_compiler *c, const struct weft_view_input *views, size_t n, bool publish,
 	       struct weft_diag *diag)
 {
+	unsigned long failures = weft_any_failures();
 	struct next next = {0};
 	int err;
 
@@ -417,6 +419,8 @@ static int run(struct weft_compiler *c, const struct weft_view_input *views, siz
 		return err;
 	c->serial++;
 	err = root_build(c, views, n, publish, diag, &next);
+	if (weft_any_failures() != failures)
+		err = -ENOMEM;
 	if (!err && publish)
 		err = objects_drop(c, &next);
 	if (!err && publish)
@@ -433,20 +437,35 @@ static int run(struct weft_compiler *c, const struct weft_view_input *views, siz
 	return 0;
 }
 
+/* Without memory what is said of resources may be wrong, and nothing is wrong with them. */
+static int told(int r, const struct weft_diag *causes, struct weft_diag *diag)
+{
+	if (r == -ENOMEM)
+		return weft_diag_add(diag, r, "", "", "out of memory");
+	for (size_t i = 0; i < causes->n; i++)
+		weft_diag_add(diag, r, causes->entries[i].resource, causes->entries[i].field, "%s",
+			      causes->entries[i].reason);
+	return r;
+}
+
 int weft_compiler_publish(struct weft_compiler *c, const struct weft_view_input *views, size_t n,
 			  struct weft_diag *diag)
 {
-	int r = weft_view_patch(c, views, n, diag);
+	_cleanup_diag_ struct weft_diag causes = WEFT_DIAG_INIT;
+	int r = weft_view_patch(c, views, n, &causes);
 
-	return r == -EAGAIN ? run(c, views, n, true, diag) : r;
+	if (r == -EAGAIN)
+		r = run(c, views, n, true, &causes);
+	return told(r, &causes, diag);
 }
 
 int weft_compiler_check(struct weft_compiler *c, const struct weft_snapshot *snapshot,
 			struct weft_diag *diag)
 {
 	struct weft_view_input view = {.snapshot = snapshot};
+	_cleanup_diag_ struct weft_diag causes = WEFT_DIAG_INIT;
 
-	return run(c, &view, 1, false, diag);
+	return told(run(c, &view, 1, false, &causes), &causes, diag);
 }
 
 const struct weft_diag *weft_compiler_not_applied(const struct weft_compiler *c)

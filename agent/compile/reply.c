@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/compile/reply.h"
+#include "agent/compile/text.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -280,7 +281,7 @@ uint32_t weft_build_reply(struct weft_build *b, const struct weft_reply_text *t)
 	if (!no_body)
 		p.end += t->body_len;
 	head_request_write(f, t, &p);
-	if (fclose(f))
+	if (!weft_text_end(f, &p.data))
 		b->err = b->err ? b->err : -ENOMEM;
 	if (!b->err) {
 		/* whoever makes a reply of 400: Envoy takes it for a message that cannot be trusted */

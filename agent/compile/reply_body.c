@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/compile/reply_body.h"
+#include "agent/compile/text.h"
 
 #include <errno.h>
 #include <math.h>
@@ -71,11 +72,7 @@ char *weft_json_escape(const void *text, size_t len, size_t *ret_len)
 		return NULL;
 	for (size_t i = 0; i < len; i++)
 		escape_write(f, p[i], utf8);
-	if (fclose(f)) {
-		free(out);
-		return NULL;
-	}
-	return out;
+	return weft_text_end(f, &out) ? out : NULL;
 }
 
 void weft_json_number(double d, char out[WEFT_NUMBER_TEXT])

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "agent/compile/parts.h"
+#include "agent/compile/text.h"
 #include "agent/regex/regex.h"
 
 #define LETTERS "a-zA-Z0-9-._~%!$&'()*+,;:@="
@@ -202,10 +203,8 @@ int weft_uri_template_regex(const char *template, char **ret, const char **ret_w
 	if (!s.out)
 		return -ENOMEM;
 	ok = template_put(&s, template);
-	if (fclose(s.out)) {
-		free(text);
+	if (!weft_text_end(s.out, &text))
 		return -ENOMEM;
-	}
 	if (!ok) {
 		free(text);
 		*ret_why = s.why;

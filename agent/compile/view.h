@@ -78,7 +78,8 @@ bool weft_view_stands(const struct weft_standing *st, const struct weft_view_inp
 
 /*
  * Publishes the views when nothing but endpoints differs from what is in force: cost by what
- * changed. As weft_compiler_publish(); -EAGAIN: more than that differs, nothing was done.
+ * changed. As weft_compiler_publish(), with an empty diag; -EAGAIN: more than that differs, nothing
+ * was done or said.
  */
 int weft_view_patch(struct weft_compiler *c, const struct weft_view_input *in, size_t n,
 		    struct weft_diag *diag);

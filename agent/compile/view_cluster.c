@@ -181,8 +181,10 @@ void view_clusters_fill(struct view *v)
 		if (!e)
 			continue;
 		id = weft_build_cluster_id(&v->b, res->name);
-		if (!id)
-			continue;
+		if (!id) {
+			v->err = err_first(v->err, v->b.err);
+			return;
+		}
 		if (!view_table_room(v, (void **)&v->cluster, &v->cap_cluster, sizeof(*v->cluster),
 				     id))
 			return;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "agent/compile/view_parts.h"
+#include "xds/any.h"
 
 /* Compiled endpoints that come to a view, and those they take the place of. */
 struct exchange {
@@ -419,9 +420,12 @@ static void patch_clear(struct patch *p)
 /* In a transaction, which is committed or given up. */
 static int patch_run(struct patch *p)
 {
+	unsigned long failures = weft_any_failures();
 	struct weft_compiler *c = p->c;
 	int r = patch_build(p);
 
+	if (weft_any_failures() != failures)
+		r = -ENOMEM;
 	if (!r)
 		r = patch_drop(p);
 	if (!r)
@@ -442,8 +446,7 @@ static int patch_run(struct patch *p)
 int weft_view_patch(struct weft_compiler *c, const struct weft_view_input *in, size_t n,
 		    struct weft_diag *diag)
 {
-	_cleanup_diag_ struct weft_diag causes = WEFT_DIAG_INIT;
-	struct patch p = {.c = c, .in = in, .n = n, .diag = &causes};
+	struct patch p = {.c = c, .in = in, .n = n, .diag = diag};
 	int r;
 
 	if (!applies(c, in, n))
@@ -455,9 +458,8 @@ int weft_view_patch(struct weft_compiler *c, const struct weft_view_input *in, s
 	c->serial++;
 	r = patch_run(&p);
 	patch_clear(&p);
-	/* else the whole is compiled, and tells them again */
-	for (size_t i = 0; r != -EAGAIN && i < causes.n; i++)
-		weft_diag_add(diag, r, causes.entries[i].resource, causes.entries[i].field, "%s",
-			      causes.entries[i].reason);
+	/* the whole is compiled, and tells them again */
+	if (r == -EAGAIN)
+		weft_diag_clear(diag);
 	return r;
 }

@@ -292,11 +292,11 @@ static int states_make(struct build *b)
 {
 	uint32_t n, to;
 
-	b->n_state = 1; /* the dead one */
 	b->cap = 32;
 	b->state = calloc(b->cap, sizeof(*b->state));
 	if (!b->state)
 		return -ENOMEM;
+	b->n_state = 1; /* the dead one */
 	b->state[0].next = calloc(b->n_class + 1, sizeof(uint16_t));
 	if (!b->state[0].next)
 		return -ENOMEM;

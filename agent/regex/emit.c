@@ -18,11 +18,13 @@ static uint32_t add(struct regex_program *g, enum weft_inst_op op)
 {
 	if (g->n == g->cap) {
 		uint32_t cap = g->cap ? g->cap * 2 : 64;
-		struct weft_img_inst *inst = cap <= REGEX_INSTS_MAX * 2 ?
-						     reallocarray(g->inst, cap, sizeof(*inst)) : NULL;
+		bool fits = cap <= REGEX_INSTS_MAX * 2;
+		struct weft_img_inst *inst =
+			fits ? reallocarray(g->inst, cap, sizeof(*inst)) : NULL;
 
 		if (!inst) {
 			g->full = true;
+			g->no_memory = fits;
 			return 0;
 		}
 		g->inst = inst;
@@ -213,7 +215,7 @@ static struct piece emit_list(struct regex_program *g, const struct regex_node *
 	struct piece *p = calloc(re->n, sizeof(*p));
 
 	if (!p) {
-		g->full = true;
+		g->full = g->no_memory = true;
 		return nothing;
 	}
 	for (uint32_t i = 0; i < re->n && !g->full; i++)
@@ -548,7 +550,7 @@ uint32_t regex_re2_size(struct regex_pool *p, struct regex_node *re)
 		all = cat(&g, loop, all);
 	}
 	if (g.full) {
-		total = UINT32_MAX;
+		total = g.no_memory ? 0 : UINT32_MAX;
 		goto out;
 	}
 	if (!all.begin && !start) {

@@ -103,6 +103,7 @@ struct regex_program {
 	uint32_t n, cap;
 	uint32_t start;
 	bool full; /* no memory, or too many */
+	bool no_memory;
 };
 /* Instructions of the tree, from `start`, ending in one that matches. */
 void regex_emit(struct regex_program *g, const struct regex_node *re);

@@ -41,7 +41,7 @@ static int build(struct weft_regex *r, struct regex_pool *p, struct regex_node *
 	}
 	re = regex_simplify(p, re);
 	regex_emit(&r->program, re);
-	if (p->full)
+	if (p->full || r->program.no_memory)
 		return -ENOMEM;
 	if (r->program.full || r->size == UINT32_MAX) {
 		snprintf(error->text, sizeof(error->text), "more than %u instructions",

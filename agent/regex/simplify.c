@@ -65,11 +65,16 @@ static void join(struct regex_pool *p, struct regex_node **a, struct regex_node 
 	}
 }
 
+/* Takes over sub. */
 static struct regex_node *copy_with(struct regex_pool *p, const struct regex_node *re,
 				    struct regex_node **sub)
 {
 	struct regex_node *out = regex_node_new(p, re->op, re->flags);
 
+	if (out != p->all) {
+		free(sub); /* without memory it is nobody's */
+		return out;
+	}
 	out->sub = sub;
 	out->n = re->n;
 	out->min = re->min;

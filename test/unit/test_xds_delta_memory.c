@@ -6,61 +6,9 @@
 
 #include "delta_script.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define CAN_FAIL 0 /* the sanitizers own malloc */
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define CAN_FAIL 0
-#endif
-#endif
-#ifndef CAN_FAIL
-#define CAN_FAIL 1
-#endif
+#include "test/unit/alloc_fault.h"
 
-#if CAN_FAIL
-static long fail_at = -1; /* allocations until the one that fails; negative: none does */
-static long live;	  /* allocations not freed */
-
-static bool fails(void)
-{
-	return fail_at >= 0 && fail_at-- == 0;
-}
-
-void *__libc_malloc(size_t n);
-void *__libc_calloc(size_t n, size_t size);
-void *__libc_realloc(void *p, size_t n);
-void __libc_free(void *p);
-
-void *malloc(size_t n)
-{
-	void *p = fails() ? NULL : __libc_malloc(n);
-
-	live += !!p;
-	return p;
-}
-
-void *calloc(size_t n, size_t size)
-{
-	void *p = fails() ? NULL : __libc_calloc(n, size);
-
-	live += !!p;
-	return p;
-}
-
-void *realloc(void *old, size_t n)
-{
-	void *p = fails() ? NULL : __libc_realloc(old, n);
-
-	live += p && !old;
-	return p;
-}
-
-void free(void *p)
-{
-	live -= !!p;
-	__libc_free(p);
-}
-
+#if ALLOC_FAILS
 #define RESPONSES 7
 
 static void make_responses(struct script *s, struct pb *out)
@@ -211,21 +159,22 @@ static void check_every_allocation(bool sotw, int64_t pause)
 	life_end(s);
 	assert_int_equal(life(s, responses, sotw), 0); /* tables that libraries keep */
 	life_end(s);
-	before = live;
+	before = alloc_live;
 	for (long n = 0; failed && n < 20000; n++) {
 		int err;
 
-		fail_at = n;
+		alloc_fail_at = n;
 		err = life(s, responses, sotw);
-		failed = fail_at < 0;
-		fail_at = -1;
+		failed = alloc_fail_at < 0;
+		alloc_fail_at = -1;
 		/* Only making it may fail for good; jansson does not always say why. */
 		assert_true(!err || err == -ENOMEM || err == -EINVAL);
 		assert_int_equal(!!err, !s->d);
 		/* A refusal for want of memory is a NACK; the server's next word repairs it. */
 		assert_true(err || is_served_or_refused(s));
 		life_end(s);
-		assert_int_equal(live, before);
+		if (ALLOC_COUNTS)
+			assert_int_equal(alloc_live, before);
 	}
 	assert_false(failed); /* a run without a failure was reached */
 	for (int i = 0; i < RESPONSES; i++)
