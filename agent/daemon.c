@@ -73,7 +73,7 @@ static void on_second(void *ctx, uint32_t events)
 	weft_pods_check(d->pods, weft_daemon_now_ms(), log_gone, NULL);
 	if (d->streams)
 		weft_streams_tick(d->streams);
-	weft_pods_release(d->pods, weft_daemon_complete, d);
+	weft_daemon_release(d);
 	weft_admin_tick(d->admin);
 	weft_http_tick(d->http);
 	if (d->kernel && ++d->seconds % SWEEP_SECONDS == 0)
@@ -176,19 +176,27 @@ static int publish_file(void *ctx, const struct weft_snapshot *next, struct weft
 	return r;
 }
 
-bool weft_daemon_complete(void *ctx, uint32_t view)
+bool weft_daemon_complete(const struct weft_daemon *d, uint32_t view)
+{
+	return !d->streams || !d->cfg->xds_per_pod || weft_streams_complete(d->streams, view);
+}
+
+static bool is_complete(void *ctx, const struct weft_pod_info *pod)
 {
 	const struct weft_daemon *d = ctx;
 
-	return !d->streams || !d->cfg->xds_per_pod || weft_streams_complete(d->streams, view);
+	return weft_daemon_complete(d, pod->view) && weft_health_pod_is_warm(d->health, pod->id);
+}
+
+void weft_daemon_release(struct weft_daemon *d)
+{
+	if (d->pods)
+		weft_pods_release(d->pods, is_complete, d);
 }
 
 static void on_served(void *ctx)
 {
-	struct weft_daemon *d = ctx;
-
-	if (d->pods)
-		weft_pods_release(d->pods, weft_daemon_complete, d);
+	weft_daemon_release(ctx);
 }
 
 /* ---- pods ---- */

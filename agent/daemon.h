@@ -103,8 +103,10 @@ void weft_daemon_outlier_work(struct weft_daemon *d);
 /* A pod whose hosts cannot all be checked is enrolled all the same: they are as EDS says. */
 void weft_daemon_health_begin(struct weft_daemon *d, const struct weft_proxy_pod *pod);
 
-/* The first complete configuration of a view is in force, and its pods are governed. */
-bool weft_daemon_complete(void *ctx, uint32_t view);
+/* The first complete configuration of a view is in force. */
+bool weft_daemon_complete(const struct weft_daemon *d, uint32_t view);
+/* Pods for which that is so, and whose hosts were checked, are governed from now on. */
+void weft_daemon_release(struct weft_daemon *d);
 
 /* dump.c: what `dump` shows, NULL for a word it does not know. */
 json_t *weft_dump(struct weft_daemon *d, const char *what);

@@ -73,10 +73,13 @@ static int pod_view(struct weft_daemon *d, struct weft_pod_spec *spec, struct we
 	int r;
 
 	spec->view = WEFT_VIEW_DEFAULT;
-	if (!d->streams)
+	if (!d->streams) {
+		spec->held = weft_health_has(d->health, spec->view);
 		return 0;
+	}
 	r = weft_streams_view(d->streams, &id, spec->name, diag, &spec->view);
-	spec->held = !weft_daemon_complete(d, spec->view);
+	spec->held = !weft_daemon_complete(d, spec->view) ||
+		     weft_health_has(d->health, spec->view);
 	return r;
 }
 

@@ -132,8 +132,10 @@ static int health_publish(void *ctx, bool warmed)
 	_auto_free_ char *text = NULL;
 	int r = warmed ? weft_views_renew(d->views, &diag) : weft_views_again(d->views, &diag);
 
-	if (r == 0)
+	if (r == 0) {
+		weft_daemon_release(d);
 		return 0;
+	}
 	text = weft_diag_text(&diag);
 	WEFT_LOG(WEFT_LOG_ERROR, "results of health checks are not published",
 		 WEFT_KV_S("reason", text ? text : "out of memory"));

@@ -107,6 +107,28 @@ static bool is_warm(const struct weft_views *v, uint32_t view, const struct weft
 	       (!v->health || weft_health_is_warm(v->health, view, next));
 }
 
+/*
+ * One that is not warm: its predecessor is kept in its place; one that has none is not there until
+ * its hosts were checked (Envoy: NC).
+ */
+static int cold_leave(const struct weft_views *v, uint32_t id, const struct weft_resource *next,
+		      struct weft_snapshot *s, bool *waits)
+{
+	const struct weft_snapshot *in_force = v->view[id]->in_force;
+	struct weft_resource *old =
+		in_force ? weft_snapshot_get(in_force, WEFT_XDS_CLUSTER, next->name) : NULL;
+
+	if (old && old->hash != next->hash && !is_warm(v, id, next)) {
+		*waits = true;
+		return weft_snapshot_put(s, old);
+	}
+	if (!old && v->health && weft_health_is_cold(v->health, id, next)) {
+		*waits = true;
+		return weft_snapshot_del(s, WEFT_XDS_CLUSTER, next->name);
+	}
+	return 0;
+}
+
 int view_warm_only(const struct weft_views *v, uint32_t id, const struct weft_snapshot *merged,
 		   struct weft_snapshot **ret, bool *ret_waits)
 {
@@ -118,16 +140,8 @@ int view_warm_only(const struct weft_views *v, uint32_t id, const struct weft_sn
 	*ret_waits = false;
 	if (view->in_force && weft_snapshot_same(merged, view->in_force, WEFT_XDS_CLUSTER))
 		n = 0;
-	for (size_t i = 0; r == 0 && view->in_force && i < n; i++) {
-		const struct weft_resource *next = weft_snapshot_at(merged, WEFT_XDS_CLUSTER, i);
-		struct weft_resource *old =
-			weft_snapshot_get(view->in_force, WEFT_XDS_CLUSTER, next->name);
-
-		if (!old || old->hash == next->hash || is_warm(v, id, next))
-			continue;
-		r = weft_snapshot_put(s, old);
-		*ret_waits = true;
-	}
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = cold_leave(v, id, weft_snapshot_at(merged, WEFT_XDS_CLUSTER, i), s, ret_waits);
 	if (r < 0)
 		weft_snapshot_free(s);
 	else

@@ -44,7 +44,7 @@ struct staged {
 /* next takes the place of the source's part; every duplicate is named. -EINVAL, -ENOMEM. */
 int view_merge(const struct view *view, enum weft_source source, const struct weft_snapshot *next,
 	       struct weft_diag *diag, struct weft_snapshot **ret);
-/* *ret_waits: a cluster's predecessor is kept in its place. -ENOMEM. */
+/* *ret_waits: a cluster's predecessor is kept in its place, or it is not there yet. -ENOMEM. */
 int view_warm_only(const struct weft_views *v, uint32_t id, const struct weft_snapshot *merged,
 		   struct weft_snapshot **ret, bool *ret_waits);
 
@@ -58,6 +58,10 @@ int view_publish(struct weft_views *v, const struct staged *staged, size_t n_sta
 		 struct weft_diag *diag);
 
 /* ---- view_want.c: what of the views is resolved and checked ---- */
+
+/* What the view's sources say, with what is staged. NULL: nothing yet. */
+const struct weft_snapshot *view_merged(const struct view *view, uint32_t id,
+					const struct staged *staged, size_t n);
 
 /*
  * What is staged is new: names of it are asked for before they are needed, those of what is in

@@ -13,8 +13,8 @@ static bool same_clusters(const struct weft_snapshot *a, const struct weft_snaps
 	return a && b ? weft_snapshot_same(a, b, WEFT_XDS_CLUSTER) : a == b;
 }
 
-static const struct weft_snapshot *merged_of(const struct view *view, uint32_t id,
-					     const struct staged *staged, size_t n)
+const struct weft_snapshot *view_merged(const struct view *view, uint32_t id,
+					const struct staged *staged, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		if (staged[i].view == id)
@@ -53,7 +53,7 @@ int view_names_want(struct weft_views *v, const struct staged *staged, size_t n)
 
 		if (!view)
 			continue;
-		list[n_list++] = merged_of(view, i, staged, n);
+		list[n_list++] = view_merged(view, i, staged, n);
 		list[n_list++] = view->in_force;
 		changed = changed || !same_clusters(view->asked[0], list[n_list - 2]) ||
 			  !same_clusters(view->asked[1], view->in_force);
@@ -64,7 +64,7 @@ int view_names_want(struct weft_views *v, const struct staged *staged, size_t n)
 		struct view *view = v->view[i];
 
 		if (view)
-			r = asked_keep(&view->asked[0], merged_of(view, i, staged, n));
+			r = asked_keep(&view->asked[0], view_merged(view, i, staged, n));
 		if (view && r == 0)
 			r = asked_keep(&view->asked[1], view->in_force);
 	}
@@ -77,7 +77,7 @@ static void checks_of(const struct weft_views *v, uint32_t id, const struct stag
 {
 	const struct view *view = v->view[id];
 
-	ret[0] = merged_of(view, id, staged, n);
+	ret[0] = view_merged(view, id, staged, n);
 	ret[1] = view->in_force;
 	ret[2] = v->dns ? weft_dns_resolved(v->dns) : NULL;
 }

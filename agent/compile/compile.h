@@ -47,6 +47,9 @@ int weft_compiler_cluster_id(struct weft_compiler *c, const struct weft_resource
 
 struct weft_view_input {
 	const struct weft_snapshot *snapshot; /* NULL: an unused view id */
+	/* Clusters that are not there yet, and may be named all the same (validate_clusters); NULL:
+	 * none. */
+	const struct weft_snapshot *waiting;
 	/*
 	 * Load assignments of DNS clusters with addresses in place of names, by weft_resolved_name().
 	 * A cluster that is not there has no hosts yet. NULL: nobody resolves (check, explain); each

@@ -222,6 +222,11 @@ static void host_add(struct weft_build *b, const cluster *c, const lb_endpoint *
 	weft_build_host_check(b, e->endpoint, field);
 	if (!address_take(b, a, field, p, &out->addr))
 		return;
+	/* a logical host stays the same one when its addresses change */
+	out->cell = weft_build_state(b, WEFT_CELL_ENDPOINT, 0, "%s %s:%u", c->name,
+				     p->logical ? p->name : a->address, a->port_value);
+	if (mark_of(b, out->cell) == WEFT_MARK_GONE)
+		return; /* other pods have it still */
 	if (!p->dns && known_host(p, &out->addr, priority))
 		return; /* the first of an address counts */
 	out->weight = h->balancing->equal ? 1 : weft_u32(e->load_balancing_weight, 1);
@@ -233,9 +238,6 @@ static void host_add(struct weft_build *b, const cluster *c, const lb_endpoint *
 	else if (e->endpoint->n_additional_addresses) /* Envoy does not look at them */
 		weft_build_note(b, field, "additional addresses are not used");
 	p->several |= out->addresses != 0;
-	/* a logical host stays the same one when its addresses change */
-	out->cell = weft_build_state(b, WEFT_CELL_ENDPOINT, 0, "%s %s:%u", c->name,
-				     p->logical ? p->name : a->address, a->port_value);
 	if (h->key && !(h->key[h->n] = weft_hashing_key(&h->balancing->hashing, e, &out->addr)))
 		b->err = b->err ? b->err : -ENOMEM;
 	h->priority[h->n] = priority;

@@ -24,14 +24,14 @@ const struct weft_field_row weft_fields_cluster[] = {
 	      "common_http_protocol_options "
 	      "http_protocol_options http2_protocol_options protocol_selection "
 	      "typed_extension_protocol_options ring_hash_lb_config "
-	      "maglev_lb_config filters upstream_connection_options"),
+	      "maglev_lb_config filters upstream_connection_options "
+	      "ignore_health_on_host_removal"),
 	QUIET("upstream_http_protocol_options", "of TLS"),
 	QUIET("alt_stat_name metadata", "a name or data that nothing here reads"),
 	QUIET("per_connection_buffer_high_watermark_timeout cleanup_interval "
 	      "preconnect_policy",
 	      "tunes connections, changes no answer"),
 	AGENT("outlier_detection health_checks"),
-	QUIET("ignore_health_on_host_removal", "hosts that are removed go at once, as with it"),
 	QUIET("close_connections_on_host_health_failure",
 	      "health comes from EDS alone; with health_checks or outlier_detection refused"),
 	QUIET("upstream_bind_config", "refused where requests go to the cluster"),

@@ -170,7 +170,11 @@ static void view_begin(struct view *v)
 int weft_view_build(struct weft_compiler *c, const struct weft_view_input *in,
 		    struct weft_diag *diag, struct weft_own_views *own, struct weft_standing *ret)
 {
-	struct view v = {.c = c, .s = in->snapshot, .resolved = in->resolved, .diag = diag};
+	struct view v = {.c = c,
+			 .s = in->snapshot,
+			 .resolved = in->resolved,
+			 .waiting = in->waiting,
+			 .diag = diag};
 
 	*ret = (struct weft_standing){0};
 	view_begin(&v);

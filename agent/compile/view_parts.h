@@ -25,6 +25,7 @@ struct view {
 	struct weft_compiler *c;
 	const struct weft_snapshot *s;
 	const struct weft_snapshot *resolved; /* as weft_view_input */
+	const struct weft_snapshot *waiting;  /* as in the input */
 	struct weft_diag *diag;
 	struct weft_build b;		      /* for the tables */
 	struct weft_img_cluster_ref *cluster; /* by id */

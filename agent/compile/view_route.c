@@ -27,6 +27,9 @@ void view_clusters_check(struct view *v, const struct weft_resource *res,
 
 		if (id < v->cap_cluster && v->cluster[id].cluster)
 			continue;
+		if (v->waiting && weft_snapshot_get(v->waiting, WEFT_XDS_CLUSTER,
+						    weft_names_text(v->c->clusters, id)))
+			continue;
 		if (asprintf(&resource, "%s/%s", weft_xds_type_name(res->type), res->name) < 0)
 			resource = NULL;
 		v->err = err_first(v->err,

@@ -331,14 +331,15 @@ void weft_pods_check(struct weft_pods *p, int64_t now_ms,
 	}
 }
 
-void weft_pods_release(struct weft_pods *p, bool (*complete)(void *ctx, uint32_t view), void *ctx)
+void weft_pods_release(struct weft_pods *p,
+		       bool (*complete)(void *ctx, const struct weft_pod_info *pod), void *ctx)
 {
 	struct pod *pod;
 
 	TAILQ_FOREACH(pod, &p->list, link)
 	{
 		if (pod->info.phase != WEFT_POD_ACTIVE || !pod->info.held ||
-		    !complete(ctx, pod->info.view))
+		    !complete(ctx, &pod->info))
 			continue;
 		pod->info.held = false;
 		pod->info.held = entry_set(p, &pod->info) < 0;

@@ -49,7 +49,8 @@ enum weft_pod_phase { WEFT_POD_ACTIVE, WEFT_POD_DRAINING };
 
 struct weft_pod_info {
 	uint32_t id, view;
-	bool held; /* its connections are refused: the view is not complete yet */
+	bool held; /* its connections are refused: the view is not complete yet, or its hosts not
+		      checked */
 	enum weft_pod_phase phase;
 	uint64_t cookie;
 	const char *name, *ns, *service_account, *netns;
@@ -82,9 +83,10 @@ int weft_pods_remove(struct weft_pods *p, const char *ns, const char *name, uint
 void weft_pods_check(struct weft_pods *p, int64_t now_ms,
 		     void (*gone_fn)(void *ctx, const struct weft_pod_info *pod), void *ctx);
 
-/* Pods that were held until their view is complete are governed from now on, where it is. A
- * kernel's entry that cannot be written is tried again with the next call. */
-void weft_pods_release(struct weft_pods *p, bool (*complete)(void *ctx, uint32_t view), void *ctx);
+/* Pods that were held until their view is complete are governed from now on, where it is for them.
+ * A kernel's entry that cannot be written is tried again with the next call. */
+void weft_pods_release(struct weft_pods *p,
+		       bool (*complete)(void *ctx, const struct weft_pod_info *pod), void *ctx);
 
 /* By "NAME" or "NAMESPACE/NAME"; -ENOENT; -ENOTUNIQ: several namespaces have this name. Active pods
  * only. */

@@ -190,6 +190,8 @@ static enum weft_health_change failure(struct weft_health *h, struct session *s,
 	enum weft_health_change change =
 		weft_health_failed(&s->host, &c->spec->conf, why, &c->stats);
 
+	if (s->from && s->host.failed)
+		h->reap = c->reap = true;
 	if (!was && s->host.failed)
 		log_host(s, WEFT_LOG_INFO, "host is unhealthy", failure_name(why));
 	else if (first || c->spec->conf.log_failures)
@@ -314,6 +316,7 @@ static void session_free(struct weft_health *h, struct session *s)
 	h->n_host--;
 	weft_probe_clear(&s->probe);
 	target_clear(&s->target);
+	weft_resource_unref(s->from);
 	free(s->authority);
 	free(s);
 }
@@ -368,6 +371,8 @@ static struct session *session_take(struct weft_health *h, struct hc_check *c,
 	if (s && target_same_check(&s->target, t)) {
 		*old = NULL;
 		s->target.unhealthy = t->unhealthy;
+		weft_resource_unref(s->from);
+		s->from = NULL;
 		return s;
 	}
 	r = session_new(h, c, t, &s);
@@ -379,7 +384,7 @@ static struct session *session_take(struct weft_health *h, struct hc_check *c,
 	return NULL;
 }
 
-int check_follow(struct weft_health *h, struct hc_check *c)
+int check_follow(struct weft_health *h, struct hc_check *c, struct weft_resource *old_from)
 {
 	const struct spec *s = c->spec;
 	struct session **v = calloc(c->n + s->n + 1, sizeof(struct session *));
@@ -397,6 +402,11 @@ int check_follow(struct weft_health *h, struct hc_check *c)
 		if (order >= 0) {
 			v[n] = session_take(h, c, &s->target[j], old);
 			n += v[n] != NULL;
+		} else if ((old_from || (*old)->from) && session_stays(*old)) {
+			if (!(*old)->from)
+				(*old)->from = weft_resource_ref(old_from);
+			v[n++] = *old;
+			*old = NULL;
 		}
 		session_free(h, *old);
 		i += order <= 0;
@@ -409,6 +419,24 @@ int check_follow(struct weft_health *h, struct hc_check *c)
 	c->publish_ms = 0;
 	warm_look(h, c);
 	return 0;
+}
+
+void check_reap(struct weft_health *h, struct hc_check *c)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->n; i++) {
+		struct session *s = c->session[i];
+
+		if (!s->from || !s->host.failed) {
+			c->session[n++] = s;
+			continue;
+		}
+		log_host(s, WEFT_LOG_INFO, "host is removed", "discovery has it no more");
+		session_free(h, s);
+	}
+	c->n = n;
+	c->reap = false;
 }
 
 /* Counters are of the cluster's name, as in Envoy; also that it had traffic. */

@@ -9,15 +9,15 @@
 /* Hosts of a pod's cluster as Envoy counts them, by checks alone. */
 static void members_set(json_t *j, const struct hc_check *c)
 {
-	json_int_t n[4] = {0};
+	json_int_t n[WEFT_MARK_GONE + 1] = {0}; /* no session has that mark: its place is the healthy ones' */
 
 	for (size_t i = 0; i < c->n; i++) {
 		int mark = weft_health_mark(&c->session[i]->host);
 
-		n[mark < 0 ? 3 : mark]++;
+		n[mark < 0 ? WEFT_MARK_GONE : mark]++;
 	}
 	json_object_set_new(j, "membership_total", json_integer((json_int_t)c->n));
-	json_object_set_new(j, "membership_healthy", json_integer(n[3]));
+	json_object_set_new(j, "membership_healthy", json_integer(n[WEFT_MARK_GONE]));
 	json_object_set_new(j, "membership_degraded", json_integer(n[WEFT_MARK_DEGRADED]));
 	json_object_set_new(j, "membership_excluded", json_integer(n[WEFT_MARK_EXCLUDED]));
 }
@@ -85,10 +85,13 @@ json_t *weft_health_limits_json(struct weft_health *h)
 }
 
 /* As Envoy's /clusters writes them, in its order. */
-static const char *flags_text(const struct weft_health_host *h, char buf[128])
+static const char *flags_text(const struct session *s, char buf[160])
 {
-	snprintf(buf, 128, "%s%s%s%s%s", h->failed ? "/failed_active_hc" : "",
-		 h->degraded ? "/degraded_active_hc" : "", h->pending ? "/pending_active_hc" : "",
+	const struct weft_health_host *h = &s->host;
+
+	snprintf(buf, 160, "%s%s%s%s%s%s", h->failed ? "/failed_active_hc" : "",
+		 h->degraded ? "/degraded_active_hc" : "",
+		 s->from ? "/pending_dynamic_removal" : "", h->pending ? "/pending_active_hc" : "",
 		 h->excluded ? "/excluded_via_immediate_hc_fail" : "",
 		 h->timeout ? "/active_hc_timeout" : "");
 	return *buf ? buf : "healthy";
@@ -98,13 +101,13 @@ static void hosts_append(json_t *list, const struct hc_check *c)
 {
 	for (size_t i = 0; i < c->n; i++) {
 		const struct session *s = c->session[i];
-		char host[300], flags[128];
+		char host[300], flags[160];
 
 		snprintf(host, sizeof(host), "%s:%u", s->target.address, s->target.port);
 		json_array_append_new(
 			list, json_pack("{s:i, s:s, s:s, s:s, s:b}", "pod", (int)c->pod->id,
 					"cluster", c->spec->conf.cluster, "host", host,
-					"health_flags", flags_text(&s->host, flags), "checked",
+					"health_flags", flags_text(s, flags), "checked",
 					s->host.checked));
 	}
 }

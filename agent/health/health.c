@@ -82,10 +82,31 @@ static void checks_look(struct weft_health *h)
 	}
 }
 
+/* Hosts that fail, and that discovery has no more, go at once. */
+static void reap(struct weft_health *h)
+{
+	struct spec *s, *next;
+	struct hc_check *c;
+	size_t i;
+
+	SPECS_EACH(h, i, s, next)
+	{
+		LIST_FOREACH(c, &s->checks, link)
+		{
+			if (c->reap)
+				check_reap(h, c);
+		}
+	}
+	h->reap = false;
+	h->stale = true;
+}
+
 static void publish(struct weft_health *h)
 {
 	bool warmed = h->warmed;
 
+	if (h->reap)
+		reap(h);
 	if (h->look_ms && h->now_ms >= h->look_ms)
 		checks_look(h);
 	if ((!h->stale && !warmed) || h->now_ms < h->retry_ms)
@@ -224,7 +245,7 @@ static int checks_add(struct weft_health *h, struct spec *s, struct hc_pod *pod)
 {
 	struct hc_check *c = check_new(h, s, pod);
 
-	return c ? check_follow(h, c) : -ENOMEM;
+	return c ? check_follow(h, c, NULL) : -ENOMEM;
 }
 
 int weft_health_pod_add(struct weft_health *h, uint32_t pod, uint32_t view, int netns_fd)
@@ -316,6 +337,7 @@ static int spec_add(struct weft_health *h, uint32_t view, struct weft_resource *
 static int spec_follow(struct weft_health *h, struct spec *s, const struct weft_snapshot *from,
 		       const struct weft_snapshot *resolved)
 {
+	struct weft_resource *old = s->from ? weft_resource_ref(s->from) : NULL;
 	struct hc_check *c;
 	bool changed;
 	int r = spec_targets(s, from, resolved, &changed);
@@ -323,25 +345,30 @@ static int spec_follow(struct weft_health *h, struct spec *s, const struct weft_
 	LIST_FOREACH(c, &s->checks, link)
 	{
 		if (r == 0 && changed)
-			r = check_follow(h, c);
+			r = check_follow(h, c, old);
 	}
+	weft_resource_unref(old);
 	return r;
 }
 
-static int want_each(struct weft_health *h, uint32_t view, const struct weft_snapshot *from,
-		     const struct weft_snapshot *resolved)
+/* Clusters of `of` that are not wanted yet, with hosts as `from` has them: what comes into force
+ * with it. */
+static int want_each(struct weft_health *h, uint32_t view, const struct weft_snapshot *of,
+		     const struct weft_snapshot *from, const struct weft_snapshot *resolved)
 {
-	size_t n = from ? weft_snapshot_count(from, WEFT_XDS_CLUSTER) : 0;
+	size_t n = of ? weft_snapshot_count(of, WEFT_XDS_CLUSTER) : 0;
 	int err = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		struct weft_resource *res = weft_snapshot_at(from, WEFT_XDS_CLUSTER, i);
+		struct weft_resource *res = weft_snapshot_at(of, WEFT_XDS_CLUSTER, i);
 		struct spec *s;
 		int r = 0;
 
 		if (!weft_health_is((const void *)res->msg))
 			continue;
 		s = spec_find(h, view, res);
+		if (s && s->wanted)
+			continue;
 		if (!s)
 			r = spec_add(h, view, res, &s);
 		if (s) {
@@ -388,8 +415,8 @@ int weft_health_want(struct weft_health *h, uint32_t view, const struct weft_sna
 		if (s->view == view)
 			s->wanted = false;
 	}
-	r = want_each(h, view, merged, resolved);
-	e = want_each(h, view, in_force, resolved);
+	r = want_each(h, view, merged, merged, resolved);
+	e = want_each(h, view, in_force, merged ? merged : in_force, resolved);
 	unwanted_drop(h, view);
 	health_arm(h);
 	return r ? r : e;
@@ -422,6 +449,31 @@ bool weft_health_is_warm(const struct weft_health *h, uint32_t view,
 	{
 		if (!c->warm)
 			return false;
+	}
+	return true;
+}
+
+bool weft_health_is_cold(const struct weft_health *h, uint32_t view,
+			 const struct weft_resource *res)
+{
+	const struct spec *s = spec_find(h, view, res);
+
+	return s && s->listed && !weft_health_is_warm(h, view, res);
+}
+
+bool weft_health_pod_is_warm(const struct weft_health *h, uint32_t pod)
+{
+	const struct hc_check *c;
+	struct spec *s, *next;
+	size_t i;
+
+	SPECS_EACH(h, i, s, next)
+	{
+		LIST_FOREACH(c, &s->checks, link)
+		{
+			if (c->pod->id == pod && s->listed && !c->warm)
+				return false;
+		}
 	}
 	return true;
 }

@@ -58,6 +58,13 @@ bool weft_health_has(const struct weft_health *h, uint32_t view);
 bool weft_health_is_warm(const struct weft_health *h, uint32_t view,
 			 const struct weft_resource *res);
 
+/* The cluster has hosts, and for a pod of the view they were not all checked yet. */
+bool weft_health_is_cold(const struct weft_health *h, uint32_t view,
+			 const struct weft_resource *res);
+/* Every cluster's hosts were checked once for the pod, as far as it has any: it may be governed (Envoy's clusters warm
+ * before its listeners open). */
+bool weft_health_pod_is_warm(const struct weft_health *h, uint32_t pod);
+
 /* netns_fd is duplicated. */
 int weft_health_pod_add(struct weft_health *h, uint32_t pod, uint32_t view, int netns_fd);
 void weft_health_pod_drop(struct weft_health *h, uint32_t pod);
@@ -69,7 +76,15 @@ void weft_health_pod_drop(struct weft_health *h, uint32_t pod);
 const struct weft_ejected *
 weft_health_marks(struct weft_health *h,
 		  const struct weft_snapshot *(*in_force)(void *ctx, uint32_t view), void *ctx,
-		  size_t *ret_n);
+		  const struct weft_snapshot *resolved, size_t *ret_n);
+/*
+ * What is to be published in place of the view's snapshots (resolved: NULL, or as for weft_health_marks(), which comes just
+ * before): with hosts that discovery has no more, and whose checks pass (not ignore_health_on_host_removal). Pods that do
+ * not go on to have one have WEFT_MARK_GONE of it. *ret: NULL where the snapshot is as it is, else the caller's. -ENOMEM.
+ */
+int weft_health_keep(const struct weft_health *h, uint32_t view,
+		     const struct weft_snapshot *in_force, const struct weft_snapshot *resolved,
+		     struct weft_snapshot **ret_in_force, struct weft_snapshot **ret_resolved);
 /* A publish had to leave them out: the image was full. It is tried again. */
 void weft_health_withheld(struct weft_health *h);
 

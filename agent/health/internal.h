@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sys/queue.h>
 
+#include "agent/compile/parts.h"
 #include "agent/health/health.h"
 #include "agent/health/probe.h"
 
@@ -26,6 +27,12 @@ struct target {
 	bool unhealthy;		 /* EDS says so */
 };
 
+/* A host that some pods go on to have, though discovery has it no more. */
+struct kept {
+	const struct target *target;	  /* a session's */
+	const struct weft_resource *from; /* an assignment that has it */
+};
+
 struct hc_check;
 struct weft_health;
 
@@ -39,6 +46,7 @@ struct session {
 	bool idle_kept; /* counted among connections that are kept */
 	uint32_t id;	/* state id, 0: not in force */
 	int published;	/* weft_health_mark() as last published, -2: never */
+	struct weft_resource *from; /* discovery has it no more: the last assignment that had it */
 	uint64_t due_ms; /* of the next check, or of the end of the one at hand; 0: none */
 	size_t place;	 /* in the heap, from 1; 0: not there */
 };
@@ -53,6 +61,7 @@ struct hc_check {
 	size_t n;
 	bool traffic; /* the cluster had connections, under an earlier state id too */
 	bool warm;    /* every host was checked once */
+	bool reap;    /* a host that discovery has no more fails now */
 	/* update_merge_window */
 	bool updated, dirty;
 	uint64_t updated_ms, publish_ms; /* publish_ms: what waits is due, 0: nothing */
@@ -70,6 +79,9 @@ struct spec {
 	struct target *target; /* by address and port */
 	size_t n;
 	uint64_t hash; /* of the assignment */
+	struct weft_resource *from; /* it, NULL: the cluster's own */
+	struct kept *kept;	    /* as of the last weft_health_marks() */
+	size_t n_kept;
 	bool listed;   /* there was an assignment */
 	bool wanted;
 	uint32_t cluster_id; /* state id of its cell, 0: not in force */
@@ -103,6 +115,7 @@ struct weft_health {
 	size_t n_host, n_running, n_idle;
 	uint64_t unchecked, postponed, publish_failures, withheld;
 	uint64_t told_dropped; /* under the lock */
+	bool reap;	/* a check has to */
 	bool stale;	/* other hosts are published than are */
 	bool warmed;	/* a cluster became warm since the last publish */
 	uint64_t look_ms;  /* when a check has something to publish, 0: none has */
@@ -123,6 +136,17 @@ void spec_free(struct spec *s);
 /* Its hosts as the snapshot has them; *ret_changed: others than before. -ENOMEM. */
 int spec_targets(struct spec *s, const struct weft_snapshot *from,
 		 const struct weft_snapshot *resolved, bool *ret_changed);
+/* The assignment a cluster has its hosts from, NULL: none yet. *ret_hash tells it from others, *ret_res is its resource,
+ * NULL: it is the cluster's own. */
+const Envoy__Config__Endpoint__V3__ClusterLoadAssignment *
+spec_assignment(const struct spec *s, const struct weft_snapshot *from,
+		const struct weft_snapshot *resolved, uint64_t *ret_hash,
+		struct weft_resource **ret_res);
+/* The hosts of one. -ENOMEM. */
+int spec_hosts(const struct spec *s,
+	       const Envoy__Config__Endpoint__V3__ClusterLoadAssignment *a, struct target **ret,
+	       size_t *ret_n);
+void targets_free(struct target *t, size_t n);
 int target_compare(const struct target *a, const struct target *b);
 bool target_same_check(const struct target *a, const struct target *b);
 int target_copy(const struct target *t, struct target *ret);
@@ -132,8 +156,13 @@ void target_clear(struct target *t);
 
 struct hc_check *check_new(struct weft_health *h, struct spec *s, struct hc_pod *pod);
 void check_free(struct weft_health *h, struct hc_check *c);
-/* Sessions follow the spec's hosts. -ENOMEM: some are missing. */
-int check_follow(struct weft_health *h, struct hc_check *c);
+/*
+ * Sessions follow the spec's hosts; old: the assignment that they are from, NULL: the cluster's own. -ENOMEM: some are
+ * missing.
+ */
+int check_follow(struct weft_health *h, struct hc_check *c, struct weft_resource *old);
+/* Hosts that discovery has no more, and that fail, go. Not from within a probe. */
+void check_reap(struct weft_health *h, struct hc_check *c);
 void health_ops_init(struct weft_health *h);
 /* Begins and ends what is due. */
 void sessions_run(struct weft_health *h);
@@ -141,6 +170,16 @@ void sessions_run(struct weft_health *h);
 void session_told(struct weft_health *h, struct session *s, uint64_t times);
 /* When the earliest is due, 0: none is. */
 uint64_t sessions_next(const struct weft_health *h);
+
+/* ---- kept.c ---- */
+
+/* The host stays though discovery has it no more. */
+bool session_stays(const struct session *s);
+/* s->kept, for what is in force. -ENOMEM: none are. */
+int spec_keep(struct spec *s, const struct weft_snapshot *in_force,
+	      const struct weft_snapshot *resolved);
+/* Whether this pod is one of those that go on to have it. */
+bool kept_here(const struct hc_check *c, const struct kept *k);
 
 /* ---- health.c ---- */
 

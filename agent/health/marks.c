@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/health/internal.h"
+#include "agent/log.h"
 
 struct pair {
 	uint32_t id;
@@ -26,16 +27,36 @@ static int by_pod(const void *a, const void *b)
 	return (x->cluster > y->cluster) - (x->cluster < y->cluster);
 }
 
+/* Hosts that others of the view go on to have, and this pod does not; how many there are then. */
+static size_t gone_add(struct weft_health *h, const struct hc_check *c, struct pair *p, size_t n)
+{
+	for (size_t i = 0; i < c->spec->n_kept; i++) {
+		const struct kept *k = &c->spec->kept[i];
+		size_t at = 0;
+		uint32_t id;
+
+		if (kept_here(c, k) ||
+		    weft_compiler_endpoint_id(h->cfg.compiler, c->spec->conf.cluster,
+					      k->target->address, k->target->port, &id))
+			continue;
+		while (at < n && p[at].id != id)
+			at++;
+		p[at] = (struct pair){id, WEFT_MARK_GONE};
+		n += at == n;
+	}
+	return n;
+}
+
 /* Marked hosts of one pod's cluster. How many; 0 also without memory: they are as EDS says. */
 static size_t check_marks(struct weft_health *h, struct hc_check *c)
 {
-	struct pair *p = calloc(c->n + 1, sizeof(*p));
-	size_t n = 0;
+	size_t most = c->n + c->spec->n_kept + 1, n = 0;
+	struct pair *p = calloc(most, sizeof(*p));
 
 	free(c->id);
 	free(c->mark);
-	c->id = calloc(c->n + 1, sizeof(*c->id));
-	c->mark = calloc(c->n + 1, sizeof(*c->mark));
+	c->id = calloc(most, sizeof(*c->id));
+	c->mark = calloc(most, sizeof(*c->mark));
 	for (size_t i = 0; p && c->id && c->mark && i < c->n; i++) {
 		struct session *s = c->session[i];
 
@@ -47,6 +68,7 @@ static size_t check_marks(struct weft_health *h, struct hc_check *c)
 		if (s->published >= 0)
 			p[n++] = (struct pair){s->id, s->published};
 	}
+	n = p && c->id && c->mark ? gone_add(h, c, p, n) : n;
 	if (n)
 		qsort(p, n, sizeof(*p), by_id);
 	for (size_t i = 0; i < n; i++) {
@@ -63,6 +85,7 @@ static void ids_forget(struct spec *s)
 	struct hc_check *c;
 
 	s->cluster_id = 0;
+	s->n_kept = 0;
 	LIST_FOREACH(c, &s->checks, link)
 	{
 		for (size_t i = 0; i < c->n; i++)
@@ -81,7 +104,7 @@ static bool is_in_force(const struct spec *s, const struct weft_snapshot *in_for
 const struct weft_ejected *
 weft_health_marks(struct weft_health *h,
 		  const struct weft_snapshot *(*in_force)(void *ctx, uint32_t view), void *ctx,
-		  size_t *ret_n)
+		  const struct weft_snapshot *resolved, size_t *ret_n)
 {
 	struct spec *s, *next;
 	struct hc_check *c;
@@ -106,6 +129,10 @@ weft_health_marks(struct weft_health *h,
 		if (!is_in_force(s, in_force(ctx, s->view)) ||
 		    weft_compiler_cluster_id(h->cfg.compiler, s->res, &s->cluster_id))
 			continue;
+		if (spec_keep(s, in_force(ctx, s->view), resolved))
+			WEFT_LOG(WEFT_LOG_ERROR, "hosts that discovery has no more go at once",
+				 WEFT_KV_S("cluster", s->conf.cluster),
+				 WEFT_KV_S("reason", "no memory"));
 		LIST_FOREACH(c, &s->checks, link)
 		{
 			k = check_marks(h, c);

@@ -56,7 +56,7 @@ int target_copy(const struct target *t, struct target *ret)
 	return -ENOMEM;
 }
 
-static void targets_free(struct target *t, size_t n)
+void targets_free(struct target *t, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		target_clear(&t[i]);
@@ -155,14 +155,15 @@ static int targets_take(const assignment *a, const char *name, struct target **r
 
 static const assignment no_hosts = ENVOY__CONFIG__ENDPOINT__V3__CLUSTER_LOAD_ASSIGNMENT__INIT;
 
-/* The assignment a cluster has its hosts from, NULL: none yet; *ret_hash tells it from others. */
-static const assignment *assignment_of(const struct spec *s, const struct weft_snapshot *from,
-				       const struct weft_snapshot *resolved, uint64_t *ret_hash)
+const assignment *spec_assignment(const struct spec *s, const struct weft_snapshot *from,
+				  const struct weft_snapshot *resolved, uint64_t *ret_hash,
+				  struct weft_resource **ret_res)
 {
 	const cluster *c = (const void *)s->res->msg;
-	const struct weft_resource *found = NULL;
+	struct weft_resource *found = NULL;
 	_auto_free_ char *name = NULL;
 
+	*ret_res = NULL;
 	if (c->eds_cluster_config) {
 		found = weft_snapshot_get(from, WEFT_XDS_ENDPOINT,
 					  *c->eds_cluster_config->service_name
@@ -177,6 +178,7 @@ static const assignment *assignment_of(const struct spec *s, const struct weft_s
 		*ret_hash = s->res->hash;
 		return c->load_assignment ? c->load_assignment : &no_hosts;
 	}
+	*ret_res = found;
 	*ret_hash = found ? found->hash : 0;
 	return found ? (const void *)found->msg : NULL;
 }
@@ -198,11 +200,17 @@ static char *logical_name(const cluster *c)
 	return at ? at->address : NULL;
 }
 
+int spec_hosts(const struct spec *s, const assignment *a, struct target **ret, size_t *ret_n)
+{
+	return targets_take(a, logical_name((const void *)s->res->msg), ret, ret_n);
+}
+
 int spec_targets(struct spec *s, const struct weft_snapshot *from,
 		 const struct weft_snapshot *resolved, bool *ret_changed)
 {
 	uint64_t hash = 0;
-	const assignment *a = assignment_of(s, from, resolved, &hash);
+	struct weft_resource *res;
+	const assignment *a = spec_assignment(s, from, resolved, &hash, &res);
 	struct target *t;
 	size_t n;
 	int r;
@@ -210,9 +218,13 @@ int spec_targets(struct spec *s, const struct weft_snapshot *from,
 	*ret_changed = false;
 	if (!a || (s->listed && s->hash == hash))
 		return 0;
-	r = targets_take(a, logical_name((const void *)s->res->msg), &t, &n);
+	r = spec_hosts(s, a, &t, &n);
 	if (r < 0)
 		return r;
+	if (res)
+		weft_resource_ref(res);
+	weft_resource_unref(s->from);
+	s->from = res;
 	targets_free(s->target, s->n);
 	s->target = t;
 	s->n = n;
@@ -266,6 +278,8 @@ void spec_free(struct spec *s)
 	LIST_REMOVE(s, link);
 	weft_health_conf_clear(&s->conf);
 	weft_resource_unref(s->res);
+	weft_resource_unref(s->from);
 	targets_free(s->target, s->n);
+	free(s->kept);
 	free(s);
 }

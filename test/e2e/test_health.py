@@ -193,6 +193,27 @@ class Health(Mesh):
         self.becomes("web", v1="/failed_active_hc", v2="/failed_active_hc")
         self.settles([None], n=1, host="web.test")
 
+    def test_new_cluster(self):
+        """A cluster that is new is not there until its hosts were checked; its route is."""
+        resources = self.resources()
+        hcm = resources["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+        hcm["route_config"]["validate_clusters"] = True  # it waits, but it is known
+        hcm["route_config"]["virtual_hosts"].append(r.host("late", ["late.test"], r.route("/", "late")))
+        resources["static_resources"]["clusters"].append(
+            self.cluster("late", health_checks=[dict(HTTP, timeout="5s", http_health_check={"path": "/hc?new"})], **NO_PANIC))
+        self.addCleanup(self.write, self.resources())
+        for n in ("v1", "v2"):
+            self.set(n, silent_new=True)
+        epoch = self.agent.call("dump")["epoch"]
+        self.write(resources)
+        self.agent.wait_epoch(epoch)
+        answer = self.get(host="late.test")
+        self.assertEqual((answer["status"], answer["body"]), (503, ""))  # NC; without healthy hosts it had a body
+        self.assertEqual(self.get(host="web.test")["status"], 200)
+        for n in ("v1", "v2"):
+            self.set(n)
+        self.settles(["v1", "v2"], host="late.test")
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -171,9 +171,9 @@ static void test_order(void **state)
 	weft_pods_free(p);
 }
 
-static bool complete(void *ctx, uint32_t view)
+static bool complete(void *ctx, const struct weft_pod_info *pod)
 {
-	return view == *(const uint32_t *)ctx;
+	return pod->view == *(const uint32_t *)ctx;
 }
 
 /* A pod is held until its view is complete; an entry that cannot be written is tried again. */

@@ -55,8 +55,10 @@ static void open_checked(struct fixture *f, const char *resources)
 
 	assert_int_equal(weft_health_new(&cfg, &health), 0);
 	weft_views_check_hosts(f->views, health);
-	assert_int_equal(weft_health_pod_add(health, POD, WEFT_VIEW_DEFAULT, netns), 0);
+	/* a cluster that comes later would not be there before its hosts are checked */
 	assert_int_equal(weft_views_set(f->views, WEFT_VIEW_DEFAULT, WEFT_SOURCE_XDS, s, &diag), 0);
+	assert_int_equal(weft_health_pod_add(health, POD, WEFT_VIEW_DEFAULT, netns), 0);
+	assert_int_equal(weft_views_again(f->views, &diag), 0);
 	weft_snapshot_free(s);
 	close(netns);
 }

@@ -405,6 +405,73 @@ static void test_failed_publish(void **state)
 	end();
 }
 
+/* successful_active_health_check_uneject_host: a host that passes an active check is back at once,
+ * and counts anew. */
+static void test_passed(void **state)
+{
+	const struct weft_img_cluster *k;
+	uint32_t cluster, id;
+
+	(void)state;
+	open_with(EDS("") LOAD(HOSTS_3));
+	id = ((const struct weft_img_endpoint *)weft_img_at(endpoints_of(1, &k)->endpoint))[1].cell;
+	cluster = k->cell;
+	weft_outlier_passed(o, 1, cluster, id); /* of a pod that has none ejected */
+	failed(1, 1);
+	failed(1, 1);
+	failed(2, 1);
+	failed(2, 1);
+	weft_outlier_work(o);
+	assert_int_equal(eligible(1), 5);
+	assert_int_equal(eligible(2), 5);
+	publishes = 0;
+	now += 5;
+	weft_outlier_passed(o, 1, cluster, id + 1000); /* of a host that is not there */
+	weft_outlier_passed(o, 1, cluster, id);
+	weft_outlier_work(o);
+	now += 1000; /* update_merge_window */
+	weft_outlier_work(o);
+	assert_int_equal(eligible(1), 7);
+	assert_int_equal(eligible(2), 5);
+	/* the run of failures began anew */
+	failed(1, 1);
+	weft_outlier_work(o);
+	assert_int_equal(eligible(1), 7);
+	failed(1, 1);
+	weft_outlier_work(o);
+	now += 1000;
+	weft_outlier_work(o);
+	assert_int_equal(eligible(1), 5);
+	end();
+}
+
+/* ... or comes back with its time alone. */
+static void test_passed_without(void **state)
+{
+	const struct weft_img_cluster *k;
+
+	(void)state;
+	open_with(CLUSTER("c",
+			  "type: EDS, eds_cluster_config: {eds_config: {ads: {}}}, "
+			  "outlier_detection: {consecutive_5xx: 2, interval: 10s, "
+			  "max_ejection_percent: 100, successful_active_health_check_uneject_host: "
+			  "false}") LOAD(HOSTS_3));
+	failed(1, 1);
+	failed(1, 1);
+	weft_outlier_work(o);
+	assert_int_equal(eligible(1), 5);
+	endpoints_of(1, &k);
+	weft_outlier_passed(
+		o, 1, k->cell,
+		((const struct weft_img_endpoint *)weft_img_at(endpoints_of(1, &k)->endpoint))[1]
+			.cell);
+	weft_outlier_work(o);
+	now += 1000;
+	weft_outlier_work(o);
+	assert_int_equal(eligible(1), 5);
+	end();
+}
+
 /* What is ejected has a name, a cause and times. */
 static void test_shown(void **state)
 {
@@ -440,6 +507,8 @@ int main(void)
 		cmocka_unit_test(test_cluster_change),
 		cmocka_unit_test(test_pod_goes),
 		cmocka_unit_test(test_untold),
+		cmocka_unit_test(test_passed),
+		cmocka_unit_test(test_passed_without),
 		cmocka_unit_test(test_shown),
 		cmocka_unit_test(test_no_memory_to_tell),
 		cmocka_unit_test(test_failed_publish),
