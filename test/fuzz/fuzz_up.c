@@ -77,6 +77,7 @@ static struct upstream *connection(void)
 	TAILQ_INSERT_TAIL(&pool.busy, u, link);
 	pool.n_busy = 1;
 	need(!up_session_new(u, &opt, 0));
+	up_session_connected(u->session);
 	return u;
 }
 
