@@ -35,7 +35,6 @@ struct weft_img_listener {
 	__u32 hello_max;	  /* max_client_hello_size (16384) of the tls_inspector */
 	__u32 inspect_timeout_ms; /* listener_filters_timeout (15000), 0: wait without limit */
 	__u32 buffer_limit;	  /* per_connection_buffer_limit_bytes */
-	__u32 logs;		  /* weft_img_logs of connections, 0: none */
 };
 
 /*
@@ -101,7 +100,6 @@ struct weft_img_chain {
 			 first byte */
 	__u32 rbac[WEFT_CONN_LIMITS_MAX]; /* weft_img_rbac, without conditions on requests */
 	__u32 flags;			  /* WEFT_CHAIN_* */
-	__u32 logs;			  /* weft_img_logs of a TCP proxy, 0: none */
 	__u32 n_ask;			  /* network ratelimit, in filter order */
 	__u32 ask[WEFT_CONN_LIMITS_MAX];  /* weft_img_conn_ask */
 	__u32 max_duration_ms;		  /* max_downstream_connection_duration, 0: none */
@@ -112,9 +110,8 @@ struct weft_img_chain {
 #define WEFT_CHAIN_CRITERIA (1u << 1)	/* some target has criteria: not for connect() */
 /* A rate limit service is asked of each connection: not for connect(), first bytes are the agent's
  */
-#define WEFT_CHAIN_ASKS (1u << 3)
-#define WEFT_CHAIN_LOGGED (1u << 2) /* connections are logged, by the agent: not for connect() */
-#define WEFT_CHAIN_TIMED (1u << 4)  /* they end after a time: not for connect() */
+#define WEFT_CHAIN_ASKS (1u << 2)
+#define WEFT_CHAIN_TIMED (1u << 3) /* they end after a time: not for connect() */
 
 /* Chosen by the request's hash (WEFT_FORWARD_BY_HASH): programs leave that to the agent. */
 #define WEFT_SLOT_HASHED 0xffffffffu

@@ -26,13 +26,12 @@ struct weft_img_log {
 	__u32 pad;
 };
 
-/* The logs of a connection manager, a TCP proxy or a listener. */
+/* The logs of a connection manager. */
 struct weft_img_logs {
 	__u32 n;
 	__u32 log; /* struct weft_img_log[n] */
 	__u32 flags;
 	__u32 interval_ms; /* a line each time of what is under way; 0: none */
 };
-#define WEFT_LOGS_AT_START (1u << 0)  /* also when a request has come, or a connection came about  \
-				       */
+#define WEFT_LOGS_AT_START (1u << 0)  /* also when a request has come */
 #define WEFT_LOGS_AT_TUNNEL (1u << 1) /* also when an upgrade is through */

@@ -191,8 +191,8 @@ WEFT_API enum weft_class weft_class_find(struct weft_ctx *ctx, __u32 *ret_chain)
 	WEFT_IMG_BASE(WEFT_CLASS_BYPASS);
 	if (WEFT_IMG(struct weft_img_chain, chain)->kind != WEFT_CHAIN_TCP ||
 	    WEFT_IMG(struct weft_img_chain, chain)->flags &
-		    (WEFT_CHAIN_RBAC_AGENT | WEFT_CHAIN_CRITERIA | WEFT_CHAIN_LOGGED |
-		     WEFT_CHAIN_ASKS | WEFT_CHAIN_TIMED))
+		    (WEFT_CHAIN_RBAC_AGENT | WEFT_CHAIN_CRITERIA | WEFT_CHAIN_ASKS |
+		     WEFT_CHAIN_TIMED))
 		return WEFT_CLASS_CAPTURED;
 	*ret_chain = chain;
 	return WEFT_CLASS_L4;
