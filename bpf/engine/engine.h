@@ -333,6 +333,15 @@ __u32 weft_rules_find(const struct weft_ctx *ctx, __u32 rules, enum weft_proto p
  */
 int weft_hello_read(const void *data, __u32 len, __u8 *room, struct weft_hello *ret);
 
+#define WEFT_INSPECT_MAX 65536u
+
+/*
+ * What http_inspector (Envoy 1.40) takes a connection's first bytes for, by their first line:
+ * WEFT_PROTO_HTTP11, WEFT_PROTO_HTTP10 (any other version, or none), WEFT_PROTO_RAW: no request
+ * line; -EAGAIN: the line has not ended, within what Envoy looks at.
+ */
+int weft_http1_inspect(const __u8 *p, __u32 len);
+
 /*
  * What the first bytes of a connection are, for the inspectors of the listener. WEFT_PROTO_*, for
  * TLS with *ret as weft_hello_read() has it; -EAGAIN: more bytes needed to tell; -ECONNABORTED: the

@@ -129,24 +129,21 @@ static bool weft_method_ok(const struct weft_req *req, struct weft_span m)
 	return false;
 }
 
-static bool weft_span_all_visible(const struct weft_req *req, __u32 off, __u32 end)
+static bool weft_all_visible(const __u8 *h, __u32 off, __u32 end)
 {
 	for (; off < end; off++)
-		if (req->head[off] < '!' || req->head[off] > '~')
+		if (h[off] < '!' || h[off] > '~')
 			return false;
 	return true;
 }
 
 /* What the codec lets pass as a target before it knows the head: a path, or scheme://host..., or CONNECT's. */
-static bool weft_target_ok(const struct weft_req *req, struct weft_span t, bool is_connect)
+static bool weft_target_ok(const __u8 *h, struct weft_span t, bool is_connect)
 {
-	const __u8 *h = req->head;
 	__u32 p = t.off, end = t.off + t.len, before = 0;
 
-	if (h[p] == '/' && req->hcm_flags & WEFT_HCM_STREAM) /* its codec has judged it */
-		return true;
 	if (h[p] == '/' || h[p] == '*')
-		return weft_span_all_visible(req, p, end);
+		return weft_all_visible(h, p, end);
 	if (!is_connect) {
 		if (!weft_is_alpha(h[p]))
 			return false;
@@ -167,25 +164,24 @@ static bool weft_target_ok(const struct weft_req *req, struct weft_span t, bool 
 			return false;
 		before = c;
 	}
-	return weft_span_all_visible(req, p, end);
+	return weft_all_visible(h, p, end);
 }
 
 /* "HTTP/d.d", or nothing at all (HTTP/0.9). */
-static bool weft_version_ok(const struct weft_req *req, struct weft_span v)
+static bool weft_version_ok(const __u8 *h, struct weft_span v)
 {
-	const __u8 *h = req->head + v.off;
-
+	h += v.off;
 	return !v.len || (v.len == 8 && !memcmp(h, "HTTP/", 5) && weft_is_digit(h[5]) &&
 			  h[6] == '.' && weft_is_digit(h[7]));
 }
 
-static struct weft_span weft_island(const struct weft_req *req, __u32 *pos, __u32 end)
+static struct weft_span weft_island(const __u8 *h, __u32 *pos, __u32 end)
 {
-	while (*pos < end && req->head[*pos] <= ' ')
+	while (*pos < end && h[*pos] <= ' ')
 		(*pos)++;
 	struct weft_span s = { *pos, 0 };
 
-	while (*pos < end && req->head[*pos] > ' ')
+	while (*pos < end && h[*pos] > ' ')
 		(*pos)++;
 	s.len = *pos - s.off;
 	return s;
@@ -206,8 +202,8 @@ static int weft_full_request_line(struct weft_req *req, __u32 begin, __u32 end,
 				  struct weft_span *ret_target, bool *ret_bare)
 {
 	__u32 pos = begin;
-	struct weft_span method = weft_island(req, &pos, end);
-	struct weft_span target = weft_island(req, &pos, end);
+	struct weft_span method = weft_island(req->head, &pos, end);
+	struct weft_span target = weft_island(req->head, &pos, end);
 	struct weft_span version = weft_span_trim(req, (struct weft_span){ pos, end - pos });
 
 	if (!weft_method_ok(req, method) || !target.len)
@@ -216,9 +212,11 @@ static int weft_full_request_line(struct weft_req *req, __u32 begin, __u32 end,
 		req->flags |= WEFT_REQ_CONNECT;
 	if (weft_span_same(req, method, "HEAD"))
 		req->flags |= WEFT_REQ_HEAD_METHOD;
-	if (!weft_target_ok(req, target, req->flags & WEFT_REQ_CONNECT))
+	/* a stream's path is judged by its codec */
+	if (!(req->hcm_flags & WEFT_HCM_STREAM && req->head[target.off] == '/') &&
+	    !weft_target_ok(req->head, target, req->flags & WEFT_REQ_CONNECT))
 		return weft_refuse_line(req, WEFT_PARSE_BAD, begin, end);
-	if (!weft_version_ok(req, version))
+	if (!weft_version_ok(req->head, version))
 		return weft_refuse_line(req, WEFT_PARSE_BAD_VERSION, begin, end);
 	if (version.len != 8 || memcmp(req->head + version.off, "HTTP/1.1", 8))
 		req->flags |= WEFT_REQ_HTTP10;

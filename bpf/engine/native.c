@@ -366,6 +366,29 @@ bool weft_header_holds(struct weft_req *req, __u32 cond)
 	return weft_cond_header(req, cond);
 }
 
+int weft_http1_inspect(const __u8 *p, __u32 len)
+{
+	const __u8 *lf = memchr(p, '\n', len);
+	__u32 end = lf ? (__u32)(lf - p) : len, pos = 0;
+
+	while (pos < end && weft_is_token(p[pos]))
+		pos++;
+	if (len && (!pos || (pos < end && p[pos] != ' ' && p[pos] != '\t' && p[pos] != '\r')))
+		return WEFT_PROTO_RAW;
+	if (!lf || end >= WEFT_INSPECT_MAX)
+		return -EAGAIN;
+	struct weft_span method = {0, pos}, target = weft_island(p, &pos, end), version;
+	bool is_connect = method.len == 7 && !memcmp(p, "CONNECT", 7);
+
+	if (!target.len || !weft_target_ok(p, target, is_connect))
+		return WEFT_PROTO_RAW;
+	version = weft_island(p, &pos, end);
+	if (!weft_version_ok(p, version) || weft_island(p, &pos, end).len)
+		return WEFT_PROTO_RAW;
+	return version.len && !memcmp(p + version.off, "HTTP/1.1", 8) ? WEFT_PROTO_HTTP11
+								      : WEFT_PROTO_HTTP10;
+}
+
 /* ---- names ---- */
 
 #define WEFT_NAME_ROW(n, m, d) m,

@@ -118,8 +118,10 @@ static void detection(void **state)
 		{"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 24, WEFT_PROTO_H2C},
 		{"hello\n", 6, WEFT_PROTO_RAW},
 		{"SSH-2.0-x\r\n", 11, WEFT_PROTO_RAW},
-		{"GET /\r\n", 7, WEFT_PROTO_RAW},
-		{"\r\nPOST /x HTTP/1.1\n", 19, WEFT_PROTO_HTTP11},
+		{"GET /\r\n", 7, WEFT_PROTO_HTTP10},
+		{"get / HTTP/2.0\r\n", 16, WEFT_PROTO_HTTP10},
+		{"GET /a b HTTP/1.1\r\n", 19, WEFT_PROTO_RAW},
+		{"\r\nPOST /x HTTP/1.1\n", 19, WEFT_PROTO_RAW},
 		{"\0\0\0\0\0", 5, WEFT_PROTO_RAW},
 	};
 
@@ -143,6 +145,7 @@ static void detection(void **state)
 
 static void detection_of_tls(void **state)
 {
+	static const __u8 more[250];
 	static struct bytes in;
 	__u32 flags = BOTH | WEFT_LISTENER_HELLO_CLOSES;
 
@@ -155,7 +158,7 @@ static void detection_of_tls(void **state)
 	assert_int_equal(detect((const char *)in.b, in.n, flags), WEFT_PROTO_TLS);
 	assert_int_equal(detect("GET / HTTP/1.1\r\n", 16, flags), -ECONNABORTED);
 	/* more than max_client_hello_size, or just that and not whole */
-	put(&in, in.b, 250);
+	put(&in, more, sizeof(more));
 	in.b[3] = 1;
 	assert_int_equal(detect((const char *)in.b, 299, BOTH), -EAGAIN);
 	assert_int_equal(detect((const char *)in.b, 300, BOTH), -ECONNABORTED);
